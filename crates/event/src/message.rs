@@ -1,0 +1,49 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::Position;
+
+/// A resume token together with the position that it stands for. Ordered by position.
+#[derive(Clone, Debug)]
+pub struct ResumeToken {
+    /// The token as MongoDB gave it: one BSON document, copied out of the server's reply.
+    pub bson: Bytes,
+    /// Its place in the order of events.
+    pub position: Position,
+}
+
+impl PartialEq for ResumeToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.position == other.position
+    }
+}
+impl Eq for ResumeToken {}
+impl PartialOrd for ResumeToken {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for ResumeToken {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.position.cmp(&other.position)
+    }
+}
+impl std::hash::Hash for ResumeToken {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.position.hash(state);
+    }
+}
+
+/// One message on its way to Kafka. The bytes are slices of one buffer per source batch.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The topic of the event's collection.
+    pub topic: Arc<str>,
+    /// Canonical `_id`; decides the partition.
+    pub key: Bytes,
+    /// The envelope.
+    pub value: Bytes,
+    /// For the header `cdc-position`.
+    pub position: Position,
+}

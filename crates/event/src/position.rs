@@ -1,0 +1,56 @@
+use std::fmt;
+
+/// Where an event stands in the source's history. Comparing two positions byte by byte is comparing the
+/// events' order.
+///
+/// Lineage (4 bytes) ‖ cluster time (8) ‖ token type ‖ ordinal inside the transaction ‖ from-invalidate
+/// flag, all big endian or order-preserving, cut out of the resume token's KeyString.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position {
+    len: u8,
+    bytes: [u8; Self::MAX],
+}
+
+impl Position {
+    /// The longest position, in bytes. A replica set's tokens need 4 + 8 + 2 + at most 9 + 1.
+    pub const MAX: usize = 39;
+
+    /// A position from its bytes; `None` where there are more than [`Self::MAX`] of them.
+    #[must_use]
+    pub fn from_bytes(slice: &[u8]) -> Option<Self> {
+        let mut bytes = [0; Self::MAX];
+        bytes.get_mut(..slice.len())?.copy_from_slice(slice);
+        Some(Self { len: u8::try_from(slice.len()).ok()?, bytes })
+    }
+
+    /// The bytes, as they stand in `cdc_position`.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+/// Lowercase hex, as it stands in messages and headers.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

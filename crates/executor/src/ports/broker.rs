@@ -1,0 +1,220 @@
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cdc_event::Message;
+use cdc_machine::{EffectId, SeqNo};
+use cdc_syncer::{FetchStart, Partition, Record, Reject};
+use tokio::sync::Notify;
+
+use super::Failure;
+
+/// What Kafka says of one message.
+#[derive(Debug)]
+pub enum ProducerReport {
+    /// Acknowledged by all in-sync replicas.
+    Delivered(SeqNo),
+    /// Not delivered, or nobody knows.
+    Failed(SeqNo, Failure),
+    /// It does not fit; the marker is to go to the dead letters in its place.
+    TooLarge(SeqNo, Message),
+    /// The producer died; no report will come for what it still holds.
+    Lost(Failure),
+}
+
+/// Where a producer's own threads put their reports. The driver takes them all at once.
+#[derive(Debug, Default)]
+pub struct ReportSink {
+    reports: Mutex<Vec<ProducerReport>>,
+    some: Notify,
+}
+
+impl ReportSink {
+    /// Adds one report. Called from the client's thread; it never blocks on the driver. The list is bounded
+    /// by the messages in flight.
+    pub fn push(&self, report: ProducerReport) {
+        let was_empty = {
+            let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+            reports.push(report);
+            reports.len() == 1
+        };
+        if was_empty {
+            self.some.notify_one();
+        }
+    }
+
+    /// Swaps all reports, in the order in which they came, with an empty buffer; waits for the first one.
+    pub async fn take(&self, into: &mut Vec<ProducerReport>) {
+        loop {
+            {
+                let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+                if !reports.is_empty() {
+                    std::mem::swap(&mut *reports, into);
+                    return;
+                }
+            }
+            self.some.notified().await;
+        }
+    }
+}
+
+/// Why a message was refused on the spot.
+#[derive(Debug)]
+pub enum SendRefused {
+    /// Not queued: try to make progress elsewhere first.
+    Failed(Failure),
+    /// Larger than the client may send; the marker is to go to the dead letters in its place.
+    TooLarge(Message),
+}
+
+/// The Watcher's way into Kafka. One sequencer calls `send`, so that librdkafka's order is ours (trap T6).
+pub trait Producer: Send + 'static {
+    /// Makes a client (anew, where there was one) and sees that the topics exist with the configured
+    /// number of partitions. True where any topic already holds messages.
+    ///
+    /// # Errors
+    /// Whatever keeps it from doing so, classified.
+    fn prepare(&mut self) -> impl Future<Output = Result<bool, Failure>> + Send;
+
+    /// Queues one message. Its fate is reported through the sink under its number.
+    ///
+    /// # Errors
+    /// When it was not queued; no report follows.
+    fn send(&mut self, seq: SeqNo, message: Message) -> Result<(), SendRefused>;
+
+    /// Queues a marker for the dead letters, under the number of the message that did not fit.
+    ///
+    /// # Errors
+    /// When it was not queued; no report follows.
+    fn send_marker(&mut self, seq: SeqNo, marker: Message) -> Result<(), SendRefused>;
+
+    /// Takes back what is only queued. Each such message is reported as failed.
+    fn purge_queued(&mut self);
+}
+
+/// A topic's partition, as the machine's [`Partition`] numbers stand for them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition's number in it.
+    pub partition: i32,
+}
+
+/// A record's headers, encoded one after the other in one buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Headers(pub Bytes);
+
+/// One polled record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KafkaRecord {
+    /// The message key; empty where there is none.
+    pub key: Bytes,
+    /// The message value; `None` for a Kafka tombstone.
+    pub value: Option<Bytes>,
+    /// The headers, for a dead letter.
+    pub headers: Headers,
+    /// The broker's or the producer's time stamp, Unix milliseconds; 0 where there is none.
+    pub timestamp_ms: i64,
+}
+
+/// A record with its place.
+pub type PolledRecord = Record<KafkaRecord>;
+
+/// What a consumer tells of its own accord.
+#[derive(Debug)]
+pub enum ConsumerEvent {
+    /// The group gave these, beside what is there.
+    Assigned(Vec<Partition>),
+    /// The group takes these back and waits, at most until the deadline below its session time-out.
+    Revoking(EffectId, Vec<Partition>),
+    /// These are gone.
+    Lost(Vec<Partition>),
+    /// The answer to a fetch.
+    Records(Vec<PolledRecord>),
+    /// The consumer died.
+    Failed(Failure),
+}
+
+/// A record on its way to the dead letters.
+#[derive(Debug)]
+pub struct RejectedRecord {
+    /// Where it was read.
+    pub origin: TopicPartition,
+    /// Its offset.
+    pub offset: i64,
+    /// The record.
+    pub record: KafkaRecord,
+    /// Why it was not written.
+    pub reason: Reject,
+    /// Column, type and limit.
+    pub detail: Arc<str>,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// The Syncer's way out of Kafka. The client has a thread of its own that keeps polling; these calls hand it
+/// orders and return at once, unless they are `async`. Clones are handles to the same client; one task awaits
+/// [`Self::event`].
+pub trait RecordConsumer: Clone + Send + Sync + 'static {
+    /// Subscribes, with a new client where there was one, and waits for the broker to answer.
+    ///
+    /// # Errors
+    /// Whatever keeps it from doing so, classified.
+    fn join(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Leaves the group and closes the client within a bounded time.
+    fn leave(&self) -> impl Future<Output = ()> + Send;
+
+    /// The next thing that the client has to tell.
+    fn event(&self) -> impl Future<Output = ConsumerEvent> + Send;
+
+    /// The name behind a number; numbers are given out at assignment and never change.
+    fn name(&self, partition: Partition) -> TopicPartition;
+
+    /// The group's committed offsets, in the same order; `None` where there is none.
+    ///
+    /// # Errors
+    /// Whatever the broker says, classified.
+    fn committed(
+        &self,
+        partitions: &[Partition],
+    ) -> impl Future<Output = Result<Vec<Option<i64>>, Failure>> + Send;
+
+    /// Commits offsets and waits for the broker's answer.
+    ///
+    /// # Errors
+    /// Whatever the broker says, classified; a rebalance in progress is `Fenced`.
+    fn commit(
+        &self,
+        offsets: &[(Partition, i64)],
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Begins to fetch, or begins anew.
+    fn start(&self, starts: &[FetchStart]);
+
+    /// Allows one answer of at most this much.
+    fn fetch(&self, max_records: u32, max_bytes: u64);
+
+    /// Stops fetching, goes on polling.
+    fn pause(&self);
+
+    /// Fetches again.
+    fn resume(&self);
+
+    /// Lets the group have what it asked back.
+    fn confirm_revoked(&self, id: EffectId);
+
+    /// Puts a record aside, durably, within a bounded time.
+    ///
+    /// # Errors
+    /// Whatever the broker says, classified.
+    fn dead_letter(
+        &self,
+        record: RejectedRecord,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// How long a revocation may take before the group loses patience.
+    fn revocation_deadline(&self) -> Duration;
+}

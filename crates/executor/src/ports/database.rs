@@ -1,0 +1,102 @@
+use std::future::Future;
+
+use cdc_machine::Epoch;
+use cdc_syncer::{Batch, Partition, WriteOutcome};
+
+use super::{Failure, KafkaRecord, TopicPartition};
+
+/// A partition to take in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerClaim {
+    /// The machine's number.
+    pub partition: Partition,
+    /// The assignment.
+    pub epoch: Epoch,
+    /// What the number stands for.
+    pub name: TopicPartition,
+}
+
+/// An offset to record in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerCommit {
+    /// The machine's number.
+    pub partition: Partition,
+    /// The assignment.
+    pub epoch: Epoch,
+    /// The first offset that is not yet written.
+    pub next_offset: i64,
+}
+
+/// What a batch did, in rows. `inserted + updated + deleted + fenced + absent + ignored + rejected` is the
+/// number of records in the batch, less those that a newer record of the same batch replaced (`merged`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteCounts {
+    /// Rows that were not there.
+    pub inserted: u64,
+    /// Rows that were there and older.
+    pub updated: u64,
+    /// Rows deleted (or marked so).
+    pub deleted: u64,
+    /// Rows or tombstones that were newer already.
+    pub fenced: u64,
+    /// Deletes of rows that were not there.
+    pub absent: u64,
+    /// Updates whose document was gone at look-up: they touch nothing.
+    pub null_lookups: u64,
+    /// Kafka tombstones, control messages, deletes under `deletes: ignore`.
+    pub ignored: u64,
+    /// Records that a newer record of the same batch replaced.
+    pub merged: u64,
+    /// Statements that went by COPY.
+    pub copied_statements: u64,
+    /// Statements that went by a prepared `unnest`.
+    pub prepared_statements: u64,
+    /// Cluster time of the newest event written, in Unix seconds; 0 where there is none.
+    pub newest_unix_seconds: u32,
+}
+
+/// The answer to one batch.
+#[derive(Debug)]
+pub struct WriteReply {
+    /// For the machine.
+    pub outcome: WriteOutcome,
+    /// For the log and the metrics; all zero unless written.
+    pub counts: WriteCounts,
+    /// The text behind a failed outcome.
+    pub failure: Option<Failure>,
+}
+
+/// The Syncer's way into PostgreSQL: the pool, the ledger and the tables. Clones are handles to the same pool.
+pub trait Database: Clone + Send + Sync + 'static {
+    /// Opens the pool, sees to the bookkeeping schema and reads the catalog.
+    ///
+    /// # Errors
+    /// Whatever keeps it from doing so, classified.
+    fn connect(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Takes the partitions' rows: waits for a former owner's write in flight, and refuses its later ones.
+    /// Returns each `next_offset`, in the same order; `None` where the ledger had no row.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL says, classified.
+    fn acquire(
+        &self,
+        claims: &[LedgerClaim],
+    ) -> impl Future<Output = Result<Vec<Option<i64>>, Failure>> + Send;
+
+    /// Writes a batch in one transaction that first holds its partitions' rows, and verifies the commit.
+    /// Waits for a free connection where the pool is exhausted.
+    fn write(&self, batch: &Batch<KafkaRecord>) -> impl Future<Output = WriteReply> + Send;
+
+    /// Records offsets. Returns the partitions that are owned by somebody else now; the others are recorded.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL says, classified; then nothing is recorded, or nobody knows.
+    fn record(
+        &self,
+        offsets: &[LedgerCommit],
+    ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
+
+    /// Closes the pool.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}

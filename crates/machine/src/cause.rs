@@ -1,0 +1,105 @@
+use core::fmt;
+
+/// A server or a disk that a service depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dependency {
+    /// The source database.
+    MongoDb,
+    /// The broker.
+    Kafka,
+    /// The target database.
+    Postgres,
+    /// The token store on a server.
+    Redis,
+    /// The token store on this machine's disk.
+    TokenFile,
+}
+
+impl Dependency {
+    /// The name in logs, metrics and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MongoDb => "mongodb",
+            Self::Kafka => "kafka",
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+            Self::TokenFile => "token_file",
+        }
+    }
+}
+
+/// Why a machine stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// Asked to stop, and everything in hand is settled and recorded.
+    Drained,
+    /// The drain did not end within its time. What was settled is recorded; the rest is replayed.
+    DrainTimedOut,
+    /// A report failed while draining: the settled prefix is recorded, the rest is replayed.
+    DrainIncomplete,
+    /// A second signal.
+    Aborted,
+    /// Another instance owns the lease or the position.
+    LeaseLost,
+    /// A dependency did not answer within all retries.
+    Unavailable(Dependency),
+    /// A dependency refused who we are or what we may do.
+    Refused(Dependency),
+    /// A dependency failed in a way that no retry mends.
+    Failed(Dependency),
+    /// The saved position is no longer in the source's history, and the policy is to stop.
+    HistoryLost,
+    /// There is no saved position beside a topic that already holds messages.
+    TokenMissing,
+    /// The saved position belongs to another source or topic.
+    OtherSource,
+    /// A record that cannot be delivered or written, and the policy is to stop.
+    BadRecord,
+    /// An invariant broke: a bug in this program.
+    Invariant(&'static str),
+}
+
+impl Cause {
+    /// The process's exit code, after sysexits(3).
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Drained => 0,
+            Self::HistoryLost | Self::TokenMissing | Self::OtherSource | Self::BadRecord => 65,
+            Self::Failed(Dependency::TokenFile) | Self::Unavailable(Dependency::TokenFile) => 74,
+            Self::Unavailable(_) | Self::Failed(_) => 69,
+            Self::Invariant(_) => 70,
+            Self::DrainTimedOut | Self::DrainIncomplete | Self::Aborted | Self::LeaseLost => 75,
+            Self::Refused(_) => 77,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drained => f.write_str("drained: everything in hand is settled and recorded"),
+            Self::DrainTimedOut => f.write_str(
+                "the drain did not end within shutdown.timeout; what was settled is recorded and the rest is replayed at the next start",
+            ),
+            Self::DrainIncomplete => f.write_str(
+                "a delivery failed while draining; what was settled is recorded and the rest is replayed at the next start",
+            ),
+            Self::Aborted => f.write_str("stopped at once by a second signal; unrecorded work is replayed at the next start"),
+            Self::LeaseLost => f.write_str("another instance owns the lease; this one stops so that only one writes"),
+            Self::Unavailable(d) => write!(f, "{} did not answer within all retries", d.as_str()),
+            Self::Refused(d) => write!(f, "{} refused the credentials or a privilege", d.as_str()),
+            Self::Failed(d) => write!(f, "{} failed in a way that no retry mends", d.as_str()),
+            Self::HistoryLost => {
+                f.write_str("the saved position is no longer in the oplog, and on_history_lost is stop")
+            }
+            Self::TokenMissing => f.write_str(
+                "the token store holds no position, but the topic already holds messages: the position was lost",
+            ),
+            Self::OtherSource => f.write_str("the saved position belongs to another source or topic"),
+            Self::BadRecord => f.write_str("a record cannot be delivered or written, and the policy is to stop"),
+            Self::Invariant(what) => write!(f, "an invariant broke, which is a bug: {what}"),
+        }
+    }
+}

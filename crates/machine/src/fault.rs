@@ -1,0 +1,68 @@
+use core::fmt;
+
+/// What went wrong, as far as a machine has to know. Adapters classify at their edge; the text, the code
+/// and the stack go to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// May work later: network, time-out, election, an overloaded server. Retried with back-off.
+    Transient,
+    /// Works at once when tried again: a deadlock's victim.
+    RetryNow,
+    /// Another row stands in the way: a unique violation on another constraint than the key.
+    Blocked,
+    /// This record can never be written; its neighbours can.
+    Poison,
+    /// This record does not fit the broker's limits.
+    TooLarge,
+    /// The saved position is no longer in the source's history.
+    HistoryLost,
+    /// Somebody else owns the position, the lease or the partition now.
+    Fenced,
+    /// Authentication or privilege. A restart does not help; a person does.
+    Auth,
+    /// Nothing that waiting or skipping would mend.
+    Fatal,
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Self; 9] = [
+        Self::Transient,
+        Self::RetryNow,
+        Self::Blocked,
+        Self::Poison,
+        Self::TooLarge,
+        Self::HistoryLost,
+        Self::Fenced,
+        Self::Auth,
+        Self::Fatal,
+    ];
+
+    /// The label in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::RetryNow => "retry_now",
+            Self::Blocked => "blocked",
+            Self::Poison => "poison",
+            Self::TooLarge => "too_large",
+            Self::HistoryLost => "history_lost",
+            Self::Fenced => "fenced",
+            Self::Auth => "auth",
+            Self::Fatal => "fatal",
+        }
+    }
+
+    /// True where the same request may succeed later.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(self, Self::Transient | Self::RetryNow)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

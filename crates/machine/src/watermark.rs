@@ -1,0 +1,398 @@
+//! In-order progress over out-of-order completions.
+//!
+//! ```text
+//!            saved          settled prefix               opened
+//!   ───────────┴──────────────────┴──────┬───┬───┬───────────┴──▶ slots
+//!    a restart  │  may be recorded next  │ ✓ │ · │ ✓   …     │
+//!    begins here│                        │   in flight       │
+//!
+//!   saved ≤ settled ≤ opened
+//! ```
+//!
+//! A slot is opened when something is read, and settled when it is durable on the other side. Slots settle
+//! in any order; the position that may be recorded advances only over the settled *prefix*. What may be
+//! recorded leaves as a [`Settled`], whose only constructor is here: a save or a commit that takes one as
+//! its argument cannot be written down too early.
+
+use alloc::collections::VecDeque;
+
+use crate::SeqNo;
+
+/// Proof that everything up to and including a position has settled.
+///
+/// Only a [`Watermark`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settled<P> {
+    position: P,
+    through: SeqNo,
+    weight: u64,
+}
+
+impl<P> Settled<P> {
+    /// The position that may be recorded.
+    pub const fn position(&self) -> &P {
+        &self.position
+    }
+
+    /// The last slot that the position covers.
+    pub const fn through(&self) -> SeqNo {
+        self.through
+    }
+}
+
+/// What became of a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Settlement {
+    /// The slot was in flight, and is settled now.
+    Settled,
+    /// No such slot is in flight: a late or doubled completion.
+    Stale,
+}
+
+/// One thing in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slot<P> {
+    /// Where the source stands after this slot.
+    pub position: P,
+    /// How much room it takes: 1 for an event, 0 for an idle position.
+    pub weight: u32,
+    /// Its size in flight.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Entry<P> {
+    slot: Slot<P>,
+    settled: bool,
+}
+
+/// Slots open in order and settle in any order; the position advances over the settled prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Watermark<P> {
+    /// The slots after the settled prefix; the front one, if any, is unsettled.
+    window: VecDeque<Entry<P>>,
+    /// Number of the window's front slot.
+    front: SeqNo,
+    /// The newest position of the settled prefix, with the slot and the weight that it covers.
+    prefix: Option<Settled<P>>,
+    /// The newest position opened, settled or not.
+    newest: Option<P>,
+    opened_weight: u64,
+    settled_weight: u64,
+    saved_weight: u64,
+    saved_through: Option<SeqNo>,
+    unsettled: u64,
+    unsettled_bytes: u64,
+}
+
+impl<P: Clone> Watermark<P> {
+    /// Nothing opened; the first slot will be `first`.
+    #[must_use]
+    pub fn starting_at(first: SeqNo) -> Self {
+        Self {
+            window: VecDeque::new(),
+            front: first,
+            prefix: None,
+            newest: None,
+            opened_weight: 0,
+            settled_weight: 0,
+            saved_weight: 0,
+            saved_through: None,
+            unsettled: 0,
+            unsettled_bytes: 0,
+        }
+    }
+
+    /// Opens the next slot, in flight.
+    pub fn open(&mut self, slot: Slot<P>) -> SeqNo {
+        let seq = self.next_seq();
+        self.opened_weight += u64::from(slot.weight);
+        self.unsettled += 1;
+        self.unsettled_bytes += slot.bytes;
+        self.newest = Some(slot.position.clone());
+        self.window.push_back(Entry { slot, settled: false });
+        seq
+    }
+
+    /// Opens the next slot already settled: a position that nothing has to be delivered for. It takes no
+    /// room. It still waits for everything before it.
+    pub fn open_settled(&mut self, position: P) -> SeqNo {
+        let seq = self.next_seq();
+        self.newest = Some(position.clone());
+        // Consecutive settled slots at the end say the same as the last of them.
+        if let Some(last) = self.window.back_mut()
+            && last.settled
+            && last.slot.weight == 0
+        {
+            last.slot.position = position;
+            return SeqNo(seq.0 - 1);
+        }
+        self.window
+            .push_back(Entry { slot: Slot { position, weight: 0, bytes: 0 }, settled: true });
+        self.advance();
+        seq
+    }
+
+    /// Settles a slot, in any order.
+    pub fn settle(&mut self, seq: SeqNo) -> Settlement {
+        let Some(entry) = seq
+            .0
+            .checked_sub(self.front.0)
+            .and_then(|index| usize::try_from(index).ok())
+            .and_then(|index| self.window.get_mut(index))
+        else {
+            return Settlement::Stale;
+        };
+        if entry.settled {
+            return Settlement::Stale;
+        }
+        entry.settled = true;
+        self.unsettled -= 1;
+        self.unsettled_bytes -= entry.slot.bytes;
+        self.advance();
+        Settlement::Settled
+    }
+
+    /// True while the slot is in flight.
+    #[must_use]
+    pub fn is_in_flight(&self, seq: SeqNo) -> bool {
+        seq.0
+            .checked_sub(self.front.0)
+            .and_then(|index| usize::try_from(index).ok())
+            .and_then(|index| self.window.get(index))
+            .is_some_and(|entry| !entry.settled)
+    }
+
+    fn advance(&mut self) {
+        while self.window.front().is_some_and(|entry| entry.settled) {
+            if let Some(entry) = self.window.pop_front() {
+                self.settled_weight += u64::from(entry.slot.weight);
+                self.prefix = Some(Settled {
+                    position: entry.slot.position,
+                    through: self.front,
+                    weight: self.settled_weight,
+                });
+                self.front = self.front.next();
+            }
+        }
+    }
+
+    /// The settled prefix, if it reaches beyond what is recorded.
+    #[must_use]
+    pub fn unsaved_prefix(&self) -> Option<&Settled<P>> {
+        self.prefix
+            .as_ref()
+            .filter(|prefix| self.saved_through.is_none_or(|saved| prefix.through > saved))
+    }
+
+    /// The newest position whose whole prefix is settled, recorded or not.
+    #[must_use]
+    pub const fn prefix(&self) -> Option<&Settled<P>> {
+        self.prefix.as_ref()
+    }
+
+    /// The position is recorded. An older record than the newest changes nothing.
+    pub fn mark_saved(&mut self, saved: &Settled<P>) {
+        if self.saved_through.is_none_or(|before| saved.through > before) {
+            self.saved_through = Some(saved.through);
+            self.saved_weight = saved.weight;
+        }
+    }
+
+    /// Forgets everything after the settled prefix: it will be read again. Late completions of what is
+    /// forgotten are stale, because numbers are never reused.
+    pub fn rewind(&mut self) {
+        self.front = self.next_seq();
+        self.window.clear();
+        self.opened_weight = self.settled_weight;
+        self.unsettled = 0;
+        self.unsettled_bytes = 0;
+        self.newest = self.prefix.as_ref().map(|prefix| prefix.position.clone());
+    }
+
+    /// The number that the next slot will have.
+    #[must_use]
+    pub fn next_seq(&self) -> SeqNo {
+        SeqNo(self.front.0 + self.window.len() as u64)
+    }
+
+    /// The newest position opened, settled or not.
+    #[must_use]
+    pub const fn newest(&self) -> Option<&P> {
+        self.newest.as_ref()
+    }
+
+    /// Slots in flight.
+    #[must_use]
+    pub const fn unsettled(&self) -> u64 {
+        self.unsettled
+    }
+
+    /// Bytes in flight.
+    #[must_use]
+    pub const fn unsettled_bytes(&self) -> u64 {
+        self.unsettled_bytes
+    }
+
+    /// Weight opened and not yet recorded: what a crash now would replay.
+    #[must_use]
+    pub const fn unsaved_weight(&self) -> u64 {
+        self.opened_weight - self.saved_weight
+    }
+
+    /// Weight settled in order and not yet recorded: what a save now would cover.
+    #[must_use]
+    pub const fn savable_weight(&self) -> u64 {
+        self.settled_weight - self.saved_weight
+    }
+
+    /// Checks the stated inequalities; used by tests, the simulator and debug monitors.
+    ///
+    /// # Errors
+    /// The first inequality that does not hold.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.saved_weight > self.settled_weight {
+            return Err("saved ≤ settled");
+        }
+        if self.settled_weight > self.opened_weight {
+            return Err("settled ≤ opened");
+        }
+        if self.window.front().is_some_and(|entry| entry.settled) {
+            return Err("the window's front slot is unsettled");
+        }
+        let in_flight = self.window.iter().filter(|entry| !entry.settled);
+        if in_flight.clone().count() as u64 != self.unsettled {
+            return Err("unsettled counts the slots in flight");
+        }
+        if in_flight.map(|entry| entry.slot.bytes).sum::<u64>() != self.unsettled_bytes {
+            return Err("unsettled_bytes sums the slots in flight");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn event(position: u32) -> Slot<u32> {
+        Slot { position, weight: 1, bytes: 10 }
+    }
+
+    #[test]
+    fn the_position_waits_for_the_oldest_slot() {
+        let mut w = Watermark::starting_at(SeqNo(0));
+        let (a, b) = (w.open(event(1)), w.open(event(2)));
+        assert_eq!(w.settle(b), Settlement::Settled);
+        assert_eq!(w.prefix(), None);
+        assert_eq!(w.settle(a), Settlement::Settled);
+        assert_eq!(w.prefix().map(|p| *p.position()), Some(2));
+        assert_eq!(w.settle(a), Settlement::Stale);
+    }
+
+    #[test]
+    fn idle_positions_merge_take_no_room_and_wait_their_turn() {
+        let mut w = Watermark::starting_at(SeqNo(0));
+        let a = w.open(event(1));
+        let idle = w.open_settled(2);
+        assert_eq!(w.open_settled(3), idle);
+        assert_eq!((w.prefix(), w.unsaved_weight()), (None, 1));
+        w.settle(a);
+        assert_eq!(w.prefix().map(|p| *p.position()), Some(3));
+    }
+
+    #[test]
+    fn a_rewind_makes_late_completions_stale() {
+        let mut w = Watermark::starting_at(SeqNo(0));
+        let a = w.open(event(1));
+        let b = w.open(event(2));
+        w.settle(a);
+        w.rewind();
+        assert_eq!(w.settle(b), Settlement::Stale);
+        assert_eq!(w.newest(), Some(&1));
+        assert_eq!(w.unsaved_weight(), 1);
+        let again = w.open(event(2));
+        assert!(again > b);
+        w.settle(again);
+        assert_eq!(w.prefix().map(|p| *p.position()), Some(2));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Move {
+        Open,
+        Idle,
+        Settle(usize),
+        Save,
+        Rewind,
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        prop::collection::vec(
+            prop_oneof![
+                4 => Just(Move::Open),
+                1 => Just(Move::Idle),
+                5 => (0usize..12).prop_map(Move::Settle),
+                2 => Just(Move::Save),
+                1 => Just(Move::Rewind),
+            ],
+            0..200,
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Feature: cdc-pipeline, Property 8: Kafka Confirmation Before Token Save
+        /// Validates: Requirements 3.3
+        ///
+        /// The oracle is a plain list of (slot, position, settled): the watermark's prefix is the list's.
+        #[test]
+        fn the_prefix_is_what_a_plain_list_says(moves in moves()) {
+            let mut w = Watermark::starting_at(SeqNo(7));
+            let mut list: Vec<(SeqNo, u32, bool)> = Vec::new();
+            let mut position = 0;
+            for m in moves {
+                match m {
+                    Move::Open => {
+                        position += 1;
+                        list.push((w.open(event(position)), position, false));
+                    }
+                    Move::Idle => {
+                        position += 1;
+                        let seq = w.open_settled(position);
+                        match list.last_mut() {
+                            Some(last) if last.0 == seq => last.1 = position,
+                            _ => list.push((seq, position, true)),
+                        }
+                    }
+                    Move::Settle(back) => {
+                        let index = list.len().checked_sub(back + 1);
+                        if let Some(entry) = index.and_then(|i| list.get_mut(i)) {
+                            let expected = if entry.2 { Settlement::Stale } else { Settlement::Settled };
+                            prop_assert_eq!(w.settle(entry.0), expected);
+                            entry.2 = true;
+                        }
+                    }
+                    Move::Save => {
+                        if let Some(prefix) = w.unsaved_prefix().cloned() {
+                            w.mark_saved(&prefix);
+                            prop_assert!(w.unsaved_prefix().is_none());
+                            prop_assert_eq!(w.savable_weight(), 0);
+                        }
+                    }
+                    Move::Rewind => {
+                        w.rewind();
+                        let kept = list.iter().take_while(|entry| entry.2).count();
+                        list.truncate(kept);
+                    }
+                }
+                prop_assert_eq!(w.check(), Ok(()));
+                let expected = list.iter().take_while(|entry| entry.2).last().map(|entry| entry.1);
+                prop_assert_eq!(w.prefix().map(|p| *p.position()), expected);
+                prop_assert_eq!(w.unsettled(), list.iter().filter(|entry| !entry.2).count() as u64);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::time::Duration;
+
+use cdc_machine::{Cause, EffectId, Epoch, Settled, TimerId};
+
+use crate::{Partition, Reject, Row, WorkerId};
+
+/// Proof that PostgreSQL has everything of a partition below an offset.
+pub type WrittenOffset = Settled<i64>;
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TimerKind {
+    /// The end of a back-off in front of a reconnection. The executor adds jitter.
+    Reconnect,
+    /// The end of a back-off in front of another write of this worker's batch. The executor adds jitter.
+    WriteRetry(WorkerId),
+    /// The end of a back-off in front of another commit. The executor adds jitter.
+    CommitRetry,
+    /// The end of a back-off in front of another dead letter. The executor adds jitter.
+    DeadLetterRetry,
+    /// The end of a back-off in front of another look at the ledger. The executor adds jitter.
+    AcquireRetry,
+    /// This worker's oldest row has lingered.
+    Linger(WorkerId),
+    /// This worker's oldest row is as old as a row may get.
+    Flush(WorkerId),
+    /// The shortest time between two commits.
+    CommitSpacing,
+    /// No room for so long that the partitions must be paused, so that the consumer can go on polling.
+    Pause,
+    /// The end of a drain's patience.
+    Drain,
+}
+
+/// Where fetching begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StartOffset {
+    /// The log's first record.
+    Beginning,
+    /// This offset.
+    At(i64),
+}
+
+/// A partition to fetch from now on. Its records carry the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FetchStart {
+    /// Which partition.
+    pub partition: Partition,
+    /// The assignment.
+    pub epoch: Epoch,
+    /// Where to begin.
+    pub offset: StartOffset,
+}
+
+/// Rows for one worker's writer. A bisected batch shares the rows and narrows the range.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Batch<R> {
+    rows: Arc<Vec<Row<R>>>,
+    range: Range<usize>,
+}
+
+impl<R> Batch<R> {
+    /// All of these rows.
+    #[must_use]
+    pub fn new(rows: Vec<Row<R>>) -> Self {
+        let range = 0..rows.len();
+        Self { rows: Arc::new(rows), range }
+    }
+
+    /// The rows, in the order in which they were read.
+    #[must_use]
+    pub fn rows(&self) -> &[Row<R>] {
+        self.rows.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// Both halves, in order; `None` where there is nothing to halve.
+    #[must_use]
+    pub fn halves(&self) -> Option<(Self, Self)> {
+        if self.range.len() < 2 {
+            return None;
+        }
+        let middle = self.range.start + self.range.len() / 2;
+        Some((
+            Self { rows: Arc::clone(&self.rows), range: self.range.start..middle },
+            Self { rows: Arc::clone(&self.rows), range: middle..self.range.end },
+        ))
+    }
+}
+
+/// An offset to record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OffsetCommit {
+    /// Which partition.
+    pub partition: Partition,
+    /// The assignment.
+    pub epoch: Epoch,
+    /// The first offset that is not yet written, with its proof.
+    pub offset: WrittenOffset,
+}
+
+/// An order to the world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect<R> {
+    /// Open the pool, see to the bookkeeping schema, read the catalog. Answered by `DatabaseReady` or
+    /// `DatabaseFailed`.
+    ConnectDatabase { id: EffectId },
+    /// Subscribe (with a new consumer, where there was one). Answered by `Joined` or `JoinFailed`.
+    JoinGroup { id: EffectId },
+    /// Leave the group and close the consumer. Answered by `Left`.
+    LeaveGroup { id: EffectId },
+
+    /// Take the partitions' rows in the ledger. Answered by `Acquired` or `AcquireFailed`.
+    AcquirePartitions { id: EffectId, partitions: Vec<(Partition, Epoch)> },
+    /// Begin to fetch, or begin anew at another offset and epoch.
+    StartFetching { starts: Vec<FetchStart> },
+    /// Read at most this much. Answered by one `Records`, as soon as there is one record.
+    Fetch { max_records: u32, max_bytes: u64 },
+    /// Stop fetching all partitions, but go on polling.
+    Pause,
+    /// Fetch them again.
+    Resume,
+    /// Let the group have these back. Answers `Revoking`.
+    ConfirmRevoked { id: EffectId },
+
+    /// Write these rows in one transaction. Answered by `BatchDone`.
+    WriteBatch { worker: WorkerId, id: EffectId, batch: Batch<R> },
+    /// Put a bad record aside, durably. Answered by `DeadLettered` or `DeadLetterFailed`.
+    DeadLetter { id: EffectId, row: Row<R>, reason: Reject, detail: Arc<str>, attempts: u32 },
+    /// A bad record is given up by policy: log and count it. Not answered.
+    Skip { row: Row<R>, reason: Reject, detail: Arc<str> },
+    /// Record offsets, in the ledger and then in Kafka. Answered by `Committed` or `CommitFailed`.
+    CommitOffsets { id: EffectId, offsets: Vec<OffsetCommit> },
+
+    /// Wake the machine after this long, once.
+    SetTimer { timer: TimerId<TimerKind>, after: Duration },
+    /// Do not.
+    CancelTimer { timer: TimerId<TimerKind> },
+
+    /// The service is over.
+    Stop { cause: Cause },
+}

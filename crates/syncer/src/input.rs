@@ -1,0 +1,195 @@
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use cdc_machine::{EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
+
+use crate::TimerKind;
+
+/// A partition of a topic, by the number that the executor gave it at first sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition(pub u32);
+
+/// One of the pool's workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u32);
+
+/// One polled record. `R` is its handle; the machine does not look into it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Record<R> {
+    /// Where it was read.
+    pub partition: Partition,
+    /// The assignment that it was read under.
+    pub epoch: Epoch,
+    /// Its offset. Gaps between offsets are normal.
+    pub offset: i64,
+    /// Hash of the message key: equal keys have equal routes, for ever.
+    pub route: u64,
+    /// Key and value, in bytes.
+    pub bytes: u32,
+    /// The record itself.
+    pub handle: R,
+}
+
+/// What the ledger and the consumer group know of a partition when it is acquired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Acquired {
+    /// Which partition.
+    pub partition: Partition,
+    /// The assignment that it was acquired for.
+    pub epoch: Epoch,
+    /// `next_offset` of the ledger in PostgreSQL; `None` where it has no row yet.
+    pub ledger: Option<i64>,
+    /// The group's committed offset in Kafka; `None` where there is none.
+    pub group: Option<i64>,
+}
+
+/// Why a record was not written: a closed list, the label of metrics and dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reject {
+    /// Not a message of this format.
+    Malformed,
+    /// A newer version of the format than this program knows.
+    NewerVersion,
+    /// A field is absent or null, and the column allows neither.
+    MissingValue,
+    /// The value's type does not fit the column's.
+    TypeConflict,
+    /// The value's type fits, its magnitude or length does not.
+    OutOfRange,
+    /// A check constraint said no.
+    CheckViolation,
+    /// A foreign key said no.
+    ForeignKeyViolation,
+    /// A unique constraint other than the row's key said no.
+    UniqueViolation,
+    /// Too large for PostgreSQL.
+    TooLarge,
+    /// PostgreSQL said no for another reason that belongs to the row.
+    Database,
+}
+
+impl Reject {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::NewerVersion,
+        Self::MissingValue,
+        Self::TypeConflict,
+        Self::OutOfRange,
+        Self::CheckViolation,
+        Self::ForeignKeyViolation,
+        Self::UniqueViolation,
+        Self::TooLarge,
+        Self::Database,
+    ];
+
+    /// The label in metrics, logs and the dead letter's header `cdc-error-reason`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NewerVersion => "newer_version",
+            Self::MissingValue => "missing_value",
+            Self::TypeConflict => "type_conflict",
+            Self::OutOfRange => "out_of_range",
+            Self::CheckViolation => "check_violation",
+            Self::ForeignKeyViolation => "foreign_key_violation",
+            Self::UniqueViolation => "unique_violation",
+            Self::TooLarge => "too_large",
+            Self::Database => "database",
+        }
+    }
+}
+
+/// A record that was not written while its neighbours were.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rejected {
+    /// Its index in the batch.
+    pub index: usize,
+    /// Why.
+    pub reason: Reject,
+    /// Column, type and limit, for the log and the dead letter; never the value itself.
+    pub detail: Arc<str>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum WriteOutcome {
+    /// Committed, and the commit verified. All rows but the rejected ones are in the table, or a newer
+    /// version of them is.
+    Written { rejected: Vec<Rejected> },
+    /// These partitions are owned by somebody else now: nothing was written.
+    Refused { partitions: Vec<Partition> },
+    /// Nothing was written, or nobody knows; writing it again does no harm. `reason` and `detail` are for
+    /// the dead letter if the batch comes down to one row.
+    Failed { fault: Fault, reason: Reject, detail: Arc<str> },
+}
+
+/// A fact about the world, as the Syncer hears it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input<R> {
+    /// The service begins.
+    Start,
+
+    /// The pool is up, the bookkeeping schema is there, the tables are known.
+    DatabaseReady { id: EffectId },
+    /// They are not.
+    DatabaseFailed { id: EffectId, fault: Fault },
+    /// The consumer is subscribed; assignments will follow.
+    Joined { id: EffectId },
+    /// It is not.
+    JoinFailed { id: EffectId, fault: Fault },
+    /// The consumer died. Everything assigned is lost.
+    ConsumerFailed { fault: Fault },
+
+    /// The group gave us these partitions, beside those that we have. Fetching waits for `StartFetching`.
+    Assigned { partitions: Vec<Partition> },
+    /// The group takes these back, and waits for `ConfirmRevoked`.
+    Revoking { id: EffectId, partitions: Vec<Partition> },
+    /// These were taken without asking (the session ended).
+    Lost { partitions: Vec<Partition> },
+
+    /// The ledger's rows are ours.
+    Acquired { id: EffectId, partitions: Vec<Acquired> },
+    /// They are not (yet).
+    AcquireFailed { id: EffectId, fault: Fault },
+
+    /// The answer to one `Fetch`: at most as much as it asked for, at least one record.
+    Records { records: Vec<Record<R>> },
+
+    /// The answer to one `WriteBatch`.
+    BatchDone { worker: WorkerId, id: EffectId, outcome: WriteOutcome },
+    /// The dead letter is durable.
+    DeadLettered { id: EffectId },
+    /// It is not.
+    DeadLetterFailed { id: EffectId, fault: Fault },
+
+    /// The offsets are recorded in the ledger and in Kafka.
+    Committed { id: EffectId },
+    /// They are not, or nobody knows. `refused` are owned by somebody else now.
+    CommitFailed { id: EffectId, fault: Fault, refused: Vec<Partition> },
+    /// The group is left, or could not be: either way the service may end.
+    Left { id: EffectId },
+
+    /// A timer ran out.
+    Timer(TimerId<TimerKind>),
+    /// A person or a supervisor asks.
+    Signal(Signal),
+}
+
+/// Where a row of a batch came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Row<R> {
+    /// Where it was read.
+    pub partition: Partition,
+    /// The assignment that it was read under.
+    pub epoch: Epoch,
+    /// Its slot in the partition's window.
+    pub seq: SeqNo,
+    /// Its offset.
+    pub offset: i64,
+    /// Key and value, in bytes.
+    pub bytes: u32,
+    /// The record itself.
+    pub handle: R,
+}

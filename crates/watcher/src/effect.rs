@@ -1,0 +1,76 @@
+use core::time::Duration;
+
+use cdc_machine::{Cause, EffectId, Epoch, Lineage, SeqNo, Settled, TimerId};
+
+/// Proof that Kafka has everything up to and including a token.
+pub type AckedToken<T> = Settled<T>;
+
+/// Where a change stream begins.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StartAt<T> {
+    /// The source's present operation time: the very first start.
+    Now,
+    /// Right after this token.
+    After(T),
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TimerKind {
+    /// The end of a back-off in front of a reconnection. The executor adds jitter.
+    Reconnect,
+    /// The end of a back-off in front of another save. The executor adds jitter.
+    SaveRetry,
+    /// The shortest time between two saves.
+    SaveSpacing,
+    /// The longest time that an acked event stays unsaved while traffic is slow.
+    SaveDelay,
+    /// The longest time that an idle position stays unsaved.
+    IdleSave,
+    /// The lease's renewal.
+    LeaseRenew,
+    /// Another look at a lease that somebody else holds.
+    LeaseWait,
+    /// The end of a drain's patience.
+    Drain,
+}
+
+/// An order to the world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect<R, T> {
+    /// Take the lease and read the record. Answered by `LeaseAcquired`, `LeaseHeld`, `LeaseForeign` or
+    /// `LeaseFailed`.
+    AcquireLease { id: EffectId },
+    /// Extend the lease. Answered by `LeaseRenewed` or `LeaseRenewFailed`.
+    RenewLease { id: EffectId },
+    /// Give the lease back. Answered by `LeaseReleased`.
+    ReleaseLease { id: EffectId },
+
+    /// Make a producer (anew, where there was one) and see that the topics exist. Answered by
+    /// `ProducerReady` or `ProducerFailed`.
+    PrepareProducer { id: EffectId },
+    /// Hand one message to Kafka. Answered by `Delivered`, `DeliveryFailed` or `DeliveryTooLarge`.
+    Publish { seq: SeqNo, record: R },
+    /// Hand a body-less marker to Kafka's dead letters, in the place of a message that does not fit.
+    PublishMarker { seq: SeqNo, marker: R },
+    /// Take back what the producer has only queued: each such message is answered by `DeliveryFailed`.
+    PurgeQueued,
+
+    /// Open a change stream. Answered by `Opened` or `OpenFailed`.
+    OpenStream { epoch: Epoch, from: StartAt<T>, lineage: Lineage },
+    /// Read at most this much. Answered by one `Batch` or `SourceFailed`.
+    Pull { epoch: Epoch, max_events: u32, max_bytes: u64 },
+    /// Close the stream. Not answered.
+    CloseStream { epoch: Epoch },
+
+    /// Record the position. Answered by `Saved` or `SaveFailed`.
+    SaveToken { id: EffectId, token: AckedToken<T>, lineage: Lineage },
+
+    /// Wake the machine after this long, once.
+    SetTimer { timer: TimerId<TimerKind>, after: Duration },
+    /// Do not.
+    CancelTimer { timer: TimerId<TimerKind> },
+
+    /// The service is over.
+    Stop { cause: Cause },
+}
