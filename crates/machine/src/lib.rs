@@ -14,12 +14,14 @@
 //! | [`backoff`](Backoff) | the retry schedule, in durations |
 //! | [`ids`](SeqNo) | correlation: slots, streams, requests, timers |
 //! | [`cause`](Cause) | why a machine stopped, and the exit code that says so |
+//! | [`explore`] | the state diagram and the state × input table, read off the code |
 
 #![no_std]
 extern crate alloc;
 
 mod backoff;
 mod cause;
+mod explore;
 mod fault;
 mod ids;
 mod machine;
@@ -29,6 +31,7 @@ mod watermark;
 
 pub use backoff::{Backoff, Retry};
 pub use cause::{Cause, Dependency};
+pub use explore::{Explore, Outcome, Transitions, explore};
 pub use fault::Fault;
 pub use ids::{EffectId, Epoch, Lineage, SeqNo, TimerId};
 pub use machine::{Effects, Machine, Signal};

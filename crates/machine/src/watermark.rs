@@ -60,10 +60,24 @@ pub struct Slot<P> {
     pub bytes: u64,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Standing {
+    InFlight,
+    Settled,
+    /// Answered, but not durable on the other side: the prefix cannot pass it before a rewind.
+    Failed,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Entry<P> {
     slot: Slot<P>,
-    settled: bool,
+    standing: Standing,
+}
+
+impl<P> Entry<P> {
+    fn is(&self, standing: Standing) -> bool {
+        self.standing == standing
+    }
 }
 
 /// Slots open in order and settle in any order; the position advances over the settled prefix.
@@ -75,8 +89,6 @@ pub struct Watermark<P> {
     front: SeqNo,
     /// The newest position of the settled prefix, with the slot and the weight that it covers.
     prefix: Option<Settled<P>>,
-    /// The newest position opened, settled or not.
-    newest: Option<P>,
     opened_weight: u64,
     settled_weight: u64,
     saved_weight: u64,
@@ -93,7 +105,6 @@ impl<P: Clone> Watermark<P> {
             window: VecDeque::new(),
             front: first,
             prefix: None,
-            newest: None,
             opened_weight: 0,
             settled_weight: 0,
             saved_weight: 0,
@@ -109,8 +120,7 @@ impl<P: Clone> Watermark<P> {
         self.opened_weight += u64::from(slot.weight);
         self.unsettled += 1;
         self.unsettled_bytes += slot.bytes;
-        self.newest = Some(slot.position.clone());
-        self.window.push_back(Entry { slot, settled: false });
+        self.window.push_back(Entry { slot, standing: Standing::InFlight });
         seq
     }
 
@@ -118,38 +128,46 @@ impl<P: Clone> Watermark<P> {
     /// room. It still waits for everything before it.
     pub fn open_settled(&mut self, position: P) -> SeqNo {
         let seq = self.next_seq();
-        self.newest = Some(position.clone());
         // Consecutive settled slots at the end say the same as the last of them.
         if let Some(last) = self.window.back_mut()
-            && last.settled
+            && last.is(Standing::Settled)
             && last.slot.weight == 0
         {
             last.slot.position = position;
             return SeqNo(seq.0 - 1);
         }
         self.window
-            .push_back(Entry { slot: Slot { position, weight: 0, bytes: 0 }, settled: true });
+            .push_back(Entry { slot: Slot { position, weight: 0, bytes: 0 }, standing: Standing::Settled });
         self.advance();
         seq
     }
 
     /// Settles a slot, in any order.
     pub fn settle(&mut self, seq: SeqNo) -> Settlement {
+        let settlement = self.answer(seq, Standing::Settled);
+        self.advance();
+        settlement
+    }
+
+    /// Takes a slot out of flight without settling it: the other side does not have it. The prefix stays
+    /// before it until a [`Self::rewind`].
+    pub fn fail(&mut self, seq: SeqNo) -> Settlement {
+        self.answer(seq, Standing::Failed)
+    }
+
+    fn answer(&mut self, seq: SeqNo, standing: Standing) -> Settlement {
         let Some(entry) = seq
             .0
             .checked_sub(self.front.0)
             .and_then(|index| usize::try_from(index).ok())
             .and_then(|index| self.window.get_mut(index))
+            .filter(|entry| entry.is(Standing::InFlight))
         else {
             return Settlement::Stale;
         };
-        if entry.settled {
-            return Settlement::Stale;
-        }
-        entry.settled = true;
+        entry.standing = standing;
         self.unsettled -= 1;
         self.unsettled_bytes -= entry.slot.bytes;
-        self.advance();
         Settlement::Settled
     }
 
@@ -160,11 +178,11 @@ impl<P: Clone> Watermark<P> {
             .checked_sub(self.front.0)
             .and_then(|index| usize::try_from(index).ok())
             .and_then(|index| self.window.get(index))
-            .is_some_and(|entry| !entry.settled)
+            .is_some_and(|entry| entry.is(Standing::InFlight))
     }
 
     fn advance(&mut self) {
-        while self.window.front().is_some_and(|entry| entry.settled) {
+        while self.window.front().is_some_and(|entry| entry.is(Standing::Settled)) {
             if let Some(entry) = self.window.pop_front() {
                 self.settled_weight += u64::from(entry.slot.weight);
                 self.prefix = Some(Settled {
@@ -180,9 +198,7 @@ impl<P: Clone> Watermark<P> {
     /// The settled prefix, if it reaches beyond what is recorded.
     #[must_use]
     pub fn unsaved_prefix(&self) -> Option<&Settled<P>> {
-        self.prefix
-            .as_ref()
-            .filter(|prefix| self.saved_through.is_none_or(|saved| prefix.through > saved))
+        self.prefix.as_ref().filter(|prefix| self.saved_through.is_none_or(|saved| prefix.through > saved))
     }
 
     /// The newest position whose whole prefix is settled, recorded or not.
@@ -207,7 +223,6 @@ impl<P: Clone> Watermark<P> {
         self.opened_weight = self.settled_weight;
         self.unsettled = 0;
         self.unsettled_bytes = 0;
-        self.newest = self.prefix.as_ref().map(|prefix| prefix.position.clone());
     }
 
     /// The number that the next slot will have.
@@ -218,8 +233,11 @@ impl<P: Clone> Watermark<P> {
 
     /// The newest position opened, settled or not.
     #[must_use]
-    pub const fn newest(&self) -> Option<&P> {
-        self.newest.as_ref()
+    pub fn newest(&self) -> Option<&P> {
+        self.window
+            .back()
+            .map(|entry| &entry.slot.position)
+            .or_else(|| self.prefix.as_ref().map(Settled::position))
     }
 
     /// Slots in flight.
@@ -257,10 +275,10 @@ impl<P: Clone> Watermark<P> {
         if self.settled_weight > self.opened_weight {
             return Err("settled ≤ opened");
         }
-        if self.window.front().is_some_and(|entry| entry.settled) {
+        if self.window.front().is_some_and(|entry| entry.is(Standing::Settled)) {
             return Err("the window's front slot is unsettled");
         }
-        let in_flight = self.window.iter().filter(|entry| !entry.settled);
+        let in_flight = self.window.iter().filter(|entry| entry.is(Standing::InFlight));
         if in_flight.clone().count() as u64 != self.unsettled {
             return Err("unsettled counts the slots in flight");
         }
@@ -317,6 +335,21 @@ mod tests {
         assert!(again > b);
         w.settle(again);
         assert_eq!(w.prefix().map(|p| *p.position()), Some(2));
+    }
+
+    #[test]
+    fn a_failed_slot_is_out_of_flight_and_holds_the_prefix_until_a_rewind() {
+        let mut w = Watermark::starting_at(SeqNo(0));
+        let (a, b, c) = (w.open(event(1)), w.open(event(2)), w.open(event(3)));
+        assert_eq!(w.fail(b), Settlement::Settled);
+        assert_eq!((w.fail(b), w.settle(b)), (Settlement::Stale, Settlement::Stale));
+        w.settle(a);
+        w.settle(c);
+        assert_eq!((w.unsettled(), w.unsettled_bytes()), (0, 0));
+        assert_eq!(w.prefix().map(|p| *p.position()), Some(1));
+        assert_eq!(w.check(), Ok(()));
+        w.rewind();
+        assert_eq!((w.newest(), w.unsaved_weight()), (Some(&1), 1));
     }
 
     #[derive(Clone, Debug)]

@@ -31,6 +31,8 @@ pub enum TimerKind {
     CommitSpacing,
     /// No room for so long that the partitions must be paused, so that the consumer can go on polling.
     Pause,
+    /// The end of the group's patience with a revocation.
+    Revocation,
     /// The end of a drain's patience.
     Drain,
 }
@@ -103,6 +105,7 @@ pub struct OffsetCommit {
 
 /// An order to the world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a variant's own line says what its fields are")]
 pub enum Effect<R> {
     /// Open the pool, see to the bookkeeping schema, read the catalog. Answered by `DatabaseReady` or
     /// `DatabaseFailed`.

@@ -114,6 +114,7 @@ pub struct Rejected {
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a variant's own line says what its fields are")]
 pub enum WriteOutcome {
     /// Committed, and the commit verified. All rows but the rejected ones are in the table, or a newer
     /// version of them is.
@@ -127,6 +128,7 @@ pub enum WriteOutcome {
 
 /// A fact about the world, as the Syncer hears it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a variant's own line says what its fields are")]
 pub enum Input<R> {
     /// The service begins.
     Start,

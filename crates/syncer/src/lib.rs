@@ -1,12 +1,62 @@
 //! The Syncer machine: Kafka to PostgreSQL, as a pure transition function.
+//!
+//! ```text
+//!  Fetch ──▶ Records ──▶ lane of the key's worker ──▶ WriteBatch ──▶ Written ──▶ CommitOffsets ──▶ Committed
+//!               │                                                       │             │               │
+//!               ▼                                                       ▼             ▼               ▼
+//!             opened                                                 settled    settled prefix      saved
+//!
+//!  room = what every lane still takes, within the bounds on (opened − saved) in records and in bytes
+//! ```
+//!
+//! Each assignment of a partition is an epoch of its own: it takes its row in the ledger, fetches, and ends
+//! by revocation (settled and committed first), by loss or by another owner's claim (dropped). Completions
+//! settle row by row, so that a batch may mix kept and revoked partitions.
+//!
+//! | file | what it answers for |
+//! |---|---|
+//! | `connecting`, `assignment`, `revocation`, `draining` | the database, the group and its partitions |
+//! | `streaming` | room, fetching, routing, pause and resume |
+//! | `lanes`, `worker` | when a batch leaves, and what is in it |
+//! | `awaiting_ack`, `bad_rows` | PostgreSQL's answers, bisection, dead letters |
+//! | `saving_token` | offset commits |
+//! | `settle` | what follows from the facts, and which state is next |
+//!
+//! [`graph`] reads the state diagram and the state × input table off the code.
 
 #![no_std]
 extern crate alloc;
 
+mod assignment;
+mod awaiting_ack;
+mod bad_rows;
+mod config;
+mod connecting;
+mod draining;
 mod effect;
+mod facts;
+pub mod graph;
 mod input;
+mod invariants;
+mod lanes;
+mod names;
+mod partitions;
+mod revocation;
+mod saving_token;
+mod settle;
+mod state;
+mod streaming;
+mod syncer;
+mod timers;
+mod turn;
+mod verdict;
+mod window;
+mod worker;
 
-pub use effect::{
-    Batch, Effect, FetchStart, OffsetCommit, StartOffset, TimerKind, WrittenOffset,
-};
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, OnBadRecord, OnUniqueViolation, Retries};
+pub use effect::{Batch, Effect, FetchStart, OffsetCommit, StartOffset, TimerKind, WrittenOffset};
 pub use input::{Acquired, Input, Partition, Record, Reject, Rejected, Row, WorkerId, WriteOutcome};
+pub use syncer::Syncer;

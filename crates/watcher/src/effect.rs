@@ -37,6 +37,7 @@ pub enum TimerKind {
 
 /// An order to the world.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a variant's own line says what its fields are")]
 pub enum Effect<R, T> {
     /// Take the lease and read the record. Answered by `LeaseAcquired`, `LeaseHeld`, `LeaseForeign` or
     /// `LeaseFailed`.

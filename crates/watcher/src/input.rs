@@ -25,6 +25,7 @@ pub struct Event<R, T> {
 
 /// What an event carries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a variant's own line says what its fields are")]
 pub enum Payload<R> {
     /// A message for Kafka, and its size in bytes.
     Message { record: R, bytes: u32 },
@@ -36,6 +37,7 @@ pub enum Payload<R> {
 /// A fact about the world, as the Watcher hears it. `R` is a message's handle, `T` a resume token; the
 /// machine looks into neither, except that tokens have an order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a variant's own line says what its fields are")]
 pub enum Input<R, T> {
     /// The service begins.
     Start,

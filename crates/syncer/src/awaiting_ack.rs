@@ -1,0 +1,163 @@
+//! PostgreSQL's answers. A batch that holds a bad row is halved, in order, until the row stands alone.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use cdc_machine::{Cause, Dependency, EffectId, Fault};
+
+use crate::facts::BadRow;
+use crate::state::State;
+use crate::turn::Turn;
+use crate::worker::{Piece, Writer};
+use crate::{Partition, Reject, Rejected, TimerKind, WorkerId, WriteOutcome};
+
+impl<R: Clone> Turn<'_, R> {
+    pub(crate) fn on_batch_done(
+        &mut self,
+        state: State,
+        worker: WorkerId,
+        id: EffectId,
+        outcome: WriteOutcome,
+    ) -> Result<(), Cause> {
+        let Some(piece) = self.facts.workers.get_mut(worker.0 as usize).and_then(|lane| lane.finish(id))
+        else {
+            self.facts.ignore_reply(id);
+            return Ok(());
+        };
+        match outcome {
+            WriteOutcome::Written { rejected } => self.on_written(worker, &piece, rejected)?,
+            WriteOutcome::Refused { partitions } => self.on_refused(state, worker, piece, &partitions)?,
+            WriteOutcome::Failed { fault, reason, detail } => {
+                self.on_write_failed(worker, piece, fault, (reason, detail))?;
+            }
+        }
+        // The writer is free for what came meanwhile.
+        if self.config.lingers()
+            && let Some(lane) = self.facts.workers.get_mut(worker.0 as usize)
+            && lane.is_idle()
+            && lane.pieces.is_empty()
+        {
+            lane.make_due();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_write_retry(&mut self, worker: WorkerId) {
+        if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
+            lane.end_back_off();
+        }
+    }
+
+    fn on_written(
+        &mut self,
+        worker: WorkerId,
+        piece: &Piece<R>,
+        mut rejected: Vec<Rejected>,
+    ) -> Result<(), Cause> {
+        self.forget_retries(worker);
+        rejected.sort_by_key(|rejected| rejected.index);
+        let mut rejected = rejected.into_iter().peekable();
+        for (index, row) in piece.batch.rows().iter().enumerate() {
+            let mut bad = None;
+            while let Some(next) = rejected.next_if(|next| next.index <= index) {
+                bad = Some(next);
+            }
+            match bad {
+                Some(Rejected { reason, detail, .. }) => {
+                    let row = row.clone();
+                    self.reject(BadRow { row, reason, detail, attempts: piece.attempts })?;
+                }
+                None => self.settle_row(row),
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing was written. Without the rows of those partitions it can be.
+    fn on_refused(
+        &mut self,
+        state: State,
+        worker: WorkerId,
+        piece: Piece<R>,
+        partitions: &[Partition],
+    ) -> Result<(), Cause> {
+        for partition in partitions {
+            let epoch =
+                piece.batch.rows().iter().find(|row| row.partition == *partition).map(|row| row.epoch);
+            if let Some(epoch) = epoch {
+                self.relinquish(state, *partition, epoch);
+            }
+        }
+        if piece.batch.rows().iter().all(|row| self.facts.partitions.is_live(row)) {
+            // A refusal that names nothing of the batch would be written and refused for ever.
+            return self.write_again(worker, piece, Fault::Transient);
+        }
+        self.forget_retries(worker);
+        self.push_piece(worker, piece);
+        Ok(())
+    }
+
+    fn on_write_failed(
+        &mut self,
+        worker: WorkerId,
+        piece: Piece<R>,
+        fault: Fault,
+        (reason, detail): (Reject, Arc<str>),
+    ) -> Result<(), Cause> {
+        match fault {
+            Fault::Transient | Fault::RetryNow => self.write_again(worker, piece, fault),
+            Fault::Poison | Fault::Blocked | Fault::TooLarge => {
+                self.forget_retries(worker);
+                self.bisect(worker, piece, reason, detail)
+            }
+            Fault::Auth => Err(Cause::Refused(Dependency::Postgres)),
+            Fault::HistoryLost | Fault::Fenced | Fault::Fatal => Err(Cause::Failed(Dependency::Postgres)),
+        }
+    }
+
+    fn write_again(&mut self, worker: WorkerId, piece: Piece<R>, fault: Fault) -> Result<(), Cause> {
+        let Some(piece) = piece.retain(|row| self.facts.partitions.is_live(row)) else { return Ok(()) };
+        match self.next_write(worker, fault)? {
+            None => self.push_piece(worker, piece),
+            Some(wait) => {
+                if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
+                    lane.writer = Writer::BackingOff(piece);
+                }
+                self.set_timer(TimerKind::WriteRetry(worker), wait);
+            }
+        }
+        Ok(())
+    }
+
+    fn bisect(
+        &mut self,
+        worker: WorkerId,
+        piece: Piece<R>,
+        reason: Reject,
+        detail: Arc<str>,
+    ) -> Result<(), Cause> {
+        let attempts = piece.attempts;
+        if let Some((first, second)) = piece.batch.halves() {
+            self.push_piece(worker, Piece { batch: second, attempts });
+            self.push_piece(worker, Piece { batch: first, attempts });
+            return Ok(());
+        }
+        for row in piece.batch.rows() {
+            self.reject(BadRow { row: row.clone(), reason, detail: Arc::clone(&detail), attempts })?;
+        }
+        Ok(())
+    }
+
+    /// The piece is the next that the worker writes.
+    fn push_piece(&mut self, worker: WorkerId, piece: Piece<R>) {
+        if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
+            lane.pieces.push(piece);
+        }
+    }
+
+    fn forget_retries(&mut self, worker: WorkerId) {
+        if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
+            lane.retries.reset();
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Rows that cannot be written: put aside, given up or the end, as the policies say.
+
+use cdc_machine::{Cause, Dependency, EffectId, Fault};
+
+use crate::config::{OnBadRecord, OnUniqueViolation};
+use crate::facts::BadRow;
+use crate::turn::Turn;
+use crate::verdict::Verdict;
+use crate::{Effect, Reject, Row, TimerKind};
+
+/// Dead letters in flight at once. Those that wait are bounded by the records from poll to offset commit.
+pub(crate) const DEAD_LETTERS_IN_FLIGHT_MAX: usize = 16;
+
+/// What becomes of one bad row.
+enum Fate {
+    DeadLetter,
+    Skip,
+    Stop,
+}
+
+impl<R: Clone> Turn<'_, R> {
+    pub(crate) fn reject(&mut self, bad: BadRow<R>) -> Result<(), Cause> {
+        if !self.facts.partitions.is_live(&bad.row) {
+            self.facts.ignored.records += 1;
+            return Ok(());
+        }
+        match self.fate(bad.reason) {
+            Fate::DeadLetter => self.facts.dead_letters.waiting.push_back(bad),
+            Fate::Skip => {
+                self.settle_row(&bad.row);
+                let BadRow { row, reason, detail, .. } = bad;
+                self.out.push(Effect::Skip { row, reason, detail });
+            }
+            Fate::Stop => return Err(Cause::BadRecord),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn settle_row(&mut self, row: &Row<R>) {
+        if !self.facts.partitions.settle(row) {
+            self.facts.ignored.records += 1;
+        }
+    }
+
+    /// Sends what waits, as far as the bound allows and no back-off runs.
+    pub(crate) fn put_aside(&mut self) {
+        if self.facts.timers.is_running(TimerKind::DeadLetterRetry) {
+            return;
+        }
+        while self.facts.dead_letters.in_flight.len() < DEAD_LETTERS_IN_FLIGHT_MAX {
+            let Some(bad) = self.facts.dead_letters.waiting.pop_front() else { return };
+            let id = self.facts.new_id();
+            let BadRow { row, reason, detail, attempts } = bad.clone();
+            self.facts.dead_letters.in_flight.push((id, bad));
+            self.out.push(Effect::DeadLetter { id, row, reason, detail, attempts });
+        }
+    }
+
+    pub(crate) fn on_dead_lettered(&mut self, id: EffectId) {
+        if let Some(bad) = self.take_dead_letter(id) {
+            self.facts.retries.dead_letter.reset();
+            self.settle_row(&bad.row);
+        }
+    }
+
+    pub(crate) fn on_dead_letter_failed(&mut self, id: EffectId, fault: Fault) -> Result<(), Cause> {
+        let Some(bad) = self.take_dead_letter(id) else { return Ok(()) };
+        if !self.facts.partitions.is_live(&bad.row) {
+            return Ok(());
+        }
+        self.facts.dead_letters.waiting.push_front(bad);
+        let verdict = Verdict::on_commit(fault);
+        if verdict == Verdict::Retry && self.facts.timers.is_running(TimerKind::DeadLetterRetry) {
+            // One outage fails all that is in flight, and uses up one retry.
+            return Ok(());
+        }
+        let retry = (self.config.retries.kafka, Dependency::Kafka);
+        self.back_off(TimerKind::DeadLetterRetry, verdict, |facts| &mut facts.retries.dead_letter, retry)
+    }
+
+    fn take_dead_letter(&mut self, id: EffectId) -> Option<BadRow<R>> {
+        let in_flight = &mut self.facts.dead_letters.in_flight;
+        let Some(index) = in_flight.iter().position(|(asked, _)| *asked == id) else {
+            self.facts.ignore_reply(id);
+            return None;
+        };
+        Some(in_flight.remove(index).1)
+    }
+
+    const fn fate(&self, reason: Reject) -> Fate {
+        match reason {
+            Reject::UniqueViolation => match self.config.on_unique_violation {
+                OnUniqueViolation::DeadLetter => Fate::DeadLetter,
+                OnUniqueViolation::Skip => Fate::Skip,
+                OnUniqueViolation::Stop => Fate::Stop,
+            },
+            Reject::Malformed
+            | Reject::NewerVersion
+            | Reject::MissingValue
+            | Reject::TypeConflict
+            | Reject::OutOfRange
+            | Reject::CheckViolation
+            | Reject::ForeignKeyViolation
+            | Reject::TooLarge
+            | Reject::Database => match self.config.on_bad_record {
+                OnBadRecord::DeadLetter => Fate::DeadLetter,
+                OnBadRecord::Skip => Fate::Skip,
+                OnBadRecord::Stop => Fate::Stop,
+            },
+        }
+    }
+}

@@ -1,0 +1,134 @@
+use core::time::Duration;
+
+use cdc_machine::Retry;
+
+/// Limits and policies of a Syncer, constant over its life. A limit below 1 counts as 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Rows that fill a batch.
+    pub buffer_size: u32,
+    /// Bytes that fill a batch; one row that is larger is a batch of its own.
+    pub buffer_bytes: u64,
+    /// The oldest that a waiting row gets while its writer is idle.
+    pub flush_interval: Duration,
+    /// How long a row waits for company while its writer is idle. From `flush_interval` on there is no
+    /// lingering: a batch leaves when it is full or `flush_interval` old, and not before.
+    pub linger: Duration,
+    /// Workers; each has at most one batch in flight.
+    pub pool_size: u32,
+    /// Rows that may wait behind a worker's batch.
+    pub channel_buffer: u32,
+    /// Bytes from poll to offset commit. One record may exceed it: a fetch answers with at least one.
+    pub max_buffered_bytes: u64,
+    /// The most records of one fetch.
+    pub max_fetch_records: u32,
+    /// The shortest time between two commits while there is room: a ledger must not be hammered.
+    pub commit_spacing: Duration,
+    /// How long there may be no room before the partitions are paused, so that polling goes on.
+    pub pause_after: Duration,
+    /// How long a revocation may take: below the group's own patience.
+    pub revocation_deadline: Duration,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// How often each kind of operation is tried again.
+    pub retries: Retries,
+    /// What becomes of a record that can never be written.
+    pub on_bad_record: OnBadRecord,
+    /// What becomes of a record whose unique value another row holds.
+    pub on_unique_violation: OnUniqueViolation,
+}
+
+/// Retries per kind of operation; a first try is not a retry, and progress starts the count over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// Joining the group, committing offsets, putting records aside.
+    pub kafka: Retry,
+    /// Opening the pool and taking partitions in the ledger.
+    pub postgres_connect: Retry,
+    /// Writing a batch.
+    pub postgres_write: Retry,
+}
+
+/// What becomes of a record that can never be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBadRecord {
+    /// It goes to the dead letters; its slot settles once it is durable there.
+    DeadLetter,
+    /// It is logged, counted and given up.
+    Skip,
+    /// The service stops.
+    Stop,
+}
+
+/// What becomes of a record that a unique constraint other than the row's key refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUniqueViolation {
+    /// It goes to the dead letters.
+    DeadLetter,
+    /// It is logged, counted and given up.
+    Skip,
+    /// The service stops.
+    Stop,
+}
+
+impl Config {
+    pub(crate) fn workers(&self) -> usize {
+        self.pool_size.max(1) as usize
+    }
+
+    pub(crate) fn batch_rows(&self) -> usize {
+        self.buffer_size.max(1) as usize
+    }
+
+    /// Rows that one worker may hold: the batch being written and those waiting behind it.
+    pub(crate) fn lane_rows(&self) -> usize {
+        self.batch_rows() + self.channel_buffer as usize
+    }
+
+    /// Records from poll to offset commit.
+    pub(crate) fn buffered_records(&self) -> u64 {
+        (self.workers() * self.lane_rows()) as u64
+    }
+
+    /// The least that is worth a fetch: with less there is no room, or fetches would dribble.
+    pub(crate) fn fetch_records_min(&self) -> usize {
+        (self.channel_buffer as usize / 4).max(1)
+    }
+
+    /// The fewest bytes that are worth a fetch while others are buffered.
+    pub(crate) fn fetch_bytes_min(&self) -> u64 {
+        (self.max_buffered_bytes / 4).max(1)
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.linger < self.flush_interval
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            buffer_size: 1_000,
+            buffer_bytes: 8 * 1024 * 1024,
+            flush_interval: Duration::from_millis(500),
+            linger: Duration::from_millis(5),
+            pool_size: 10,
+            channel_buffer: 1_000,
+            max_buffered_bytes: 64 * 1024 * 1024,
+            max_fetch_records: 2_000,
+            commit_spacing: Duration::from_millis(10),
+            pause_after: Duration::from_millis(500),
+            revocation_deadline: Duration::from_secs(6),
+            drain_timeout: Duration::from_secs(25),
+            retries: Retries::default(),
+            on_bad_record: OnBadRecord::DeadLetter,
+            on_unique_violation: OnUniqueViolation::DeadLetter,
+        }
+    }
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { kafka: Retry::times(5), postgres_connect: Retry::times(5), postgres_write: Retry::times(3) }
+    }
+}

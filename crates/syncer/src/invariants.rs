@@ -1,0 +1,152 @@
+//! What holds after every step, whatever the world does. Tests, simulations and debug monitors ask.
+
+use crate::bad_rows::DEAD_LETTERS_IN_FLIGHT_MAX;
+use crate::facts::Polling;
+use crate::partitions::{Assignment, Stage};
+use crate::state::{Connecting, State};
+use crate::worker::{Worker, Writer};
+use crate::{Config, Row, Syncer, TimerKind, WorkerId};
+
+impl<R: Clone> Syncer<R> {
+    /// Checks the machine's invariants. They hold as long as a fetch is answered with at most what it asked
+    /// for.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn check_invariants(&self, config: &Config) -> Result<(), &'static str> {
+        if matches!(self.state, State::Stopped(_)) {
+            return Ok(());
+        }
+        for window in self.facts.partitions.windows() {
+            window.check()?;
+        }
+        self.check_lanes(config)?;
+        self.check_slots()?;
+        self.check_commit()?;
+        self.check_polling()?;
+        ensure(
+            self.facts.partitions.records() <= config.buffered_records(),
+            "records from poll to offset commit are bounded",
+        )?;
+        ensure(
+            self.facts.dead_letters.in_flight.len() <= DEAD_LETTERS_IN_FLIGHT_MAX,
+            "dead letters in flight are bounded",
+        )?;
+        ensure(
+            self.facts.revocations.is_empty() != self.facts.timers.is_running(TimerKind::Revocation),
+            "a revocation has its deadline",
+        )?;
+        self.check_state()
+    }
+
+    fn check_lanes(&self, config: &Config) -> Result<(), &'static str> {
+        for (id, worker) in (0u32..).map(WorkerId).zip(&self.facts.workers) {
+            check_lane(worker, config)?;
+            ensure(
+                matches!(worker.writer, Writer::BackingOff(_))
+                    == self.facts.timers.is_running(TimerKind::WriteRetry(id)),
+                "a writer that backs off has its timer",
+            )?;
+            let timed = self.facts.timers.is_running(TimerKind::Linger(id))
+                || self.facts.timers.is_running(TimerKind::Flush(id));
+            ensure(
+                timed || !worker.is_idle() || worker.waiting.is_empty(),
+                "rows that wait for an idle writer are timed",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Each slot in flight has exactly one row: waiting, being written, or on its way to the dead letters.
+    fn check_slots(&self) -> Result<(), &'static str> {
+        let mut rows = 0;
+        for row in self.rows() {
+            if let Some(Assignment { epoch, stage: Stage::Serving(window) | Stage::Revoking(window) }) =
+                self.facts.partitions.get(row.partition)
+                && *epoch == row.epoch
+            {
+                ensure(window.is_in_flight(row.seq), "a row's slot is in flight")?;
+                rows += 1;
+            }
+        }
+        ensure(rows == self.facts.partitions.unsettled(), "each slot in flight has its row")
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Row<R>> {
+        let dead_letters = &self.facts.dead_letters;
+        let bad = dead_letters.in_flight.iter().map(|(_, bad)| bad).chain(&dead_letters.waiting);
+        let held = self.facts.workers.iter().flat_map(|worker| {
+            let at_work = match &worker.writer {
+                Writer::Idle => None,
+                Writer::Writing { piece, .. } | Writer::BackingOff(piece) => Some(piece),
+            };
+            let pieces = at_work.into_iter().chain(&worker.pieces);
+            worker.waiting.iter().chain(pieces.flat_map(|piece| piece.batch.rows()))
+        });
+        bad.map(|bad| &bad.row).chain(held)
+    }
+
+    fn check_commit(&self) -> Result<(), &'static str> {
+        for commit in self.facts.commit.iter().flat_map(|commit| &commit.offsets) {
+            if let Some(Assignment { epoch, stage: Stage::Serving(window) | Stage::Revoking(window) }) =
+                self.facts.partitions.get(commit.partition)
+                && *epoch == commit.epoch
+            {
+                ensure(window.covers(&commit.offset), "committed ≤ written")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_polling(&self) -> Result<(), &'static str> {
+        ensure(
+            (self.facts.polling == Polling::Stalled) == self.facts.timers.is_running(TimerKind::Pause),
+            "the pause timer runs exactly while there is no room",
+        )
+    }
+
+    fn check_state(&self) -> Result<(), &'static str> {
+        match self.state {
+            State::Connecting(
+                Connecting::NotStarted
+                | Connecting::Database { .. }
+                | Connecting::DatabaseDue
+                | Connecting::GroupDue,
+            ) => ensure(
+                self.facts.partitions.iter().next().is_none(),
+                "without a consumer nothing is assigned",
+            ),
+            State::Draining(_) => {
+                ensure(self.facts.timers.is_running(TimerKind::Drain), "a drain has its timer")?;
+                ensure(!self.facts.partitions.is_any_waiting(), "a drain takes nothing on")
+            }
+            State::SavingToken => ensure(
+                self.facts.partitions.unsettled() == 0 && self.facts.partitions.records() > 0,
+                "SavingToken has everything written and something to commit",
+            ),
+            State::Connecting(Connecting::Group { .. })
+            | State::Streaming
+            | State::AwaitingAck
+            | State::Stopped(_) => Ok(()),
+        }
+    }
+}
+
+fn check_lane<R: Clone>(worker: &Worker<R>, config: &Config) -> Result<(), &'static str> {
+    ensure(
+        worker.rows_in_hand() + worker.waiting.len() <= config.lane_rows(),
+        "a lane holds at most a batch and a channel",
+    )?;
+    ensure(worker.rows_in_hand() <= config.batch_rows(), "a batch is bounded")?;
+    ensure(worker.due <= worker.waiting.len(), "only what waits is due")?;
+    ensure(
+        worker.waiting.iter().map(|row| u64::from(row.bytes)).sum::<u64>() == worker.waiting_bytes,
+        "a lane's bytes sum its rows",
+    )?;
+    ensure(!worker.is_idle() || worker.pieces.is_empty(), "an idle writer has no pieces left")?;
+    ensure(!worker.is_idle() || (worker.due == 0 && !worker.is_full(config)), "what is due is written")
+}
+
+const fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(what) }
+}

@@ -1,0 +1,111 @@
+//! Names for logs, metrics and diagrams; they cost nothing to copy.
+
+use cdc_machine::Signal;
+
+use crate::{Effect, Input, TimerKind};
+
+impl<R> Input<R> {
+    /// The input's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "Start",
+            Self::DatabaseReady { .. } => "DatabaseReady",
+            Self::DatabaseFailed { .. } => "DatabaseFailed",
+            Self::Joined { .. } => "Joined",
+            Self::JoinFailed { .. } => "JoinFailed",
+            Self::ConsumerFailed { .. } => "ConsumerFailed",
+            Self::Assigned { .. } => "Assigned",
+            Self::Revoking { .. } => "Revoking",
+            Self::Lost { .. } => "Lost",
+            Self::Acquired { .. } => "Acquired",
+            Self::AcquireFailed { .. } => "AcquireFailed",
+            Self::Records { .. } => "Records",
+            Self::BatchDone { .. } => "BatchDone",
+            Self::DeadLettered { .. } => "DeadLettered",
+            Self::DeadLetterFailed { .. } => "DeadLetterFailed",
+            Self::Committed { .. } => "Committed",
+            Self::CommitFailed { .. } => "CommitFailed",
+            Self::Left { .. } => "Left",
+            Self::Timer(timer) => timer.kind.input_name(),
+            Self::Signal(Signal::Drain) => "Signal Drain",
+            Self::Signal(Signal::Abort) => "Signal Abort",
+        }
+    }
+}
+
+impl<R> Effect<R> {
+    /// The effect's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectDatabase { .. } => "ConnectDatabase",
+            Self::JoinGroup { .. } => "JoinGroup",
+            Self::LeaveGroup { .. } => "LeaveGroup",
+            Self::AcquirePartitions { .. } => "AcquirePartitions",
+            Self::StartFetching { .. } => "StartFetching",
+            Self::Fetch { .. } => "Fetch",
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+            Self::ConfirmRevoked { .. } => "ConfirmRevoked",
+            Self::WriteBatch { .. } => "WriteBatch",
+            Self::DeadLetter { .. } => "DeadLetter",
+            Self::Skip { .. } => "Skip",
+            Self::CommitOffsets { .. } => "CommitOffsets",
+            Self::SetTimer { timer, .. } => timer.kind.set_name(),
+            Self::CancelTimer { timer } => timer.kind.cancel_name(),
+            Self::Stop { .. } => "Stop",
+        }
+    }
+}
+
+/// One arm for each kind of timer; the names differ in the first word only.
+macro_rules! timer_names {
+    ($kind:expr, $word:literal) => {
+        match $kind {
+            TimerKind::Reconnect => concat!($word, " Reconnect"),
+            TimerKind::WriteRetry(_) => concat!($word, " WriteRetry"),
+            TimerKind::CommitRetry => concat!($word, " CommitRetry"),
+            TimerKind::DeadLetterRetry => concat!($word, " DeadLetterRetry"),
+            TimerKind::AcquireRetry => concat!($word, " AcquireRetry"),
+            TimerKind::Linger(_) => concat!($word, " Linger"),
+            TimerKind::Flush(_) => concat!($word, " Flush"),
+            TimerKind::CommitSpacing => concat!($word, " CommitSpacing"),
+            TimerKind::Pause => concat!($word, " Pause"),
+            TimerKind::Revocation => concat!($word, " Revocation"),
+            TimerKind::Drain => concat!($word, " Drain"),
+        }
+    };
+}
+
+impl TimerKind {
+    /// The label in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reconnect => "reconnect",
+            Self::WriteRetry(_) => "write_retry",
+            Self::CommitRetry => "commit_retry",
+            Self::DeadLetterRetry => "dead_letter_retry",
+            Self::AcquireRetry => "acquire_retry",
+            Self::Linger(_) => "linger",
+            Self::Flush(_) => "flush",
+            Self::CommitSpacing => "commit_spacing",
+            Self::Pause => "pause",
+            Self::Revocation => "revocation",
+            Self::Drain => "drain",
+        }
+    }
+
+    const fn input_name(self) -> &'static str {
+        timer_names!(self, "Timer")
+    }
+
+    const fn set_name(self) -> &'static str {
+        timer_names!(self, "SetTimer")
+    }
+
+    const fn cancel_name(self) -> &'static str {
+        timer_names!(self, "CancelTimer")
+    }
+}

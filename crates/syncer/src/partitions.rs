@@ -1,0 +1,176 @@
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use cdc_machine::{Epoch, SeqNo};
+
+use crate::window::Window;
+use crate::{Partition, Row};
+
+/// The partitions that the group has given us, each with its present assignment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Partitions {
+    assigned: BTreeMap<Partition, Assignment>,
+}
+
+/// One assignment of one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Assignment {
+    pub(crate) epoch: Epoch,
+    pub(crate) stage: Stage,
+}
+
+/// How far an assignment has come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stage {
+    /// Its row in the ledger is to be taken.
+    Waiting,
+    /// Its row in the ledger has been asked for.
+    Acquiring,
+    /// Its records are read.
+    Serving(Window),
+    /// The group wants it back: nothing more is read, what was read is settled.
+    Revoking(Window),
+}
+
+/// What became of a polled record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Opened(SeqNo),
+    /// Of an assignment that is gone or going.
+    Stale,
+    /// Not above the offsets before it.
+    OutOfOrder,
+}
+
+impl Partitions {
+    /// Enters an assignment, in place of any before it.
+    pub(crate) fn assign(&mut self, partition: Partition, epoch: Epoch) {
+        self.assigned.insert(partition, Assignment { epoch, stage: Stage::Waiting });
+    }
+
+    /// From now on the assignment accepts nothing more.
+    pub(crate) fn revoke(&mut self, partition: Partition, epoch: Epoch, window: Window) {
+        self.assigned.insert(partition, Assignment { epoch, stage: Stage::Revoking(window) });
+    }
+
+    pub(crate) fn remove(&mut self, partition: Partition) -> Option<Assignment> {
+        self.assigned.remove(&partition)
+    }
+
+    /// The assignment, unless it is another one by now.
+    pub(crate) fn get_mut(&mut self, partition: Partition, epoch: Epoch) -> Option<&mut Assignment> {
+        self.assigned.get_mut(&partition).filter(|assignment| assignment.epoch == epoch)
+    }
+
+    pub(crate) fn get(&self, partition: Partition) -> Option<&Assignment> {
+        self.assigned.get(&partition)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Partition, &Assignment)> {
+        self.assigned.iter().map(|(partition, assignment)| (*partition, assignment))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Partition, &mut Assignment)> {
+        self.assigned.iter_mut().map(|(partition, assignment)| (*partition, assignment))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.assigned.clear();
+    }
+
+    /// Forgets the assignments that have read nothing.
+    pub(crate) fn clear_unserved(&mut self) {
+        self.assigned.retain(|_, assignment| assignment.window().is_some());
+    }
+
+    pub(crate) fn open(&mut self, partition: Partition, epoch: Epoch, offset: i64, bytes: u32) -> Admission {
+        match self.get_mut(partition, epoch) {
+            Some(Assignment { stage: Stage::Serving(window), .. }) => {
+                window.open(offset, bytes).map_or(Admission::OutOfOrder, Admission::Opened)
+            }
+            Some(_) | None => Admission::Stale,
+        }
+    }
+
+    /// Settles a row's slot; false where the assignment is gone.
+    pub(crate) fn settle<R>(&mut self, row: &Row<R>) -> bool {
+        match self.get_mut(row.partition, row.epoch) {
+            Some(Assignment { stage: Stage::Serving(window) | Stage::Revoking(window), .. }) => {
+                window.settle(row.seq) == cdc_machine::Settlement::Settled
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// True while the row's assignment lasts.
+    pub(crate) fn is_live<R>(&self, row: &Row<R>) -> bool {
+        self.assigned
+            .get(&row.partition)
+            .is_some_and(|assignment| assignment.epoch == row.epoch && assignment.window().is_some())
+    }
+
+    pub(crate) fn windows(&self) -> impl Iterator<Item = &Window> {
+        self.assigned.values().filter_map(Assignment::window)
+    }
+
+    pub(crate) fn is_serving_any(&self) -> bool {
+        self.assigned.values().any(|assignment| matches!(assignment.stage, Stage::Serving(_)))
+    }
+
+    /// True where a partition is not being given back.
+    pub(crate) fn is_keeping_any(&self) -> bool {
+        self.assigned.values().any(|assignment| !matches!(assignment.stage, Stage::Revoking(_)))
+    }
+
+    /// Those whose row in the ledger is to be taken; they count as asked for from now on.
+    pub(crate) fn ask_waiting(&mut self) -> Vec<(Partition, Epoch)> {
+        let mut asked = Vec::new();
+        for (partition, assignment) in self.iter_mut() {
+            if matches!(assignment.stage, Stage::Waiting) {
+                assignment.stage = Stage::Acquiring;
+                asked.push((partition, assignment.epoch));
+            }
+        }
+        asked
+    }
+
+    pub(crate) fn is_any_waiting(&self) -> bool {
+        self.assigned.values().any(|assignment| matches!(assignment.stage, Stage::Waiting))
+    }
+
+    /// Whatever was asked for and not granted is to be asked for again. True where there was any.
+    pub(crate) fn unask(&mut self) -> bool {
+        let mut any = false;
+        for assignment in self.assigned.values_mut() {
+            if matches!(assignment.stage, Stage::Acquiring) {
+                assignment.stage = Stage::Waiting;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Records from poll to offset commit.
+    pub(crate) fn records(&self) -> u64 {
+        self.windows().map(Window::records).sum()
+    }
+
+    /// Their bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.windows().map(Window::bytes).sum()
+    }
+
+    /// Records that are neither written nor settled otherwise.
+    pub(crate) fn unsettled(&self) -> u64 {
+        self.windows().map(Window::unsettled).sum()
+    }
+}
+
+impl Assignment {
+    pub(crate) const fn window(&self) -> Option<&Window> {
+        match &self.stage {
+            Stage::Serving(window) | Stage::Revoking(window) => Some(window),
+            Stage::Waiting | Stage::Acquiring => None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+use cdc_machine::Dependency;
+
+use super::*;
+
+#[test]
+fn an_assignment_takes_its_row_in_the_ledger_before_it_fetches() {
+    let mut bench = Bench::joined(small());
+    assert_eq!(bench.step(assigned(&[0, 1])), ["AcquirePartitions 2 [0@0 1@1]"]);
+    let partitions = vec![acquired(0, 0, None, Some(9)), acquired(1, 1, Some(8), Some(5))];
+    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions });
+    assert_eq!(lines, ["StartFetching [0@0 all 1@1 5]", "Fetch 4 records 1000 bytes"]);
+    assert_eq!(bench.at(), STREAMING);
+}
+
+#[test]
+fn the_ledger_wins_over_a_group_that_is_ahead_or_unknown() {
+    let mut bench = Bench::joined(small());
+    bench.step(assigned(&[0, 1]));
+    let partitions = vec![acquired(0, 0, Some(8), Some(9)), acquired(1, 1, Some(8), None)];
+    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions });
+    assert_eq!(lines, ["StartFetching [0@0 8 1@1 8]", "Fetch 4 records 1000 bytes"]);
+}
+
+#[test]
+fn one_look_at_the_ledger_at_a_time() {
+    let mut bench = Bench::joined(small());
+    bench.step(assigned(&[0]));
+    assert_eq!(bench.step(assigned(&[1])), NOTHING);
+    let partitions = vec![acquired(0, 0, Some(0), None)];
+    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions });
+    assert_eq!(lines, ["StartFetching [0@0 0]", "AcquirePartitions 3 [1@1]", "Fetch 4 records 1000 bytes"]);
+}
+
+#[test]
+fn a_failed_look_is_tried_again_without_what_is_gone_meanwhile() {
+    let mut bench = Bench::joined(small());
+    bench.step(assigned(&[0, 1]));
+    let lines = bench.step(Input::AcquireFailed { id: EffectId(2), fault: Fault::Transient });
+    assert_eq!(lines, ["SetTimer AcquireRetry#0 1s"]);
+    assert_eq!(bench.step(revoking(50, &[0])), ["ConfirmRevoked 50"]);
+    assert_eq!(bench.expire(TimerKind::AcquireRetry), ["AcquirePartitions 3 [1@1]"]);
+}
+
+#[test]
+fn a_look_that_fails_for_good_ends_the_service() {
+    let mut bench = Bench::joined(small());
+    bench.step(assigned(&[0]));
+    let lines = bench.step(Input::AcquireFailed { id: EffectId(2), fault: Fault::Fatal });
+    assert_eq!(lines, ["Stop Failed(Postgres)"]);
+    assert_eq!(bench.at(), stopped(Cause::Failed(Dependency::Postgres)));
+}
+
+#[test]
+fn what_was_lost_before_its_row_was_taken_is_not_fetched() {
+    let mut bench = Bench::joined(small());
+    bench.step(assigned(&[0]));
+    assert_eq!(bench.step(lost(&[0])), NOTHING);
+    let partitions = vec![acquired(0, 0, Some(0), None)];
+    assert_eq!(bench.step(Input::Acquired { id: EffectId(2), partitions }), NOTHING);
+}
+
+#[test]
+fn records_of_an_assignment_that_is_gone_are_dropped_and_counted() {
+    let mut bench = Bench::streaming(small());
+    bench.step(lost(&[1]));
+    let lines = bench.step(records(&[(1, 0, 0), (1, 1, 1)]));
+    assert_eq!(lines, ["Fetch 4 records 1000 bytes"]);
+    assert_eq!(bench.machine.stale_records(), 2);
+}
+
+#[test]
+fn lost_rows_leave_the_lanes_without_a_commit() {
+    let mut bench = Bench::streaming(small());
+    assert_eq!(
+        bench.step(records(&[(0, 0, 0), (1, 0, 1)])),
+        ["SetTimer Linger#0 5ms", "SetTimer Linger#0 5ms", "Fetch 3 records 980 bytes"]
+    );
+    assert_eq!(bench.step(lost(&[1])), ["CancelTimer Linger#0"]);
+    assert_eq!(bench.machine.buffered_records(), 1);
+}
+
+#[test]
+fn offsets_that_fall_within_an_assignment_are_a_bug() {
+    let mut bench = Bench::streaming(small());
+    let lines = bench.step(records(&[(0, 7, 0), (0, 7, 0)]));
+    assert_eq!(lines, ["Stop Invariant(\"a partition's offsets rise within an assignment\")"]);
+}
+
+#[test]
+fn gaps_between_offsets_are_normal() {
+    let mut bench = Bench::streaming(small());
+    bench.step(records(&[(0, 7, 0), (0, 900, 0)]));
+    assert_eq!(bench.step(written(0, 3)), ["CommitOffsets 4 [0@0 901]"]);
+}

@@ -1,0 +1,74 @@
+use crate::OnUniqueViolation;
+
+use super::*;
+
+fn with_one_rejected(reason: Reject) -> Fact {
+    done(0, 3, WriteOutcome::Written { rejected: vec![rejected(0, reason)] })
+}
+
+fn writing_two(config: Config) -> Bench {
+    let mut bench = Bench::streaming(config);
+    bench.step(records(&[(0, 0, 0), (0, 1, 0)]));
+    bench
+}
+
+#[test]
+fn a_bad_row_settles_once_its_dead_letter_is_durable() {
+    let mut bench = writing_two(small());
+    assert_eq!(bench.step(with_one_rejected(Reject::Malformed)), ["DeadLetter 4 0:0 malformed x1"]);
+    assert_eq!(bench.step(Input::DeadLettered { id: EffectId(4) }), ["CommitOffsets 5 [0@0 2]"]);
+}
+
+#[test]
+fn a_skipped_row_settles_at_once() {
+    let mut bench = writing_two(Config { on_bad_record: OnBadRecord::Skip, ..small() });
+    let lines = bench.step(with_one_rejected(Reject::Malformed));
+    assert_eq!(lines, ["Skip 0:0 malformed", "CommitOffsets 4 [0@0 2]"]);
+}
+
+#[test]
+fn a_bad_row_ends_the_service_where_the_policy_says_so() {
+    let mut bench = writing_two(Config { on_bad_record: OnBadRecord::Stop, ..small() });
+    assert_eq!(bench.step(with_one_rejected(Reject::Malformed)), ["Stop BadRecord"]);
+    assert_eq!(bench.at(), stopped(Cause::BadRecord));
+}
+
+#[test]
+fn unique_violations_have_a_policy_of_their_own() {
+    let config =
+        Config { on_bad_record: OnBadRecord::Stop, on_unique_violation: OnUniqueViolation::Skip, ..small() };
+    let mut bench = Bench::writing(config);
+    let lines = bench.step(failed(0, 3, Fault::Blocked, Reject::UniqueViolation));
+    assert_eq!(lines, ["Skip 0:0 unique_violation", "CommitOffsets 4 [0@0 1]"]);
+}
+
+#[test]
+fn a_failed_dead_letter_is_sent_again_after_a_wait() {
+    let mut bench = writing_two(small());
+    bench.step(with_one_rejected(Reject::Malformed));
+    let failed = |id| Input::DeadLetterFailed { id: EffectId(id), fault: Fault::Transient };
+    assert_eq!(bench.step(failed(4)), ["SetTimer DeadLetterRetry#0 1s"]);
+    assert_eq!(bench.expire(TimerKind::DeadLetterRetry), ["DeadLetter 5 0:0 malformed x1"]);
+    assert_eq!(bench.step(failed(5)), ["SetTimer DeadLetterRetry#1 2s"]);
+}
+
+#[test]
+fn one_outage_of_the_broker_uses_up_one_retry() {
+    let mut bench = writing_two(small());
+    let rejected = vec![rejected(1, Reject::Malformed), rejected(0, Reject::Malformed)];
+    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected }));
+    assert_eq!(lines, ["DeadLetter 4 0:0 malformed x1", "DeadLetter 5 0:1 malformed x1"]);
+    let failed = |id| Input::DeadLetterFailed { id: EffectId(id), fault: Fault::Transient };
+    assert_eq!(bench.step(failed(4)), ["SetTimer DeadLetterRetry#0 1s"]);
+    assert_eq!(bench.step(failed(5)), NOTHING);
+    assert_eq!(bench.machine.kafka_attempt(&bench.config), (1, Some(5)));
+}
+
+#[test]
+fn a_lost_partition_takes_its_dead_letters_along() {
+    let mut bench = writing_two(small());
+    bench.step(with_one_rejected(Reject::Malformed));
+    bench.step(lost(&[0]));
+    let failed = Input::DeadLetterFailed { id: EffectId(4), fault: Fault::Transient };
+    assert_eq!(bench.step(failed), NOTHING);
+}

@@ -1,0 +1,256 @@
+//! One state, one input: the exact effects in order, and the exact next state.
+
+extern crate std;
+
+mod assignment;
+mod bad_rows;
+mod commits;
+mod connecting;
+mod draining;
+mod lanes;
+mod revocation;
+mod room;
+mod writes;
+
+use std::string::String;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec::Vec;
+use std::{assert_eq, format, vec};
+
+use cdc_machine::{Cause, EffectId, Effects, Epoch, Fault, Machine, Signal, StateName, TimerId};
+
+use crate::{
+    Acquired, Config, Effect, Input, OnBadRecord, Partition, Record, Reject, Rejected, StartOffset, Syncer,
+    TimerKind, WorkerId, WriteOutcome,
+};
+
+type Order = Effect<&'static str>;
+type Fact = Input<&'static str>;
+
+/// A machine, its configuration, and the timers that it has set.
+struct Bench {
+    machine: Syncer<&'static str>,
+    config: Config,
+    out: Effects<Order>,
+    timers: Vec<TimerId<TimerKind>>,
+}
+
+/// Two workers, batches of two rows, two rows that wait behind each; a record is ten bytes.
+fn small() -> Config {
+    Config {
+        buffer_size: 2,
+        buffer_bytes: 1000,
+        channel_buffer: 2,
+        pool_size: 2,
+        max_buffered_bytes: 1000,
+        max_fetch_records: 4,
+        ..Config::default()
+    }
+}
+
+/// Without lingering.
+fn to_the_letter() -> Config {
+    let small = small();
+    Config { linger: small.flush_interval, ..small }
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        Self { machine: Syncer::new(&config), config, out: Effects::new(), timers: Vec::new() }
+    }
+
+    /// One step; checks the invariants and returns the effects, one line each.
+    fn step(&mut self, input: Fact) -> Vec<String> {
+        self.machine.step(&self.config, input, &mut self.out);
+        assert_eq!(self.machine.check_invariants(&self.config), Ok(()));
+        let mut lines = Vec::new();
+        for effect in self.out.drain() {
+            if let Effect::SetTimer { timer, .. } = effect {
+                self.timers.retain(|set| set.kind != timer.kind);
+                self.timers.push(timer);
+            }
+            lines.push(show(&effect));
+        }
+        lines
+    }
+
+    /// The state that the machine is in, with the cause of its end.
+    fn at(&self) -> (StateName, Option<Cause>) {
+        (self.machine.state(), self.machine.cause())
+    }
+
+    /// The timer of this kind that was set last runs out.
+    fn expire(&mut self, kind: TimerKind) -> Vec<String> {
+        let generation = self.timers.iter().find(|timer| timer.kind == kind).map_or(0, |t| t.generation);
+        self.step(Input::Timer(TimerId { kind, generation }))
+    }
+
+    /// A member of the group, with nothing assigned. Requests 0 and 1 are behind it.
+    fn joined(config: Config) -> Self {
+        let mut bench = Self::new(config);
+        bench.step(Input::Start);
+        bench.step(Input::DatabaseReady { id: EffectId(0) });
+        bench.step(Input::Joined { id: EffectId(1) });
+        assert_eq!(bench.at(), STREAMING);
+        bench
+    }
+
+    /// Partitions 0 and 1 in their epochs 0 and 1, from offset 0, with the first fetch outstanding. The
+    /// next request is number 3.
+    fn streaming(config: Config) -> Self {
+        let mut bench = Self::joined(config);
+        bench.step(assigned(&[0, 1]));
+        let partitions = vec![acquired(0, 0, Some(0), None), acquired(1, 1, Some(0), None)];
+        bench.step(Input::Acquired { id: EffectId(2), partitions });
+        assert_eq!(bench.at(), STREAMING);
+        bench
+    }
+
+    /// The same with offset 0 of partition 0 in worker 0's batch, request 3.
+    fn writing(config: Config) -> Self {
+        let mut bench = Self::streaming(config);
+        bench.step(records(&[(0, 0, 0)]));
+        let lines = bench.expire(TimerKind::Linger(WorkerId(0)));
+        assert_eq!(lines, ["WriteBatch w0 3 [0:0]"]);
+        bench
+    }
+
+    /// The same with that row written and its commit, request 4, in flight.
+    fn committing(config: Config) -> Self {
+        let mut bench = Self::writing(config);
+        let lines = bench.step(written(0, 3));
+        assert_eq!(lines, ["CommitOffsets 4 [0@0 1]"]);
+        bench
+    }
+}
+
+fn show(effect: &Order) -> String {
+    let name = effect.name();
+    match effect {
+        Effect::ConnectDatabase { id }
+        | Effect::JoinGroup { id }
+        | Effect::LeaveGroup { id }
+        | Effect::ConfirmRevoked { id } => format!("{name} {}", id.0),
+        Effect::AcquirePartitions { id, partitions } => {
+            let of: Vec<_> = partitions.iter().map(|(p, epoch)| format!("{}@{}", p.0, epoch.0)).collect();
+            format!("{name} {} [{}]", id.0, of.join(" "))
+        }
+        Effect::StartFetching { starts } => {
+            let at: Vec<_> = starts
+                .iter()
+                .map(|start| match start.offset {
+                    StartOffset::Beginning => format!("{}@{} all", start.partition.0, start.epoch.0),
+                    StartOffset::At(at) => format!("{}@{} {at}", start.partition.0, start.epoch.0),
+                })
+                .collect();
+            format!("{name} [{}]", at.join(" "))
+        }
+        Effect::Fetch { max_records, max_bytes } => format!("{name} {max_records} records {max_bytes} bytes"),
+        Effect::Pause | Effect::Resume => String::from(name),
+        Effect::WriteBatch { worker, id, batch } => {
+            let rows: Vec<_> =
+                batch.rows().iter().map(|row| format!("{}:{}", row.partition.0, row.offset)).collect();
+            format!("{name} w{} {} [{}]", worker.0, id.0, rows.join(" "))
+        }
+        Effect::DeadLetter { id, row, reason, attempts, .. } => {
+            format!("{name} {} {}:{} {} x{attempts}", id.0, row.partition.0, row.offset, reason.as_str())
+        }
+        Effect::Skip { row, reason, .. } => {
+            format!("{name} {}:{} {}", row.partition.0, row.offset, reason.as_str())
+        }
+        Effect::CommitOffsets { id, offsets } => {
+            let of: Vec<_> = offsets
+                .iter()
+                .map(|commit| {
+                    format!("{}@{} {}", commit.partition.0, commit.epoch.0, commit.offset.position())
+                })
+                .collect();
+            format!("{name} {} [{}]", id.0, of.join(" "))
+        }
+        Effect::SetTimer { timer, after } => format!("{name}#{} {after:?}", timer.generation),
+        Effect::CancelTimer { timer } => format!("{name}#{}", timer.generation),
+        Effect::Stop { cause } => format!("{name} {cause:?}"),
+    }
+}
+
+fn partitions(numbers: &[u32]) -> Vec<Partition> {
+    numbers.iter().copied().map(Partition).collect()
+}
+
+fn assigned(numbers: &[u32]) -> Fact {
+    Input::Assigned { partitions: partitions(numbers) }
+}
+
+fn revoking(id: u64, numbers: &[u32]) -> Fact {
+    Input::Revoking { id: EffectId(id), partitions: partitions(numbers) }
+}
+
+fn lost(numbers: &[u32]) -> Fact {
+    Input::Lost { partitions: partitions(numbers) }
+}
+
+fn acquired(partition: u32, epoch: u64, ledger: Option<i64>, group: Option<i64>) -> Acquired {
+    Acquired { partition: Partition(partition), epoch: Epoch(epoch), ledger, group }
+}
+
+/// Partition, offset and route; partition n is in its epoch n.
+fn records(of: &[(u32, i64, u64)]) -> Fact {
+    let records = of.iter().map(|(partition, offset, route)| Record {
+        partition: Partition(*partition),
+        epoch: Epoch(u64::from(*partition)),
+        offset: *offset,
+        route: *route,
+        bytes: 10,
+        handle: "record",
+    });
+    Input::Records { records: records.collect() }
+}
+
+fn done(worker: u32, id: u64, outcome: WriteOutcome) -> Fact {
+    Input::BatchDone { worker: WorkerId(worker), id: EffectId(id), outcome }
+}
+
+fn written(worker: u32, id: u64) -> Fact {
+    done(worker, id, WriteOutcome::Written { rejected: vec![] })
+}
+
+fn rejected(index: usize, reason: Reject) -> Rejected {
+    Rejected { index, reason, detail: Arc::from("detail") }
+}
+
+fn refused(worker: u32, id: u64, numbers: &[u32]) -> Fact {
+    done(worker, id, WriteOutcome::Refused { partitions: partitions(numbers) })
+}
+
+fn failed(worker: u32, id: u64, fault: Fault, reason: Reject) -> Fact {
+    done(worker, id, WriteOutcome::Failed { fault, reason, detail: Arc::from("detail") })
+}
+
+fn transient(worker: u32, id: u64) -> Fact {
+    failed(worker, id, Fault::Transient, Reject::Database)
+}
+
+fn committed(id: u64) -> Fact {
+    Input::Committed { id: EffectId(id) }
+}
+
+fn commit_failed(id: u64, fault: Fault, refused: &[u32]) -> Fact {
+    Input::CommitFailed { id: EffectId(id), fault, refused: partitions(refused) }
+}
+
+fn drain() -> Fact {
+    Input::Signal(Signal::Drain)
+}
+
+const NOTHING: [&str; 0] = [];
+
+const CONNECTING: (StateName, Option<Cause>) = (StateName::Connecting, None);
+const STREAMING: (StateName, Option<Cause>) = (StateName::Streaming, None);
+const AWAITING_ACK: (StateName, Option<Cause>) = (StateName::AwaitingAck, None);
+const SAVING_TOKEN: (StateName, Option<Cause>) = (StateName::SavingToken, None);
+const DRAINING: (StateName, Option<Cause>) = (StateName::Draining, None);
+
+const fn stopped(cause: Cause) -> (StateName, Option<Cause>) {
+    (StateName::Stopped, Some(cause))
+}

@@ -1,0 +1,125 @@
+use core::time::Duration;
+
+use cdc_machine::{Backoff, Cause, Dependency, Effects, Fault, Retry, Signal, TimerId};
+
+use crate::facts::Facts;
+use crate::state::State;
+use crate::verdict::Verdict;
+use crate::{Config, Effect, Input, TimerKind, WorkerId};
+
+/// One step under way: what it may read, change and order. Each file adds what it answers for. An error is
+/// the end of the service.
+pub(crate) struct Turn<'a, R> {
+    pub(crate) config: &'a Config,
+    pub(crate) facts: &'a mut Facts<R>,
+    pub(crate) out: &'a mut Effects<Effect<R>>,
+}
+
+impl<R: Clone> Turn<'_, R> {
+    /// Takes one input. What the machine orders and waits for next is for [`Self::settle`] to derive.
+    pub(crate) fn take(&mut self, state: State, input: Input<R>) -> Result<State, Cause> {
+        match input {
+            Input::Start => Ok(self.on_start(state)),
+            Input::DatabaseReady { id } => Ok(self.on_database_ready(state, id)),
+            Input::DatabaseFailed { id, fault } => self.on_database_failed(state, id, fault),
+            Input::Joined { id } => Ok(self.on_joined(state, id)),
+            Input::JoinFailed { id, fault } => self.on_join_failed(state, id, fault),
+            Input::ConsumerFailed { fault } => self.on_consumer_failed(state, fault),
+            Input::Left { id } => self.on_left(state, id),
+            Input::Timer(timer) => self.on_timer(state, timer),
+            Input::Signal(Signal::Drain) => self.on_drain(state),
+            Input::Signal(Signal::Abort) => Err(Cause::Aborted),
+            other => self.take_fact(state, other).map(|()| state),
+        }
+    }
+
+    /// Inputs that change facts, and the state only by way of them.
+    fn take_fact(&mut self, state: State, input: Input<R>) -> Result<(), Cause> {
+        match input {
+            Input::Assigned { partitions } => self.on_assigned(state, &partitions),
+            Input::Revoking { id, partitions } => self.on_revoking(id, &partitions),
+            Input::Lost { partitions } => self.on_lost(&partitions),
+            Input::Acquired { id, partitions } => return self.on_acquired(id, &partitions),
+            Input::AcquireFailed { id, fault } => return self.on_acquire_failed(id, fault),
+            Input::Records { records } => return self.on_records(records),
+            Input::BatchDone { worker, id, outcome } => {
+                return self.on_batch_done(state, worker, id, outcome);
+            }
+            Input::DeadLettered { id } => self.on_dead_lettered(id),
+            Input::DeadLetterFailed { id, fault } => return self.on_dead_letter_failed(id, fault),
+            Input::Committed { id } => self.on_committed(id),
+            Input::CommitFailed { id, fault, refused } => {
+                return self.on_commit_failed(state, id, fault, &refused);
+            }
+            Input::Start
+            | Input::DatabaseReady { .. }
+            | Input::DatabaseFailed { .. }
+            | Input::Joined { .. }
+            | Input::JoinFailed { .. }
+            | Input::ConsumerFailed { .. }
+            | Input::Left { .. }
+            | Input::Timer(_)
+            | Input::Signal(_) => {}
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, state: State, timer: TimerId<TimerKind>) -> Result<State, Cause> {
+        if !self.facts.timers.expire(timer) {
+            let was_set = self.facts.timers.was_set(timer);
+            self.facts.ignore(was_set);
+            return Ok(state);
+        }
+        match timer.kind {
+            TimerKind::Reconnect => return Ok(self.on_reconnect(state)),
+            TimerKind::Drain => return Err(Cause::DrainTimedOut),
+            TimerKind::WriteRetry(worker) => self.on_write_retry(worker),
+            TimerKind::Linger(worker) | TimerKind::Flush(worker) => self.on_departure(worker),
+            TimerKind::Pause => self.on_pause(),
+            TimerKind::Revocation => self.on_revocation_deadline(),
+            // What these held back, `settle` finds due.
+            TimerKind::CommitRetry
+            | TimerKind::DeadLetterRetry
+            | TimerKind::AcquireRetry
+            | TimerKind::CommitSpacing => {}
+        }
+        Ok(state)
+    }
+
+    /// Waits for another try as `verdict` on the fault and the retries left allow; else this is the end.
+    pub(crate) fn back_off(
+        &mut self,
+        kind: TimerKind,
+        verdict: Verdict,
+        used: impl FnOnce(&mut Facts<R>) -> &mut Backoff,
+        (retry, on): (Retry, Dependency),
+    ) -> Result<(), Cause> {
+        if let Verdict::End(cause) = verdict {
+            return Err(cause);
+        }
+        let wait = used(self.facts).next(retry).ok_or(Cause::Unavailable(on))?;
+        self.set_timer(kind, wait);
+        Ok(())
+    }
+
+    /// A write that failed is tried at once where that may help, else after a back-off; either way it uses
+    /// up a retry.
+    pub(crate) fn next_write(&mut self, worker: WorkerId, fault: Fault) -> Result<Option<Duration>, Cause> {
+        let retry = self.config.retries.postgres_write;
+        let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) else { return Ok(None) };
+        let is_immediate = fault == Fault::RetryNow && lane.retries.retries() < IMMEDIATE_RETRIES_MAX;
+        let wait = lane.retries.next(retry).ok_or(Cause::Unavailable(Dependency::Postgres))?;
+        Ok((!is_immediate).then_some(wait))
+    }
+
+    pub(crate) fn set_timer(&mut self, kind: TimerKind, after: Duration) {
+        self.facts.timers.set(kind, after, self.out);
+    }
+
+    pub(crate) fn cancel_timer(&mut self, kind: TimerKind) {
+        self.facts.timers.cancel(kind, self.out);
+    }
+}
+
+/// Retries in a row without a wait: two workers that deadlock again and again must not spin.
+const IMMEDIATE_RETRIES_MAX: u32 = 2;

@@ -1,0 +1,47 @@
+//! What a fault means, by the neighbour that it came from.
+
+use cdc_machine::{Cause, Dependency, Fault};
+
+/// What to do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Try again after a back-off.
+    Retry,
+    /// End, for this cause.
+    End(Cause),
+}
+
+impl Verdict {
+    pub(crate) const fn on_postgres(fault: Fault) -> Self {
+        match fault {
+            Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            Fault::Auth => Self::End(Cause::Refused(Dependency::Postgres)),
+            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fenced | Fault::Fatal => {
+                Self::End(Cause::Failed(Dependency::Postgres))
+            }
+        }
+    }
+
+    /// A fenced consumer met another process with its instance name. To join again would only throw that
+    /// one out, for ever in turn.
+    pub(crate) const fn on_group(fault: Fault) -> Self {
+        match fault {
+            Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            Fault::Fenced => Self::End(Cause::LeaseLost),
+            Fault::HistoryLost => Self::End(Cause::HistoryLost),
+            Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
+            Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
+        }
+    }
+
+    /// A fenced commit is not the end: a rebalance is under way, or some partitions have a new owner.
+    pub(crate) const fn on_commit(fault: Fault) -> Self {
+        match fault {
+            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::Fenced => Self::Retry,
+            Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
+            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
+                Self::End(Cause::Failed(Dependency::Kafka))
+            }
+        }
+    }
+}

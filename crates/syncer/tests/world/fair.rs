@@ -1,0 +1,106 @@
+//! A world in which everything works: what must come about does.
+
+use cdc_machine::{Cause, Signal};
+use cdc_syncer::{Input, Partition, TimerKind};
+
+use super::{Outcome, PARTITIONS, World};
+
+/// More turns than any run of these sizes takes.
+const TURNS_MAX: usize = 20_000;
+
+impl World {
+    /// Until everything produced is durable and committed.
+    pub fn catch_up(&mut self) {
+        for _ in 0..TURNS_MAX {
+            if self.is_stopped() {
+                self.restart();
+            }
+            if !self.turn() && !self.assign_all() && !self.expire_waits() {
+                return self.check_caught_up();
+            }
+        }
+        panic!("never caught up: {:?} {:?}", self.machine, self.pending);
+    }
+
+    /// From wherever it stands: a drain ends, with everything polled of what is ours written and committed.
+    pub fn drain(&mut self) {
+        self.step(Input::Signal(Signal::Drain));
+        for _ in 0..TURNS_MAX {
+            if self.is_stopped() {
+                assert_eq!(self.stops.last(), Some(&Cause::Drained));
+                return;
+            }
+            self.check_drained_before_leaving();
+            // No row waits for a timer any more: only retries and the distance between commits do.
+            let progress = self.turn()
+                || self.expire(|kind| {
+                    matches!(
+                        kind,
+                        TimerKind::WriteRetry(_)
+                            | TimerKind::CommitRetry
+                            | TimerKind::DeadLetterRetry
+                            | TimerKind::CommitSpacing
+                    )
+                });
+            assert!(progress, "a drain hangs: {:?} {:?}", self.machine, self.pending);
+        }
+        panic!("a drain never ends: {:?}", self.machine);
+    }
+
+    /// Answers one request, or brings records.
+    fn turn(&mut self) -> bool {
+        if self.pending.connect.is_some() {
+            self.connect(Outcome::Good);
+        } else if self.pending.join.is_some() {
+            self.join(Outcome::Good);
+        } else if self.pending.acquire.is_some() {
+            self.acquire(Outcome::Good);
+        } else if !self.pending.writes.is_empty() {
+            self.finish_write(0, Outcome::Good);
+        } else if !self.pending.dead_letters.is_empty() {
+            self.finish_dead_letter(0, Outcome::Good);
+        } else if self.pending.commit.is_some() {
+            self.finish_commit(Outcome::Good);
+        } else if self.pending.leave.is_some() {
+            self.leave();
+        } else {
+            return self.poll(u32::MAX);
+        }
+        true
+    }
+
+    fn assign_all(&mut self) -> bool {
+        let missing = (0..PARTITIONS).any(|partition| !self.owned.contains(&Partition(partition)));
+        if missing && self.is_member && self.pending.revoking.is_none() {
+            self.assign(u8::MAX);
+            return true;
+        }
+        false
+    }
+
+    /// Time passes, but no deadline does.
+    fn expire_waits(&mut self) -> bool {
+        self.expire(|kind| !matches!(kind, TimerKind::Drain | TimerKind::Revocation | TimerKind::Pause))
+    }
+
+    fn check_caught_up(&self) {
+        for (partition, log) in (0u32..).map(Partition).zip(&self.logs) {
+            let end = log.last().map_or(0, |last| last.offset + 1);
+            assert_eq!(self.ledger.get(&partition).copied().unwrap_or(0), end, "{:?}", self.machine);
+            self.check_covered(partition, end);
+        }
+        assert_eq!(self.machine.buffered_records(), 0);
+    }
+
+    fn check_drained_before_leaving(&self) {
+        if self.pending.leave.is_some() {
+            for (partition, assigned) in &self.assigned {
+                let recorded = self.ledger.get(partition).copied().unwrap_or(0);
+                assert!(
+                    assigned.polled.keys().all(|offset| *offset < recorded),
+                    "left before all is committed"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What the world may do next. A move that is impossible does nothing.
+
+use std::sync::Arc;
+
+use cdc_machine::{EffectId, Fault, Signal};
+use cdc_syncer::{Acquired, Input, Partition, Reject, Rejected, TimerKind, WriteOutcome};
+
+use super::{Fate, Message, PARTITIONS, RECORD_BYTES_MAX, Revoking, World};
+
+/// How a request ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    Good,
+    /// The batch is written without one of its rows.
+    Rejected(u8),
+    /// Somebody else owns a partition now.
+    Refused(u8),
+    /// It fails; where it is a commit, it may have been carried out all the same.
+    Bad(Fault, bool),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Move {
+    /// A record with this key; the gap before its offset; its size.
+    Produce(u8, u8, u32),
+    Connect(Outcome),
+    Join(Outcome),
+    Leave,
+    ConsumerFails(Fault),
+    Assign(u8),
+    Revoke(u8),
+    Lose(u8),
+    Acquire(Outcome),
+    Poll(u32),
+    Write(u8, Outcome),
+    DeadLetter(u8, Outcome),
+    Commit(Outcome),
+    Timer(u8),
+    Drain,
+    Abort,
+    Crash,
+}
+
+impl World {
+    pub fn make(&mut self, r#move: Move) {
+        if self.is_stopped() {
+            self.restart();
+        }
+        match r#move {
+            Move::Produce(key, gap, bytes) => self.produce(key, gap, bytes),
+            Move::Connect(outcome) => self.connect(outcome),
+            Move::Join(outcome) => self.join(outcome),
+            Move::Leave => self.leave(),
+            Move::ConsumerFails(fault) => self.consumer_fails(fault),
+            Move::Assign(mask) => self.assign(mask),
+            Move::Revoke(mask) => self.revoke(mask),
+            Move::Lose(mask) => self.lose(mask),
+            Move::Acquire(outcome) => self.acquire(outcome),
+            Move::Poll(at_most) => drop(self.poll(at_most)),
+            Move::Write(which, outcome) => self.finish_write(which, outcome),
+            Move::DeadLetter(which, outcome) => self.finish_dead_letter(which, outcome),
+            Move::Commit(outcome) => self.finish_commit(outcome),
+            Move::Timer(which) => self.expire_any(which),
+            Move::Drain => self.step(Input::Signal(Signal::Drain)),
+            Move::Abort => self.step(Input::Signal(Signal::Abort)),
+            Move::Crash => self.restart(),
+        }
+    }
+
+    fn produce(&mut self, key: u8, gap: u8, bytes: u32) {
+        let partition = u32::from(key) % PARTITIONS;
+        let log = &mut self.logs[partition as usize];
+        let offset = log.last().map_or(0, |last| last.offset + 1) + i64::from(gap);
+        log.push(Message { partition, offset, key, bytes: bytes.clamp(1, RECORD_BYTES_MAX) });
+    }
+
+    pub fn connect(&mut self, outcome: Outcome) {
+        let Some(id) = self.pending.connect.take() else { return };
+        self.step(match outcome {
+            Outcome::Bad(fault, _) => Input::DatabaseFailed { id, fault },
+            Outcome::Good | Outcome::Rejected(_) | Outcome::Refused(_) => Input::DatabaseReady { id },
+        });
+    }
+
+    pub fn join(&mut self, outcome: Outcome) {
+        let Some(id) = self.pending.join.take() else { return };
+        if let Outcome::Bad(fault, _) = outcome {
+            self.leave_group();
+            return self.step(Input::JoinFailed { id, fault });
+        }
+        self.is_member = true;
+        self.step(Input::Joined { id });
+    }
+
+    pub fn leave(&mut self) {
+        let Some(id) = self.pending.leave.take() else { return };
+        self.leave_group();
+        self.step(Input::Left { id });
+    }
+
+    fn consumer_fails(&mut self, fault: Fault) {
+        if self.is_member {
+            self.leave_group();
+            self.step(Input::ConsumerFailed { fault });
+        }
+    }
+
+    pub fn assign(&mut self, mask: u8) {
+        if !self.is_member || self.pending.revoking.is_some() {
+            return;
+        }
+        let partitions: Vec<_> = chosen(mask).filter(|partition| !self.owned.contains(partition)).collect();
+        if !partitions.is_empty() {
+            self.owned.extend(&partitions);
+            self.step(Input::Assigned { partitions });
+        }
+    }
+
+    fn revoke(&mut self, mask: u8) {
+        let partitions: Vec<_> = chosen(mask).filter(|partition| self.owned.contains(partition)).collect();
+        if self.pending.revoking.is_some() || partitions.is_empty() {
+            return;
+        }
+        self.revocations += 1;
+        let id = EffectId(self.revocations);
+        self.pending.revoking = Some(Revoking { id, partitions: partitions.clone(), is_overdue: false });
+        self.step(Input::Revoking { id, partitions });
+    }
+
+    fn lose(&mut self, mask: u8) {
+        let partitions: Vec<_> = chosen(mask).filter(|partition| self.owned.contains(partition)).collect();
+        if partitions.is_empty() || self.pending.revoking.is_some() {
+            return;
+        }
+        for partition in &partitions {
+            self.owned.remove(partition);
+            self.assigned.remove(partition);
+        }
+        self.step(Input::Lost { partitions });
+    }
+
+    pub fn acquire(&mut self, outcome: Outcome) {
+        let Some((id, asked)) = self.pending.acquire.take() else { return };
+        let granted = |(partition, epoch): &(Partition, _)| Acquired {
+            partition: *partition,
+            epoch: *epoch,
+            ledger: self.ledger.get(partition).copied(),
+            group: self.group.get(partition).copied(),
+        };
+        let input = match outcome {
+            Outcome::Bad(fault, _) => Input::AcquireFailed { id, fault },
+            Outcome::Rejected(_) => {
+                Input::Acquired { id, partitions: asked.iter().skip(1).map(granted).collect() }
+            }
+            Outcome::Good | Outcome::Refused(_) => {
+                Input::Acquired { id, partitions: asked.iter().map(granted).collect() }
+            }
+        };
+        self.step(input);
+    }
+
+    pub fn finish_write(&mut self, which: u8, outcome: Outcome) {
+        if self.pending.writes.is_empty() {
+            return;
+        }
+        let (worker, id, batch) = self.pending.writes.remove(usize::from(which) % self.pending.writes.len());
+        let rows = batch.rows();
+        let detail: Arc<str> = Arc::from("level: text, integer wanted");
+        let rejected = match outcome {
+            Outcome::Rejected(which) => Some(usize::from(which) % rows.len()),
+            Outcome::Good | Outcome::Refused(_) | Outcome::Bad(..) => None,
+        };
+        let is_bad = |fault| matches!(fault, Fault::Poison | Fault::Blocked | Fault::TooLarge);
+        for (index, row) in rows.iter().enumerate() {
+            let next = match outcome {
+                Outcome::Good | Outcome::Rejected(_) if rejected != Some(index) => {
+                    self.finish(row);
+                    continue;
+                }
+                Outcome::Good | Outcome::Rejected(_) => Fate::Rejected,
+                Outcome::Bad(fault, _) if rows.len() == 1 && is_bad(fault) => Fate::Rejected,
+                Outcome::Refused(_) | Outcome::Bad(..) => Fate::Waiting,
+            };
+            if let Some(fate) = self.fate_mut(row) {
+                *fate = next;
+            }
+        }
+        let outcome = match outcome {
+            Outcome::Good | Outcome::Rejected(_) => {
+                let rejected = rejected.map(|index| Rejected { index, reason: Reject::TypeConflict, detail });
+                WriteOutcome::Written { rejected: rejected.into_iter().collect() }
+            }
+            Outcome::Refused(which) => {
+                let partition = rows[usize::from(which) % rows.len()].partition;
+                self.disown(partition);
+                WriteOutcome::Refused { partitions: vec![partition] }
+            }
+            Outcome::Bad(Fault::Blocked, _) => {
+                WriteOutcome::Failed { fault: Fault::Blocked, reason: Reject::UniqueViolation, detail }
+            }
+            Outcome::Bad(fault, _) => WriteOutcome::Failed { fault, reason: Reject::Database, detail },
+        };
+        self.step(Input::BatchDone { worker, id, outcome });
+    }
+
+    pub fn finish_dead_letter(&mut self, which: u8, outcome: Outcome) {
+        if self.pending.dead_letters.is_empty() {
+            return;
+        }
+        let at = usize::from(which) % self.pending.dead_letters.len();
+        let (id, row) = self.pending.dead_letters.remove(at);
+        if let Outcome::Bad(fault, _) = outcome {
+            return self.step(Input::DeadLetterFailed { id, fault });
+        }
+        self.finish(&row);
+        self.step(Input::DeadLettered { id });
+    }
+
+    pub fn finish_commit(&mut self, outcome: Outcome) {
+        let Some((id, offsets)) = self.pending.commit.take() else { return };
+        let refused = match outcome {
+            Outcome::Refused(which) => Some(offsets[usize::from(which) % offsets.len()].partition),
+            Outcome::Good | Outcome::Rejected(_) | Outcome::Bad(..) => None,
+        };
+        let is_carried_out = !matches!(outcome, Outcome::Bad(_, false));
+        for commit in &offsets {
+            // Offsets of an assignment that is gone are no longer recorded by the ledger's fence.
+            let is_ours =
+                self.assigned.get(&commit.partition).is_some_and(|assigned| assigned.epoch == commit.epoch);
+            if is_carried_out && is_ours && refused != Some(commit.partition) {
+                let offset = *commit.offset.position();
+                self.check_covered(commit.partition, offset);
+                self.ledger.insert(commit.partition, offset);
+                if matches!(outcome, Outcome::Good | Outcome::Rejected(_)) {
+                    self.group.insert(commit.partition, offset);
+                }
+            }
+        }
+        if let Some(partition) = refused {
+            self.disown(partition);
+        }
+        self.step(match outcome {
+            Outcome::Good | Outcome::Rejected(_) => Input::Committed { id },
+            Outcome::Refused(_) => {
+                Input::CommitFailed { id, fault: Fault::Fenced, refused: refused.into_iter().collect() }
+            }
+            Outcome::Bad(fault, _) => Input::CommitFailed { id, fault, refused: Vec::new() },
+        });
+    }
+
+    /// The ledger's row has another owner: what was polled of this assignment is void. The group may still
+    /// count the partition as ours.
+    fn disown(&mut self, partition: Partition) {
+        self.assigned.remove(&partition);
+    }
+
+    fn expire_any(&mut self, which: u8) {
+        if let Some(timer) = self.pending.timers.get(usize::from(which)).copied() {
+            self.expire(|kind: TimerKind| kind == timer.kind);
+        }
+    }
+}
+
+fn chosen(mask: u8) -> impl Iterator<Item = Partition> {
+    (0..PARTITIONS).filter(move |partition| mask & (1 << partition) != 0).map(Partition)
+}

@@ -1,0 +1,150 @@
+//! The machine's orders, checked as they come.
+
+use cdc_machine::{EffectId, StateName};
+use cdc_syncer::{Batch, Effect, FetchStart, OffsetCommit, Partition, Row, StartOffset, WorkerId};
+
+use super::{Assigned, Fate, Message, World};
+
+impl World {
+    pub fn order(&mut self, effect: Effect<Message>) {
+        match effect {
+            Effect::ConnectDatabase { id } => assert_eq!(self.pending.connect.replace(id), None),
+            Effect::JoinGroup { id } => {
+                self.leave_group();
+                assert_eq!(self.pending.join.replace(id), None);
+            }
+            Effect::LeaveGroup { id } => assert_eq!(self.pending.leave.replace(id), None),
+            Effect::AcquirePartitions { id, partitions } => {
+                assert!(!partitions.is_empty());
+                for (partition, _) in &partitions {
+                    assert!(self.owned.contains(partition), "a partition is acquired that is not ours");
+                }
+                assert!(self.pending.acquire.replace((id, partitions)).is_none());
+            }
+            Effect::StartFetching { starts } => starts.into_iter().for_each(|start| self.start(start)),
+            Effect::Fetch { max_records, max_bytes } => {
+                assert!(max_records > 0 && max_bytes > 0 && !self.is_paused);
+                assert_eq!(self.pending.fetch.replace((max_records, max_bytes)), None, "one fetch at a time");
+            }
+            Effect::Pause => {
+                self.is_paused = true;
+                self.pending.fetch = None;
+            }
+            Effect::Resume => self.is_paused = false,
+            Effect::ConfirmRevoked { id } => self.confirm(id),
+            Effect::WriteBatch { worker, id, batch } => self.write(worker, id, batch),
+            Effect::DeadLetter { id, row, .. } => {
+                assert_eq!(
+                    self.fate_mut(&row).copied(),
+                    Some(Fate::Rejected),
+                    "a dead letter is a rejected row"
+                );
+                assert!(self.pending.dead_letters.iter().all(|(_, other)| *other != row));
+                self.pending.dead_letters.push((id, row));
+            }
+            Effect::Skip { row, .. } => self.finish(&row),
+            Effect::CommitOffsets { id, offsets } => {
+                for commit in &offsets {
+                    self.check_commit(commit);
+                }
+                assert!(self.pending.commit.replace((id, offsets)).is_none(), "one commit at a time");
+            }
+            Effect::SetTimer { timer, .. } => {
+                self.pending.timers.retain(|set| set.kind != timer.kind);
+                self.pending.timers.push(timer);
+            }
+            Effect::CancelTimer { timer } => {
+                let before = self.pending.timers.len();
+                self.pending.timers.retain(|set| *set != timer);
+                assert!(self.pending.timers.len() < before, "a timer is cancelled that does not run");
+            }
+            Effect::Stop { cause } => {
+                self.stops.push(cause);
+                assert_eq!(self.machine.state(), StateName::Stopped);
+            }
+        }
+    }
+
+    /// The row is off the machine's hands, durably.
+    pub fn finish(&mut self, row: &Row<Message>) {
+        self.durable.insert((row.handle.partition, row.handle.offset));
+        if let Some(fate) = self.fate_mut(row) {
+            assert_ne!(*fate, Fate::Done, "a record is settled once in an assignment");
+            *fate = Fate::Done;
+        }
+    }
+
+    fn start(&mut self, FetchStart { partition, epoch, offset }: FetchStart) {
+        assert!(self.owned.contains(&partition), "a partition is fetched that is not ours");
+        let from = match (self.ledger.get(&partition), offset) {
+            (None, StartOffset::Beginning) => 0,
+            (Some(ledger), StartOffset::At(at)) => {
+                assert!(at <= *ledger, "nothing is skipped");
+                at
+            }
+            (ledger, offset) => panic!("{ledger:?} in the ledger, and the start is {offset:?}"),
+        };
+        let next = self.logs[partition.0 as usize].partition_point(|message| message.offset < from);
+        self.assigned.insert(partition, Assigned { epoch, next, polled: Default::default() });
+    }
+
+    fn write(&mut self, worker: WorkerId, id: EffectId, batch: Batch<Message>) {
+        let rows = batch.rows();
+        assert!(!rows.is_empty() && rows.len() <= self.config.buffer_size as usize);
+        let bytes: u64 = rows.iter().map(|row| u64::from(row.bytes)).sum();
+        assert!(rows.len() == 1 || bytes <= self.config.buffer_bytes);
+        assert!(
+            self.pending.writes.iter().all(|(other, _, _)| *other != worker),
+            "one batch in flight for each worker"
+        );
+        for row in rows {
+            assert_eq!((row.partition.0, row.offset), (row.handle.partition, row.handle.offset));
+            // Of one key, whatever came before is off the machine's hands or earlier in this very batch.
+            let assigned =
+                self.assigned.get_mut(&row.partition).filter(|assigned| assigned.epoch == row.epoch);
+            let assigned = assigned.expect("rows of an assignment that is gone are not written");
+            for (message, fate) in assigned.polled.range(..row.offset).map(|(_, polled)| polled) {
+                assert!(
+                    message.key != row.handle.key
+                        || matches!(fate, Fate::Rejected | Fate::Done)
+                        || *fate == Fate::Writing(worker),
+                    "{message:?} is overtaken"
+                );
+            }
+            let fate = self.fate_mut(row).expect("a row was polled");
+            assert_eq!(*fate, Fate::Waiting, "a row is written by one batch at a time");
+            *fate = Fate::Writing(worker);
+        }
+        self.workers_used.insert(worker);
+        self.pending.writes.push((worker, id, batch));
+    }
+
+    /// Committed ≤ written without a gap: in this assignment, and in the log.
+    fn check_commit(&self, commit: &OffsetCommit) {
+        let offset = *commit.offset.position();
+        let assigned = self.assigned.get(&commit.partition).filter(|assigned| assigned.epoch == commit.epoch);
+        let assigned = assigned.expect("an offset is committed of an assignment that is gone");
+        assert!(assigned.polled.range(..offset).all(|(_, (_, fate))| *fate == Fate::Done));
+        self.check_covered(commit.partition, offset);
+    }
+
+    /// Nothing below a recorded offset is missing.
+    pub fn check_covered(&self, partition: Partition, offset: i64) {
+        for message in self.logs[partition.0 as usize].iter().filter(|message| message.offset < offset) {
+            assert!(self.durable.contains(&(partition.0, message.offset)), "{message:?} is lost");
+        }
+    }
+
+    fn confirm(&mut self, id: EffectId) {
+        let revoking = self.pending.revoking.take().expect("a revocation is confirmed once");
+        assert_eq!(revoking.id, id);
+        for partition in revoking.partitions {
+            let recorded = self.ledger.get(&partition).copied().unwrap_or(0);
+            if let Some(assigned) = self.assigned.remove(&partition) {
+                let is_recorded = assigned.polled.keys().all(|offset| *offset < recorded);
+                assert!(is_recorded || revoking.is_overdue, "confirmed before all of it is committed");
+            }
+            self.owned.remove(&partition);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `AwaitingAck`: Kafka's reports. They come in every state; a bad one ends in one path, the same as a lost
+//! source and a dead producer: everything in flight settles, the window rewinds, a stream is opened after
+//! the last contiguous acked token. Nothing is ever sent again from memory.
+
+use cdc_machine::{Cause, Dependency, Fault, SeqNo, Settlement};
+
+use crate::Effect;
+use crate::config::OnTooLarge;
+use crate::state::{Awaiting, Connecting, State, Trouble};
+use crate::turn::Turn;
+use crate::verdict::Verdict;
+
+impl<R, T: Clone + Ord> Turn<'_, R, T> {
+    pub(crate) fn on_delivered(&mut self, state: State, seqs: &[SeqNo]) -> State {
+        let before = self.facts.window.savable_weight();
+        for &seq in seqs {
+            match self.facts.window.settle(seq) {
+                Settlement::Settled => {
+                    self.facts.markers.remove(&seq);
+                }
+                Settlement::Stale => self.facts.ignore_seq(seq),
+            }
+        }
+        // Progress is a longer prefix. Deliveries behind a message that always fails are none, or it would
+        // be tried for ever.
+        if self.facts.window.savable_weight() > before {
+            self.facts.retries.kafka.reset();
+        }
+        state
+    }
+
+    pub(crate) fn on_delivery_failed(&mut self, state: State, seq: SeqNo, fault: Fault) -> State {
+        if self.facts.window.fail(seq) == Settlement::Stale {
+            self.facts.ignore_seq(seq);
+            return state;
+        }
+        self.facts.markers.remove(&seq);
+        if let State::Draining { .. } = state {
+            return self.drain_incompletely(state);
+        }
+        match Verdict::on_kafka(fault) {
+            Verdict::Retry => self.rewind_for_delivery(state),
+            Verdict::End(cause) => {
+                let next = self.end(state, cause);
+                self.out.push(Effect::PurgeQueued);
+                next
+            }
+        }
+    }
+
+    fn rewind_for_delivery(&mut self, state: State) -> State {
+        if let State::AwaitingAck(Awaiting::Rewind(Trouble::Delivery | Trouble::Producer)) = state {
+            return state;
+        }
+        self.close_stream(state);
+        self.out.push(Effect::PurgeQueued);
+        State::AwaitingAck(Awaiting::Rewind(Trouble::Delivery))
+    }
+
+    pub(crate) fn on_too_large(&mut self, state: State, seq: SeqNo, marker: R) -> State {
+        if !self.facts.window.is_in_flight(seq) {
+            self.facts.ignore_seq(seq);
+            return state;
+        }
+        if let State::AwaitingAck(Awaiting::Rewind(Trouble::Delivery | Trouble::Producer)) = state {
+            // It is read again, and found too large again.
+            self.facts.window.fail(seq);
+            self.facts.markers.remove(&seq);
+            return state;
+        }
+        match self.config.on_too_large {
+            OnTooLarge::Skip => {
+                self.facts.window.settle(seq);
+                state
+            }
+            // A marker that does not fit either comes back here, and must not go round for ever.
+            OnTooLarge::DeadLetter if self.facts.markers.insert(seq) => {
+                self.out.push(Effect::PublishMarker { seq, marker });
+                state
+            }
+            OnTooLarge::DeadLetter | OnTooLarge::Stop => {
+                self.facts.window.fail(seq);
+                self.facts.markers.remove(&seq);
+                self.end_for_bad_record(state)
+            }
+        }
+    }
+
+    /// The producer died, and with it the reports on what it held: all of that is read again.
+    pub(crate) fn on_producer_lost(&mut self, state: State, fault: Fault) -> State {
+        match state {
+            State::Connecting(
+                Connecting::NotStarted
+                | Connecting::Lease
+                | Connecting::ProducerDue
+                | Connecting::Producer { .. },
+            )
+            | State::Stopped(_) => {
+                // There is none, or a new one is on its way.
+                self.facts.ignore(true);
+                state
+            }
+            State::Draining { .. } => {
+                let lost = self.facts.window.unsettled() > 0;
+                self.facts.rewind();
+                if lost { self.drain_incompletely(state) } else { state }
+            }
+            State::Connecting(
+                Connecting::StreamDue | Connecting::Stream { .. } | Connecting::RecordingStart { .. },
+            )
+            | State::Streaming { .. }
+            | State::AwaitingAck(_)
+            | State::SavingToken { .. } => {
+                self.facts.rewind();
+                if fault == Fault::Auth {
+                    return self.end(state, Cause::Refused(Dependency::Kafka));
+                }
+                self.close_stream(state);
+                State::AwaitingAck(Awaiting::Rewind(Trouble::Producer))
+            }
+        }
+    }
+
+    /// Everything in flight is answered: rewinds, and goes back to where the trouble was.
+    pub(crate) fn reconnect(&mut self, trouble: Trouble) -> State {
+        self.facts.rewind();
+        match trouble {
+            Trouble::Source => self.back_off_mongodb(Connecting::StreamDue),
+            Trouble::Delivery => self.back_off_kafka(Connecting::StreamDue),
+            Trouble::Producer => self.back_off_kafka(Connecting::ProducerDue),
+        }
+    }
+}

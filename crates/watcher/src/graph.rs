@@ -1,0 +1,364 @@
+//! The Watcher's state diagram and its state × input table, read off the code by exploring small machines.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use cdc_machine::{
+    EffectId, Epoch, Explore, Fault, Lineage, Retry, SeqNo, Signal, StateName, TimerId, Transitions, explore,
+};
+
+use crate::facts::{Lease, Origin, Saving};
+use crate::state::{Awaiting, Connecting, State};
+use crate::{Checkpoint, Config, Effect, Event, Input, OnTooLarge, Payload, Retries, TimerKind, Watcher};
+
+/// Situations that one exploration visits at most; the small machines have fewer.
+const SITUATIONS_MAX: usize = 60_000;
+
+/// The state diagram for Mermaid.
+#[must_use]
+pub fn mermaid() -> String {
+    transitions().mermaid()
+}
+
+/// The state diagram for Graphviz.
+#[must_use]
+pub fn dot() -> String {
+    transitions().dot("watcher")
+}
+
+/// The state × input table in Markdown.
+#[must_use]
+pub fn table() -> String {
+    transitions().markdown()
+}
+
+/// A machine small enough to be explored to the end: messages are numbers, and so are tokens.
+type Small = Watcher<u8, u32>;
+
+/// Everything that small machines do, under each policy.
+fn transitions() -> Transitions {
+    let mut found = Transitions::new();
+    for on_too_large in [OnTooLarge::DeadLetter, OnTooLarge::Skip, OnTooLarge::Stop] {
+        explore(&small(on_too_large), Small::new(), SITUATIONS_MAX, &mut found);
+    }
+    found
+}
+
+/// Room for two events, a save for each second one, one retry of anything, a lease of two ticks.
+fn small(on_too_large: OnTooLarge) -> Config {
+    let once = Retry::times(1);
+    Config {
+        token_save_interval: 2,
+        max_replay_events: 2,
+        max_pull_events: 2,
+        retries: Retries { mongodb: once, kafka: once, token_store: once },
+        lease_ttl: Duration::from_secs(2),
+        lease_renew_every: Duration::from_secs(1),
+        on_too_large,
+        ..Config::default()
+    }
+}
+
+impl Explore for Small {
+    type Shape = [u8; 16];
+
+    /// Numbers are cut to a byte; none comes near it in a small machine.
+    fn shape(&self) -> Self::Shape {
+        let facts = &self.facts;
+        let window = &facts.window;
+        let [state, detail] = state_shape(&self.state);
+        let [lease, unrenewed] = lease_shape(facts.lease);
+        let in_flight =
+            recent(window.next_seq()).fold(0, |bits, seq| (bits << 1) | u8::from(window.is_in_flight(seq)));
+        [
+            state,
+            detail,
+            lease,
+            unrenewed,
+            match facts.origin {
+                Origin::Unknown => 0,
+                Origin::Empty => 1,
+                Origin::Recorded(_) => 2,
+            },
+            match facts.saving {
+                Saving::No => 0,
+                Saving::InFlight { .. } => 1,
+                Saving::BackingOff => 2,
+            },
+            byte(window.unsaved_weight()),
+            byte(window.savable_weight()),
+            in_flight,
+            u8::from(window.unsaved_prefix().is_some()),
+            byte(facts.markers.len() as u64),
+            TimerKind::ALL
+                .into_iter()
+                .fold(0, |bits, kind| (bits << 1) | u8::from(facts.timers.is_running(kind))),
+            byte(u64::from(facts.retries.mongodb.retries())),
+            byte(u64::from(facts.retries.kafka.retries())),
+            byte(u64::from(facts.retries.lease.retries())),
+            byte(u64::from(facts.retries.save.retries())),
+        ]
+    }
+
+    fn state_name(&self) -> StateName {
+        self.state()
+    }
+
+    fn inputs(&self, _config: &Config) -> Vec<Input<u8, u32>> {
+        let mut inputs = vec![Input::Start, Input::Signal(Signal::Drain), Input::Signal(Signal::Abort)];
+        self.push_timers(&mut inputs);
+        self.push_lease_replies(&mut inputs);
+        self.push_producer_replies(&mut inputs);
+        self.push_source_replies(&mut inputs);
+        self.push_reports(&mut inputs);
+        let save = match &self.facts.saving {
+            Saving::InFlight { id, .. } => *id,
+            Saving::No | Saving::BackingOff => NOBODY,
+        };
+        inputs.push(Input::Saved { id: save });
+        inputs.extend(STORE_FAULTS.map(|fault| Input::SaveFailed { id: save, fault }));
+        inputs
+    }
+
+    fn input_label(input: &Input<u8, u32>) -> String {
+        let detail = match input {
+            Input::LeaseAcquired { saved, .. } => {
+                if saved.is_some() {
+                    "a position is saved"
+                } else {
+                    "nothing is saved"
+                }
+            }
+            Input::ProducerReady { holds_messages, .. } => {
+                if *holds_messages {
+                    "the topic holds messages"
+                } else {
+                    "the topic is empty"
+                }
+            }
+            Input::Batch { events, idle, .. } => match (events.as_slice(), idle) {
+                ([], None) => "empty",
+                ([], Some(_)) => "an idle position",
+                ([Event { token: 0, .. }, ..], _) => "tokens that do not increase",
+                ([Event { payload: Payload::Skip, .. }, ..], _) => "nothing to deliver",
+                _ => "events",
+            },
+            Input::LeaseFailed { fault, .. }
+            | Input::LeaseRenewFailed { fault, .. }
+            | Input::ProducerFailed { fault, .. }
+            | Input::ProducerLost { fault }
+            | Input::OpenFailed { fault, .. }
+            | Input::SourceFailed { fault, .. }
+            | Input::DeliveryFailed { fault, .. }
+            | Input::SaveFailed { fault, .. } => fault.as_str(),
+            Input::Start
+            | Input::LeaseHeld { .. }
+            | Input::LeaseRenewed { .. }
+            | Input::LeaseReleased { .. }
+            | Input::LeaseForeign { .. }
+            | Input::Opened { .. }
+            | Input::Delivered { .. }
+            | Input::DeliveryTooLarge { .. }
+            | Input::Saved { .. }
+            | Input::Timer(_)
+            | Input::Signal(_) => return String::from(input.name()),
+        };
+        [input.name(), ": ", detail].concat()
+    }
+
+    fn effect_name(effect: &Effect<u8, u32>) -> &'static str {
+        effect.name()
+    }
+}
+
+/// A request that was never made: what answers it must be ignored.
+const NOBODY: EffectId = EffectId(u64::MAX);
+
+const SOURCE_FAULTS: [Fault; 4] = [Fault::Transient, Fault::HistoryLost, Fault::Auth, Fault::Fatal];
+const KAFKA_FAULTS: [Fault; 3] = [Fault::Transient, Fault::Auth, Fault::Fatal];
+const STORE_FAULTS: [Fault; 4] = [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal];
+
+impl Small {
+    fn push_timers(&self, inputs: &mut Vec<Input<u8, u32>>) {
+        for kind in TimerKind::ALL {
+            let late = TimerId { kind, generation: u64::MAX };
+            let running = self.facts.timers.is_running(kind);
+            inputs.push(Input::Timer(if running { self.facts.timers.current(kind) } else { late }));
+        }
+    }
+
+    fn push_lease_replies(&self, inputs: &mut Vec<Input<u8, u32>>) {
+        let (acquisition, renewal, release) = match self.facts.lease {
+            Lease::Free => (NOBODY, NOBODY, NOBODY),
+            Lease::Acquiring { id } => (id, NOBODY, NOBODY),
+            Lease::Held { renewal, .. } => (NOBODY, renewal.unwrap_or(NOBODY), NOBODY),
+            Lease::Releasing { id } => (NOBODY, NOBODY, id),
+        };
+        let saved = Checkpoint { token: 1, lineage: Lineage(1) };
+        let fresh = Lineage(2);
+        inputs.extend([
+            Input::LeaseAcquired { id: acquisition, saved: None, fresh },
+            Input::LeaseAcquired { id: acquisition, saved: Some(saved), fresh },
+            Input::LeaseHeld { id: acquisition, expires_in: Duration::from_secs(1) },
+            Input::LeaseForeign { id: acquisition },
+            Input::LeaseRenewed { id: renewal },
+            Input::LeaseReleased { id: release },
+        ]);
+        for fault in STORE_FAULTS {
+            inputs.push(Input::LeaseFailed { id: acquisition, fault });
+            inputs.push(Input::LeaseRenewFailed { id: renewal, fault });
+        }
+    }
+
+    fn push_producer_replies(&self, inputs: &mut Vec<Input<u8, u32>>) {
+        let id = match self.state {
+            State::Connecting(Connecting::Producer { id }) => id,
+            State::Connecting(_)
+            | State::Streaming { .. }
+            | State::AwaitingAck(_)
+            | State::SavingToken { .. }
+            | State::Draining { .. }
+            | State::Stopped(_) => NOBODY,
+        };
+        inputs.push(Input::ProducerReady { id, holds_messages: false });
+        inputs.push(Input::ProducerReady { id, holds_messages: true });
+        for fault in KAFKA_FAULTS {
+            inputs.push(Input::ProducerFailed { id, fault });
+            inputs.push(Input::ProducerLost { fault });
+        }
+    }
+
+    fn push_source_replies(&self, inputs: &mut Vec<Input<u8, u32>>) {
+        let epoch = self.state.epoch().unwrap_or(Epoch(u64::MAX));
+        let next = self.facts.newest().map_or(2, |newest| newest + 1);
+        inputs.push(Input::Opened { epoch, at: 1 });
+        for fault in SOURCE_FAULTS {
+            inputs.push(Input::OpenFailed { epoch, fault });
+            inputs.push(Input::SourceFailed { epoch, fault });
+        }
+        let message = |token| Event { token, payload: Payload::Message { record: 0, bytes: 1 } };
+        let skip = Event { token: next, payload: Payload::Skip };
+        let asked = match self.state {
+            State::Streaming { asked, .. } => asked,
+            State::Connecting(_)
+            | State::AwaitingAck(_)
+            | State::SavingToken { .. }
+            | State::Draining { .. }
+            | State::Stopped(_) => 1,
+        };
+        inputs.extend([
+            Input::Batch { epoch, events: Vec::new(), idle: None },
+            Input::Batch { epoch, events: Vec::new(), idle: Some(next) },
+            Input::Batch { epoch, events: vec![message(0)], idle: None },
+            Input::Batch { epoch, events: vec![skip], idle: None },
+            Input::Batch { epoch, events: vec![message(next)], idle: None },
+        ]);
+        if asked > 1 {
+            let events = vec![message(next), message(next + 1)];
+            inputs.push(Input::Batch { epoch, events, idle: None });
+        }
+    }
+
+    fn push_reports(&self, inputs: &mut Vec<Input<u8, u32>>) {
+        let window = &self.facts.window;
+        let mut seqs: Vec<SeqNo> =
+            recent(window.next_seq()).filter(|seq| window.is_in_flight(*seq)).collect();
+        if seqs.is_empty() {
+            seqs.push(SeqNo(u64::MAX));
+        }
+        for seq in seqs {
+            inputs.push(Input::Delivered { seqs: vec![seq] });
+            inputs.push(Input::DeliveryTooLarge { seq, marker: 0 });
+            inputs.extend(KAFKA_FAULTS.map(|fault| Input::DeliveryFailed { seq, fault }));
+        }
+    }
+}
+
+/// The last slots opened, as many as a small machine may have in flight, idle ones between them included.
+fn recent(next: SeqNo) -> impl Iterator<Item = SeqNo> {
+    (next.0.saturating_sub(5)..next.0).map(SeqNo)
+}
+
+fn byte(number: u64) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+fn state_shape(state: &State) -> [u8; 2] {
+    match state {
+        State::Connecting(Connecting::NotStarted) => [0, 0],
+        State::Connecting(Connecting::Lease) => [0, 1],
+        State::Connecting(Connecting::ProducerDue) => [0, 2],
+        State::Connecting(Connecting::Producer { .. }) => [0, 3],
+        State::Connecting(Connecting::StreamDue) => [0, 4],
+        State::Connecting(Connecting::Stream { .. }) => [0, 5],
+        State::Connecting(Connecting::RecordingStart { .. }) => [0, 6],
+        State::Streaming { asked, .. } => [1, byte(u64::from(*asked))],
+        State::AwaitingAck(Awaiting::Room { .. }) => [2, 0],
+        State::AwaitingAck(Awaiting::Rewind(trouble)) => [2, 1 + *trouble as u8],
+        State::SavingToken { .. } => [3, 0],
+        // Which fault a drain is for makes no difference to it; whether a person asked for it does.
+        State::Draining { ending: cdc_machine::Cause::Drained } => [4, 0],
+        State::Draining { ending: cdc_machine::Cause::DrainIncomplete } => [4, 1],
+        State::Draining { .. } => [4, 2],
+        State::Stopped(_) => [5, 0],
+    }
+}
+
+fn lease_shape(lease: Lease) -> [u8; 2] {
+    match lease {
+        Lease::Free => [0, 0],
+        Lease::Acquiring { .. } => [1, 0],
+        Lease::Held { renewal: None, unrenewed, .. } => [2, byte(unrenewed.as_secs())],
+        Lease::Held { renewal: Some(_), unrenewed, .. } => [3, byte(unrenewed.as_secs())],
+        Lease::Releasing { .. } => [4, 0],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::path::PathBuf;
+    use std::{env, format, fs};
+
+    #[test]
+    fn the_exploration_reaches_every_situation_and_every_state() {
+        let mut found = Transitions::new();
+        let complete = explore(&small(OnTooLarge::DeadLetter), Small::new(), SITUATIONS_MAX, &mut found);
+        assert!(complete, "more than {SITUATIONS_MAX} situations");
+        for state in StateName::ALL {
+            assert!(found.outcome(state, "Start").is_some(), "{state} was not reached");
+        }
+    }
+
+    #[test]
+    fn a_stopped_machine_is_silent() {
+        let found = transitions();
+        let text = found.markdown();
+        let (_, stopped) = text.split_once("## Stopped").unwrap();
+        assert!(!stopped.contains('|'), "{stopped}");
+    }
+
+    /// Writes the files where `UPDATE_SPECS=1` is set.
+    #[test]
+    fn specs_are_fresh() {
+        let head = "# The Watcher's states\n\n\
+            Generated from the code by exploring it: what each input was seen to do in each state, over every\n\
+            situation of a small machine. `UPDATE_SPECS=1 cargo test -p cdc-watcher specs` writes it anew.\n\
+            The diagram is `watcher.mmd`.\n\n";
+        let found = transitions();
+        for (file, text) in
+            [("watcher-states.md", format!("{head}{}", found.markdown())), ("watcher.mmd", found.mermaid())]
+        {
+            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../specs").join(file);
+            if env::var_os("UPDATE_SPECS").is_some() {
+                fs::write(&path, &text).unwrap();
+            }
+            let written = fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(written, text, "{file} is stale: UPDATE_SPECS=1 cargo test -p cdc-watcher specs");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What holds after every step, whatever the world does. Tests, simulations and debug monitors ask.
+
+use cdc_machine::Watermark;
+
+use crate::facts::{Facts, Lease, Origin, Saving};
+use crate::state::{Awaiting, Connecting, State};
+use crate::{Config, TimerKind, Watcher};
+
+impl<R, T: Clone + Ord> Watcher<R, T> {
+    /// Checks the machine's invariants.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn check_invariants(&self, config: &Config) -> Result<(), &'static str> {
+        self.facts.window.check()?;
+        check_bounds(&self.facts, config)?;
+        check_save(&self.facts)?;
+        match self.state {
+            State::Connecting(connecting) => check_connecting(connecting, &self.facts),
+            State::Streaming { asked, .. } => {
+                check_open(&self.facts)?;
+                ensure(asked > 0, "a pull asks for something")?;
+                ensure(u64::from(asked) <= self.facts.room(config), "a pull fits the room")
+            }
+            State::AwaitingAck(Awaiting::Room { .. }) => {
+                check_open(&self.facts)?;
+                ensure(self.facts.window.unsettled() > 0, "AwaitingAck waits for a report")
+            }
+            State::AwaitingAck(Awaiting::Rewind(_)) => {
+                ensure(self.facts.window.unsettled() > 0, "a rewind that waits, waits for a report")
+            }
+            State::SavingToken { .. } => {
+                check_open(&self.facts)?;
+                ensure(self.facts.window.unsettled() == 0, "SavingToken has nothing in flight")?;
+                ensure(self.facts.saving != Saving::No, "SavingToken has a save under way")
+            }
+            State::Draining { .. } => check_draining(&self.facts),
+            State::Stopped(_) => Ok(()),
+        }
+    }
+}
+
+fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(what) }
+}
+
+fn check_bounds<T: Clone>(facts: &Facts<T>, config: &Config) -> Result<(), &'static str> {
+    let unsaved = facts.window.unsaved_weight();
+    ensure(unsaved <= config.max_replay_events.max(1), "a crash replays at most max_replay_events")?;
+    ensure(
+        facts.markers.iter().all(|seq| facts.window.is_in_flight(*seq)),
+        "a marker stands for a slot in flight",
+    )
+}
+
+fn check_save<T: Clone + Ord>(facts: &Facts<T>) -> Result<(), &'static str> {
+    match &facts.saving {
+        Saving::No => ensure(
+            !facts.timers.is_running(TimerKind::SaveRetry),
+            "no save waits for a retry that nobody needs",
+        ),
+        Saving::InFlight { token, .. } => {
+            let prefix = facts.window.prefix().ok_or("a save has a settled prefix")?;
+            ensure(token.through() <= prefix.through(), "a saved token is in the settled prefix")?;
+            ensure(token.position() <= prefix.position(), "a saved token is not newer than the prefix")
+        }
+        Saving::BackingOff => {
+            ensure(facts.timers.is_running(TimerKind::SaveRetry), "a save that backs off has its timer")
+        }
+    }
+}
+
+fn check_connecting<T: Clone + Eq>(connecting: Connecting, facts: &Facts<T>) -> Result<(), &'static str> {
+    let is_held = matches!(facts.lease, Lease::Held { .. });
+    ensure(facts.window.unsettled() == 0, "Connecting has nothing in flight")?;
+    match connecting {
+        Connecting::NotStarted => ensure(facts.lease == Lease::Free, "nothing is held before the start"),
+        Connecting::Lease => {
+            let waits = facts.timers.is_running(TimerKind::Reconnect)
+                || facts.timers.is_running(TimerKind::LeaseWait);
+            let asks = matches!(facts.lease, Lease::Acquiring { .. });
+            ensure(waits != asks, "the lease is asked for, or a timer will")
+        }
+        Connecting::ProducerDue | Connecting::StreamDue => {
+            ensure(is_held, "nothing is connected without the lease")?;
+            ensure(facts.timers.is_running(TimerKind::Reconnect), "a back-off has its timer")
+        }
+        Connecting::Producer { .. } | Connecting::Stream { .. } => {
+            ensure(is_held, "nothing is connected without the lease")
+        }
+        Connecting::RecordingStart { .. } => {
+            ensure(facts.saving != Saving::No, "a first start waits for its save")
+        }
+    }
+}
+
+fn check_open<T: Clone>(facts: &Facts<T>) -> Result<(), &'static str> {
+    ensure(matches!(facts.lease, Lease::Held { .. }), "nothing is read without the lease")?;
+    ensure(matches!(facts.origin, Origin::Recorded(_)), "nothing is read before a start is recorded")
+}
+
+fn check_draining<T: Clone + Eq>(facts: &Facts<T>) -> Result<(), &'static str> {
+    ensure(facts.timers.is_running(TimerKind::Drain), "a drain has its time-out")?;
+    let releasing = matches!(facts.lease, Lease::Releasing { .. });
+    let settled = is_settled(&facts.window) && facts.saving == Saving::No;
+    ensure(settled || !releasing, "the lease is given back last")
+}
+
+fn is_settled<T: Clone>(window: &Watermark<T>) -> bool {
+    window.unsettled() == 0 && window.unsaved_prefix().is_none()
+}

@@ -1,0 +1,161 @@
+use super::*;
+use cdc_machine::{Dependency, Retry};
+
+use crate::{OnTooLarge, Retries};
+
+fn too_large(seq: u64) -> Fact {
+    Input::DeliveryTooLarge { seq: SeqNo(seq), marker: "marker" }
+}
+
+#[test]
+fn a_failed_report_stops_the_reading_and_purges_what_is_queued() {
+    let mut b = Bench::reading(small(), &[11, 12, 13]);
+    assert_eq!(b.step(failed(1, Fault::Transient)), ["CloseStream 0", "PurgeQueued"]);
+    assert_eq!(b.at(), AWAITING_ACK);
+    // The rest settles first, one way or the other; nothing is published meanwhile.
+    assert_eq!(b.step(batch(0, &[14])), NOTHING);
+    assert_eq!(b.step(failed(2, Fault::Transient)), NOTHING);
+    assert_eq!(b.step(delivered(&[0])), ["SetTimer Reconnect#0 1s", "SetTimer SaveDelay#0 200ms"]);
+    assert_eq!(b.at(), CONNECTING);
+    let due = b.expiry(TimerKind::Reconnect);
+    assert_eq!(b.step(due), ["OpenStream 1 after 11 in 7"]);
+    assert_eq!(b.step(Input::Opened { epoch: Epoch(1), at: 11 }), ["Pull 1 3 events 100 bytes"]);
+    assert_eq!(b.step(batch(1, &[12]))[0], "Publish 3 body");
+}
+
+#[test]
+fn a_lost_source_waits_for_what_is_in_flight_and_purges_nothing() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    assert_eq!(b.step(Input::SourceFailed { epoch: Epoch(0), fault: Fault::Transient }), ["CloseStream 0"]);
+    assert_eq!(b.at(), AWAITING_ACK);
+    assert_eq!(
+        b.step(delivered(&[1, 0])),
+        ["SetTimer Reconnect#0 1s", "SaveToken 2 12 in 7", "SetTimer SaveSpacing#0 10ms"]
+    );
+    assert_eq!(b.at(), CONNECTING);
+}
+
+#[test]
+fn a_report_that_fails_while_a_lost_source_settles_purges_after_all() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    b.step(Input::SourceFailed { epoch: Epoch(0), fault: Fault::Transient });
+    assert_eq!(b.step(failed(0, Fault::Transient)), ["PurgeQueued"]);
+    b.step(delivered(&[1]));
+    assert_eq!((b.machine.kafka_attempt(&b.config).0, b.machine.mongodb_attempt(&b.config).0), (1, 0));
+}
+
+#[test]
+fn a_dead_producer_owes_no_reports_and_is_made_anew() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    b.step(delivered(&[0]));
+    assert_eq!(
+        b.step(Input::ProducerLost { fault: Fault::Fatal }),
+        ["CloseStream 0", "SetTimer Reconnect#0 1s"]
+    );
+    assert_eq!(b.at(), CONNECTING);
+    let due = b.expiry(TimerKind::Reconnect);
+    assert_eq!(b.step(due), ["PrepareProducer 2"]);
+    let ready = Input::ProducerReady { id: EffectId(2), holds_messages: true };
+    assert_eq!(b.step(ready), ["OpenStream 1 after 11 in 7"]);
+    assert_eq!(b.step(delivered(&[1])), NOTHING);
+    assert_eq!(b.machine.stale_inputs(), 1);
+}
+
+/// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+/// Validates: Requirements 12.2
+///
+/// Deliveries behind the message that fails are no progress, or it would be tried for ever.
+#[test]
+fn a_message_that_always_fails_uses_the_retries_up() {
+    let retries = Retries { kafka: Retry::times(1), ..Retries::default() };
+    let mut b = Bench::reading(Config { retries, ..small() }, &[11, 12]);
+    b.step(failed(0, Fault::Transient));
+    b.step(delivered(&[1]));
+    let due = b.expiry(TimerKind::Reconnect);
+    b.step(due);
+    b.step(Input::Opened { epoch: Epoch(1), at: 10 });
+    b.step(batch(1, &[11, 12]));
+    b.step(delivered(&[3]));
+    b.step(failed(2, Fault::Transient));
+    assert_eq!(b.at(), DRAINING);
+    b.step(Input::LeaseReleased { id: EffectId(2) });
+    assert_eq!(b.at(), stopped(Cause::Unavailable(Dependency::Kafka)));
+}
+
+#[test]
+fn a_longer_prefix_is_progress_of_kafka() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    b.step(failed(0, Fault::Transient));
+    b.step(failed(1, Fault::Transient));
+    assert_eq!(b.machine.kafka_attempt(&b.config), (1, Some(5)));
+    let due = b.expiry(TimerKind::Reconnect);
+    b.step(due);
+    b.step(Input::Opened { epoch: Epoch(1), at: 10 });
+    b.step(batch(1, &[11, 12]));
+    b.step(delivered(&[2]));
+    assert_eq!(b.machine.kafka_attempt(&b.config).0, 0);
+}
+
+#[test]
+fn a_refusal_by_kafka_settles_saves_and_ends() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    assert_eq!(b.step(failed(1, Fault::Auth)), ["CloseStream 0", "SetTimer Drain#0 25s", "PurgeQueued"]);
+    assert_eq!(b.at(), DRAINING);
+    assert_eq!(b.step(delivered(&[0])), ["SaveToken 2 11 in 7", "SetTimer SaveSpacing#0 10ms"]);
+    assert_eq!(b.step(saved(2)), ["CancelTimer LeaseRenew#0", "ReleaseLease 3"]);
+    b.step(Input::LeaseReleased { id: EffectId(3) });
+    assert_eq!(b.at(), stopped(Cause::Refused(Dependency::Kafka)));
+}
+
+#[test]
+fn doubled_and_unknown_reports_are_counted_apart() {
+    let mut b = Bench::reading(small(), &[11]);
+    b.step(delivered(&[0]));
+    assert_eq!(b.step(delivered(&[0])), NOTHING);
+    assert_eq!(b.step(failed(0, Fault::Fatal)), NOTHING);
+    assert_eq!(b.step(too_large(0)), NOTHING);
+    assert_eq!((b.machine.stale_inputs(), b.machine.unexpected_inputs()), (3, 0));
+    assert_eq!(b.step(delivered(&[9])), NOTHING);
+    assert_eq!(b.machine.unexpected_inputs(), 1);
+}
+
+#[test]
+fn a_message_that_does_not_fit_settles_on_its_marker() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    assert_eq!(b.step(too_large(0)), ["PublishMarker 0 marker"]);
+    assert_eq!(b.at(), STREAMING);
+    b.step(delivered(&[1]));
+    assert_eq!(b.machine.in_flight(), 1);
+    assert_eq!(b.step(delivered(&[0])), ["SaveToken 2 12 in 7", "SetTimer SaveSpacing#0 10ms"]);
+}
+
+#[test]
+fn a_marker_that_does_not_fit_either_stops_the_service() {
+    let mut b = Bench::reading(small(), &[11]);
+    b.step(too_large(0));
+    b.step(too_large(0));
+    b.step(Input::LeaseReleased { id: EffectId(2) });
+    assert_eq!(b.at(), stopped(Cause::BadRecord));
+}
+
+#[test]
+fn the_policy_decides_on_what_does_not_fit() {
+    let mut b = Bench::reading(Config { on_too_large: OnTooLarge::Skip, ..small() }, &[11]);
+    assert_eq!(b.step(too_large(0)), ["SetTimer SaveDelay#0 200ms"]);
+    assert_eq!(b.machine.in_flight(), 0);
+
+    let mut b = Bench::reading(Config { on_too_large: OnTooLarge::Stop, ..small() }, &[11, 12]);
+    assert_eq!(b.step(too_large(1)), ["CloseStream 0", "SetTimer Drain#0 25s", "PurgeQueued"]);
+    b.step(delivered(&[0]));
+    b.step(saved(2));
+    b.step(Input::LeaseReleased { id: EffectId(3) });
+    assert_eq!(b.at(), stopped(Cause::BadRecord));
+}
+
+#[test]
+fn what_does_not_fit_behind_a_failure_is_read_again() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    b.step(failed(0, Fault::Transient));
+    assert_eq!(b.step(too_large(1)), ["SetTimer Reconnect#0 1s"]);
+    assert_eq!(b.at(), CONNECTING);
+}

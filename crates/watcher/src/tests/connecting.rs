@@ -1,0 +1,143 @@
+use super::*;
+use cdc_machine::{Dependency, Retry};
+
+use crate::Retries;
+
+#[test]
+fn a_first_start_records_its_position_before_it_reads() {
+    let mut b = Bench::new(small());
+    assert_eq!(b.step(Input::Start), ["AcquireLease 0"]);
+    assert_eq!(b.step(acquired(0, None)), ["SetTimer LeaseRenew#0 5s", "PrepareProducer 1"]);
+    let ready = Input::ProducerReady { id: EffectId(1), holds_messages: false };
+    assert_eq!(b.step(ready), ["OpenStream 0 now in 9"]);
+    let opened = Input::Opened { epoch: Epoch(0), at: 3 };
+    assert_eq!(b.step(opened), ["SaveToken 2 3 in 9", "SetTimer SaveSpacing#0 10ms"]);
+    assert_eq!(b.at(), CONNECTING);
+    assert_eq!(b.step(saved(2)), ["Pull 0 4 events 100 bytes"]);
+    assert_eq!(b.at(), STREAMING);
+}
+
+#[test]
+fn a_restart_resumes_after_the_saved_token_in_its_lineage() {
+    let mut b = Bench::new(small());
+    b.step(Input::Start);
+    b.step(acquired(0, Some(10)));
+    let ready = Input::ProducerReady { id: EffectId(1), holds_messages: true };
+    assert_eq!(b.step(ready), ["OpenStream 0 after 10 in 7"]);
+    assert_eq!(b.step(Input::Opened { epoch: Epoch(0), at: 10 }), ["Pull 0 4 events 100 bytes"]);
+    assert_eq!(b.at(), STREAMING);
+}
+
+#[test]
+fn an_empty_store_beside_a_full_topic_is_a_lost_token() {
+    let mut b = Bench::new(small());
+    b.step(Input::Start);
+    b.step(acquired(0, None));
+    let ready = Input::ProducerReady { id: EffectId(1), holds_messages: true };
+    assert_eq!(b.step(ready), ["SetTimer Drain#0 25s", "CancelTimer LeaseRenew#0", "ReleaseLease 2"]);
+    assert_eq!(b.step(Input::LeaseReleased { id: EffectId(2) }), ["Stop TokenMissing"]);
+    assert_eq!(b.at(), stopped(Cause::TokenMissing));
+}
+
+/// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+/// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+///
+/// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+/// Validates: Requirements 12.2
+#[test]
+fn a_source_that_does_not_open_is_tried_again_five_times() {
+    let mut b = Bench::streaming(small());
+    b.step(Input::SourceFailed { epoch: Epoch(0), fault: Fault::Transient });
+    for (retry, seconds) in [2, 4, 8, 16].into_iter().enumerate() {
+        let epoch = retry as u64 + 1;
+        let due = b.expiry(TimerKind::Reconnect);
+        assert_eq!(b.step(due), [format!("OpenStream {epoch} after 10 in 7")]);
+        let failed = Input::OpenFailed { epoch: Epoch(epoch), fault: Fault::Transient };
+        assert_eq!(b.step(failed), [format!("SetTimer Reconnect#{epoch} {seconds}s")]);
+        assert_eq!(b.at(), CONNECTING);
+    }
+    assert_eq!(b.machine.mongodb_attempt(&b.config), (5, Some(5)));
+    let due = b.expiry(TimerKind::Reconnect);
+    b.step(due);
+    b.step(Input::OpenFailed { epoch: Epoch(5), fault: Fault::Transient });
+    b.step(Input::LeaseReleased { id: EffectId(2) });
+    assert_eq!(b.at(), stopped(Cause::Unavailable(Dependency::MongoDb)));
+}
+
+#[test]
+fn a_batch_even_an_empty_one_is_progress_of_the_source() {
+    let mut b = Bench::streaming(small());
+    b.step(Input::SourceFailed { epoch: Epoch(0), fault: Fault::Transient });
+    let due = b.expiry(TimerKind::Reconnect);
+    b.step(due);
+    b.step(Input::Opened { epoch: Epoch(1), at: 10 });
+    assert_eq!(b.machine.mongodb_attempt(&b.config).0, 1);
+    b.step(batch(1, &[]));
+    assert_eq!(b.machine.mongodb_attempt(&b.config).0, 0);
+}
+
+#[test]
+fn a_producer_that_cannot_be_made_is_tried_again_then_given_up() {
+    let retries = Retries { kafka: Retry::times(1), ..Retries::default() };
+    let mut b = Bench::new(Config { retries, ..small() });
+    b.step(Input::Start);
+    b.step(acquired(0, Some(10)));
+    let failed = |id| Input::ProducerFailed { id: EffectId(id), fault: Fault::Transient };
+    assert_eq!(b.step(failed(1)), ["SetTimer Reconnect#0 1s"]);
+    let due = b.expiry(TimerKind::Reconnect);
+    assert_eq!(b.step(due), ["PrepareProducer 2"]);
+    b.step(failed(2));
+    assert_eq!(b.at(), DRAINING);
+    b.step(Input::LeaseReleased { id: EffectId(3) });
+    assert_eq!(b.at(), stopped(Cause::Unavailable(Dependency::Kafka)));
+}
+
+#[test]
+fn what_no_retry_mends_ends_the_service() {
+    for (fault, cause) in [
+        (Fault::Auth, Cause::Refused(Dependency::MongoDb)),
+        (Fault::Fatal, Cause::Failed(Dependency::MongoDb)),
+        (Fault::HistoryLost, Cause::HistoryLost),
+    ] {
+        let mut b = Bench::streaming(small());
+        assert_eq!(
+            b.step(Input::SourceFailed { epoch: Epoch(0), fault }),
+            ["CloseStream 0", "SetTimer Drain#0 25s", "CancelTimer LeaseRenew#0", "ReleaseLease 2"]
+        );
+        b.step(Input::LeaseReleased { id: EffectId(2) });
+        assert_eq!(b.at(), stopped(cause));
+    }
+}
+
+#[test]
+fn a_second_start_is_nothing_that_can_happen() {
+    let mut b = Bench::streaming(small());
+    assert_eq!(b.step(Input::Start), NOTHING);
+    assert_eq!((b.at(), b.machine.unexpected_inputs()), (STREAMING, 1));
+}
+
+#[test]
+fn answers_to_what_is_gone_change_nothing_and_are_counted() {
+    let mut b = Bench::streaming(small());
+    b.step(Input::SourceFailed { epoch: Epoch(0), fault: Fault::Transient });
+    let before = b.machine.clone();
+    for late in [
+        batch(0, &[11]),
+        Input::Opened { epoch: Epoch(0), at: 10 },
+        Input::OpenFailed { epoch: Epoch(0), fault: Fault::Fatal },
+        Input::SourceFailed { epoch: Epoch(0), fault: Fault::Fatal },
+        acquired(0, None),
+        Input::ProducerReady { id: EffectId(1), holds_messages: false },
+        Input::ProducerFailed { id: EffectId(1), fault: Fault::Fatal },
+        Input::LeaseRenewed { id: EffectId(1) },
+        Input::LeaseReleased { id: EffectId(1) },
+        saved(1),
+        Input::SaveFailed { id: EffectId(1), fault: Fault::Fatal },
+    ] {
+        assert_eq!(b.step(late), NOTHING);
+    }
+    assert_eq!((b.machine.stale_inputs(), b.machine.unexpected_inputs()), (11, 0));
+    assert_eq!(b.machine.state, before.state);
+    assert_eq!(b.step(saved(99)), NOTHING);
+    assert_eq!(b.machine.unexpected_inputs(), 1);
+}

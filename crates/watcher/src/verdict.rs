@@ -1,0 +1,47 @@
+//! What a fault means, by the neighbour that it came from.
+
+use cdc_machine::{Cause, Dependency, Fault};
+
+/// What to do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Try again after a back-off.
+    Retry,
+    /// End, for this cause.
+    End(Cause),
+}
+
+impl Verdict {
+    pub(crate) const fn on_source(fault: Fault) -> Self {
+        match fault {
+            Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            Fault::HistoryLost => Self::End(Cause::HistoryLost),
+            Fault::Auth => Self::End(Cause::Refused(Dependency::MongoDb)),
+            Fault::Poison | Fault::TooLarge | Fault::Fenced | Fault::Fatal => {
+                Self::End(Cause::Failed(Dependency::MongoDb))
+            }
+        }
+    }
+
+    /// A fenced producer is of no use, but a new one is.
+    pub(crate) const fn on_kafka(fault: Fault) -> Self {
+        match fault {
+            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::Fenced => Self::Retry,
+            Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
+            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
+                Self::End(Cause::Failed(Dependency::Kafka))
+            }
+        }
+    }
+
+    pub(crate) const fn on_token_store(fault: Fault, store: Dependency) -> Self {
+        match fault {
+            Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            Fault::Fenced => Self::End(Cause::LeaseLost),
+            Fault::Auth => Self::End(Cause::Refused(store)),
+            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
+                Self::End(Cause::Failed(store))
+            }
+        }
+    }
+}

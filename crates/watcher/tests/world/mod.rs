@@ -1,0 +1,141 @@
+//! A tiny world around one Watcher: a source log, a broker, a token store. It carries out every effect,
+//! remembers what is owed, and checks each order against plain lists that share no code with the machine.
+
+mod fair;
+mod moves;
+mod orders;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cdc_machine::{Cause, EffectId, Effects, Epoch, Machine, SeqNo, StateName, TimerId};
+use cdc_watcher::{AckedToken, Config, Effect, Input, StartAt, TimerKind, Watcher};
+
+pub(crate) use moves::{Move, Outcome};
+
+/// Events are numbered from 1; an event's number is its token, and its message's handle.
+pub(crate) type Token = u32;
+
+/// Each fifth event carries nothing to deliver.
+pub(crate) fn is_skipped(token: Token) -> bool {
+    token.is_multiple_of(5)
+}
+
+/// A message on its way to Kafka.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    seq: SeqNo,
+    token: Token,
+    is_marker: bool,
+    is_purged: bool,
+}
+
+/// The world. What outlives a crash stands first.
+pub(crate) struct World {
+    pub(crate) config: Config,
+    /// The newest event of the source.
+    log: Token,
+    /// The position of the very first start; nothing before it has to arrive.
+    birth: Option<Token>,
+    /// What Kafka has told that it has.
+    acked: BTreeSet<Token>,
+    saved: Option<Token>,
+    /// Everything handed to Kafka above the saved token, in any life: what a crash makes be sent again.
+    pub(crate) unsaved: BTreeSet<Token>,
+
+    pub(crate) machine: Watcher<Token, Token>,
+    out: Effects<Effect<Token, Token>>,
+    acquisition: Option<EffectId>,
+    renewal: Option<EffectId>,
+    release: Option<EffectId>,
+    preparation: Option<EffectId>,
+    producer_is_ready: bool,
+    opening: Option<(Epoch, StartAt<Token>)>,
+    stream: Option<(Epoch, Token)>,
+    pull: Option<(Epoch, u32)>,
+    /// A pull of a stream that was closed since; its answer may still come.
+    late: Option<Epoch>,
+    in_flight: Vec<Sent>,
+    save: Option<(EffectId, AckedToken<Token>)>,
+    timers: BTreeMap<TimerKind, TimerId<TimerKind>>,
+    /// Acknowledged in this life, and not to be read again since.
+    acked_and_past: BTreeSet<Token>,
+    is_draining: bool,
+    failed_saves: u32,
+    pub(crate) stop: Option<Cause>,
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> Self {
+        let mut world = Self {
+            config,
+            log: 3,
+            birth: None,
+            acked: BTreeSet::new(),
+            saved: None,
+            unsaved: BTreeSet::new(),
+            machine: Watcher::new(),
+            out: Effects::new(),
+            acquisition: None,
+            renewal: None,
+            release: None,
+            preparation: None,
+            producer_is_ready: false,
+            opening: None,
+            stream: None,
+            pull: None,
+            late: None,
+            in_flight: Vec::new(),
+            save: None,
+            timers: BTreeMap::new(),
+            acked_and_past: BTreeSet::new(),
+            is_draining: false,
+            failed_saves: 0,
+            stop: None,
+        };
+        world.feed(Input::Start);
+        world
+    }
+
+    /// The process dies, and another one starts.
+    pub(crate) fn crash(&mut self) {
+        *self = Self {
+            log: self.log,
+            birth: self.birth,
+            acked: std::mem::take(&mut self.acked),
+            saved: self.saved,
+            unsaved: std::mem::take(&mut self.unsaved),
+            ..Self::new(self.config.clone())
+        };
+    }
+
+    /// One step, its effects, and every check that holds at all times.
+    pub(crate) fn feed(&mut self, input: Input<Token, Token>) {
+        let was_stopped = self.stop.is_some();
+        self.machine.step(&self.config, input, &mut self.out);
+        let effects: Vec<_> = self.out.drain().collect();
+        assert!(!was_stopped || effects.is_empty(), "a stopped machine orders {effects:?}");
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        assert_eq!(self.machine.check_invariants(&self.config), Ok(()));
+        assert_eq!(self.machine.unexpected_inputs(), 0, "the world answers only what it was asked");
+        assert_eq!(self.machine.state() == StateName::Stopped, self.stop.is_some());
+        assert!(!matches!(self.stop, Some(Cause::Invariant(_))), "{:?}", self.stop);
+    }
+
+    /// Everything up to `token` that had to be delivered has been.
+    fn is_covered(&self, token: Token) -> bool {
+        let first = self.birth.map_or(token, |birth| birth + 1);
+        (first..=token).all(|token| is_skipped(token) || self.acked.contains(&token))
+    }
+
+    /// Every event since the first start is in Kafka and under the saved token.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.birth.is_some() && self.is_covered(self.log) && self.saved == Some(self.log)
+    }
+
+    /// The first event that is not saved, if there is one, is one that is still to be read or acknowledged.
+    fn is_prefix_saved(&self) -> bool {
+        self.unsaved.first().is_none_or(|first| !self.acked_and_past.contains(first))
+    }
+}
