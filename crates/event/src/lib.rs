@@ -1,8 +1,37 @@
 //! The change event as a message, byte for byte: raw BSON in, JSON bytes out, without a document tree in
 //! between; and the way back to rows.
 
+mod cluster_time;
+mod date;
+mod decimal;
+mod elements;
+mod encode;
+mod envelope;
+mod fields;
+mod json;
+mod key;
 mod message;
 mod position;
+mod scan;
+mod sidecar;
+mod token;
+mod types;
+mod update;
+mod value;
+mod values;
 
+pub use cluster_time::ClusterTime;
+pub use decimal::Decimal;
+pub use elements::Malformed;
+pub use encode::{EncodeError, Encoded, Encoder, Kind};
+pub use envelope::{DecodeError, Envelope, FullDocument, Member, Operation};
+pub use fields::{Fields, TypeIndex, TypesError, lookup};
+pub use key::{CONTROL_KEY, KeyError, row_id_text};
 pub use message::{Message, ResumeToken};
 pub use position::Position;
+pub use token::{TokenError, token_cluster_time, token_position};
+pub use types::BsonType;
+pub use value::{Value, ValueError, decode_base64};
+
+/// The version of the message that this crate writes, and the newest that it reads.
+pub const WIRE_VERSION: u32 = 1;

@@ -12,7 +12,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The longest position, in bytes. A replica set's tokens need 4 + 8 + 2 + at most 9 + 1.
+    /// The longest position, in bytes. A replica set's tokens need 4 + 8 + 3 + at most 9 + 1.
     pub const MAX: usize = 39;
 
     /// A position from its bytes; `None` where there are more than [`Self::MAX`] of them.
@@ -21,6 +21,25 @@ impl Position {
         let mut bytes = [0; Self::MAX];
         bytes.get_mut(..slice.len())?.copy_from_slice(slice);
         Some(Self { len: u8::try_from(slice.len()).ok()?, bytes })
+    }
+
+    /// A position from its hexadecimal text; `None` where it is none.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; Self::MAX];
+        let (pairs, odd) = text.as_bytes().as_chunks::<2>();
+        if !odd.is_empty() {
+            return None;
+        }
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        for (byte, [high, low]) in bytes.get_mut(..pairs.len())?.iter_mut().zip(pairs) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Self::from_bytes(bytes.get(..pairs.len())?)
     }
 
     /// The bytes, as they stand in `cdc_position`.

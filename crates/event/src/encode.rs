@@ -1,0 +1,371 @@
+use std::fmt;
+use std::ops::Range;
+
+use bson::RawDocument;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::elements::{self, Element, Elements, Malformed, tag};
+use crate::token::{TokenError, cluster_time_of_data, position_of_data, token_data};
+use crate::update::write_update;
+use crate::values::{self, Scratch};
+use crate::{ClusterTime, Position, WIRE_VERSION, json, key};
+
+/// Scratch beyond this many bytes is given back after the event that needed it.
+const SCRATCH_KEPT_BYTES: usize = 1 << 20;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A document was inserted.
+    Insert,
+    /// A document was changed in part.
+    Update,
+    /// A document was replaced.
+    Replace,
+    /// A document was deleted.
+    Delete,
+    /// No document: the name of the operation (`drop`, `rename`, `invalidate`, …), or `unknown`.
+    Other(&'static str),
+}
+
+impl Kind {
+    /// The operations of a change stream that concern no document
+    /// (<https://www.mongodb.com/docs/manual/reference/change-events/>).
+    const OTHERS: [&'static str; 11] = [
+        "create",
+        "createIndexes",
+        "drop",
+        "dropDatabase",
+        "dropIndexes",
+        "invalidate",
+        "modify",
+        "refineCollectionShardKey",
+        "rename",
+        "reshardCollection",
+        "shardCollection",
+    ];
+
+    fn from_operation(name: &[u8]) -> Self {
+        match name {
+            b"insert" => Self::Insert,
+            b"update" => Self::Update,
+            b"replace" => Self::Replace,
+            b"delete" => Self::Delete,
+            _ => Self::Other(
+                Self::OTHERS.into_iter().find(|known| known.as_bytes() == name).unwrap_or("unknown"),
+            ),
+        }
+    }
+
+    /// The name as it stands in the event.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// True where the event becomes a message.
+    #[must_use]
+    pub fn is_document(self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+}
+
+/// Where an event's parts were put, and what it is. Ranges count from the buffers' beginnings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded<'e> {
+    /// What the event is about.
+    pub kind: Kind,
+    /// The database; empty where the event names none.
+    pub database: &'e str,
+    /// The collection; empty where the event names none.
+    pub collection: &'e str,
+    /// The message key in the message buffer; empty unless [`Kind::is_document`].
+    pub key: Range<usize>,
+    /// The message value in the message buffer; empty unless [`Kind::is_document`].
+    pub value: Range<usize>,
+    /// The resume token's document in the token buffer.
+    pub token: Range<usize>,
+    /// The event's position.
+    pub position: Position,
+    /// The event's cluster time.
+    pub cluster_time: ClusterTime,
+}
+
+/// An event that cannot become a message. Texts name fields, never values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// The event is not BSON.
+    Malformed(Malformed),
+    /// A field that every event of its kind has is not there.
+    Missing(&'static str),
+    /// A field has a type that it never has.
+    WrongType(&'static str),
+    /// The resume token has no position.
+    Token(TokenError),
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(malformed) => write!(f, "the change event is {malformed}"),
+            Self::Missing(field) => write!(f, "the change event has no field {field}"),
+            Self::WrongType(field) => write!(f, "the change event's field {field} has an unexpected type"),
+            Self::Token(token) => write!(f, "the change event's position cannot be told: {token}"),
+        }
+    }
+}
+
+impl std::error::Error for EncodeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Malformed(malformed) => Some(malformed),
+            Self::Token(token) => Some(token),
+            Self::Missing(_) | Self::WrongType(_) => None,
+        }
+    }
+}
+
+impl From<Malformed> for EncodeError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<TokenError> for EncodeError {
+    fn from(token: TokenError) -> Self {
+        Self::Token(token)
+    }
+}
+
+/// Turns change events into messages. Owns scratch that is reused from event to event, so that encoding
+/// allocates nothing once the buffers have grown.
+#[derive(Debug)]
+pub struct Encoder {
+    lineage: u32,
+    scratch: Scratch,
+}
+
+impl Encoder {
+    /// An encoder whose positions belong to this lineage (architecture: the token record's creation time).
+    #[must_use]
+    pub fn new(lineage: u32) -> Self {
+        Self { lineage, scratch: Scratch::default() }
+    }
+
+    /// Appends the event's message, value then key, to `out` and its resume token to `tokens`. The tokens
+    /// have a buffer of their own so that a token kept for long does not keep a batch of documents alive.
+    ///
+    /// An event without a document (`drop`, `invalidate`, …) leaves `out` alone.
+    ///
+    /// # Errors
+    /// Where the event is not what a change stream sends. Both buffers are then as they were.
+    pub fn encode<'e>(
+        &mut self,
+        event: &'e RawDocument,
+        out: &mut Vec<u8>,
+        tokens: &mut Vec<u8>,
+    ) -> Result<Encoded<'e>, EncodeError> {
+        let start = out.len();
+        let parts = Parts::read(event.as_bytes())?;
+        let data = token_data(parts.token)?;
+        let head = Head {
+            parts: &parts,
+            id: xxh3_128(data),
+            position: position_of_data(data, self.lineage)?,
+            cluster_time: match parts.cluster_time {
+                Some(time) => time,
+                None => cluster_time_of_data(data)?,
+            },
+        };
+        let mut value_end = start;
+        if parts.kind.is_document() {
+            let written = write_value(out, &mut self.scratch, &head).and_then(|()| {
+                value_end = out.len();
+                write_key(out, parts.document_key)
+            });
+            self.scratch.shrink_to(SCRATCH_KEPT_BYTES);
+            if let Err(error) = written {
+                out.truncate(start);
+                return Err(error);
+            }
+        }
+        let token_start = tokens.len();
+        tokens.extend_from_slice(parts.token);
+        Ok(Encoded {
+            kind: parts.kind,
+            database: parts.database,
+            collection: parts.collection,
+            key: value_end..out.len(),
+            value: start..value_end,
+            token: token_start..tokens.len(),
+            position: head.position,
+            cluster_time: head.cluster_time,
+        })
+    }
+}
+
+/// The event's fields, found but not yet looked into.
+struct Parts<'e> {
+    kind: Kind,
+    token: &'e [u8],
+    database: &'e str,
+    collection: &'e str,
+    cluster_time: Option<ClusterTime>,
+    document_key: Option<&'e [u8]>,
+    full_document: Option<Element<'e>>,
+    update_description: Option<&'e [u8]>,
+}
+
+/// What the message says besides the document.
+struct Head<'p, 'e> {
+    parts: &'p Parts<'e>,
+    id: u128,
+    position: Position,
+    cluster_time: ClusterTime,
+}
+
+impl<'e> Parts<'e> {
+    fn read(event: &'e [u8]) -> Result<Self, EncodeError> {
+        let mut kind = None;
+        let mut token = None;
+        let (mut database, mut collection) = ("", "");
+        let mut cluster_time = None;
+        let (mut document_key, mut full_document, mut update_description) = (None, None, None);
+        for element in Elements::new(event)? {
+            let element = element?;
+            match element.key {
+                b"_id" => token = Some(document(&element, "_id")?),
+                b"operationType" => {
+                    kind = Some(Kind::from_operation(string(&element, "operationType")?.as_bytes()));
+                }
+                b"clusterTime" => cluster_time = Some(time(&element)?),
+                b"ns" => (database, collection) = namespace(document(&element, "ns")?)?,
+                b"documentKey" => document_key = Some(document(&element, "documentKey")?),
+                b"fullDocument" => full_document = Some(element),
+                b"updateDescription" => {
+                    update_description = Some(document(&element, "updateDescription")?);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self {
+            kind: kind.ok_or(EncodeError::Missing("operationType"))?,
+            token: token.ok_or(EncodeError::Missing("_id"))?,
+            database,
+            collection,
+            cluster_time,
+            document_key,
+            full_document,
+            update_description,
+        })
+    }
+}
+
+fn namespace(ns: &[u8]) -> Result<(&str, &str), EncodeError> {
+    let (mut database, mut collection) = ("", "");
+    for element in Elements::new(ns)? {
+        let element = element?;
+        match element.key {
+            b"db" => database = string(&element, "ns.db")?,
+            b"coll" => collection = string(&element, "ns.coll")?,
+            _ => {}
+        }
+    }
+    Ok((database, collection))
+}
+
+fn document<'e>(element: &Element<'e>, field: &'static str) -> Result<&'e [u8], EncodeError> {
+    if element.tag == tag::DOCUMENT { Ok(element.value) } else { Err(EncodeError::WrongType(field)) }
+}
+
+fn string<'e>(element: &Element<'e>, field: &'static str) -> Result<&'e str, EncodeError> {
+    if element.tag != tag::STRING {
+        return Err(EncodeError::WrongType(field));
+    }
+    std::str::from_utf8(elements::string_bytes(element.value)?).map_err(|_| EncodeError::WrongType(field))
+}
+
+fn time(element: &Element<'_>) -> Result<ClusterTime, EncodeError> {
+    if element.tag != tag::TIMESTAMP {
+        return Err(EncodeError::WrongType("clusterTime"));
+    }
+    let [i0, i1, i2, i3, t0, t1, t2, t3] = elements::number(element.value)?;
+    Ok(ClusterTime { t: u32::from_le_bytes([t0, t1, t2, t3]), i: u32::from_le_bytes([i0, i1, i2, i3]) })
+}
+
+fn write_value(out: &mut Vec<u8>, scratch: &mut Scratch, head: &Head<'_, '_>) -> Result<(), EncodeError> {
+    let parts = head.parts;
+    scratch.sidecar.clear();
+    out.extend_from_slice(b"{\"version\":");
+    json::integer(out, WIRE_VERSION);
+    out.extend_from_slice(b",\"id\":\"");
+    json::hex(out, &head.id.to_be_bytes());
+    out.extend_from_slice(b"\",\"operation_type\":\"");
+    out.extend_from_slice(parts.kind.name().as_bytes());
+    out.extend_from_slice(b"\",\"namespace\":{\"database\":");
+    json::string(out, parts.database);
+    out.extend_from_slice(b",\"collection\":");
+    json::string(out, parts.collection);
+    out.extend_from_slice(b"},\"document_key\":");
+    let document_key = parts.document_key.ok_or(EncodeError::Missing("documentKey"))?;
+    values::member(out, scratch, "/document_key", document_key, |walker, doc| walker.document(doc, 1))?;
+    write_full_document(out, scratch, parts)?;
+    if parts.kind == Kind::Update {
+        let description = parts.update_description.ok_or(EncodeError::Missing("updateDescription"))?;
+        out.extend_from_slice(b",\"update_desc\":");
+        values::member(out, scratch, "/update_desc", description, write_update)?;
+    }
+    out.extend_from_slice(b",\"cluster_time\":{\"t\":");
+    json::integer(out, head.cluster_time.t);
+    out.extend_from_slice(b",\"i\":");
+    json::integer(out, head.cluster_time.i);
+    out.extend_from_slice(b"},\"position\":\"");
+    json::hex(out, head.position.as_bytes());
+    out.push(b'"');
+    scratch.sidecar.write(out);
+    out.push(b'}');
+    Ok(())
+}
+
+/// A delete has none. An update has what the look-up or the post-image gave, and none where neither was
+/// asked for.
+fn write_full_document(
+    out: &mut Vec<u8>,
+    scratch: &mut Scratch,
+    parts: &Parts<'_>,
+) -> Result<(), EncodeError> {
+    let element = match (parts.kind, &parts.full_document) {
+        (Kind::Delete | Kind::Other(_), _) | (Kind::Update, None) => return Ok(()),
+        (Kind::Insert | Kind::Replace, None) => return Err(EncodeError::Missing("fullDocument")),
+        (_, Some(element)) => element,
+    };
+    out.extend_from_slice(b",\"full_document\":");
+    match (parts.kind, element.tag) {
+        (_, tag::DOCUMENT) => {
+            values::member(out, scratch, "/full_document", element.value, |walker, doc| {
+                walker.document(doc, 1)
+            })?;
+        }
+        (Kind::Update, tag::NULL) => out.extend_from_slice(b"null"),
+        _ => return Err(EncodeError::WrongType("fullDocument")),
+    }
+    Ok(())
+}
+
+fn write_key(out: &mut Vec<u8>, document_key: Option<&[u8]>) -> Result<(), EncodeError> {
+    const ID: EncodeError = EncodeError::Missing("documentKey._id");
+    for element in Elements::new(document_key.ok_or(ID)?)? {
+        let element = element?;
+        if element.key == b"_id" {
+            return Ok(key::write(out, &element)?);
+        }
+    }
+    Err(ID)
+}

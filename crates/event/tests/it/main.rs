@@ -1,0 +1,10 @@
+//! The crate from outside: events in, messages and keys out, and back to values.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails here says where")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "the driver's value type has many more variants")]
+
+mod common;
+mod decoding;
+mod keys;
+mod messages;
+mod positions;
+mod round_trip;
