@@ -1,3 +1,64 @@
 //! The effects executor: it carries out what the machines order, and tells them what became of it.
+//!
+//! One driver loop owns each machine. Lanes are the tasks that own a port; timers, signals, reports and the
+//! lanes' answers meet in the loop and become inputs, one at a time. After each step every effect is carried
+//! out before the next input is looked at. There is no second brain here: with a machine that orders
+//! nothing, nothing is done.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`ports`] | what is needed of the world: one trait for each neighbour |
+//! | [`WatcherService`] | the Watcher's loop and its `match effect` |
+//! | [`SyncerService`] | the Syncer's loop and its `match effect` |
+//! | [`metrics`] | the metrics' names |
 
+mod health;
+mod jitter;
+pub mod metrics;
+mod owed;
 pub mod ports;
+mod report;
+mod syncer;
+mod timers;
+mod watcher;
+
+use std::time::Duration;
+
+use cdc_machine::StateName;
+use tokio::task::JoinHandle;
+
+pub use health::Health;
+pub use jitter::Jitter;
+pub use syncer::SyncerService;
+pub use watcher::WatcherService;
+
+/// Orders that a lane can owe at once, and answers that may wait for the driver. A machine has at most one
+/// request of each kind outstanding, and there are fewer kinds than this.
+pub(crate) const LANE_ORDERS: usize = 16;
+
+/// How often gauges are brought up to date and health is looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(500);
+
+/// How long a service that has stopped waits for its lanes to close what they hold on the servers.
+pub(crate) const LANES_CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Gives the lanes, whose orders have ended, a bounded time to close what they hold.
+pub(crate) async fn close_lanes(lanes: impl IntoIterator<Item = JoinHandle<()>>, within: Duration) {
+    let deadline = tokio::time::Instant::now() + within;
+    for mut lane in lanes {
+        if tokio::time::timeout_at(deadline, &mut lane).await.is_err() {
+            lane.abort();
+        }
+    }
+}
+
+/// The states that a service passes through for every event are told at debug level, the others at info.
+pub(crate) fn log_transition(service: &'static str, from: StateName, to: StateName, input: &'static str) {
+    let quiet = |state| matches!(state, StateName::Streaming | StateName::AwaitingAck | StateName::SavingToken);
+    let (from_name, state) = (from.as_str(), to.as_str());
+    if quiet(from) && quiet(to) {
+        tracing::debug!(service, operation = "transition", from = from_name, state, input, "state changed");
+    } else {
+        tracing::info!(service, operation = "transition", from = from_name, state, input, "state changed");
+    }
+}

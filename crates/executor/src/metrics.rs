@@ -1,0 +1,234 @@
+//! The metrics: the seed's names and types exactly, and the pipeline's own beside them. Each handle is made
+//! once, so that a series stands at 0 from the start and the per-event path only adds.
+
+use cdc_machine::{Fault, StateName};
+use cdc_syncer::Reject;
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+
+/// Change events processed.
+pub const WATCHER_EVENTS_PROCESSED: &str = "watcher_events_processed_total";
+/// Events acknowledged by Kafka.
+pub const WATCHER_EVENTS_PUBLISHED: &str = "watcher_events_published_total";
+/// Kafka publish latency.
+pub const WATCHER_PUBLISH_SECONDS: &str = "watcher_kafka_publish_duration_seconds";
+/// Token save latency.
+pub const WATCHER_SAVE_SECONDS: &str = "watcher_token_save_duration_seconds";
+/// Errors by type.
+pub const WATCHER_ERRORS: &str = "watcher_errors_total";
+/// Time since the last token save.
+pub const WATCHER_TOKEN_AGE: &str = "watcher_resume_token_age_seconds";
+/// Events read and not yet covered by a saved token.
+pub const WATCHER_REPLAY_WINDOW: &str = "cdc_watcher_unsaved_events";
+/// Events that carry nothing to deliver, by kind.
+pub const WATCHER_EVENTS_SKIPPED: &str = "cdc_watcher_events_skipped_total";
+/// Kafka messages consumed.
+pub const SYNCER_CONSUMED: &str = "syncer_messages_consumed_total";
+/// Rows inserted, updated and deleted.
+pub const SYNCER_WRITTEN: &str = "syncer_messages_written_total";
+/// Batch sizes, in messages.
+pub const SYNCER_BATCH_SIZE: &str = "syncer_batch_size";
+/// Batch flush latency.
+pub const SYNCER_FLUSH_SECONDS: &str = "syncer_batch_flush_duration_seconds";
+/// Messages between poll and offset commit.
+pub const SYNCER_BUFFER: &str = "syncer_buffer_size";
+/// Workers that are writing.
+pub const SYNCER_WORKERS: &str = "syncer_worker_pool_size";
+/// Errors by type.
+pub const SYNCER_ERRORS: &str = "syncer_errors_total";
+/// Whether a service is in a state: 0 or 1.
+pub const STATE: &str = "cdc_state";
+/// Steps from one state to another.
+pub const TRANSITIONS: &str = "cdc_transitions_total";
+/// How far behind the source, by the newest event handled.
+pub const LAG_SECONDS: &str = "cdc_lag_seconds";
+/// From a record's Kafka time stamp to its verified commit.
+pub const END_TO_END_SECONDS: &str = "cdc_end_to_end_seconds";
+/// Records put aside or skipped, by reason.
+pub const DEAD_LETTERS: &str = "cdc_dead_letters_total";
+/// Writes that met a newer row or tombstone.
+pub const FENCE_REJECTED: &str = "cdc_fence_rejected_total";
+/// Rows by what became of them.
+pub const ROWS: &str = "cdc_rows_total";
+/// Answers that came for something that is gone.
+pub const STALE_INPUTS: &str = "cdc_stale_inputs_total";
+
+/// What `cdc_rows_total` is labelled with.
+const ROW_OUTCOMES: [&str; 8] =
+    ["inserted", "updated", "deleted", "fenced", "absent", "null_lookup", "ignored", "merged"];
+
+/// Registers every description; called once, after the recorder is installed.
+pub fn describe() {
+    describe_counter!(WATCHER_EVENTS_PROCESSED, "Change events processed");
+    describe_counter!(WATCHER_EVENTS_PUBLISHED, "Events acknowledged by Kafka");
+    describe_histogram!(
+        WATCHER_PUBLISH_SECONDS,
+        Unit::Seconds,
+        "From handing a message to the Kafka client to its acknowledgement; one sample per report batch"
+    );
+    describe_histogram!(WATCHER_SAVE_SECONDS, Unit::Seconds, "Token save latency");
+    describe_counter!(WATCHER_ERRORS, "Errors by type");
+    describe_gauge!(WATCHER_TOKEN_AGE, Unit::Seconds, "Time since the last token save");
+    describe_gauge!(WATCHER_REPLAY_WINDOW, "Events read and not yet covered by a saved token");
+    describe_counter!(WATCHER_EVENTS_SKIPPED, "Events that carry nothing to deliver");
+    describe_counter!(SYNCER_CONSUMED, "Kafka messages consumed");
+    describe_counter!(SYNCER_WRITTEN, "Rows inserted, updated and deleted; not those fenced off");
+    describe_histogram!(SYNCER_BATCH_SIZE, "Batch sizes, in messages");
+    describe_histogram!(SYNCER_FLUSH_SECONDS, Unit::Seconds, "Batch flush latency");
+    describe_gauge!(SYNCER_BUFFER, "Messages between poll and offset commit");
+    describe_gauge!(SYNCER_WORKERS, "Workers that are writing");
+    describe_counter!(SYNCER_ERRORS, "Errors by type");
+    describe_gauge!(STATE, "1 for the state that the service is in");
+    describe_counter!(TRANSITIONS, "Steps from one state to another");
+    describe_gauge!(LAG_SECONDS, Unit::Seconds, "How far behind the source, by the newest event handled");
+    describe_histogram!(
+        END_TO_END_SECONDS,
+        Unit::Seconds,
+        "From a record's Kafka time stamp to its verified commit; one sample per batch, of its oldest record"
+    );
+    describe_counter!(DEAD_LETTERS, "Records put aside or skipped, by reason");
+    describe_counter!(FENCE_REJECTED, "Writes that met a newer row or tombstone");
+    describe_counter!(ROWS, "Records by what became of them in PostgreSQL");
+    describe_counter!(STALE_INPUTS, "Answers that came for something that is gone");
+}
+
+/// What both services count.
+pub(crate) struct Common {
+    states: [Gauge; 6],
+    transitions: [[Counter; 6]; 6],
+    errors: [Counter; Fault::ALL.len()],
+    pub(crate) lag: Lag,
+}
+
+/// A gauge that does not exist until its value is known.
+pub(crate) struct Lag {
+    service: &'static str,
+    gauge: Option<Gauge>,
+}
+
+impl Lag {
+    pub(crate) fn set(&mut self, seconds: f64) {
+        let service = self.service;
+        self.gauge.get_or_insert_with(|| gauge!(LAG_SECONDS, "service" => service)).set(seconds);
+    }
+}
+
+impl Common {
+    fn new(service: &'static str, errors: &'static str) -> Self {
+        let common = Self {
+            states: StateName::ALL.map(|state| gauge!(STATE, "service" => service, "state" => state.as_str())),
+            transitions: StateName::ALL.map(|from| {
+                StateName::ALL.map(|to| {
+                    counter!(TRANSITIONS, "service" => service, "from" => from.as_str(), "to" => to.as_str())
+                })
+            }),
+            errors: Fault::ALL.map(|fault| counter!(errors, "error_type" => fault.as_str())),
+            lag: Lag { service, gauge: None },
+        };
+        common.states[0].set(1.0);
+        common
+    }
+
+    pub(crate) fn moved(&self, from: StateName, to: StateName) {
+        if from != to {
+            self.transitions[from as usize][to as usize].increment(1);
+            self.states[from as usize].set(0.0);
+            self.states[to as usize].set(1.0);
+        }
+    }
+
+    pub(crate) fn failed(&self, fault: Fault) {
+        self.errors[fault as usize].increment(1);
+    }
+}
+
+/// The Watcher's metrics.
+pub(crate) struct WatcherMetrics {
+    pub(crate) common: Common,
+    pub(crate) processed: Counter,
+    pub(crate) published: Counter,
+    pub(crate) publish_seconds: Histogram,
+    pub(crate) save_seconds: Histogram,
+    pub(crate) token_age: Gauge,
+    pub(crate) unsaved: Gauge,
+    pub(crate) stale: Counter,
+}
+
+impl WatcherMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            common: Common::new("watcher", WATCHER_ERRORS),
+            processed: counter!(WATCHER_EVENTS_PROCESSED),
+            published: counter!(WATCHER_EVENTS_PUBLISHED),
+            publish_seconds: histogram!(WATCHER_PUBLISH_SECONDS),
+            save_seconds: histogram!(WATCHER_SAVE_SECONDS),
+            token_age: gauge!(WATCHER_TOKEN_AGE),
+            unsaved: gauge!(WATCHER_REPLAY_WINDOW),
+            stale: counter!(STALE_INPUTS, "service" => "watcher"),
+        }
+    }
+
+    /// Counts an event that carries nothing to deliver.
+    pub(crate) fn skipped(&self, kind: &'static str) {
+        counter!(WATCHER_EVENTS_SKIPPED, "kind" => kind).increment(1);
+    }
+}
+
+/// The Syncer's metrics.
+pub(crate) struct SyncerMetrics {
+    pub(crate) common: Common,
+    pub(crate) consumed: Counter,
+    pub(crate) written: Counter,
+    pub(crate) batch_size: Histogram,
+    pub(crate) flush_seconds: Histogram,
+    pub(crate) end_to_end: Histogram,
+    pub(crate) buffer: Gauge,
+    pub(crate) workers: Gauge,
+    pub(crate) fenced: Counter,
+    pub(crate) stale: Counter,
+    rows: [Counter; ROW_OUTCOMES.len()],
+    dead: [Counter; Reject::ALL.len()],
+}
+
+impl SyncerMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            common: Common::new("syncer", SYNCER_ERRORS),
+            consumed: counter!(SYNCER_CONSUMED),
+            written: counter!(SYNCER_WRITTEN),
+            batch_size: histogram!(SYNCER_BATCH_SIZE),
+            flush_seconds: histogram!(SYNCER_FLUSH_SECONDS),
+            end_to_end: histogram!(END_TO_END_SECONDS),
+            buffer: gauge!(SYNCER_BUFFER),
+            workers: gauge!(SYNCER_WORKERS),
+            fenced: counter!(FENCE_REJECTED),
+            stale: counter!(STALE_INPUTS, "service" => "syncer"),
+            rows: ROW_OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),
+            dead: Reject::ALL.map(|reason| counter!(DEAD_LETTERS, "reason" => reason.as_str())),
+        }
+    }
+
+    pub(crate) fn wrote(&self, counts: &crate::ports::WriteCounts) {
+        self.written.increment(counts.inserted + counts.updated + counts.deleted);
+        self.fenced.increment(counts.fenced);
+        let by_outcome = [
+            counts.inserted,
+            counts.updated,
+            counts.deleted,
+            counts.fenced,
+            counts.absent,
+            counts.null_lookups,
+            counts.ignored,
+            counts.merged,
+        ];
+        for (counter, rows) in self.rows.iter().zip(by_outcome) {
+            counter.increment(rows);
+        }
+    }
+
+    pub(crate) fn rejected(&self, reason: Reject) {
+        self.dead[reason as usize].increment(1);
+    }
+}

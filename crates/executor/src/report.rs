@@ -1,0 +1,30 @@
+//! Failures, on their way into the log. A failure is logged once, here, where the machine has heard of it.
+
+use crate::ports::Failure;
+
+/// Where a failed operation stands in its retry schedule.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attempt {
+    /// Retries used so far.
+    pub(crate) retry: u32,
+    /// The most retries; `None` for unlimited.
+    pub(crate) max: Option<u32>,
+}
+
+/// Logs one failure with everything that the error tables ask for.
+pub(crate) fn failure(service: &'static str, state: &'static str, failure: &Failure, attempt: Attempt) {
+    let max_retries = attempt.max.map_or_else(|| "unlimited".to_owned(), |max| max.to_string());
+    let class = if failure.fault.is_retryable() { "retryable" } else { "non_retryable" };
+    tracing::error!(
+        service,
+        state,
+        operation = failure.operation,
+        error_type = class,
+        fault = failure.fault.as_str(),
+        error = %failure.chain(),
+        stack_trace = %failure.backtrace,
+        retry_attempt = attempt.retry,
+        max_retries = %max_retries,
+        "operation failed"
+    );
+}

@@ -1,0 +1,378 @@
+//! The Syncer's executor: one driver loop owns the machine; the consumer's client has a thread of its own;
+//! each request to PostgreSQL or Kafka is a task that ends with one answer.
+
+mod requests;
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cdc_machine::{Cause, EffectId, Effects, Machine, Signal, StateName};
+use cdc_syncer::{Config, Reject, Row, Syncer, TimerKind, WorkerId, WriteOutcome};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::health::{HealthSign, PATIENCE};
+use crate::jitter::Jitter;
+use crate::metrics::SyncerMetrics;
+use crate::owed::Owed;
+use crate::ports::{ConsumerEvent, Database, Failure, KafkaRecord, RecordConsumer, WriteReply};
+use crate::report::{self, Attempt};
+use crate::timers::Timers;
+use crate::{Health, LANES_CLOSE_WITHIN, TICK};
+
+pub(crate) type Input = cdc_syncer::Input<KafkaRecord>;
+type Effect = cdc_syncer::Effect<KafkaRecord>;
+
+const SERVICE: &str = "syncer";
+
+/// What a request comes to.
+#[derive(Debug)]
+enum Reply {
+    Database(Input),
+    DatabaseFailed(Input, Failure),
+    Broker(Input),
+    BrokerFailed(Input, Failure),
+    Batch {
+        worker: WorkerId,
+        id: EffectId,
+        rows: usize,
+        oldest_ms: Option<i64>,
+        took: Duration,
+        reply: WriteReply,
+    },
+}
+
+/// The Syncer with its ports, ready to run.
+pub struct SyncerService<C, D> {
+    config: Config,
+    consumer: C,
+    database: D,
+    health: HealthSign,
+    jitter: Jitter,
+}
+
+impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
+    /// Puts the service together; nothing is ordered before [`Self::run`].
+    pub fn new(config: Config, consumer: C, database: D, jitter: Jitter) -> (Self, watch::Receiver<Health>) {
+        let (health, receiver) = HealthSign::new(SERVICE);
+        (Self { config, consumer, database, health, jitter }, receiver)
+    }
+
+    /// Runs until the machine stops, and says why it did.
+    pub async fn run(self, mut signals: mpsc::Receiver<Signal>) -> Cause {
+        let Self { config, consumer, database, health, jitter } = self;
+        let mut driver = Driver {
+            machine: Syncer::new(&config),
+            config,
+            effects: Effects::new(),
+            hands: Hands {
+                consumer: consumer.clone(),
+                database: database.clone(),
+                requests: JoinSet::new(),
+                timers: Timers::new(jitter),
+                owed: Debts::default(),
+                writing: 0,
+                metrics: SyncerMetrics::new(),
+            },
+        };
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+        let mut flow = driver.feed(Input::Start);
+        while flow.is_continue() {
+            health.update(driver.machine.state(), driver.hands.trouble().as_deref());
+            flow = tokio::select! {
+                biased;
+                Some(signal) = signals.recv() => driver.feed(Input::Signal(signal)),
+                Some(done) = driver.hands.requests.join_next() => match done {
+                    Ok(reply) => driver.on_reply(reply),
+                    Err(_) => ControlFlow::Break(Cause::Invariant("a request's task panicked")),
+                },
+                timer = driver.hands.timers.next() => driver.feed(Input::Timer(timer)),
+                event = consumer.event() => driver.on_event(event),
+                _ = tick.tick() => {
+                    driver.on_tick();
+                    ControlFlow::Continue(())
+                }
+            };
+        }
+        health.update(driver.machine.state(), None);
+        // What is still in flight is cut off here; whatever it did is harmless to do again.
+        driver.hands.requests.shutdown().await;
+        if tokio::time::timeout(LANES_CLOSE_WITHIN, database.close()).await.is_err() {
+            tracing::warn!(service = SERVICE, operation = "pool_close", "the pool did not close in time");
+        }
+        match flow {
+            ControlFlow::Break(cause) => cause,
+            ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
+        }
+    }
+}
+
+/// Since when each neighbour owes an answer.
+#[derive(Default)]
+struct Debts {
+    connection: Owed,
+    commit: Owed,
+    membership: Owed,
+    writes: Owed,
+}
+
+/// Everything that effects are carried out with. It holds no business state.
+struct Hands<C, D> {
+    consumer: C,
+    database: D,
+    requests: JoinSet<Reply>,
+    timers: Timers<TimerKind>,
+    owed: Debts,
+    /// Batches in flight.
+    writing: usize,
+    metrics: SyncerMetrics,
+}
+
+struct Driver<C, D> {
+    machine: Syncer<KafkaRecord>,
+    config: Config,
+    effects: Effects<Effect>,
+    hands: Hands<C, D>,
+}
+
+impl<C: RecordConsumer, D: Database> Driver<C, D> {
+    fn feed(&mut self, input: Input) -> ControlFlow<Cause> {
+        let from = self.machine.state();
+        let name = input.name();
+        self.machine.step(&self.config, input, &mut self.effects);
+        let to = self.machine.state();
+        if from != to {
+            self.hands.moved(from, to, name);
+        }
+        for effect in self.effects.drain() {
+            self.hands.carry_out(effect)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn on_event(&mut self, event: ConsumerEvent) -> ControlFlow<Cause> {
+        match event {
+            ConsumerEvent::Assigned(partitions) => self.feed(Input::Assigned { partitions }),
+            ConsumerEvent::Revoking(id, partitions) => self.feed(Input::Revoking { id, partitions }),
+            ConsumerEvent::Lost(partitions) => self.feed(Input::Lost { partitions }),
+            ConsumerEvent::Records(records) => {
+                self.hands.metrics.consumed.increment(records.len() as u64);
+                self.feed(Input::Records { records })
+            }
+            ConsumerEvent::Failed(failure) => {
+                self.log(&failure, self.machine.kafka_attempt(&self.config));
+                self.feed(Input::ConsumerFailed { fault: failure.fault })
+            }
+        }
+    }
+
+    fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
+        match reply {
+            Reply::Database(input) => {
+                self.hands.answered(&input);
+                self.feed(input)
+            }
+            Reply::Broker(input) => {
+                self.hands.answered(&input);
+                self.feed(input)
+            }
+            Reply::DatabaseFailed(input, failure) => {
+                self.hands.answered(&input);
+                self.log(&failure, self.machine.postgres_attempt(&self.config));
+                self.feed(input)
+            }
+            Reply::BrokerFailed(input, failure) => {
+                self.hands.answered(&input);
+                self.log(&failure, self.machine.kafka_attempt(&self.config));
+                self.feed(input)
+            }
+            Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {
+                self.hands.wrote(worker, rows, oldest_ms, took, &reply);
+                if let Some(failure) = &reply.failure {
+                    self.log(failure, self.machine.write_attempt(worker, &self.config));
+                }
+                self.feed(Input::BatchDone { worker, id, outcome: reply.outcome })
+            }
+        }
+    }
+
+    fn on_tick(&self) {
+        self.hands.metrics.buffer.set(self.machine.buffered_records() as f64);
+        self.hands.metrics.workers.set(self.hands.writing as f64);
+        self.hands.metrics.stale.absolute(self.machine.stale_inputs());
+    }
+
+    fn log(&self, failure: &Failure, attempt: (u32, Option<u32>)) {
+        self.hands.metrics.common.failed(failure.fault);
+        let attempt = Attempt { retry: attempt.0, max: attempt.1 };
+        report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);
+    }
+}
+
+impl<C: RecordConsumer, D: Database> Hands<C, D> {
+    /// Carries out one order. Every order has its line here; what it comes to returns as an input.
+    fn carry_out(&mut self, effect: Effect) -> ControlFlow<Cause> {
+        let (consumer, database) = (self.consumer.clone(), self.database.clone());
+        match effect {
+            Effect::ConnectDatabase { id } => {
+                self.owed.connection.asked();
+                self.request(requests::connect(id, database));
+            }
+            Effect::JoinGroup { id } => {
+                self.owed.membership.asked();
+                self.request(requests::join(id, consumer));
+            }
+            Effect::LeaveGroup { id } => self.request(requests::leave(id, consumer)),
+            Effect::AcquirePartitions { id, partitions } => {
+                self.owed.connection.asked();
+                self.request(requests::acquire(id, partitions, consumer, database));
+            }
+            Effect::StartFetching { starts } => consumer.start(&starts),
+            Effect::Fetch { max_records, max_bytes } => consumer.fetch(max_records, max_bytes),
+            Effect::Pause => consumer.pause(),
+            Effect::Resume => consumer.resume(),
+            Effect::ConfirmRevoked { id } => consumer.confirm_revoked(id),
+            Effect::WriteBatch { worker, id, batch } => {
+                self.writing += 1;
+                self.owed.writes.asked();
+                self.request(requests::write(worker, id, batch, database));
+            }
+            Effect::DeadLetter { id, row, reason, detail, attempts } => {
+                self.put_aside(&row, reason, &detail, "dead_letter");
+                self.request(requests::dead_letter(id, row, reason, detail, attempts, consumer));
+            }
+            Effect::Skip { row, reason, detail } => self.put_aside(&row, reason, &detail, "skip"),
+            Effect::CommitOffsets { id, offsets } => {
+                self.owed.commit.asked();
+                self.request(requests::commit(id, offsets, consumer, database));
+            }
+            Effect::SetTimer { timer, after } => match timer.kind {
+                TimerKind::Reconnect
+                | TimerKind::WriteRetry(_)
+                | TimerKind::CommitRetry
+                | TimerKind::DeadLetterRetry
+                | TimerKind::AcquireRetry => self.timers.set_with_jitter(timer, after),
+                TimerKind::Linger(_)
+                | TimerKind::Flush(_)
+                | TimerKind::CommitSpacing
+                | TimerKind::Pause
+                | TimerKind::Revocation
+                | TimerKind::Drain => self.timers.set(timer, after),
+            },
+            Effect::CancelTimer { timer } => self.timers.cancel(timer),
+            Effect::Stop { cause } => return ControlFlow::Break(cause),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn request(&mut self, request: impl Future<Output = Reply> + Send + 'static) {
+        self.requests.spawn(request);
+    }
+
+    fn answered(&mut self, input: &Input) {
+        match input {
+            Input::DatabaseReady { .. }
+            | Input::DatabaseFailed { .. }
+            | Input::Acquired { .. }
+            | Input::AcquireFailed { .. } => {
+                self.owed.connection.answered();
+            }
+            Input::Joined { .. } | Input::JoinFailed { .. } => {
+                self.owed.membership.answered();
+            }
+            Input::Committed { .. } | Input::CommitFailed { .. } => {
+                self.owed.commit.answered();
+            }
+            Input::Start
+            | Input::ConsumerFailed { .. }
+            | Input::Assigned { .. }
+            | Input::Revoking { .. }
+            | Input::Lost { .. }
+            | Input::Records { .. }
+            | Input::BatchDone { .. }
+            | Input::DeadLettered { .. }
+            | Input::DeadLetterFailed { .. }
+            | Input::Left { .. }
+            | Input::Timer(_)
+            | Input::Signal(_) => {}
+        }
+    }
+
+    /// Counts and logs a batch: for each one, how many rows were inserted and how many updated.
+    fn wrote(&mut self, worker: WorkerId, rows: usize, oldest_ms: Option<i64>, took: Duration, reply: &WriteReply) {
+        self.writing -= 1;
+        self.owed.writes.answered();
+        if self.writing > 0 {
+            self.owed.writes.asked();
+        }
+        if !matches!(reply.outcome, WriteOutcome::Written { .. }) {
+            return;
+        }
+        let counts = &reply.counts;
+        self.metrics.wrote(counts);
+        self.metrics.batch_size.record(rows as f64);
+        self.metrics.flush_seconds.record(took);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if let Some(oldest) = oldest_ms.and_then(|ms| u64::try_from(ms).ok()) {
+            self.metrics.end_to_end.record(now.saturating_sub(Duration::from_millis(oldest)));
+        }
+        if counts.newest_unix_seconds > 0 {
+            let lag = now.as_secs_f64() - f64::from(counts.newest_unix_seconds);
+            self.metrics.common.lag.set(lag.max(0.0));
+        }
+        tracing::info!(
+            service = SERVICE,
+            operation = "batch_write",
+            worker = worker.0,
+            messages = rows,
+            inserted = counts.inserted,
+            updated = counts.updated,
+            deleted = counts.deleted,
+            fenced = counts.fenced,
+            absent = counts.absent,
+            null_lookups = counts.null_lookups,
+            ignored = counts.ignored,
+            merged = counts.merged,
+            copied_statements = counts.copied_statements,
+            prepared_statements = counts.prepared_statements,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "batch written"
+        );
+    }
+
+    fn put_aside(&self, row: &Row<KafkaRecord>, reason: Reject, detail: &str, action: &'static str) {
+        self.metrics.rejected(reason);
+        let name = self.consumer.name(row.partition);
+        tracing::warn!(
+            service = SERVICE,
+            operation = "bad_record",
+            action,
+            topic = %name.topic,
+            partition = name.partition,
+            offset = row.offset,
+            reason = reason.as_str(),
+            detail,
+            "record not written"
+        );
+    }
+
+    fn moved(&self, from: StateName, to: StateName, input: &'static str) {
+        self.metrics.common.moved(from, to);
+        crate::log_transition(SERVICE, from, to, input);
+    }
+
+    /// Which neighbour owes an answer for too long.
+    fn trouble(&self) -> Option<String> {
+        let debts = [
+            ("postgres", self.owed.connection.age().max(self.owed.writes.age())),
+            ("postgres or kafka", self.owed.commit.age()),
+            ("kafka", self.owed.membership.age()),
+        ];
+        let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
+        (age > PATIENCE).then(|| format!("{name} owes an answer for {} s", age.as_secs()))
+    }
+}

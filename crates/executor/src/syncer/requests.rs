@@ -1,0 +1,168 @@
+//! Requests to PostgreSQL and Kafka, each a task of its own that ends with one answer. The machine bounds
+//! them: one batch for each worker, one commit, one acquisition, a few dead letters.
+
+use std::sync::Arc;
+
+use cdc_machine::{EffectId, Epoch, Fault};
+use cdc_syncer::{Batch, OffsetCommit, Partition, Reject, Row, WorkerId, WriteOutcome};
+
+use super::{Input, Reply};
+use crate::ports::{
+    Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, RecordConsumer, RejectedRecord,
+};
+
+pub(super) async fn connect<D: Database>(id: EffectId, database: D) -> Reply {
+    match database.connect().await {
+        Ok(()) => Reply::Database(Input::DatabaseReady { id }),
+        Err(failure) => {
+            let fault = failure.fault;
+            Reply::DatabaseFailed(Input::DatabaseFailed { id, fault }, failure)
+        }
+    }
+}
+
+pub(super) async fn join<C: RecordConsumer>(id: EffectId, consumer: C) -> Reply {
+    match consumer.join().await {
+        Ok(()) => Reply::Broker(Input::Joined { id }),
+        Err(failure) => {
+            let fault = failure.fault;
+            Reply::BrokerFailed(Input::JoinFailed { id, fault }, failure)
+        }
+    }
+}
+
+pub(super) async fn leave<C: RecordConsumer>(id: EffectId, consumer: C) -> Reply {
+    consumer.leave().await;
+    Reply::Broker(Input::Left { id })
+}
+
+/// The ledger first: it waits for a former owner's write in flight, so that what the group says is read
+/// after the last thing that it could have committed.
+pub(super) async fn acquire<C: RecordConsumer, D: Database>(
+    id: EffectId,
+    partitions: Vec<(Partition, Epoch)>,
+    consumer: C,
+    database: D,
+) -> Reply {
+    let claims: Vec<LedgerClaim> = partitions
+        .iter()
+        .map(|&(partition, epoch)| LedgerClaim { partition, epoch, name: consumer.name(partition) })
+        .collect();
+    let ledger = match database.acquire(&claims).await {
+        Ok(ledger) => ledger,
+        Err(failure) => {
+            let fault = failure.fault;
+            return Reply::DatabaseFailed(Input::AcquireFailed { id, fault }, failure);
+        }
+    };
+    let numbers: Vec<Partition> = partitions.iter().map(|&(partition, _)| partition).collect();
+    let group = match consumer.committed(&numbers).await {
+        Ok(group) => group,
+        Err(failure) => {
+            let fault = failure.fault;
+            return Reply::BrokerFailed(Input::AcquireFailed { id, fault }, failure);
+        }
+    };
+    let acquired = partitions
+        .into_iter()
+        .zip(ledger.into_iter().zip(group))
+        .map(|((partition, epoch), (ledger, group))| {
+            let name = consumer.name(partition);
+            tracing::info!(
+                service = "syncer",
+                operation = "partition_acquire",
+                topic = %name.topic,
+                partition = name.partition,
+                ledger_offset = ledger,
+                group_offset = group,
+                "partition acquired"
+            );
+            cdc_syncer::Acquired { partition, epoch, ledger, group }
+        })
+        .collect();
+    Reply::Database(Input::Acquired { id, partitions: acquired })
+}
+
+pub(super) async fn write<D: Database>(
+    worker: WorkerId,
+    id: EffectId,
+    batch: Batch<KafkaRecord>,
+    database: D,
+) -> Reply {
+    let begun = tokio::time::Instant::now();
+    let reply = database.write(&batch).await;
+    let oldest_ms = match reply.outcome {
+        WriteOutcome::Written { .. } => {
+            batch.rows().iter().map(|row| row.handle.timestamp_ms).filter(|ms| *ms > 0).min()
+        }
+        WriteOutcome::Refused { .. } | WriteOutcome::Failed { .. } => None,
+    };
+    Reply::Batch { worker, id, rows: batch.rows().len(), oldest_ms, took: begun.elapsed(), reply }
+}
+
+/// The ledger first, then Kafka: the ledger decides where a restart begins, the group's offset is what
+/// Kafka's own tools show.
+pub(super) async fn commit<C: RecordConsumer, D: Database>(
+    id: EffectId,
+    offsets: Vec<OffsetCommit>,
+    consumer: C,
+    database: D,
+) -> Reply {
+    let records: Vec<LedgerCommit> = offsets
+        .iter()
+        .map(|commit| LedgerCommit {
+            partition: commit.partition,
+            epoch: commit.epoch,
+            next_offset: *commit.offset.position(),
+        })
+        .collect();
+    let refused = match database.record(&records).await {
+        Ok(refused) => refused,
+        Err(failure) => {
+            let fault = failure.fault;
+            return Reply::DatabaseFailed(
+                Input::CommitFailed { id, fault, refused: Vec::new() },
+                failure,
+            );
+        }
+    };
+    if !refused.is_empty() {
+        let text = format!(
+            "{} of {} partitions are owned by another member now; they are acquired again where they are still assigned",
+            refused.len(),
+            records.len()
+        );
+        let failure = Failure::new(Fault::Fenced, "ledger_commit", text);
+        return Reply::DatabaseFailed(Input::CommitFailed { id, fault: Fault::Fenced, refused }, failure);
+    }
+    let group: Vec<(Partition, i64)> =
+        records.iter().map(|record| (record.partition, record.next_offset)).collect();
+    match consumer.commit(&group).await {
+        Ok(()) => Reply::Broker(Input::Committed { id }),
+        Err(failure) => {
+            // The ledger has it; a commit that races a rebalance is tried again after it.
+            let fault = if failure.fault == Fault::Fenced { Fault::Transient } else { failure.fault };
+            Reply::BrokerFailed(Input::CommitFailed { id, fault, refused: Vec::new() }, failure)
+        }
+    }
+}
+
+pub(super) async fn dead_letter<C: RecordConsumer>(
+    id: EffectId,
+    row: Row<KafkaRecord>,
+    reason: Reject,
+    detail: Arc<str>,
+    attempts: u32,
+    consumer: C,
+) -> Reply {
+    let origin = consumer.name(row.partition);
+    let record =
+        RejectedRecord { origin, offset: row.offset, record: row.handle, reason, detail, attempts };
+    match consumer.dead_letter(record).await {
+        Ok(()) => Reply::Broker(Input::DeadLettered { id }),
+        Err(failure) => {
+            let fault = failure.fault;
+            Reply::BrokerFailed(Input::DeadLetterFailed { id, fault }, failure)
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The Watcher's executor: one driver loop owns the machine; the source and the token store have a lane
+//! each; the producer is called from the loop itself, which is therefore the one sequencer (trap T6).
+
+mod lanes;
+mod publishing;
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cdc_event::{Message, ResumeToken};
+use cdc_machine::{Cause, Effects, Epoch, Fault, Machine, SeqNo, Signal, StateName};
+use cdc_watcher::{Config, TimerKind, Watcher};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use self::lanes::{SourceOrder, StoreOrder, source_lane, store_lane};
+use self::publishing::Publishing;
+use crate::health::{HealthSign, PATIENCE};
+use crate::jitter::Jitter;
+use crate::metrics::WatcherMetrics;
+use crate::owed::Owed;
+use crate::ports::{Failure, Producer, ProducerReport, ReportSink, SendRefused, Source, SourceBatch, TokenStore};
+use crate::report::{self, Attempt};
+use crate::timers::Timers;
+use crate::{Health, LANE_ORDERS, LANES_CLOSE_WITHIN, TICK};
+
+pub(crate) type Input = cdc_watcher::Input<Message, ResumeToken>;
+type Effect = cdc_watcher::Effect<Message, ResumeToken>;
+
+const SERVICE: &str = "watcher";
+
+/// What a lane tells the driver.
+#[derive(Debug)]
+enum Reply {
+    Source(Input),
+    SourceFailed(Input, Failure),
+    Batch { epoch: Epoch, batch: SourceBatch },
+    Store(Input),
+    StoreFailed(Input, Failure),
+}
+
+/// The Watcher with its ports, ready to run.
+pub struct WatcherService<P> {
+    config: Config,
+    sink: Arc<ReportSink>,
+    producer: P,
+    source_orders: mpsc::Sender<SourceOrder>,
+    store_orders: mpsc::Sender<StoreOrder>,
+    replies: mpsc::Receiver<Reply>,
+    lanes: [JoinHandle<()>; 2],
+    health: HealthSign,
+    jitter: Jitter,
+}
+
+impl<P: Producer> WatcherService<P> {
+    /// Puts the service together and starts its lanes; nothing is ordered before [`Self::run`]. The
+    /// producer reports into `sink`.
+    pub fn new(
+        config: Config,
+        source: impl Source,
+        producer: P,
+        sink: Arc<ReportSink>,
+        store: impl TokenStore,
+        jitter: Jitter,
+    ) -> (Self, watch::Receiver<Health>) {
+        let (source_orders, source_inbox) = mpsc::channel(LANE_ORDERS);
+        let (store_orders, store_inbox) = mpsc::channel(LANE_ORDERS);
+        let (reply_sender, replies) = mpsc::channel(LANE_ORDERS);
+        let lanes = [
+            tokio::spawn(source_lane(source, source_inbox, reply_sender.clone())),
+            tokio::spawn(store_lane(store, store_inbox, reply_sender)),
+        ];
+        let (health, receiver) = HealthSign::new(SERVICE);
+        let service =
+            Self { config, sink, producer, source_orders, store_orders, replies, lanes, health, jitter };
+        (service, receiver)
+    }
+
+    /// Runs until the machine stops, and says why it did.
+    pub async fn run(self, mut signals: mpsc::Receiver<Signal>) -> Cause {
+        let Self { config, sink, producer, source_orders, store_orders, mut replies, lanes, health, jitter } =
+            self;
+        let mut driver = Driver {
+            machine: Watcher::new(),
+            config,
+            effects: Effects::new(),
+            hands: Hands {
+                producer: Some(producer),
+                preparing: None,
+                source: source_orders,
+                store: store_orders,
+                timers: Timers::new(jitter),
+                refused: VecDeque::new(),
+                publishing: Publishing::default(),
+                published_now: 0,
+                owed: Debts::default(),
+                metrics: WatcherMetrics::new(),
+                saved_at: Instant::now(),
+            },
+        };
+        let mut reports = Vec::new();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+        let mut flow = driver.feed(Input::Start);
+        while flow.is_continue() {
+            health.update(driver.machine.state(), driver.hands.trouble().as_deref());
+            flow = tokio::select! {
+                biased;
+                Some(signal) = signals.recv() => driver.feed(Input::Signal(signal)),
+                () = sink.take(&mut reports) => driver.on_reports(&mut reports),
+                Some(reply) = replies.recv() => driver.on_reply(reply),
+                prepared = joined(&mut driver.hands.preparing) => driver.on_prepared(prepared),
+                timer = driver.hands.timers.next() => driver.feed(Input::Timer(timer)),
+                _ = tick.tick() => {
+                    driver.on_tick();
+                    ControlFlow::Continue(())
+                }
+            };
+        }
+        health.update(driver.machine.state(), None);
+        let cause = match flow {
+            ControlFlow::Break(cause) => cause,
+            ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
+        };
+        drop(driver);
+        crate::close_lanes(lanes, LANES_CLOSE_WITHIN).await;
+        cause
+    }
+}
+
+/// A producer that is being made, together with the request that asked for it.
+type Preparing<P> = JoinHandle<(P, cdc_machine::EffectId, Result<bool, Failure>)>;
+
+/// Waits for the producer that is being made; for ever where none is.
+async fn joined<P>(
+    preparing: &mut Option<Preparing<P>>,
+) -> Result<(P, cdc_machine::EffectId, Result<bool, Failure>), tokio::task::JoinError> {
+    match preparing {
+        Some(handle) => handle.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Since when each neighbour owes an answer.
+#[derive(Default)]
+struct Debts {
+    source: Owed,
+    store: Owed,
+    save: Owed,
+    broker: Owed,
+}
+
+/// Everything that effects are carried out with. It holds no business state.
+struct Hands<P> {
+    producer: Option<P>,
+    preparing: Option<Preparing<P>>,
+    source: mpsc::Sender<SourceOrder>,
+    store: mpsc::Sender<StoreOrder>,
+    timers: Timers<TimerKind>,
+    /// Messages that the client refused on the spot; they become inputs after the step.
+    refused: VecDeque<Input>,
+    publishing: Publishing,
+    published_now: u64,
+    owed: Debts,
+    metrics: WatcherMetrics,
+    saved_at: Instant,
+}
+
+struct Driver<P> {
+    machine: Watcher<Message, ResumeToken>,
+    config: Config,
+    effects: Effects<Effect>,
+    hands: Hands<P>,
+}
+
+impl<P: Producer> Driver<P> {
+    /// One step, and all that it orders; then the steps that refused messages give rise to.
+    fn feed(&mut self, input: Input) -> ControlFlow<Cause> {
+        self.step(input)?;
+        while let Some(refused) = self.hands.refused.pop_front() {
+            self.step(refused)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn step(&mut self, input: Input) -> ControlFlow<Cause> {
+        let from = self.machine.state();
+        let name = input.name();
+        self.machine.step(&self.config, input, &mut self.effects);
+        let to = self.machine.state();
+        if from != to {
+            self.hands.moved(from, to, name);
+        }
+        for effect in self.effects.drain() {
+            self.hands.carry_out(effect)?;
+        }
+        self.hands.publishing.sent(std::mem::take(&mut self.hands.published_now));
+        ControlFlow::Continue(())
+    }
+
+    fn on_reports(&mut self, reports: &mut Vec<ProducerReport>) -> ControlFlow<Cause> {
+        let mut delivered: Vec<SeqNo> = Vec::with_capacity(reports.len());
+        for report in reports.drain(..) {
+            let input = match report {
+                ProducerReport::Delivered(seq) => {
+                    delivered.push(seq);
+                    continue;
+                }
+                ProducerReport::Failed(seq, failure) => {
+                    self.hands.publishing.settled(1);
+                    let input = Input::DeliveryFailed { seq, fault: failure.fault };
+                    self.log(&failure, self.machine.kafka_attempt(&self.config));
+                    input
+                }
+                ProducerReport::TooLarge(seq, marker) => {
+                    self.hands.publishing.settled(1);
+                    Input::DeliveryTooLarge { seq, marker }
+                }
+                ProducerReport::Lost(failure) => {
+                    self.hands.publishing.lost();
+                    self.log(&failure, self.machine.kafka_attempt(&self.config));
+                    Input::ProducerLost { fault: failure.fault }
+                }
+            };
+            // Reports reach the machine in the order in which the client gave them.
+            self.deliver(&mut delivered)?;
+            self.feed(input)?;
+        }
+        self.deliver(&mut delivered)
+    }
+
+    fn deliver(&mut self, delivered: &mut Vec<SeqNo>) -> ControlFlow<Cause> {
+        if delivered.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let count = delivered.len() as u64;
+        let took = self.hands.publishing.settled(count);
+        self.hands.metrics.publish_seconds.record(took);
+        self.hands.metrics.published.increment(count);
+        self.feed(Input::Delivered { seqs: std::mem::take(delivered) })
+    }
+
+    fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
+        match reply {
+            Reply::Batch { epoch, batch } => {
+                self.hands.owed.source.answered();
+                self.hands.read(&batch);
+                self.feed(Input::Batch { epoch, events: batch.events, idle: batch.idle })
+            }
+            Reply::Source(input) => {
+                self.hands.owed.source.answered();
+                self.feed(input)
+            }
+            Reply::SourceFailed(input, failure) => {
+                self.hands.owed.source.answered();
+                self.log(&failure, self.machine.mongodb_attempt(&self.config));
+                self.feed(input)
+            }
+            Reply::Store(input) => {
+                self.hands.owed.store.answered();
+                if matches!(input, Input::Saved { .. }) {
+                    self.hands.metrics.save_seconds.record(self.hands.owed.save.answered());
+                    self.hands.saved_at = Instant::now();
+                }
+                self.feed(input)
+            }
+            Reply::StoreFailed(input, failure) => {
+                self.hands.owed.store.answered();
+                if matches!(input, Input::SaveFailed { .. }) {
+                    self.hands.owed.save.answered();
+                }
+                self.log(&failure, self.machine.store_attempt(&self.config));
+                self.feed(input)
+            }
+        }
+    }
+
+    fn on_prepared(
+        &mut self,
+        prepared: Result<(P, cdc_machine::EffectId, Result<bool, Failure>), tokio::task::JoinError>,
+    ) -> ControlFlow<Cause> {
+        self.hands.preparing = None;
+        self.hands.owed.broker.answered();
+        let Ok((producer, id, result)) = prepared else {
+            return ControlFlow::Break(Cause::Invariant("the task that makes the producer panicked"));
+        };
+        self.hands.producer = Some(producer);
+        match result {
+            Ok(holds_messages) => self.feed(Input::ProducerReady { id, holds_messages }),
+            Err(failure) => {
+                self.log(&failure, self.machine.kafka_attempt(&self.config));
+                self.feed(Input::ProducerFailed { id, fault: failure.fault })
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let hands = &self.hands;
+        hands.metrics.token_age.set(hands.saved_at.elapsed().as_secs_f64());
+        hands.metrics.unsaved.set(self.machine.unsaved_events() as f64);
+        hands.metrics.stale.absolute(self.machine.stale_inputs());
+    }
+
+    fn log(&self, failure: &Failure, attempt: (u32, Option<u32>)) {
+        self.hands.metrics.common.failed(failure.fault);
+        let attempt = Attempt { retry: attempt.0, max: attempt.1 };
+        report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);
+    }
+}
+
+impl<P: Producer> Hands<P> {
+    /// Carries out one order. Every order has its line here; what it comes to returns as an input.
+    fn carry_out(&mut self, effect: Effect) -> ControlFlow<Cause> {
+        match effect {
+            Effect::AcquireLease { id } => self.order_store(StoreOrder::Acquire { id }),
+            Effect::RenewLease { id } => self.order_store(StoreOrder::Renew { id }),
+            Effect::ReleaseLease { id } => self.order_store(StoreOrder::Release { id }),
+            Effect::SaveToken { id, token, lineage } => {
+                self.owed.save.asked();
+                self.order_store(StoreOrder::Save { id, token, lineage })
+            }
+            Effect::OpenStream { epoch, from, lineage } => {
+                self.owed.source.asked();
+                self.order_source(SourceOrder::Open { epoch, from, lineage })
+            }
+            Effect::Pull { epoch, max_events, max_bytes } => {
+                self.owed.source.asked();
+                self.order_source(SourceOrder::Pull { epoch, max_events, max_bytes })
+            }
+            Effect::CloseStream { epoch: _ } => self.order_source(SourceOrder::Close),
+            Effect::PrepareProducer { id } => self.prepare(id),
+            Effect::Publish { seq, record } => {
+                self.send(seq, |producer| producer.send(seq, record));
+                ControlFlow::Continue(())
+            }
+            Effect::PublishMarker { seq, marker } => {
+                self.send(seq, |producer| producer.send_marker(seq, marker));
+                ControlFlow::Continue(())
+            }
+            Effect::PurgeQueued => {
+                if let Some(producer) = &mut self.producer {
+                    producer.purge_queued();
+                }
+                ControlFlow::Continue(())
+            }
+            Effect::SetTimer { timer, after } => {
+                match timer.kind {
+                    TimerKind::Reconnect | TimerKind::SaveRetry => self.timers.set_with_jitter(timer, after),
+                    TimerKind::SaveSpacing
+                    | TimerKind::SaveDelay
+                    | TimerKind::IdleSave
+                    | TimerKind::LeaseRenew
+                    | TimerKind::LeaseWait
+                    | TimerKind::Drain => self.timers.set(timer, after),
+                }
+                ControlFlow::Continue(())
+            }
+            Effect::CancelTimer { timer } => {
+                self.timers.cancel(timer);
+                ControlFlow::Continue(())
+            }
+            Effect::Stop { cause } => ControlFlow::Break(cause),
+        }
+    }
+
+    fn send(&mut self, seq: SeqNo, hand_over: impl FnOnce(&mut P) -> Result<(), SendRefused>) {
+        let sent = match &mut self.producer {
+            Some(producer) => hand_over(producer),
+            None => Err(SendRefused::Failed(Failure::new(
+                Fault::Transient,
+                "kafka_publish",
+                "the producer is being made anew; the event is read again after it",
+            ))),
+        };
+        match sent {
+            Ok(()) => self.published_now += 1,
+            Err(SendRefused::Failed(failure)) => {
+                self.metrics.common.failed(failure.fault);
+                tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
+                self.refused.push_back(Input::DeliveryFailed { seq, fault: failure.fault });
+            }
+            Err(SendRefused::TooLarge(marker)) => {
+                self.metrics.common.failed(Fault::TooLarge);
+                self.refused.push_back(Input::DeliveryTooLarge { seq, marker });
+            }
+        }
+    }
+
+    fn prepare(&mut self, id: cdc_machine::EffectId) -> ControlFlow<Cause> {
+        let Some(mut producer) = self.producer.take() else {
+            return ControlFlow::Break(Cause::Invariant("two producers are being made at once"));
+        };
+        self.publishing.lost();
+        self.owed.broker.asked();
+        self.preparing = Some(tokio::spawn(async move {
+            let result = producer.prepare().await;
+            (producer, id, result)
+        }));
+        ControlFlow::Continue(())
+    }
+
+    fn order_source(&mut self, order: SourceOrder) -> ControlFlow<Cause> {
+        match self.source.try_send(order) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(Cause::Invariant("the source lane has more orders than it can owe")),
+        }
+    }
+
+    fn order_store(&mut self, order: StoreOrder) -> ControlFlow<Cause> {
+        self.owed.store.asked();
+        match self.store.try_send(order) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(Cause::Invariant("the store lane has more orders than it can owe")),
+        }
+    }
+
+    fn read(&mut self, batch: &SourceBatch) {
+        self.metrics.processed.increment(batch.events.len() as u64);
+        for kind in &batch.skipped {
+            self.metrics.skipped(kind);
+            tracing::info!(service = SERVICE, operation = "change_stream", kind, "an event without a document");
+        }
+        if batch.events.is_empty() {
+            // The server has nothing newer.
+            self.metrics.common.lag.set(0.0);
+        } else if batch.newest_unix_seconds > 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+            let lag = now.as_secs_f64() - f64::from(batch.newest_unix_seconds);
+            self.metrics.common.lag.set(lag.max(0.0));
+        }
+    }
+
+    fn moved(&self, from: StateName, to: StateName, input: &'static str) {
+        self.metrics.common.moved(from, to);
+        crate::log_transition(SERVICE, from, to, input);
+    }
+
+    /// Which neighbour owes an answer for too long.
+    fn trouble(&self) -> Option<String> {
+        let debts = [
+            ("mongodb", self.owed.source.age()),
+            ("the token store", self.owed.store.age()),
+            ("kafka", self.owed.broker.age().max(self.publishing.age())),
+        ];
+        let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
+        (age > PATIENCE).then(|| format!("{name} owes an answer for {} s", age.as_secs()))
+    }
+}
