@@ -1,1 +1,35 @@
-//! placeholder
+//! Kafka behind the executor's ports: the Watcher's producer, the Syncer's consumer, and nothing that
+//! decides. Both sit on librdkafka, whose errors are classified here ([`fault_of`]).
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `producer`, `delivery` | [`KafkaProducer`], and what librdkafka's thread reports to it |
+//! | `consumer` | [`KafkaConsumer`], the handle whose clones give orders |
+//! | `poller`, `rebalance` | the thread that owns polling, and the group's callbacks |
+//! | `topics` | topics that are made and looked at before the first message |
+//! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
+//! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
+//! | `classify`, `complaints` | librdkafka's errors as faults |
+//! | `settings`, `config` | what a user may set, and what it becomes in librdkafka |
+
+mod arena;
+mod classify;
+mod complaints;
+mod config;
+mod consumer;
+mod dead_letter;
+mod delivery;
+mod headers;
+mod marker;
+mod partitions;
+mod poller;
+mod producer;
+mod rebalance;
+mod settings;
+mod topics;
+
+pub use classify::fault_of;
+pub use consumer::KafkaConsumer;
+pub use headers::HeadersIter;
+pub use producer::KafkaProducer;
+pub use settings::{Compression, ConnectionSettings, ConsumerSettings, ProducerSettings};

@@ -1,1 +1,24 @@
-//! placeholder
+//! MongoDB behind the executor's [`Source`](cdc_executor::ports::Source): a change stream over one database,
+//! read in raw batches from a cursor of our own.
+//!
+//! The driver's change stream type is not used: its resume drops the token when the resume itself is
+//! retried, and goes on from "now" without an error. Here every opening names its start, nothing resumes by
+//! itself, and a broken cursor is a failure that the machine decides over.
+//!
+//! ```text
+//!  MongoSource::open ──aggregate {$changeStream, $match}, batchSize 0──▶ cursor
+//!  MongoSource::next ◀─ replies, at most one ahead ─ reader task ◀─getMore─┘
+//! ```
+
+mod batch;
+mod classify;
+mod connection;
+mod pipeline;
+mod reader;
+mod reply;
+mod settings;
+mod source;
+
+pub use connection::Deployment;
+pub use settings::{FullDocument, MongoSettings};
+pub use source::MongoSource;

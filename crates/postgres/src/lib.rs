@@ -1,1 +1,40 @@
-//! placeholder
+//! PostgreSQL behind the Syncer's port: a pool that waits, a ledger that owns the partitions, and the mapping
+//! of documents to rows.
+//!
+//! A batch becomes one transaction:
+//!
+//! ```text
+//! records ─▶ envelopes ─▶ contest per row ─▶ columns in binary form
+//!                                                   │ few rows: arrays of a prepared statement
+//!                                                   │ many:     COPY into a temporary table, then a merge
+//! BEGIN + hold the partitions ─▶ deletes ─▶ upserts ─▶ COMMIT, verified
+//! ```
+//!
+//! The position fence makes a replay harmless, the hold makes a former owner harmless, and the verified commit
+//! makes the answer true.
+
+mod bookkeeping;
+mod catalog;
+mod classify;
+mod column;
+mod convert;
+mod database;
+mod decimal;
+mod failure;
+mod ledger;
+mod plan;
+mod pool;
+mod row;
+mod session;
+mod settings;
+mod statements;
+mod table;
+mod targets;
+mod transaction;
+mod write;
+
+pub use bookkeeping::BOOKKEEPING_SQL;
+pub use catalog::mirror_sql;
+pub use classify::{Classification, classify};
+pub use database::PostgresDatabase;
+pub use settings::{Endpoint, Settings};

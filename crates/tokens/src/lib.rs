@@ -1,1 +1,30 @@
-//! placeholder
+//! Where the resume token is kept: in Redis or in a file, behind the executor's
+//! [`TokenStore`](cdc_executor::ports::TokenStore).
+//!
+//! Both are the same store over a different *register*: one cell that is read together with a clock, and
+//! written by compare-and-set.
+//!
+//! ```text
+//!  RedisStore ┐                              ┌ RedisRegister: one key, one Lua script
+//!             ├─ LeasedStore<R: Register> ───┤
+//!  FileStore  ┘   lease · fence · record     └ FileRegister:  one file, one lock file
+//! ```
+//!
+//! The cell holds one line of JSON (see [`mod@record`]): the position, what it belongs to, and the lease. Each
+//! write names the (incarnation, owner, sequence) that it replaces, so of two writers one fails and learns
+//! of the other.
+
+mod classify;
+mod file;
+mod identity;
+mod lease;
+pub mod record;
+mod redis;
+mod register;
+mod store;
+
+pub use crate::file::{FileRegister, FileStore};
+pub use crate::redis::{RedisRegister, RedisSettings, RedisStore};
+pub use lease::LEASE_TTL;
+pub use register::{Reading, Register, Swap};
+pub use store::LeasedStore;

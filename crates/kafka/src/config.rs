@@ -1,0 +1,272 @@
+use std::time::Duration;
+
+use cdc_executor::ports::Failure;
+use cdc_machine::Fault;
+use rdkafka::ClientConfig;
+
+use crate::settings::{ConnectionSettings, ConsumerSettings, ProducerSettings};
+
+/// Properties that a guarantee rests on, with the guarantee. They cannot be set.
+const GUARDED: [(&str, &str); 24] = [
+    ("bootstrap.servers", "it is kafka.brokers"),
+    ("metadata.broker.list", "it is kafka.brokers"),
+    ("group.id", "it is kafka.consumer_group"),
+    ("group.instance.id", "a restarted process is known by its instance"),
+    ("group.protocol", "revocation is a handshake of the classic protocol"),
+    ("group.remote.assignor", "revocation is a handshake of the classic protocol"),
+    ("partition.assignment.strategy", "partitions are handed over one by one, cooperatively"),
+    ("enable.auto.commit", "an offset is committed after the rows are"),
+    ("auto.commit.enable", "an offset is committed after the rows are"),
+    ("enable.auto.offset.store", "an offset is committed after the rows are"),
+    ("auto.offset.reset", "a lost offset must be seen, not skipped"),
+    ("enable.partition.eof", "the poll loop expects records"),
+    ("enable.idempotence", "a retry must neither repeat nor reorder"),
+    ("enable.gapless.guarantee", "gaps are handled by rewinding"),
+    ("acks", "a message counts when all in-sync replicas have it"),
+    ("request.required.acks", "a message counts when all in-sync replicas have it"),
+    ("max.in.flight", "more than five requests lose the order of a partition"),
+    ("max.in.flight.requests.per.connection", "more than five requests lose the order of a partition"),
+    ("transactional.id", "the pipeline does not use Kafka's transactions"),
+    ("partitioner", "a document must stay in its partition for every producer"),
+    ("partitioner_cb", "a document must stay in its partition for every producer"),
+    ("delivery.report.only.error", "a message is settled by its delivery report"),
+    ("queuing.strategy", "a partition is a queue"),
+    ("test.mock.num.brokers", "it replaces the brokers by nothing"),
+];
+
+/// The longest wait between two attempts to reach a broker: one that came back is used within a second.
+const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// The longest that one request may take.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the group's members look for topics that did not exist when they subscribed.
+const METADATA_REFRESH: Duration = Duration::from_secs(2);
+/// Members tell the group that they live this many times within its patience (Kafka's own ratio).
+const HEARTBEATS_PER_SESSION: u32 = 3;
+/// Fetched ahead of the application, over all partitions, in KiB.
+const PREFETCH_KBYTES: u64 = 8 * 1024;
+/// How long a partition's fetcher rests once the prefetch is full. librdkafka's default of a second makes a
+/// small prefetch stutter.
+const FETCH_QUEUE_BACKOFF: Duration = Duration::from_millis(5);
+/// Messages beside the window: markers for the dead letters.
+const QUEUE_SLACK_MESSAGES: u64 = 1_000;
+/// Beside the window: the one event that may exceed it (a change event's two images, 16 MiB each, as JSON).
+const QUEUE_SLACK_KBYTES: u64 = 96 * 1024;
+/// librdkafka's most for `queue.buffering.max.messages`, and most for `….kbytes`.
+const QUEUE_LIMIT: u64 = i32::MAX as u64;
+/// The largest batch, framing included, in bytes.
+const BATCH_BYTES: u32 = 1_000_000;
+
+/// Kafka's default for a topic's `max.message.bytes`.
+pub(crate) const MESSAGE_MAX_BYTES: u32 = 1_048_588;
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+/// Refuses the properties that a guarantee rests on.
+///
+/// # Errors
+/// `Fatal`, naming the first of them.
+pub(crate) fn check_properties(connection: &ConnectionSettings) -> Result<(), Failure> {
+    for (name, _) in &connection.properties {
+        if let Some((_, reason)) = GUARDED.iter().find(|(guarded, _)| guarded == name) {
+            return Err(Failure::new(
+                Fault::Fatal,
+                "kafka_configure",
+                format!("kafka.properties may not set {name}: {reason}; remove it"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// True where the user has set the property.
+pub(crate) fn is_set(connection: &ConnectionSettings, property: &str) -> bool {
+    connection.properties.iter().any(|(name, _)| name == property)
+}
+
+/// What every client has in common.
+pub(crate) fn base(connection: &ConnectionSettings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", connection.brokers.join(","))
+        .set("client.id", &connection.client_id)
+        .set("socket.timeout.ms", millis(SOCKET_TIMEOUT))
+        .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
+        .set("reconnect.backoff.max.ms", millis(RECONNECT_BACKOFF_MAX));
+    config
+}
+
+fn override_by(config: &mut ClientConfig, connection: &ConnectionSettings) {
+    for (name, value) in &connection.properties {
+        config.set(name, value);
+    }
+}
+
+/// A client that only asks and creates.
+pub(crate) fn admin(connection: &ConnectionSettings) -> ClientConfig {
+    let mut config = base(connection);
+    override_by(&mut config, connection);
+    config
+}
+
+/// A producer whose order and durability the Watcher relies on. `message_max_bytes` is what the topics
+/// allow.
+pub(crate) fn producer(settings: &ProducerSettings, message_max_bytes: u32) -> ClientConfig {
+    let messages = u64::from(settings.max_in_flight_events) + QUEUE_SLACK_MESSAGES;
+    let kbytes = settings.max_in_flight_bytes / 1024 + QUEUE_SLACK_KBYTES;
+    let mut config = durable(&settings.connection, settings.delivery_timeout);
+    config
+        .set("linger.ms", millis(settings.batch_timeout))
+        .set("batch.num.messages", settings.batch_size.to_string())
+        .set("batch.size", BATCH_BYTES.min(message_max_bytes).to_string())
+        .set("message.max.bytes", message_max_bytes.to_string())
+        .set("compression.type", settings.compression.as_str())
+        .set("queue.buffering.max.messages", messages.min(QUEUE_LIMIT).to_string())
+        .set("queue.buffering.max.kbytes", kbytes.min(QUEUE_LIMIT).to_string());
+    override_by(&mut config, &settings.connection);
+    config
+}
+
+/// The Syncer's producer for dead letters: a few records, one at a time.
+pub(crate) fn dead_letter_producer(settings: &ConsumerSettings, delivery_timeout: Duration) -> ClientConfig {
+    let mut config = durable(&settings.connection, delivery_timeout);
+    config.set("linger.ms", "0");
+    for (name, value) in &settings.connection.properties {
+        if !is_for_consumers(name) {
+            config.set(name, value);
+        }
+    }
+    config
+}
+
+/// Properties that a producer would only warn about.
+fn is_for_consumers(name: &str) -> bool {
+    ["fetch.", "queued.", "session.", "heartbeat.", "max.poll.", "isolation.", "check.crcs", "coordinator."]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+fn durable(connection: &ConnectionSettings, delivery_timeout: Duration) -> ClientConfig {
+    let mut config = base(connection);
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
+        .set("message.timeout.ms", millis(delivery_timeout))
+        // A request that outlives its messages would keep them unreported.
+        .set("request.timeout.ms", millis(SOCKET_TIMEOUT.min(delivery_timeout)));
+    config
+}
+
+/// A member of the group that decides offsets and commits itself.
+pub(crate) fn consumer(settings: &ConsumerSettings) -> ClientConfig {
+    let mut config = base(&settings.connection);
+    config
+        .set("group.id", &settings.group)
+        .set("group.instance.id", &settings.instance)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("session.timeout.ms", millis(settings.session_timeout))
+        .set("heartbeat.interval.ms", millis(settings.session_timeout / HEARTBEATS_PER_SESSION))
+        .set("topic.metadata.refresh.interval.ms", millis(METADATA_REFRESH))
+        .set("fetch.min.bytes", "1")
+        .set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string())
+        .set("fetch.queue.backoff.ms", millis(FETCH_QUEUE_BACKOFF));
+    override_by(&mut config, &settings.connection);
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::settings::Compression;
+
+    fn connection(properties: &[(&str, &str)]) -> ConnectionSettings {
+        ConnectionSettings {
+            brokers: vec!["a:9092".into(), "b:9092".into()],
+            client_id: "test".into(),
+            properties: properties.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
+        }
+    }
+
+    fn producer_settings(connection: ConnectionSettings) -> ProducerSettings {
+        ProducerSettings {
+            connection,
+            topics: vec![Arc::from("t")],
+            partitions: 8,
+            replication_factor: -1,
+            compression: Compression::Snappy,
+            batch_size: 100,
+            batch_timeout: Duration::from_millis(10),
+            delivery_timeout: Duration::from_secs(30),
+            max_in_flight_events: 10_000,
+            max_in_flight_bytes: 32 << 20,
+            dead_letter_topic: None,
+        }
+    }
+
+    fn consumer_settings(connection: ConnectionSettings) -> ConsumerSettings {
+        ConsumerSettings {
+            connection,
+            topics: vec!["t".into()],
+            group: "g".into(),
+            instance: "i".into(),
+            session_timeout: ConsumerSettings::SESSION_TIMEOUT,
+            dead_letter_topic: "{topic}.dead-letters".into(),
+            replication_factor: -1,
+        }
+    }
+
+    #[test]
+    fn every_guarded_property_is_refused_by_name() {
+        for (name, _) in GUARDED {
+            let failure = check_properties(&connection(&[("linger.ms", "1"), (name, "x")])).unwrap_err();
+            assert_eq!(failure.fault, Fault::Fatal);
+            assert!(failure.message.contains(name), "{}", failure.message);
+        }
+        assert!(check_properties(&connection(&[("linger.ms", "1")])).is_ok());
+    }
+
+    #[test]
+    fn a_users_property_wins_over_a_default() {
+        let set = connection(&[("linger.ms", "1"), ("queued.max.messages.kbytes", "1024")]);
+        let produced = producer(&producer_settings(set.clone()), MESSAGE_MAX_BYTES);
+        assert_eq!(produced.get("linger.ms"), Some("1"));
+        let consumed = consumer(&consumer_settings(set));
+        assert_eq!(consumed.get("queued.max.messages.kbytes"), Some("1024"));
+    }
+
+    #[test]
+    fn the_seeds_settings_reach_librdkafka() {
+        let config = producer(&producer_settings(connection(&[])), MESSAGE_MAX_BYTES);
+        for (name, value) in [
+            ("bootstrap.servers", "a:9092,b:9092"),
+            ("batch.num.messages", "100"),
+            ("linger.ms", "10"),
+            ("compression.type", "snappy"),
+            ("message.timeout.ms", "30000"),
+            ("queue.buffering.max.messages", "11000"),
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+        ] {
+            assert_eq!(config.get(name), Some(value), "{name}");
+        }
+        config.create::<rdkafka::producer::BaseProducer>().unwrap();
+        consumer(&consumer_settings(connection(&[]))).create::<rdkafka::consumer::BaseConsumer>().unwrap();
+    }
+
+    #[test]
+    fn a_batch_is_never_larger_than_a_topic_allows() {
+        let config = producer(&producer_settings(connection(&[])), 2_000);
+        assert_eq!(config.get("batch.size"), Some("2000"));
+        assert_eq!(config.get("message.max.bytes"), Some("2000"));
+    }
+}

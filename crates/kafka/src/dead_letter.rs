@@ -1,0 +1,304 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cdc_executor::ports::{Failure, RejectedRecord};
+use cdc_machine::Fault;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+
+use crate::classify::{failure_from, fault_of};
+use crate::complaints::{Complaints, log_line};
+use crate::config;
+use crate::headers::HeadersIter;
+use crate::marker::{BODY_OMITTED, ERROR_REASON, SOURCE_TOPIC, describe_body};
+use crate::settings::{ConsumerSettings, dead_letter_topic};
+use crate::topics::{DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, missing};
+
+/// How long a dead letter may take to be durable.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long its topic may take to be ready.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The headers that this pipeline adds to a dead letter. A record that comes from the dead letters and falls
+/// again has them already: they are written anew, except for the time of the first fall.
+const OURS: [&str; 10] = [
+    ERROR_REASON,
+    "cdc-error-message",
+    "cdc-error-sqlstate",
+    "cdc-error-attempts",
+    FIRST,
+    "cdc-error-last",
+    SOURCE_TOPIC,
+    "cdc-source-partition",
+    "cdc-source-offset",
+    BODY_OMITTED,
+];
+const FIRST: &str = "cdc-error-first";
+
+type Answer = tokio::sync::oneshot::Sender<Result<(), KafkaError>>;
+
+struct Reports {
+    complaints: Complaints,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.hear(&error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    /// Dead letters are rare: each may have an allocation of its own.
+    type DeliveryOpaque = Box<Answer>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, answer: Box<Answer>) {
+        let result = result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone());
+        if answer.send(result).is_err() {
+            tracing::debug!("a dead letter's report came after its deadline");
+        }
+    }
+}
+
+struct Open {
+    client: ThreadedProducer<Reports>,
+    complaints: Complaints,
+    ready: HashSet<String>,
+}
+
+/// The Syncer's way into the dead letters. Its producer is made with the first of them.
+pub(crate) struct DeadLetters {
+    settings: Arc<ConsumerSettings>,
+    open: tokio::sync::Mutex<Option<Open>>,
+}
+
+impl DeadLetters {
+    pub(crate) fn new(settings: ConsumerSettings) -> Self {
+        Self { settings: Arc::new(settings), open: tokio::sync::Mutex::new(None) }
+    }
+
+    /// Writes one record and waits until all in-sync replicas have it. Without its body where that does not
+    /// fit beside the headers.
+    ///
+    /// # Errors
+    /// Whatever the brokers say, classified. The producer is made anew at the next call.
+    pub(crate) async fn put(&self, record: RejectedRecord) -> Result<(), Failure> {
+        let topic = dead_letter_topic(&self.settings.dead_letter_topic, &record.origin.topic);
+        let mut slot = self.open.lock().await;
+        let opened = self.opened(slot.take(), topic.clone()).await?;
+        let open = slot.insert(opened);
+        let now = jiff::Timestamp::now().to_string();
+        let mut written = send(&open.client, &topic, &record, &now, false).await;
+        if matches!(&written, Err(error) if error.rdkafka_error_code().map(fault_of) == Some(Fault::TooLarge))
+        {
+            written = send(&open.client, &topic, &record, &now, true).await;
+        }
+        let Err(error) = written else { return Ok(()) };
+        let what = format!(
+            "{}/{} offset {} was not written to {topic}",
+            record.origin.topic, record.origin.partition, record.offset
+        );
+        let failed = open.complaints.explain(failure_from("kafka_dead_letter", &what, &error));
+        if let Some(broken) = slot.take() {
+            tokio::task::spawn_blocking(move || drop(broken));
+        }
+        Err(failed)
+    }
+
+    /// A producer, and the topic that it is to write to.
+    async fn opened(&self, open: Option<Open>, topic: String) -> Result<Open, Failure> {
+        match open {
+            Some(open) if open.ready.contains(&topic) => return Ok(open),
+            _ => {}
+        }
+        let settings = Arc::clone(&self.settings);
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let mut open = match open {
+                Some(open) => open,
+                None => make(&settings)?,
+            };
+            prepare_topic(&settings, &open, &topic, runtime)
+                .map_err(|failed| open.complaints.explain(failed))?;
+            open.ready.insert(topic);
+            Ok(open)
+        })
+        .await
+        .map_err(|panic| {
+            Failure::new(
+                Fault::Fatal,
+                "kafka_dead_letter",
+                "the dead letters' preparation panicked, which is a bug",
+            )
+            .because(panic)
+        })?
+    }
+}
+
+impl Drop for DeadLetters {
+    /// Closing blocks for up to half a second, which a runtime's thread must not.
+    fn drop(&mut self) {
+        if let Some(open) = self.open.get_mut().take() {
+            std::thread::spawn(move || drop(open));
+        }
+    }
+}
+
+fn make(settings: &ConsumerSettings) -> Result<Open, Failure> {
+    let complaints = Complaints::default();
+    let client = config::dead_letter_producer(settings, DELIVERY_TIMEOUT)
+        .create_with_context(Reports { complaints: complaints.clone() })
+        .map_err(|error| failure_from("kafka_dead_letter", "a producer could not be made", &error))?;
+    Ok(Open { client, complaints, ready: HashSet::new() })
+}
+
+fn prepare_topic(
+    settings: &ConsumerSettings,
+    open: &Open,
+    topic: &str,
+    runtime: tokio::runtime::Handle,
+) -> Result<(), Failure> {
+    let wanted = Wanted {
+        name: topic.to_owned(),
+        partitions: DEAD_LETTER_PARTITIONS,
+        replication_factor: settings.replication_factor,
+    };
+    let missing = missing(open.client.client(), vec![wanted])?;
+    TopicAdmin::new(&settings.connection, open.complaints.clone(), runtime)?.create(&missing)?;
+    await_topic(open.client.client(), topic, Instant::now() + TOPIC_TIMEOUT).map(|_| ())
+}
+
+async fn send(
+    client: &ThreadedProducer<Reports>,
+    topic: &str,
+    record: &RejectedRecord,
+    now: &str,
+    omit_body: bool,
+) -> Result<(), KafkaError> {
+    let report = {
+        let (answer, report) = tokio::sync::oneshot::channel();
+        let mut message = BaseRecord::with_opaque_to(topic, Box::new(answer))
+            .key(&record.record.key[..])
+            .headers(headers(record, now, omit_body));
+        if omit_body {
+            message = message.payload(&[][..]);
+        } else if let Some(value) = &record.record.value {
+            message = message.payload(&value[..]);
+        }
+        client.send(message).map_err(|(error, _)| error)?;
+        report
+    };
+    // librdkafka reports each message within its delivery time-out; a client that died reports none.
+    match tokio::time::timeout(DELIVERY_TIMEOUT + TOPIC_TIMEOUT, report).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)),
+    }
+}
+
+fn headers(record: &RejectedRecord, now: &str, omit_body: bool) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new_with_capacity(OURS.len() + 3);
+    let mut first = None;
+    for (key, value) in HeadersIter::new(&record.record.headers) {
+        if key == FIRST {
+            first = value;
+        }
+        if !OURS.contains(&key) {
+            headers = headers.insert(Header { key, value });
+        }
+    }
+    let body = record.record.value.as_deref().unwrap_or_default();
+    let numbers = [
+        ("cdc-error-attempts", i64::from(record.attempts)),
+        ("cdc-source-partition", i64::from(record.origin.partition)),
+        ("cdc-source-offset", record.offset),
+    ];
+    headers = headers
+        .insert(Header { key: ERROR_REASON, value: Some(record.reason.as_str()) })
+        .insert(Header { key: "cdc-error-message", value: Some(&*record.detail) })
+        .insert(Header { key: FIRST, value: Some(first.unwrap_or(now.as_bytes())) })
+        .insert(Header { key: "cdc-error-last", value: Some(now) })
+        .insert(Header { key: SOURCE_TOPIC, value: Some(&*record.origin.topic) });
+    for (key, number) in numbers {
+        headers = headers.insert(Header { key, value: Some(&number.to_string()) });
+    }
+    if omit_body {
+        headers = headers.insert(Header { key: BODY_OMITTED, value: Some(&describe_body(body)) });
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::{Bytes, BytesMut};
+    use cdc_executor::ports::{Headers, KafkaRecord, TopicPartition};
+    use cdc_syncer::Reject;
+    use rdkafka::message::Headers as _;
+
+    fn rejected(original: &[(&str, &[u8])]) -> RejectedRecord {
+        let mut buffer = BytesMut::new();
+        for (name, value) in original {
+            crate::headers::put(&mut buffer, name, Some(value));
+        }
+        RejectedRecord {
+            origin: TopicPartition { topic: Arc::from("t"), partition: 3 },
+            offset: 17,
+            record: KafkaRecord {
+                key: Bytes::from_static(b"k"),
+                value: Some(Bytes::from_static(b"body")),
+                headers: Headers(buffer.freeze()),
+                timestamp_ms: 0,
+            },
+            reason: Reject::TypeConflict,
+            detail: Arc::from("column level: string into integer"),
+            attempts: 2,
+        }
+    }
+
+    fn listed(headers: &OwnedHeaders) -> Vec<(String, String)> {
+        headers
+            .iter()
+            .map(|h| (h.key.to_owned(), String::from_utf8_lossy(h.value.unwrap_or_default()).into_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_dead_letter_says_what_why_and_where() {
+        let record = rejected(&[("cdc-position", b"00ff"), ("cdc-version", b"1")]);
+        let written = listed(&headers(&record, "2026-01-01T00:00:00Z", false));
+        let expected = [
+            ("cdc-position", "00ff"),
+            ("cdc-version", "1"),
+            ("cdc-error-reason", "type_conflict"),
+            ("cdc-error-message", "column level: string into integer"),
+            ("cdc-error-first", "2026-01-01T00:00:00Z"),
+            ("cdc-error-last", "2026-01-01T00:00:00Z"),
+            ("cdc-source-topic", "t"),
+            ("cdc-error-attempts", "2"),
+            ("cdc-source-partition", "3"),
+            ("cdc-source-offset", "17"),
+        ];
+        assert_eq!(written, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_record_that_falls_again_keeps_the_time_of_its_first_fall() {
+        let record =
+            rejected(&[("cdc-error-first", b"2025-01-01T00:00:00Z"), ("cdc-error-reason", b"malformed")]);
+        let written = listed(&headers(&record, "2026-01-01T00:00:00Z", true));
+        let values = |name: &str| -> Vec<&str> {
+            written.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect()
+        };
+        assert_eq!(values("cdc-error-first"), ["2025-01-01T00:00:00Z"]);
+        assert_eq!(values("cdc-error-last"), ["2026-01-01T00:00:00Z"]);
+        assert_eq!(values("cdc-error-reason"), ["type_conflict"]);
+        assert_eq!(values("cdc-body-omitted"), [describe_body(b"body").as_str()]);
+    }
+}

@@ -1,0 +1,159 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use cdc_event::Position;
+use cdc_executor::ports::{Failure, ProducerReport, ReportSink};
+use cdc_machine::{Fault, SeqNo};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message as _};
+use rdkafka::producer::ProducerContext;
+
+use crate::classify::{failure, failure_from, fault_of};
+use crate::complaints::{Complaints, log_line};
+use crate::marker;
+
+/// Marks the report of a marker. Slots are counted from 0 and never come near it.
+const MARKER_BIT: usize = 1 << (usize::BITS - 1);
+
+const _: () = assert!(usize::BITS == 64, "a slot's number travels through librdkafka in one pointer");
+
+/// What librdkafka carries with a message and gives back with its report: a number, so that nothing is
+/// allocated.
+#[expect(clippy::cast_possible_truncation, reason = "a usize has 64 bits, see the assertion above")]
+pub(crate) const fn opaque(seq: SeqNo, is_marker: bool) -> usize {
+    let number = seq.0 as usize & !MARKER_BIT;
+    if is_marker { number | MARKER_BIT } else { number }
+}
+
+const fn seq_of(opaque: usize) -> SeqNo {
+    SeqNo((opaque & !MARKER_BIT) as u64)
+}
+
+/// Receives one producer's reports, on librdkafka's polling thread.
+pub(crate) struct DeliveryReports {
+    sink: Arc<ReportSink>,
+    complaints: Complaints,
+    /// Set once nothing more may be said: the producer died, or another took its place.
+    retired: AtomicBool,
+}
+
+impl DeliveryReports {
+    pub(crate) const fn new(sink: Arc<ReportSink>, complaints: Complaints) -> Self {
+        Self { sink, complaints, retired: AtomicBool::new(false) }
+    }
+
+    /// Says nothing from now on. True the first time.
+    pub(crate) fn retire(&self) -> bool {
+        !self.retired.swap(true, Ordering::AcqRel)
+    }
+
+    fn failed(error: &KafkaError, message: &BorrowedMessage<'_>, opaque: usize) -> ProducerReport {
+        let seq = seq_of(opaque);
+        let is_marker = opaque & MARKER_BIT != 0;
+        let too_large = error.rdkafka_error_code().map(fault_of) == Some(Fault::TooLarge);
+        if too_large && !is_marker {
+            return Self::too_large(seq, message);
+        }
+        let what = format!("a message for {} was not delivered", message.topic());
+        let mut failure = failure_from("kafka_publish", &what, error);
+        if too_large {
+            // The key alone exceeds the dead letters' limit: no marker can take its place.
+            failure.fault = Fault::Fatal;
+        }
+        ProducerReport::Failed(seq, failure)
+    }
+
+    fn too_large(seq: SeqNo, message: &BorrowedMessage<'_>) -> ProducerReport {
+        match position_of(message) {
+            Some(position) => ProducerReport::TooLarge(
+                seq,
+                marker::of(
+                    Arc::from(message.topic()),
+                    Bytes::copy_from_slice(message.key().unwrap_or_default()),
+                    message.payload().unwrap_or_default(),
+                    position,
+                ),
+            ),
+            None => ProducerReport::Failed(
+                seq,
+                Failure::new(
+                    Fault::Fatal,
+                    "kafka_publish",
+                    "librdkafka gave a message back without its cdc-position, which is a bug; please report it",
+                ),
+            ),
+        }
+    }
+}
+
+fn position_of(message: &BorrowedMessage<'_>) -> Option<Position> {
+    let headers = message.headers()?;
+    headers
+        .iter()
+        .find(|header| header.key == marker::POSITION)
+        .and_then(|header| marker::read_position(header.value?))
+}
+
+impl ClientContext for DeliveryReports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.hear(&error, reason);
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) && self.retire() {
+            let what = format!("the producer gave up ({reason})");
+            self.sink.push(ProducerReport::Lost(failure("kafka_publish", &what, RDKafkaErrorCode::Fatal)));
+        }
+    }
+}
+
+impl ProducerContext for DeliveryReports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
+        self.sink.push(match result {
+            Ok(_) => ProducerReport::Delivered(seq_of(opaque)),
+            Err((error, message)) => Self::failed(error, message, opaque),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slots_number_survives_the_pointer() {
+        for number in [0, 1, u64::from(u32::MAX) + 7, (1 << 63) - 1] {
+            assert_eq!(seq_of(opaque(SeqNo(number), false)), SeqNo(number));
+            assert_eq!(seq_of(opaque(SeqNo(number), true)), SeqNo(number));
+            assert_ne!(opaque(SeqNo(number), true), opaque(SeqNo(number), false));
+        }
+    }
+
+    #[test]
+    fn a_producer_is_lost_once_and_then_silent() {
+        let sink = Arc::new(ReportSink::default());
+        let reports = DeliveryReports::new(Arc::clone(&sink), Complaints::default());
+        reports.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "all down");
+        reports.error(KafkaError::Global(RDKafkaErrorCode::Fatal), "sequence");
+        reports.error(KafkaError::Global(RDKafkaErrorCode::Fatal), "sequence");
+        let mut taken = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        assert!(runtime.is_ok_and(|runtime| {
+            runtime.block_on(sink.take(&mut taken));
+            true
+        }));
+        assert!(
+            matches!(taken.as_slice(), [ProducerReport::Lost(f)] if f.fault == Fault::Transient),
+            "{taken:?}"
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! The body-less message that stands in the dead letters for one that does not fit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cdc_event::{Message, Position};
+use rdkafka::message::{Header, OwnedHeaders};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The header that carries a message's position, in hex.
+pub(crate) const POSITION: &str = "cdc-position";
+/// The header that carries the format's version.
+pub(crate) const VERSION: &str = "cdc-version";
+/// The only version there is.
+pub(crate) const VERSION_1: &str = "1";
+/// The header that says why a record is in the dead letters.
+pub(crate) const ERROR_REASON: &str = "cdc-error-reason";
+/// The header that says where a dead letter was read or meant to go.
+pub(crate) const SOURCE_TOPIC: &str = "cdc-source-topic";
+/// The header that says what the body was.
+pub(crate) const BODY_OMITTED: &str = "cdc-body-omitted";
+
+/// What is said of a body that is left out: its length in bytes, and XXH3-64 in 16 hex digits.
+pub(crate) fn describe_body(body: &[u8]) -> String {
+    format!("size={}, xxh3={:016x}", body.len(), xxh3_64(body))
+}
+
+/// The marker of a message. Its topic is the message's own and its value is [`describe_body`]'s text:
+/// [`headers`] and the producer make a dead letter of it.
+pub(crate) fn of(topic: Arc<str>, key: Bytes, body: &[u8], position: Position) -> Message {
+    Message { topic, key, value: Bytes::from(describe_body(body)), position }
+}
+
+/// A marker's headers.
+pub(crate) fn headers(marker: &Message, position: &str) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(5)
+        .insert(Header { key: POSITION, value: Some(position) })
+        .insert(Header { key: VERSION, value: Some(VERSION_1) })
+        .insert(Header { key: ERROR_REASON, value: Some("too_large") })
+        .insert(Header { key: SOURCE_TOPIC, value: Some(&*marker.topic) })
+        .insert(Header { key: BODY_OMITTED, value: Some(&marker.value[..]) })
+}
+
+/// A position as header text, without an allocation.
+pub(crate) struct PositionText {
+    digits: [u8; 2 * Position::MAX],
+    len: usize,
+}
+
+impl PositionText {
+    pub(crate) fn new(position: &Position) -> Self {
+        const HEX: [u8; 16] = *b"0123456789abcdef";
+        let mut text = Self { digits: [0; 2 * Position::MAX], len: 2 * position.as_bytes().len() };
+        for (pair, byte) in text.digits.chunks_exact_mut(2).zip(position.as_bytes()) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        text
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        // Hex digits are ASCII, so the fall-back is never taken.
+        std::str::from_utf8(&self.digits[..self.len]).unwrap_or_default()
+    }
+}
+
+/// Reads a position back from its header.
+pub(crate) fn read_position(text: &[u8]) -> Option<Position> {
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> = text
+        .chunks_exact(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    Position::from_bytes(&bytes?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_position_survives_its_header() {
+        for bytes in [&[][..], &[0, 1, 0x7f, 0x80, 0xff], &[0xab; Position::MAX]] {
+            let position = Position::from_bytes(bytes).unwrap();
+            let text = PositionText::new(&position);
+            assert_eq!(text.as_str(), position.to_string());
+            assert_eq!(read_position(text.as_str().as_bytes()), Some(position));
+        }
+        for broken in [&b"a"[..], b"zz", &[b'a'; 2 * Position::MAX + 2]] {
+            assert_eq!(read_position(broken), None);
+        }
+    }
+
+    #[test]
+    fn a_body_is_described_by_length_and_hash() {
+        assert_eq!(describe_body(b""), "size=0, xxh3=2d06800538d394c2");
+    }
+}

@@ -1,0 +1,62 @@
+use cdc_executor::ports::Failure;
+use cdc_machine::Fault;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::classify::{failure, fault_of};
+
+/// What a polled error means: `Some` where the consumer cannot go on. What librdkafka retries by itself, and
+/// a topic that does not exist yet, is `None`.
+pub(super) fn judge(error: &KafkaError) -> Option<Failure> {
+    let code = error.rdkafka_error_code()?;
+    let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_)) || code == RDKafkaErrorCode::Fatal;
+    match fault_of(code) {
+        fault @ (Fault::Auth | Fault::HistoryLost | Fault::Fatal) => {
+            let mut failed = failure("kafka_poll", "the consumer cannot go on", code);
+            failed.fault = fault;
+            Some(failed)
+        }
+        Fault::Fenced if code == RDKafkaErrorCode::FencedInstanceId => Some(failure(
+            "kafka_poll",
+            "another process has joined the consumer group under this instance name; give each process its own",
+            code,
+        )),
+        _ if fatal => Some(Failure::new(
+            Fault::Transient,
+            "kafka_poll",
+            format!("librdkafka gave this consumer up: {code}; it is made anew"),
+        )),
+        _ => {
+            tracing::debug!(%error, "librdkafka retries by itself");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_no_retry_mends_ends_a_consumer() {
+        use RDKafkaErrorCode as Code;
+        let fault = |error: KafkaError| judge(&error).map(|failed| failed.fault);
+        for code in [
+            Code::AllBrokersDown,
+            Code::BrokerTransportFailure,
+            Code::UnknownTopicOrPartition,
+            Code::PollExceeded,
+            Code::IllegalGeneration,
+            Code::NotLeaderForPartition,
+        ] {
+            assert_eq!(fault(KafkaError::MessageConsumption(code)), None, "{code:?}");
+        }
+        assert_eq!(fault(KafkaError::MessageConsumption(Code::AutoOffsetReset)), Some(Fault::HistoryLost));
+        assert_eq!(fault(KafkaError::MessageConsumption(Code::GroupAuthorizationFailed)), Some(Fault::Auth));
+        assert_eq!(
+            fault(KafkaError::MessageConsumption(Code::InconsistentGroupProtocol)),
+            Some(Fault::Fatal)
+        );
+        assert_eq!(fault(KafkaError::MessageConsumptionFatal(Code::FencedInstanceId)), Some(Fault::Fenced));
+        assert_eq!(fault(KafkaError::MessageConsumptionFatal(Code::UnknownMemberId)), Some(Fault::Transient));
+    }
+}

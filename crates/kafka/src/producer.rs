@@ -1,0 +1,314 @@
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cdc_event::Message;
+use cdc_executor::ports::{Failure, Producer, ReportSink, SendRefused};
+use cdc_machine::{Fault, SeqNo};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
+
+use crate::classify::{failure_from, fault_of};
+use crate::complaints::Complaints;
+use crate::config::{self, MESSAGE_MAX_BYTES};
+use crate::delivery::{DeliveryReports, opaque};
+use crate::marker::{self, PositionText};
+use crate::settings::{ProducerSettings, dead_letter_topic};
+use crate::topics::{DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing};
+
+/// The longest that the topics may take to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that a former client is waited for. It is purged, so there is nothing to lose.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Client = ThreadedProducer<DeliveryReports>;
+
+/// What is known of the topics from the last preparation.
+#[derive(Clone, Debug, Default)]
+struct KnownTopics {
+    partitions: HashMap<Arc<str>, i32>,
+    message_max_bytes: Option<u32>,
+}
+
+/// The idempotent producer behind one sequencer. Messages of one partition are appended in the order in
+/// which they are sent.
+///
+/// An idempotent producer may leave gaps all the same: a message that timed out is given up, and later ones
+/// go through. Only reports count, and only an unbroken run of them.
+pub struct KafkaProducer {
+    settings: Arc<ProducerSettings>,
+    sink: Arc<ReportSink>,
+    client: Option<Client>,
+    known: KnownTopics,
+    /// The dead-letter topic of each topic, so that a marker needs no formatting.
+    dead_letters: HashMap<Arc<str>, String>,
+}
+
+impl KafkaProducer {
+    /// A producer that is not connected yet. What Kafka says of each message goes into the sink.
+    #[must_use]
+    pub fn new(settings: ProducerSettings, sink: Arc<ReportSink>) -> Self {
+        let dead_letters = settings
+            .dead_letter_topic
+            .iter()
+            .flat_map(|template| {
+                settings.topics.iter().map(|topic| (Arc::clone(topic), dead_letter_topic(template, topic)))
+            })
+            .collect();
+        Self { settings: Arc::new(settings), sink, client: None, known: KnownTopics::default(), dead_letters }
+    }
+
+    async fn prepare_anew(&mut self) -> Result<bool, Failure> {
+        config::check_properties(&self.settings.connection)?;
+        self.retire().await;
+        let preparation = Preparation {
+            settings: Arc::clone(&self.settings),
+            sink: Arc::clone(&self.sink),
+            known: self.known.clone(),
+            dead_letters: self.dead_letters.values().cloned().collect(),
+            complaints: Complaints::default(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let prepared = tokio::task::spawn_blocking(move || {
+            let complaints = preparation.complaints.clone();
+            preparation.run().map_err(|failed| complaints.explain(failed))
+        })
+        .await
+        .map_err(|panic| {
+            Failure::new(
+                Fault::Fatal,
+                "kafka_prepare",
+                "the preparation of the producer panicked, which is a bug",
+            )
+            .because(panic)
+        })??;
+        self.client = Some(prepared.client);
+        self.known = prepared.known;
+        Ok(prepared.holds_messages)
+    }
+
+    /// Silences, empties and closes the client, off the runtime and within a bounded time.
+    async fn retire(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        client.context().retire();
+        let closing = tokio::task::spawn_blocking(move || drop(client));
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+            tracing::warn!(
+                "a former Kafka producer is still closing; it holds nothing and goes on by itself"
+            );
+        }
+    }
+
+    fn enqueue(
+        &self,
+        topic: &str,
+        key: &[u8],
+        body: &[u8],
+        headers: OwnedHeaders,
+        opaque: usize,
+    ) -> Result<(), NotQueued> {
+        let client = self.client.as_ref().ok_or(NotQueued::Missing)?;
+        let record = BaseRecord::with_opaque_to(topic, opaque).key(key).payload(body).headers(headers);
+        client.send(record).map_err(|(error, _)| NotQueued::Kafka(error))
+    }
+}
+
+/// Why nothing was queued.
+enum NotQueued {
+    Kafka(KafkaError),
+    Missing,
+}
+
+impl NotQueued {
+    fn into_failure(self, topic: &str) -> Failure {
+        match self {
+            Self::Kafka(error) => {
+                failure_from("kafka_publish", &format!("a message for {topic} was not queued"), &error)
+            }
+            Self::Missing => Failure::new(
+                Fault::Transient,
+                "kafka_publish",
+                format!(
+                    "a message for {topic} was not queued: there is no producer; it is made at the next connection"
+                ),
+            ),
+        }
+    }
+
+    fn is_too_large(&self) -> bool {
+        match self {
+            Self::Kafka(error) => error.rdkafka_error_code().map(fault_of) == Some(Fault::TooLarge),
+            Self::Missing => false,
+        }
+    }
+}
+
+impl Producer for KafkaProducer {
+    fn prepare(&mut self) -> impl Future<Output = Result<bool, Failure>> + Send {
+        self.prepare_anew()
+    }
+
+    fn send(&mut self, seq: SeqNo, message: Message) -> Result<(), SendRefused> {
+        let position = PositionText::new(&message.position);
+        let headers = OwnedHeaders::new_with_capacity(3)
+            .insert(Header { key: marker::POSITION, value: Some(position.as_str()) })
+            .insert(Header { key: marker::VERSION, value: Some(marker::VERSION_1) })
+            .insert(Header { key: "content-type", value: Some("application/json") });
+        match self.enqueue(&message.topic, &message.key, &message.value, headers, opaque(seq, false)) {
+            Ok(()) => Ok(()),
+            Err(refused) if refused.is_too_large() => Err(SendRefused::TooLarge(marker::of(
+                message.topic,
+                message.key,
+                &message.value,
+                message.position,
+            ))),
+            Err(refused) => Err(SendRefused::Failed(refused.into_failure(&message.topic))),
+        }
+    }
+
+    fn send_marker(&mut self, seq: SeqNo, marker: Message) -> Result<(), SendRefused> {
+        let Some(topic) = self.dead_letters.get(&marker.topic) else {
+            return Err(SendRefused::Failed(Failure::new(
+                Fault::Fatal,
+                "kafka_publish",
+                format!("{} has no dead-letter topic; set dead_letter.topic", marker.topic),
+            )));
+        };
+        let position = PositionText::new(&marker.position);
+        let headers = marker::headers(&marker, position.as_str());
+        self.enqueue(topic, &marker.key, b"", headers, opaque(seq, true)).map_err(|refused| {
+            let too_large = refused.is_too_large();
+            let mut failure = refused.into_failure(topic);
+            if too_large {
+                // The key alone does not fit: no marker can take its place.
+                failure.fault = Fault::Fatal;
+            }
+            SendRefused::Failed(failure)
+        })
+    }
+
+    fn purge_queued(&mut self) {
+        if let Some(client) = &self.client {
+            client.purge(PurgeConfig::default().queue());
+        }
+    }
+}
+
+impl Drop for KafkaProducer {
+    /// Closing blocks for up to half a second, which a runtime's thread must not.
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            client.context().retire();
+            std::thread::spawn(move || drop(client));
+        }
+    }
+}
+
+/// One preparation, on a thread of the blocking pool.
+struct Preparation {
+    settings: Arc<ProducerSettings>,
+    sink: Arc<ReportSink>,
+    known: KnownTopics,
+    dead_letters: Vec<String>,
+    complaints: Complaints,
+    runtime: tokio::runtime::Handle,
+}
+
+struct Prepared {
+    client: Client,
+    known: KnownTopics,
+    holds_messages: bool,
+}
+
+impl Preparation {
+    fn run(self) -> Result<Prepared, Failure> {
+        let mut limit = self.known.message_max_bytes.unwrap_or(MESSAGE_MAX_BYTES);
+        // Made before the topics are: it hears why the brokers turn us away.
+        let mut client = self.connect(limit)?;
+        let admin =
+            TopicAdmin::new(&self.settings.connection, self.complaints.clone(), self.runtime.clone())?;
+        admin.create(&missing(client.client(), self.wanted())?)?;
+
+        let deadline = Instant::now() + READY_TIMEOUT;
+        let mut known = KnownTopics { partitions: HashMap::new(), message_max_bytes: Some(limit) };
+        let mut holds = false;
+        for topic in &self.settings.topics {
+            let partitions = await_topic(client.client(), topic, deadline)?;
+            self.check_partitions(topic, partitions)?;
+            known.partitions.insert(Arc::clone(topic), partitions);
+            holds = holds || holds_messages(client.client(), topic, partitions, deadline)?;
+        }
+        for topic in &self.dead_letters {
+            await_topic(client.client(), topic, deadline)?;
+        }
+
+        if let Some(allowed) = self.described_limit(&admin)
+            && allowed != limit
+        {
+            limit = allowed;
+            known.message_max_bytes = Some(limit);
+            client = self.connect(limit)?;
+        }
+        Ok(Prepared { client, known, holds_messages: holds })
+    }
+
+    fn connect(&self, message_max_bytes: u32) -> Result<Client, Failure> {
+        let reports = DeliveryReports::new(Arc::clone(&self.sink), self.complaints.clone());
+        config::producer(&self.settings, message_max_bytes)
+            .create_with_context(reports)
+            .map_err(|error| failure_from("kafka_prepare", "a producer could not be made", &error))
+    }
+
+    /// What the topics allow, unless the user decided. A batch larger than that would be refused as a whole,
+    /// and each of its messages would look too large.
+    fn described_limit(&self, admin: &TopicAdmin) -> Option<u32> {
+        if config::is_set(&self.settings.connection, "message.max.bytes") {
+            return None;
+        }
+        let topics: Vec<&str> = self.settings.topics.iter().map(|topic| &**topic).collect();
+        admin.message_max_bytes(&topics)
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        let topics = self.settings.topics.iter().map(|topic| Wanted {
+            name: topic.to_string(),
+            partitions: i32::from(self.settings.partitions),
+            replication_factor: self.settings.replication_factor,
+        });
+        let dead_letters = self.dead_letters.iter().map(|topic| Wanted {
+            name: topic.clone(),
+            partitions: DEAD_LETTER_PARTITIONS,
+            replication_factor: self.settings.replication_factor,
+        });
+        let mut wanted: Vec<Wanted> = topics.chain(dead_letters).collect();
+        wanted.sort_by(|a, b| a.name.cmp(&b.name));
+        wanted.dedup_by(|a, b| a.name == b.name);
+        wanted
+    }
+
+    fn check_partitions(&self, topic: &Arc<str>, partitions: i32) -> Result<(), Failure> {
+        let configured = i32::from(self.settings.partitions);
+        match self.known.partitions.get(topic) {
+            Some(before) if *before != partitions => Err(Failure::new(
+                Fault::Fatal,
+                "kafka_prepare",
+                format!(
+                    "{topic} had {before} partitions and now has {partitions}: documents would move to other \
+                     partitions and lose their order; recreate the topic, or point kafka.topic to a new one"
+                ),
+            )),
+            None if partitions != configured => {
+                tracing::warn!(
+                    topic = &**topic,
+                    partitions,
+                    configured,
+                    "the topic exists with another number of partitions than kafka.partitions; its own is used"
+                );
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use cdc_executor::ports::Failure;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use crate::complaints::{Complaints, log_line};
+
+/// What the group wants of this member. librdkafka waits until it is answered by an assign or an unassign.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Take these, beside what is there.
+    Assign(Vec<(String, i32)>),
+    /// Give these back.
+    Revoke {
+        partitions: Vec<(String, i32)>,
+        /// They belong to others already.
+        lost: bool,
+    },
+}
+
+/// Receives the group's callbacks. They run inside a poll, so they only take a note: whoever polls acts on
+/// it when the poll is over, and goes on polling until a revocation is confirmed: events, errors and orders
+/// are served meanwhile.
+pub(crate) struct GroupCallbacks {
+    complaints: Complaints,
+    notices: Mutex<VecDeque<Notice>>,
+    closing: AtomicBool,
+}
+
+impl GroupCallbacks {
+    pub(crate) fn new(complaints: Complaints) -> Self {
+        Self { complaints, notices: Mutex::default(), closing: AtomicBool::new(false) }
+    }
+
+    /// The oldest note that nobody has acted on.
+    pub(crate) fn next_notice(&self) -> Option<Notice> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The refusal behind a failure, if there was one.
+    pub(crate) fn explain(&self, failed: Failure) -> Failure {
+        self.complaints.explain(failed)
+    }
+
+    /// From now on everything is given back on the spot: nobody polls again to act on a note.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+}
+
+impl ClientContext for GroupCallbacks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.complaints.hear(&error, reason);
+    }
+}
+
+impl ConsumerContext for GroupCallbacks {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Acquire) {
+            // A closing client treats every answer as "nothing".
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(%error, "the partitions could not be given back while closing");
+            }
+            return;
+        }
+        let partitions =
+            list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+        let notice = if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            Notice::Assign(partitions)
+        } else {
+            Notice::Revoke { partitions, lost: consumer.assignment_lost() }
+        };
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push_back(notice);
+    }
+}

@@ -1,0 +1,286 @@
+//! The consumer against librdkafka's mock cluster.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cdc_executor::ports::{
+    ConsumerEvent, Headers, KafkaRecord, PolledRecord, Producer, RecordConsumer, RejectedRecord, ReportSink,
+    TopicPartition,
+};
+use cdc_kafka::{HeadersIter, KafkaConsumer, KafkaProducer};
+use cdc_machine::{Epoch, Fault, SeqNo};
+use cdc_syncer::{FetchStart, Partition, Reject, StartOffset};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+use common::{PATIENCE, consumer_settings, message, producer_settings, read_partition, reports};
+
+const TOPIC: &str = "t";
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+/// A cluster with a topic of this many partitions.
+fn cluster(partitions: i32) -> (Cluster, String) {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(TOPIC, partitions, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    (cluster, brokers)
+}
+
+async fn produce(brokers: &str, numbers: std::ops::Range<u64>) {
+    let sink = Arc::new(ReportSink::default());
+    let mut producer = KafkaProducer::new(producer_settings(brokers, TOPIC), Arc::clone(&sink));
+    producer.prepare().await.unwrap();
+    let count = usize::try_from(numbers.end - numbers.start).unwrap();
+    for n in numbers {
+        producer.send(SeqNo(n), message(TOPIC, n, n)).unwrap();
+    }
+    reports(&sink, count).await;
+}
+
+async fn event(consumer: &KafkaConsumer) -> ConsumerEvent {
+    tokio::time::timeout(PATIENCE, consumer.event()).await.expect("the consumer says nothing")
+}
+
+async fn assigned(consumer: &KafkaConsumer) -> Vec<Partition> {
+    match event(consumer).await {
+        ConsumerEvent::Assigned(partitions) => partitions,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn starts(partitions: &[Partition], epoch: u64, offset: StartOffset) -> Vec<FetchStart> {
+    partitions
+        .iter()
+        .map(|partition| FetchStart { partition: *partition, epoch: Epoch(epoch), offset })
+        .collect()
+}
+
+/// Fetches until this many records are there.
+async fn fetch(consumer: &KafkaConsumer, count: usize) -> Vec<PolledRecord> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        consumer.fetch(64, 1 << 20);
+        match event(consumer).await {
+            ConsumerEvent::Records(mut records) => {
+                assert!((1..=64).contains(&records.len()));
+                all.append(&mut records);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    all
+}
+
+fn number(record: &PolledRecord) -> u64 {
+    std::str::from_utf8(record.handle.value.as_ref().unwrap()).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_come_once_and_in_order_from_where_they_were_started() {
+    let (_cluster, brokers) = cluster(2);
+    produce(&brokers, 0..500).await;
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    consumer.join().await.unwrap();
+    let partitions = assigned(&consumer).await;
+    assert_eq!(partitions.len(), 2);
+    assert_eq!(&*consumer.name(partitions[0]).topic, TOPIC);
+
+    consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
+    let records = fetch(&consumer, 500).await;
+    let mut numbers: Vec<u64> = records.iter().map(number).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..500));
+    let mut last = BTreeMap::new();
+    for record in &records {
+        assert_eq!(record.epoch, Epoch(1));
+        assert_eq!(
+            record.bytes as usize,
+            record.handle.key.len() + record.handle.value.as_ref().unwrap().len()
+        );
+        assert!(last.insert(record.partition, record.offset).is_none_or(|before| before < record.offset));
+        let headers: Vec<_> = HeadersIter::new(&record.handle.headers).map(|(name, _)| name).collect();
+        assert_eq!(headers, ["cdc-position", "cdc-version", "content-type"]);
+    }
+
+    // The same partitions once more, from further on and under another epoch.
+    let again = [partitions[0]];
+    consumer.start(&starts(&again, 2, StartOffset::At(10)));
+    let from_ten = records.iter().filter(|r| r.partition == again[0] && r.offset >= 10).count();
+    let repeated = fetch(&consumer, from_ten).await;
+    assert_eq!(repeated.len(), from_ten);
+    assert!(repeated.iter().all(|record| record.epoch == Epoch(2) && record.partition == again[0]));
+    assert_eq!(repeated[0].offset, 10);
+    consumer.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_fetched_before_the_start_nor_while_paused() {
+    let (_cluster, brokers) = cluster(1);
+    produce(&brokers, 0..10).await;
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    consumer.join().await.unwrap();
+    let partitions = assigned(&consumer).await;
+    consumer.fetch(64, 1 << 20);
+    consumer.pause();
+    consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
+    // A round trip through the client's thread: what it would have fetched, it has had time to.
+    assert_eq!(consumer.committed(&partitions).await.unwrap(), [None]);
+    let early = tokio::time::timeout(std::time::Duration::from_millis(500), consumer.event()).await;
+    assert!(early.is_err(), "{early:?}");
+    consumer.resume();
+    match event(&consumer).await {
+        ConsumerEvent::Records(records) => assert_eq!(number(&records[0]), 0),
+        other => panic!("{other:?}"),
+    }
+    consumer.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_keeps_to_its_bounds_and_loses_nothing() {
+    let (_cluster, brokers) = cluster(1);
+    produce(&brokers, 0..50).await;
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    consumer.join().await.unwrap();
+    let partitions = assigned(&consumer).await;
+    consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
+    let mut seen = Vec::new();
+    while seen.len() < 50 {
+        // One byte: each record is larger, so each comes alone.
+        let (records, bytes) = if seen.len() % 2 == 0 { (64, 1) } else { (3, 1 << 20) };
+        consumer.fetch(records, bytes);
+        match event(&consumer).await {
+            ConsumerEvent::Records(answer) => {
+                assert!(answer.len() <= if bytes == 1 { 1 } else { 3 });
+                seen.extend(answer.iter().map(number));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen.into_iter().eq(0..50));
+    consumer.leave().await;
+}
+
+/// Feature: cdc-pipeline, Property 11: Offset Commit After Database Write
+/// Validates: Requirements 5.5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_is_committed_is_committed() {
+    let (_cluster, brokers) = cluster(1);
+    produce(&brokers, 0..20).await;
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    consumer.join().await.unwrap();
+    let partitions = assigned(&consumer).await;
+    consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
+    fetch(&consumer, 20).await;
+    assert_eq!(consumer.committed(&partitions).await.unwrap(), [None], "reading commits nothing");
+    consumer.commit(&[(partitions[0], 7)]).await.unwrap();
+    assert_eq!(consumer.committed(&partitions).await.unwrap(), [Some(7)]);
+    consumer.leave().await;
+    let gone = consumer.commit(&[(partitions[0], 8)]).await.unwrap_err();
+    assert_eq!(gone.fault, Fault::Transient);
+
+    // A new client in the same process: the numbers stay, the offset too.
+    consumer.join().await.unwrap();
+    assert_eq!(assigned(&consumer).await, partitions);
+    assert_eq!(consumer.committed(&partitions).await.unwrap(), [Some(7)]);
+    consumer.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_that_is_not_in_the_log_is_history_lost() {
+    let (_cluster, brokers) = cluster(1);
+    produce(&brokers, 0..3).await;
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    consumer.join().await.unwrap();
+    let partitions = assigned(&consumer).await;
+    consumer.start(&starts(&partitions, 1, StartOffset::At(1_000)));
+    consumer.fetch(64, 1 << 20);
+    match event(&consumer).await {
+        ConsumerEvent::Failed(failure) => assert_eq!(failure.fault, Fault::HistoryLost, "{failure}"),
+        other => panic!("{other:?}"),
+    }
+    consumer.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_member_gets_a_partition_after_the_first_has_confirmed() {
+    let (_cluster, brokers) = cluster(2);
+    produce(&brokers, 0..100).await;
+    let first = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    first.join().await.unwrap();
+    let partitions = assigned(&first).await;
+    first.start(&starts(&partitions, 1, StartOffset::Beginning));
+    fetch(&first, 100).await;
+    first.commit(&[(partitions[0], 5), (partitions[1], 5)]).await.unwrap();
+
+    let second = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "b"));
+    second.join().await.unwrap();
+    let (id, given_back) = match event(&first).await {
+        ConsumerEvent::Revoking(id, given_back) => (id, given_back),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(given_back.len(), 1);
+    first.confirm_revoked(id);
+
+    let received = assigned(&second).await;
+    assert_eq!(second.name(received[0]), first.name(given_back[0]));
+    assert_eq!(second.committed(&received).await.unwrap(), [Some(5)]);
+    second.start(&starts(&received, 1, StartOffset::At(5)));
+    second.fetch(1, 1 << 20);
+    match event(&second).await {
+        ConsumerEvent::Records(records) => assert_eq!(records[0].offset, 5),
+        other => panic!("{other:?}"),
+    }
+    second.leave().await;
+    first.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_durable_when_the_call_returns() {
+    let (cluster, brokers) = cluster(1);
+    cluster.create_topic("t.dead-letters", 1, 1).unwrap();
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    let record = |value: Option<Bytes>| RejectedRecord {
+        origin: TopicPartition { topic: Arc::from(TOPIC), partition: 0 },
+        offset: 42,
+        record: KafkaRecord {
+            key: Bytes::from_static(b"k"),
+            value,
+            headers: Headers::default(),
+            timestamp_ms: 0,
+        },
+        reason: Reject::TypeConflict,
+        detail: Arc::from("column level"),
+        attempts: 1,
+    };
+    consumer.dead_letter(record(Some(Bytes::from_static(b"body")))).await.unwrap();
+    consumer.dead_letter(record(Some(Bytes::from(vec![b'x'; 2 << 20])))).await.unwrap();
+    consumer.dead_letter(record(None)).await.unwrap();
+
+    let dead = read_partition(&brokers, "t.dead-letters", 0);
+    let names = |at: usize| -> Vec<String> {
+        dead[at].headers().unwrap().iter().map(|header| header.key.to_owned()).collect()
+    };
+    assert_eq!(dead.len(), 3);
+    assert_eq!((dead[0].key(), dead[0].payload()), (Some(&b"k"[..]), Some(&b"body"[..])));
+    assert!(
+        names(0).contains(&"cdc-error-reason".to_owned())
+            && !names(0).contains(&"cdc-body-omitted".to_owned())
+    );
+    assert!(names(1).contains(&"cdc-body-omitted".to_owned()), "two MiB do not fit");
+    assert_eq!(dead[2].payload(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_away_is_transient() {
+    let (cluster, brokers) = cluster(1);
+    cluster.broker_down(1).unwrap();
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    assert_eq!(consumer.join().await.unwrap_err().fault, Fault::Transient);
+}

@@ -1,0 +1,184 @@
+//! The producer against librdkafka's mock cluster.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cdc_executor::ports::{Producer, ProducerReport, ReportSink, SendRefused};
+use cdc_kafka::KafkaProducer;
+use cdc_machine::{Fault, SeqNo};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use common::{message, position, producer_settings, read_numbers, read_partition, reports};
+
+/// Feature: cdc-pipeline, Property 7: Async Producer Non-Blocking Behavior
+/// Validates: Requirements 3.1
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
+    const MESSAGES: u64 = 5_000;
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 4, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    // Retried requests are where an order would be lost.
+    cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR,
+        ],
+    );
+    let sink = Arc::new(ReportSink::default());
+    let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
+    assert!(!producer.prepare().await.unwrap(), "the topic is empty");
+    for n in 0..MESSAGES {
+        producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
+    }
+    let mut delivered: Vec<u64> = reports(&sink, 5_000)
+        .await
+        .into_iter()
+        .map(|report| match report {
+            ProducerReport::Delivered(seq) => seq.0,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    delivered.sort_unstable();
+    assert!(delivered.iter().copied().eq(0..MESSAGES), "each message is reported once");
+
+    let mut all = 0;
+    for partition in 0..4 {
+        let read = read_numbers(&brokers, "t", partition);
+        assert!(read.is_sorted(), "partition {partition} is out of order");
+        all += read.len();
+    }
+    assert_eq!(all, 5_000);
+    assert!(producer.prepare().await.unwrap(), "the topic holds messages now");
+    producer.send(SeqNo(MESSAGES), message("t", 1, MESSAGES)).unwrap();
+    assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(MESSAGES))]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_carries_its_headers() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let sink = Arc::new(ReportSink::default());
+    let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
+    producer.prepare().await.unwrap();
+    producer.send(SeqNo(7), message("t", 1, 0xab)).unwrap();
+    reports(&sink, 1).await;
+    let read = read_partition(&brokers, "t", 0);
+    let headers: Vec<_> = read[0]
+        .headers()
+        .unwrap()
+        .iter()
+        .map(|header| (header.key.to_owned(), String::from_utf8(header.value.unwrap().to_vec()).unwrap()))
+        .collect();
+    let expected =
+        [("cdc-position", "00000000000000ab"), ("cdc-version", "1"), ("content-type", "application/json")];
+    assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(read[0].key(), Some(&b"\"k1\""[..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn purged_messages_are_reported_and_the_producer_goes_on() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let sink = Arc::new(ReportSink::default());
+    let mut settings = producer_settings(&brokers, "t");
+    settings.batch_timeout = Duration::from_secs(15);
+    settings.batch_size = 10_000;
+    let mut producer = KafkaProducer::new(settings, Arc::clone(&sink));
+    producer.prepare().await.unwrap();
+    for n in 0..100 {
+        producer.send(SeqNo(n), message("t", n, n)).unwrap();
+    }
+    producer.purge_queued();
+    let mut failed = Vec::new();
+    for report in reports(&sink, 100).await {
+        match report {
+            ProducerReport::Failed(seq, failure) => {
+                assert_eq!(failure.fault, Fault::Transient);
+                failed.push(seq.0);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    failed.sort_unstable();
+    assert!(failed.iter().copied().eq(0..100));
+
+    for n in 100..10_100 {
+        producer.send(SeqNo(n), message("t", n, n)).unwrap();
+    }
+    for report in reports(&sink, 10_000).await {
+        assert!(matches!(report, ProducerReport::Delivered(_)), "{report:?}");
+    }
+    assert!(read_numbers(&brokers, "t", 0).into_iter().eq(100..10_100));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    cluster.create_topic("t.dead-letters", 1, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let sink = Arc::new(ReportSink::default());
+    let mut settings = producer_settings(&brokers, "t");
+    settings.dead_letter_topic = Some("{topic}.dead-letters".to_owned());
+    let mut producer = KafkaProducer::new(settings, Arc::clone(&sink));
+    producer.prepare().await.unwrap();
+
+    // Refused on the spot: larger than the client may send.
+    let mut large = message("t", 1, 1);
+    large.value = Bytes::from(vec![b'x'; 2 << 20]);
+    let Err(SendRefused::TooLarge(marker)) = producer.send(SeqNo(1), large) else {
+        panic!("two MiB were taken");
+    };
+    assert_eq!((&*marker.topic, &marker.key[..], marker.position), ("t", &b"\"k1\""[..], position(1)));
+    producer.send_marker(SeqNo(1), marker).unwrap();
+    assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(1))]));
+
+    // Refused by the broker.
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    producer.send(SeqNo(2), message("t", 2, 2)).unwrap();
+    let marker = match reports(&sink, 1).await.pop() {
+        Some(ProducerReport::TooLarge(SeqNo(2), marker)) => marker,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((&*marker.topic, &marker.key[..], marker.position), ("t", &b"\"k2\""[..], position(2)));
+    producer.send_marker(SeqNo(2), marker).unwrap();
+    assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(2))]));
+
+    let dead = read_partition(&brokers, "t.dead-letters", 0);
+    assert_eq!(dead.len(), 2);
+    let header = |name: &str| {
+        let headers = dead[0].headers().unwrap();
+        let found = headers.iter().find(|header| header.key == name).unwrap();
+        String::from_utf8(found.value.unwrap().to_vec()).unwrap()
+    };
+    assert_eq!(dead[0].payload().unwrap_or_default(), b"");
+    assert_eq!(header("cdc-error-reason"), "too_large");
+    assert_eq!(header("cdc-source-topic"), "t");
+    assert_eq!(header("cdc-position"), position(1).to_string());
+    assert!(header("cdc-body-omitted").starts_with("size=2097152, xxh3="));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_client_nothing_is_queued() {
+    let sink = Arc::new(ReportSink::default());
+    let mut producer = KafkaProducer::new(producer_settings("127.0.0.1:1", "t"), sink);
+    let Err(SendRefused::Failed(failure)) = producer.send(SeqNo(0), message("t", 0, 0)) else {
+        panic!("a message went nowhere");
+    };
+    assert_eq!(failure.fault, Fault::Transient);
+    let mut settings = producer_settings("127.0.0.1:1", "t");
+    settings.connection.properties.push(("acks".to_owned(), "1".to_owned()));
+    let failure = KafkaProducer::new(settings, Arc::default()).prepare().await.unwrap_err();
+    assert_eq!(failure.fault, Fault::Fatal);
+}

@@ -1,0 +1,224 @@
+//! Events out of a reply into one buffer.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bson::RawDocument;
+use bytes::Bytes;
+use cdc_event::{EncodeError, Encoder, Kind, Message, Position, ResumeToken, TokenError};
+use cdc_executor::ports::SourceBatch;
+use cdc_machine::Lineage;
+use cdc_watcher::{Event, Payload};
+
+use crate::reply::{Reply, Unreadable};
+
+/// What a token takes, about: `_data` of a document with an ObjectId, and a little more.
+const TOKEN_BYTES: usize = 256;
+/// What a message takes, about, before any was seen.
+const FIRST_MESSAGE_BYTES: usize = 1_024;
+/// No buffer is made larger than this ahead of need.
+const RESERVE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Encodes batches. It keeps the encoder's scratch from batch to batch.
+pub(crate) struct BatchEncoder {
+    encoder: Encoder,
+    lineage: Lineage,
+    database: Box<str>,
+    /// The watched collections, sorted, each with its topic.
+    topics: Vec<(Box<str>, Arc<str>)>,
+    /// What a message of the last batch took on average: the next buffer is sized by it.
+    message_bytes: usize,
+}
+
+/// A batch, and what it says of the stream.
+pub(crate) struct Filled {
+    pub(crate) batch: SourceBatch,
+    /// True where the last event was an `invalidate`.
+    pub(crate) invalidated: bool,
+    /// True where nothing is left of the reply.
+    pub(crate) is_read: bool,
+}
+
+/// What a reply holds that is no change event.
+#[derive(Debug)]
+pub(crate) enum BatchError {
+    Reply(&'static str),
+    Event(EncodeError),
+    Token(TokenError),
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(what) => write!(f, "the reply has {what}"),
+            Self::Event(error) => error.fmt(f),
+            Self::Token(error) => write!(f, "the idle token: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BatchError {}
+
+impl From<Unreadable> for BatchError {
+    fn from(Unreadable(what): Unreadable) -> Self {
+        Self::Reply(what)
+    }
+}
+
+/// Where one event's parts stand in the buffers.
+struct Placed {
+    /// `None`: nothing to deliver.
+    topic: Option<Arc<str>>,
+    key: Range<usize>,
+    value: Range<usize>,
+    token: Range<usize>,
+    position: Position,
+}
+
+/// The buffers of one batch. Tokens have one of their own: a token is kept until it is saved, and must not
+/// keep the documents.
+#[derive(Default)]
+struct Buffers {
+    messages: Vec<u8>,
+    tokens: Vec<u8>,
+    placed: Vec<Placed>,
+}
+
+impl BatchEncoder {
+    pub(crate) fn new(database: &str, collections: &[(String, Arc<str>)]) -> Self {
+        let mut topics: Vec<(Box<str>, Arc<str>)> =
+            collections.iter().map(|(name, topic)| (name.as_str().into(), Arc::clone(topic))).collect();
+        topics.sort();
+        let lineage = Lineage(0);
+        Self { encoder: Encoder::new(lineage.0), lineage, database: database.into(), topics, message_bytes: FIRST_MESSAGE_BYTES }
+    }
+
+    /// Positions belong to this lineage from now on.
+    pub(crate) fn begin(&mut self, lineage: Lineage) {
+        self.lineage = lineage;
+        self.encoder = Encoder::new(lineage.0);
+    }
+
+    /// A token with its position.
+    pub(crate) fn token(&self, token: &RawDocument) -> Result<ResumeToken, TokenError> {
+        ResumeToken::from_bson(Bytes::copy_from_slice(token.as_bytes()), self.lineage.0)
+    }
+
+    /// Encodes at most this much of the reply; a lone event may be larger than `max_bytes`. Events at or
+    /// below `floor` are passed over.
+    ///
+    /// An event that cannot be encoded ends the batch before it, and is the error of the next one.
+    pub(crate) fn fill(
+        &mut self,
+        reply: &mut Reply,
+        floor: Option<&Position>,
+        max_events: u32,
+        max_bytes: u64,
+    ) -> Result<Filled, BatchError> {
+        let max_events = usize::try_from(max_events.max(1)).unwrap_or(usize::MAX);
+        let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        let mut buffers = Buffers::default();
+        // An event takes about as much as its message: so many may be left.
+        let events = max_events.min(reply.bytes_left() / self.message_bytes + 1);
+        let expected = events.saturating_mul(self.message_bytes + self.message_bytes / 8);
+        buffers.messages.reserve(expected.min(max_bytes).min(RESERVE_BYTES_MAX));
+        buffers.tokens.reserve(events.saturating_mul(TOKEN_BYTES).min(RESERVE_BYTES_MAX));
+
+        let mut batch = SourceBatch::default();
+        let mut invalidated = false;
+        let mut is_read = false;
+        let mut passed_over = false;
+        while buffers.placed.len() < max_events {
+            let (messages_before, tokens_before) = (buffers.messages.len(), buffers.tokens.len());
+            let Some((event, behind)) = reply.peek()? else {
+                is_read = true;
+                break;
+            };
+            let encoded = match self.encoder.encode(event, &mut buffers.messages, &mut buffers.tokens) {
+                Ok(encoded) => encoded,
+                Err(_) if !buffers.placed.is_empty() => break,
+                Err(error) => return Err(BatchError::Event(error)),
+            };
+            if buffers.messages.len() > max_bytes && !buffers.placed.is_empty() {
+                buffers.messages.truncate(messages_before);
+                buffers.tokens.truncate(tokens_before);
+                break;
+            }
+            if floor.is_some_and(|floor| encoded.position <= *floor) {
+                buffers.messages.truncate(messages_before);
+                buffers.tokens.truncate(tokens_before);
+                passed_over = true;
+                reply.advance(behind);
+                continue;
+            }
+            batch.newest_unix_seconds = encoded.cluster_time.t;
+            invalidated = encoded.kind == Kind::Other("invalidate");
+            let mut placed = Placed {
+                topic: None,
+                key: encoded.key,
+                value: encoded.value,
+                token: encoded.token,
+                position: encoded.position,
+            };
+            if !encoded.kind.is_document() {
+                batch.skipped.push(encoded.kind.name());
+            } else if encoded.database == &*self.database {
+                placed.topic = self.topic(encoded.collection);
+            }
+            if placed.topic.is_none() {
+                buffers.messages.truncate(messages_before);
+            }
+            buffers.placed.push(placed);
+            reply.advance(behind);
+        }
+        // An event right behind the last one taken is no reason to come again.
+        let is_read = is_read || reply.peek()?.is_none();
+        if buffers.placed.is_empty() && is_read && !passed_over {
+            let idle = self.token(reply.post_batch_token()?).map_err(BatchError::Token)?;
+            batch.idle = Some(idle);
+        }
+        self.message_bytes = buffers.message_bytes().unwrap_or(self.message_bytes);
+        batch.events = buffers.into_events();
+        Ok(Filled { batch, invalidated, is_read })
+    }
+
+    fn topic(&self, collection: &str) -> Option<Arc<str>> {
+        let index = self.topics.binary_search_by(|(name, _)| (**name).cmp(collection)).ok()?;
+        self.topics.get(index).map(|(_, topic)| Arc::clone(topic))
+    }
+}
+
+impl Buffers {
+    /// The average message; `None` without one.
+    fn message_bytes(&self) -> Option<usize> {
+        let average = self.messages.len().checked_div(self.placed.len())?;
+        (average > 0).then_some(average)
+    }
+
+    /// Freezes both buffers and cuts them into events.
+    fn into_events(self) -> Vec<Event<Message, ResumeToken>> {
+        let (messages, tokens) = (Bytes::from(self.messages), Bytes::from(self.tokens));
+        let cut = |placed: Placed| {
+            let position = placed.position;
+            let token = ResumeToken { bson: tokens.slice(placed.token), position };
+            let payload = match placed.topic {
+                None => Payload::Skip,
+                Some(topic) => {
+                    let bytes = placed.key.len() + placed.value.len();
+                    Payload::Message {
+                        record: Message {
+                            topic,
+                            key: messages.slice(placed.key),
+                            value: messages.slice(placed.value),
+                            position,
+                        },
+                        bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+                    }
+                }
+            };
+            Event { token, payload }
+        };
+        self.placed.into_iter().map(cut).collect()
+    }
+}

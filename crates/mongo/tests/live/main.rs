@@ -1,0 +1,6 @@
+//! The source against a real replica set.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod failures;
+mod rig;
+mod stream;

@@ -1,0 +1,142 @@
+//! What PostgreSQL's error codes mean to the pipeline: pure functions over SQLSTATEs.
+//!
+//! The codes are those of the PostgreSQL manual, appendix A.
+
+use cdc_machine::Fault;
+use cdc_syncer::Reject;
+
+/// What a SQLSTATE means: for the machine, and for the dead letter if a batch comes down to one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classification {
+    /// For the machine.
+    pub fault: Fault,
+    /// For the dead letter.
+    pub reason: Reject,
+}
+
+const fn fault(fault: Fault) -> Classification {
+    Classification { fault, reason: Reject::Database }
+}
+
+const fn poison(reason: Reject) -> Classification {
+    Classification { fault: Fault::Poison, reason }
+}
+
+/// Classifies a five-character SQLSTATE. Single codes come first, then classes; what nobody foresaw is fatal,
+/// because going on would either skip a record or retry for ever.
+#[must_use]
+pub fn classify(sqlstate: &str) -> Classification {
+    let class = sqlstate.get(..2).unwrap_or_default();
+    match sqlstate {
+        // deadlock_detected: PostgreSQL has already let the other transaction go on.
+        "40P01" => fault(Fault::RetryNow),
+        "23505" => Classification { fault: Fault::Blocked, reason: Reject::UniqueViolation },
+        "23502" => poison(Reject::MissingValue),
+        "23503" => poison(Reject::ForeignKeyViolation),
+        "23514" => poison(Reject::CheckViolation),
+        // The value's form, not its magnitude.
+        "22P02" | "22P03" | "22018" | "22007" => poison(Reject::TypeConflict),
+        // insufficient_privilege
+        "42501" => fault(Fault::Auth),
+        // undefined_table, undefined_column, datatype_mismatch, a cached plan's result type, undefined schema,
+        // and a statement or function that somebody changed: the catalog is read again before the next try.
+        "42P01" | "42703" | "42804" | "0A000" | "3F000" | "26000" => fault(Fault::Transient),
+        // read_only_sql_transaction: connected to a standby that has not been promoted yet.
+        "25006" => fault(Fault::Transient),
+        // idle_in_transaction_session_timeout
+        "25P03" => fault(Fault::Transient),
+        // system_error of the operating system beneath the server, or its disk's.
+        "58000" | "58030" => fault(Fault::Transient),
+        _ => match class {
+            // connection exception, insufficient resources, operator intervention, object not in prerequisite
+            // state (lock_not_available), transaction rollback (serialization_failure)
+            "08" | "53" | "57" | "55" | "40" => fault(Fault::Transient),
+            "21" | "23" | "44" => poison(Reject::Database),
+            "22" => poison(Reject::OutOfRange),
+            // program_limit_exceeded: a row, an index entry or a nesting that is too large
+            "54" => poison(Reject::TooLarge),
+            // RAISE in somebody's trigger
+            "P0" => poison(Reject::Database),
+            "28" => fault(Fault::Auth),
+            _ => fault(Fault::Fatal),
+        },
+    }
+}
+
+/// True where the server's own text names objects and never holds a row's values, so that it may be logged.
+#[must_use]
+pub(crate) fn text_is_safe(sqlstate: &str) -> bool {
+    matches!(
+        sqlstate.get(..2),
+        Some("08" | "25" | "28" | "3D" | "3F" | "40" | "42" | "53" | "55" | "57" | "58" | "0A" | "26")
+    )
+}
+
+/// True where the tables may look different from what is remembered of them.
+#[must_use]
+pub(crate) fn outdates_catalog(sqlstate: &str) -> bool {
+    matches!(sqlstate, "42P01" | "42703" | "42804" | "42P10" | "0A000" | "3F000" | "26000" | "23502")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feature: cdc-pipeline, Property 26: Error Classification
+    #[test]
+    fn each_code_has_its_meaning() {
+        let table = [
+            ("40P01", Fault::RetryNow, Reject::Database),
+            ("40001", Fault::Transient, Reject::Database),
+            ("55P03", Fault::Transient, Reject::Database),
+            ("57014", Fault::Transient, Reject::Database),
+            ("57P01", Fault::Transient, Reject::Database),
+            ("57P02", Fault::Transient, Reject::Database),
+            ("57P03", Fault::Transient, Reject::Database),
+            ("08000", Fault::Transient, Reject::Database),
+            ("08006", Fault::Transient, Reject::Database),
+            ("53100", Fault::Transient, Reject::Database),
+            ("53300", Fault::Transient, Reject::Database),
+            ("25006", Fault::Transient, Reject::Database),
+            ("25P03", Fault::Transient, Reject::Database),
+            ("42P01", Fault::Transient, Reject::Database),
+            ("42703", Fault::Transient, Reject::Database),
+            ("58030", Fault::Transient, Reject::Database),
+            ("23505", Fault::Blocked, Reject::UniqueViolation),
+            ("23502", Fault::Poison, Reject::MissingValue),
+            ("23503", Fault::Poison, Reject::ForeignKeyViolation),
+            ("23514", Fault::Poison, Reject::CheckViolation),
+            ("23P01", Fault::Poison, Reject::Database),
+            ("22001", Fault::Poison, Reject::OutOfRange),
+            ("22003", Fault::Poison, Reject::OutOfRange),
+            ("22008", Fault::Poison, Reject::OutOfRange),
+            ("22021", Fault::Poison, Reject::OutOfRange),
+            ("22P05", Fault::Poison, Reject::OutOfRange),
+            ("22P02", Fault::Poison, Reject::TypeConflict),
+            ("54000", Fault::Poison, Reject::TooLarge),
+            ("54001", Fault::Poison, Reject::TooLarge),
+            ("P0001", Fault::Poison, Reject::Database),
+            ("28P01", Fault::Auth, Reject::Database),
+            ("28000", Fault::Auth, Reject::Database),
+            ("42501", Fault::Auth, Reject::Database),
+            ("3D000", Fault::Fatal, Reject::Database),
+            ("42601", Fault::Fatal, Reject::Database),
+            ("25P02", Fault::Fatal, Reject::Database),
+            ("XX001", Fault::Fatal, Reject::Database),
+            ("", Fault::Fatal, Reject::Database),
+        ];
+        for (code, fault, reason) in table {
+            assert_eq!(classify(code), Classification { fault, reason }, "{code}");
+        }
+    }
+
+    #[test]
+    fn texts_that_may_hold_values_stay_out_of_messages() {
+        for code in ["22P02", "23505", "23514", "P0001", "54000", "XX000", "21000"] {
+            assert!(!text_is_safe(code), "{code}");
+        }
+        for code in ["08006", "28P01", "3D000", "42501", "57P03"] {
+            assert!(text_is_safe(code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use cdc_executor::ports::{
+    Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, WriteCounts, WriteReply,
+};
+use cdc_machine::Fault;
+use cdc_syncer::{Batch, Partition, Rejected, WriteOutcome};
+
+use crate::bookkeeping;
+use crate::failure::Trouble;
+use crate::ledger::Ledger;
+use crate::plan::{Plan, read_records};
+use crate::pool::Pool;
+use crate::settings::Settings;
+use crate::targets::{Collection, Target, Targets};
+use crate::write::{OPERATION as WRITE, Written, write};
+
+/// No call takes longer. The server's own time-outs are shorter; this one is for a server that has stopped
+/// answering at all. The connection in use is given up.
+const CALL_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// The target database. Clones are handles to the same pool, ledger and tables.
+#[derive(Clone, Debug)]
+pub struct PostgresDatabase {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    pool: RwLock<Option<Pool>>,
+    ledger: Ledger,
+    targets: Targets,
+}
+
+impl PostgresDatabase {
+    /// A handle that has not connected yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let ledger = Ledger::new(settings.consumer_group.clone());
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                pool: RwLock::new(None),
+                ledger,
+                targets: Targets::default(),
+            }),
+        }
+    }
+
+    /// The tables seen so far that have no column `cdc_position`, and are written without the fence.
+    #[must_use]
+    pub fn unfenced_tables(&self) -> Vec<String> {
+        self.shared.targets.unfenced()
+    }
+
+    fn pool(&self, operation: &'static str) -> Result<Pool, Trouble> {
+        let pool = self.shared.pool.read().unwrap_or_else(PoisonError::into_inner);
+        pool.clone().ok_or_else(|| {
+            Trouble::new(
+                Fault::Transient,
+                operation,
+                "the pool is closed; it is opened by the next connection",
+            )
+        })
+    }
+
+    fn set_pool(&self, pool: Option<Pool>) {
+        *self.shared.pool.write().unwrap_or_else(PoisonError::into_inner) = pool;
+    }
+
+    async fn open(&self) -> Result<(), Trouble> {
+        const OPERATION: &str = "postgres_connect";
+        // A new pool: the connections of the one before may all be dead.
+        let pool = Pool::new(&self.shared.settings);
+        let mut session = pool.get(OPERATION).await?;
+        bookkeeping::ensure(&mut session, self.shared.settings.manage_schema).await?;
+        drop(session);
+        self.shared.targets.forget();
+        self.set_pool(Some(pool));
+        Ok(())
+    }
+
+    async fn take(&self, claims: &[LedgerClaim]) -> Result<Vec<Option<i64>>, Trouble> {
+        let pool = self.pool("ledger_acquire")?;
+        let mut session = pool.get("ledger_acquire").await?;
+        self.shared.ledger.acquire(&mut session, claims).await
+    }
+
+    async fn record_offsets(&self, offsets: &[LedgerCommit]) -> Result<Vec<Partition>, Trouble> {
+        let pool = self.pool("ledger_record")?;
+        let mut session = pool.get("ledger_record").await?;
+        self.shared.ledger.record(&mut session, offsets).await
+    }
+
+    async fn write_batch(&self, batch: &Batch<KafkaRecord>) -> Result<Reply, Trouble> {
+        let holds = match self.shared.ledger.holds_of(batch.rows()) {
+            Ok(holds) => holds,
+            Err(refused) => return Ok(Reply::Refused(refused)),
+        };
+        let records = read_records(batch.rows());
+        let targets = self.targets_of(records.collections()).await?;
+        let mut plan = Plan::new(records, &targets);
+        let rejected = std::mem::take(&mut plan.rejected);
+        if plan.tables.is_empty() {
+            return Ok(Reply::Written { counts: plan.counts, rejected });
+        }
+        let pool = self.pool(WRITE)?;
+        let mut session = pool.get(WRITE).await?;
+        let threshold = self.shared.settings.copy_threshold;
+        match write(&mut session, &self.shared.ledger, &holds, &plan, threshold).await {
+            Ok(Written::Committed(counts)) => {
+                Ok(Reply::Written { counts: merge(plan.counts, counts), rejected })
+            }
+            Ok(Written::Refused(partitions)) => Ok(Reply::Refused(partitions)),
+            Err(trouble) => {
+                if trouble.outdates_catalog {
+                    self.shared.targets.forget();
+                    session.forget_statements();
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    /// The tables of these collections, read where they are not known.
+    async fn targets_of(
+        &self,
+        collections: BTreeSet<Collection>,
+    ) -> Result<Vec<(Collection, Arc<Target>)>, Trouble> {
+        let mut found = Vec::with_capacity(collections.len());
+        for collection in collections {
+            let target = match self.shared.targets.get(&collection) {
+                Some(target) => target,
+                None => {
+                    let pool = self.pool(WRITE)?;
+                    let mut session = pool.get(WRITE).await?;
+                    self.shared.targets.load(&mut session, &self.shared.settings, &collection).await?
+                }
+            };
+            found.push((collection, target));
+        }
+        Ok(found)
+    }
+}
+
+enum Reply {
+    Written { counts: WriteCounts, rejected: Vec<Rejected> },
+    Refused(Vec<Partition>),
+}
+
+/// What the plan counted and what the statements counted.
+fn merge(planned: WriteCounts, written: WriteCounts) -> WriteCounts {
+    WriteCounts {
+        inserted: written.inserted,
+        updated: written.updated,
+        deleted: written.deleted,
+        fenced: written.fenced,
+        absent: written.absent,
+        copied_statements: written.copied_statements,
+        prepared_statements: written.prepared_statements,
+        ..planned
+    }
+}
+
+/// Gives up on a call that takes too long.
+async fn bounded<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(Trouble::new(
+            Fault::Transient,
+            operation,
+            format!("PostgreSQL did not answer within {CALL_TIMEOUT:?}; the connection is given up"),
+        )),
+    }
+}
+
+impl Database for PostgresDatabase {
+    async fn connect(&self) -> Result<(), Failure> {
+        bounded("postgres_connect", self.open()).await.map_err(|trouble| trouble.failure)
+    }
+
+    async fn acquire(&self, claims: &[LedgerClaim]) -> Result<Vec<Option<i64>>, Failure> {
+        bounded("ledger_acquire", self.take(claims)).await.map_err(|trouble| trouble.failure)
+    }
+
+    async fn write(&self, batch: &Batch<KafkaRecord>) -> WriteReply {
+        match bounded(WRITE, self.write_batch(batch)).await {
+            Ok(Reply::Written { counts, rejected }) => {
+                WriteReply { outcome: WriteOutcome::Written { rejected }, counts, failure: None }
+            }
+            Ok(Reply::Refused(partitions)) => WriteReply {
+                outcome: WriteOutcome::Refused { partitions },
+                counts: WriteCounts::default(),
+                failure: None,
+            },
+            Err(trouble) => WriteReply {
+                outcome: WriteOutcome::Failed {
+                    fault: trouble.failure.fault,
+                    reason: trouble.reason,
+                    detail: trouble.failure.message.as_str().into(),
+                },
+                counts: WriteCounts::default(),
+                failure: Some(trouble.failure),
+            },
+        }
+    }
+
+    async fn record(&self, offsets: &[LedgerCommit]) -> Result<Vec<Partition>, Failure> {
+        bounded("ledger_record", self.record_offsets(offsets)).await.map_err(|trouble| trouble.failure)
+    }
+
+    async fn close(&self) {
+        // Connections on loan close as they come back to a pool that is gone.
+        self.set_pool(None);
+    }
+}

@@ -1,0 +1,283 @@
+//! Who owns a partition, and how far it is written.
+//!
+//! Taking a partition locks its row `FOR UPDATE`, which waits for every batch that holds it, and raises its
+//! epoch, which refuses every later one. A batch holds its partitions' rows `FOR KEY SHARE`: batches do not
+//! wait for each other, nor for the recording of offsets, which leaves the key alone.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use cdc_executor::ports::{KafkaRecord, LedgerClaim, LedgerCommit, TopicPartition};
+use cdc_machine::{Epoch, Fault};
+use cdc_syncer::{Partition, Row};
+use tokio_postgres::{Error, Statement};
+
+use crate::failure::Trouble;
+use crate::session::Session;
+use crate::transaction::{begin, commit, rollback};
+
+/// The statement that starts every batch. `txid_current()` names the transaction whose commit is verified.
+pub(crate) const HOLD: &str = "\
+SELECT p.topic, p.partition, txid_current() FROM cdc.partitions AS p \
+JOIN unnest($2::text[], $3::int[], $4::bigint[], $5::text[]) AS c(topic, partition, epoch, owner) \
+ON p.topic = c.topic AND p.partition = c.partition AND p.epoch = c.epoch AND p.owner = c.owner \
+WHERE p.consumer_group = $1 ORDER BY p.topic, p.partition FOR KEY SHARE OF p";
+
+const ADD_MISSING: &str = "\
+INSERT INTO cdc.partitions (consumer_group, topic, partition) \
+SELECT $1, c.topic, c.partition FROM unnest($2::text[], $3::int[]) AS c(topic, partition) \
+ON CONFLICT DO NOTHING";
+
+const LOCK: &str = "\
+SELECT txid_current() FROM cdc.partitions AS p \
+JOIN unnest($2::text[], $3::int[]) AS c(topic, partition) ON p.topic = c.topic AND p.partition = c.partition \
+WHERE p.consumer_group = $1 ORDER BY p.topic, p.partition FOR UPDATE OF p";
+
+const TAKE: &str = "\
+UPDATE cdc.partitions AS p SET epoch = p.epoch + 1, owner = gen_random_uuid()::text \
+FROM unnest($2::text[], $3::int[]) AS c(topic, partition) \
+WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
+RETURNING p.topic, p.partition, p.epoch, p.owner, p.next_offset";
+
+const RECORD: &str = "\
+UPDATE cdc.partitions AS p SET next_offset = c.next_offset \
+FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[]) \
+AS c(topic, partition, epoch, owner, next_offset) \
+WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
+AND p.epoch = c.epoch AND p.owner = c.owner RETURNING p.topic, p.partition";
+
+const ACQUIRE: &str = "ledger_acquire";
+const RECORDING: &str = "ledger_record";
+
+/// A partition that is ours until somebody else takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    assignment: Epoch,
+    name: TopicPartition,
+    epoch: i64,
+    owner: String,
+}
+
+/// Rows of the ledger, as arrays for its statements, sorted by topic and partition.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    partitions: Vec<Partition>,
+    topics: Vec<String>,
+    numbers: Vec<i32>,
+    epochs: Vec<i64>,
+    owners: Vec<String>,
+}
+
+impl Holds {
+    fn push(&mut self, partition: Partition, held: &Held) {
+        self.partitions.push(partition);
+        self.topics.push(held.name.topic.to_string());
+        self.numbers.push(held.name.partition);
+        self.epochs.push(held.epoch);
+        self.owners.push(held.owner.clone());
+    }
+
+    /// The partitions among these that the answer does not name.
+    fn missing_from(&self, answer: &[tokio_postgres::Row]) -> Vec<Partition> {
+        let named = |topic: &str, number: i32| {
+            answer.iter().any(|row| row.get::<_, &str>(0) == topic && row.get::<_, i32>(1) == number)
+        };
+        self.partitions
+            .iter()
+            .zip(self.topics.iter().zip(&self.numbers))
+            .filter(|(_, (topic, number))| !named(topic, **number))
+            .map(|(partition, _)| *partition)
+            .collect()
+    }
+}
+
+/// What the hold of a batch's partitions came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HoldOutcome {
+    /// All are held until the transaction ends, whose id this is.
+    Held { transaction: i64 },
+    /// These are somebody else's now.
+    Refused(Vec<Partition>),
+}
+
+/// The ledger of one consumer group, and what of it is ours.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    consumer_group: String,
+    held: Mutex<HashMap<Partition, Held>>,
+}
+
+impl Ledger {
+    pub(crate) fn new(consumer_group: String) -> Self {
+        Self { consumer_group, held: Mutex::new(HashMap::new()) }
+    }
+
+    /// Takes the partitions and returns their `next_offset`, in the same order.
+    pub(crate) async fn acquire(
+        &self,
+        session: &mut Session,
+        claims: &[LedgerClaim],
+    ) -> Result<Vec<Option<i64>>, Trouble> {
+        if claims.is_empty() {
+            return Ok(Vec::new());
+        }
+        begin(session, ACQUIRE).await?;
+        let (transaction, rows) = match self.take(session, claims).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                rollback(session).await;
+                return Err(Trouble::of(ACQUIRE, error));
+            }
+        };
+        commit(session, ACQUIRE, transaction).await?;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        claims
+            .iter()
+            .map(|claim| {
+                let row = rows.iter().find(|row| {
+                    row.get::<_, &str>(0) == &*claim.name.topic
+                        && row.get::<_, i32>(1) == claim.name.partition
+                });
+                let row = row.ok_or_else(|| {
+                    Trouble::new(
+                        Fault::Transient,
+                        ACQUIRE,
+                        format!("the ledger's row of {} was deleted just now", claim.name.topic),
+                    )
+                })?;
+                held.insert(
+                    claim.partition,
+                    Held {
+                        assignment: claim.epoch,
+                        name: claim.name.clone(),
+                        epoch: row.get(2),
+                        owner: row.get(3),
+                    },
+                );
+                Ok(row.get(4))
+            })
+            .collect()
+    }
+
+    async fn take(
+        &self,
+        session: &Session,
+        claims: &[LedgerClaim],
+    ) -> Result<(i64, Vec<tokio_postgres::Row>), Error> {
+        let mut names: Vec<&TopicPartition> = claims.iter().map(|claim| &claim.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let topics: Vec<&str> = names.iter().map(|name| &*name.topic).collect();
+        let numbers: Vec<i32> = names.iter().map(|name| name.partition).collect();
+        let group = &self.consumer_group;
+        session.client.execute(ADD_MISSING, &[group, &topics, &numbers]).await?;
+        let locked = session.client.query(LOCK, &[group, &topics, &numbers]).await?;
+        // Its own statement: only a snapshot taken after the wait sees what the former owner committed.
+        let rows = session.client.query(TAKE, &[group, &topics, &numbers]).await?;
+        let transaction = locked.first().map_or(0, |row| row.get(0));
+        Ok((transaction, rows))
+    }
+
+    /// The ledger's rows of a batch; or the partitions that were never, or are no longer, ours.
+    pub(crate) fn holds_of(&self, rows: &[Row<KafkaRecord>]) -> Result<Holds, Vec<Partition>> {
+        let mut distinct: Vec<(Partition, Epoch)> = Vec::new();
+        for row in rows {
+            // A batch has a handful of partitions, and neighbours mostly share one.
+            if !distinct.iter().rev().any(|known| *known == (row.partition, row.epoch)) {
+                distinct.push((row.partition, row.epoch));
+            }
+        }
+        self.holds(&distinct)
+    }
+
+    fn holds(&self, wanted: &[(Partition, Epoch)]) -> Result<Holds, Vec<Partition>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<(Partition, &Held)> = Vec::with_capacity(wanted.len());
+        let mut refused = Vec::new();
+        for (partition, assignment) in wanted {
+            match held.get(partition) {
+                Some(row) if row.assignment == *assignment => found.push((*partition, row)),
+                _ => refused.push(*partition),
+            }
+        }
+        if !refused.is_empty() {
+            return Err(refused);
+        }
+        found.sort_unstable_by(|a, b| a.1.name.cmp(&b.1.name));
+        let mut holds = Holds::default();
+        for (partition, row) in found {
+            holds.push(partition, row);
+        }
+        Ok(holds)
+    }
+
+    /// Holds a batch's partitions until its transaction ends. Runs inside that transaction, and first in it.
+    pub(crate) async fn hold(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        holds: &Holds,
+    ) -> Result<HoldOutcome, Error> {
+        let rows = session
+            .client
+            .query(
+                statement,
+                &[&self.consumer_group, &holds.topics, &holds.numbers, &holds.epochs, &holds.owners],
+            )
+            .await?;
+        let missing = holds.missing_from(&rows);
+        match rows.first() {
+            Some(row) if missing.is_empty() => Ok(HoldOutcome::Held { transaction: row.get(2) }),
+            _ => Ok(HoldOutcome::Refused(missing)),
+        }
+    }
+
+    /// Records offsets of partitions that are ours; returns those that are not.
+    ///
+    /// An offset may also go down: after an operator's rewind the partition is written again from there.
+    pub(crate) async fn record(
+        &self,
+        session: &mut Session,
+        offsets: &[LedgerCommit],
+    ) -> Result<Vec<Partition>, Trouble> {
+        let (holds, next, mut refused) = self.recordable(offsets);
+        if holds.partitions.is_empty() {
+            return Ok(refused);
+        }
+        let recorded = async {
+            let statement = session.prepare(&RECORD.into(), &[]).await?;
+            let client = &session.client;
+            let group = &self.consumer_group;
+            client
+                .query(
+                    &statement,
+                    &[group, &holds.topics, &holds.numbers, &holds.epochs, &holds.owners, &next],
+                )
+                .await
+        };
+        // One statement outside a transaction: its rows are complete only after its commit.
+        let rows = recorded.await.map_err(|error| Trouble::of(RECORDING, error))?;
+        refused.extend(holds.missing_from(&rows));
+        Ok(refused)
+    }
+
+    fn recordable(&self, offsets: &[LedgerCommit]) -> (Holds, Vec<i64>, Vec<Partition>) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ours: Vec<(&Held, &LedgerCommit)> = Vec::with_capacity(offsets.len());
+        let mut refused = Vec::new();
+        for offset in offsets {
+            match held.get(&offset.partition) {
+                Some(row) if row.assignment == offset.epoch => ours.push((row, offset)),
+                _ => refused.push(offset.partition),
+            }
+        }
+        ours.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
+        let mut holds = Holds::default();
+        let mut next = Vec::with_capacity(ours.len());
+        for (row, offset) in ours {
+            holds.push(offset.partition, row);
+            next.push(offset.next_offset);
+        }
+        (holds, next, refused)
+    }
+}

@@ -1,0 +1,240 @@
+//! From a batch's records to the rows of each table: who takes part, who wins, who is rejected.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cdc_event::{DecodeError, Envelope, FullDocument, Operation, row_id_text};
+use cdc_executor::ports::{KafkaRecord, WriteCounts};
+use cdc_syncer::{Reject, Rejected, Row};
+use postgres_types::Type;
+
+use crate::column::ColumnBuffer;
+use crate::row::{NoRow, RowWriter};
+use crate::targets::{Collection, Target};
+
+/// A record that takes part in the contest for its row.
+#[derive(Debug)]
+pub(crate) struct Candidate<'a> {
+    /// Its index in the batch.
+    pub(crate) index: usize,
+    /// The row's id as text; equal exactly for equal `_id`s.
+    pub(crate) row_id: Cow<'a, str>,
+    pub(crate) envelope: Envelope<'a>,
+}
+
+/// A batch's records, read.
+#[derive(Debug, Default)]
+pub(crate) struct Records<'a> {
+    candidates: Vec<Candidate<'a>>,
+    rejected: Vec<Rejected>,
+    counts: WriteCounts,
+}
+
+/// Reads a batch's records. Null lookups, control messages and Kafka tombstones are counted, and touch nothing.
+pub(crate) fn read_records(rows: &[Row<KafkaRecord>]) -> Records<'_> {
+    let mut records = Records { candidates: Vec::with_capacity(rows.len()), ..Records::default() };
+    for (index, row) in rows.iter().enumerate() {
+        let Some(value) = &row.handle.value else {
+            records.counts.ignored += 1;
+            continue;
+        };
+        match read_record(&row.handle.key, value) {
+            Ok(Read::Candidate(row_id, envelope)) => {
+                records.candidates.push(Candidate { index, row_id, envelope });
+            }
+            Ok(Read::NullLookup) => records.counts.null_lookups += 1,
+            Ok(Read::Control) => records.counts.ignored += 1,
+            Err(no_row) => records.rejected.push(no_row.rejects(index)),
+        }
+    }
+    records
+}
+
+enum Read<'a> {
+    Candidate(Cow<'a, str>, Envelope<'a>),
+    NullLookup,
+    Control,
+}
+
+fn read_record<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Read<'a>, NoRow> {
+    let envelope = Envelope::parse(value).map_err(|error| {
+        let reason = match error {
+            DecodeError::NewerVersion(_) => Reject::NewerVersion,
+            _ => Reject::Malformed,
+        };
+        NoRow::new(reason, error.to_string())
+    })?;
+    match (envelope.operation, envelope.full_document) {
+        (operation, _) if operation.is_control() => return Ok(Read::Control),
+        (Operation::Update, FullDocument::Null) => return Ok(Read::NullLookup),
+        (Operation::Delete, _) | (_, FullDocument::Present(_)) => {}
+        (_, FullDocument::Absent | FullDocument::Null) => {
+            return Err(NoRow::new(Reject::Malformed, "the message has no full_document"));
+        }
+    }
+    let row_id = row_id_text(key)
+        .map_err(|_| NoRow::new(Reject::Malformed, "the message's key is not the text of an _id"))?;
+    Ok(Read::Candidate(row_id, envelope))
+}
+
+impl Records<'_> {
+    /// The collections whose tables the plan needs.
+    pub(crate) fn collections(&self) -> BTreeSet<Collection> {
+        let mut found: BTreeSet<Collection> = BTreeSet::new();
+        let mut last: Option<(&str, &str)> = None;
+        for Candidate { envelope, .. } in &self.candidates {
+            let name = (&*envelope.database, &*envelope.collection);
+            // Neighbours mostly share one.
+            if last != Some(name) {
+                last = Some(name);
+                found.insert(Collection { database: name.0.to_owned(), name: name.1.to_owned() });
+            }
+        }
+        found
+    }
+}
+
+/// What is to be written, table by table, and what is not.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Sorted by table, so that all writers lock tables' rows in one order.
+    pub(crate) tables: Vec<TablePlan>,
+    /// Records that cannot be written.
+    pub(crate) rejected: Vec<Rejected>,
+    /// What is known before anything is written.
+    pub(crate) counts: WriteCounts,
+}
+
+/// One table's rows, sorted by row id.
+#[derive(Debug)]
+pub(crate) struct TablePlan {
+    pub(crate) target: Arc<Target>,
+    pub(crate) upserts: Upserts,
+    pub(crate) deletes: Deletes,
+}
+
+/// Rows to insert or update, a buffer for each column of the statements' source.
+#[derive(Debug)]
+pub(crate) struct Upserts {
+    pub(crate) buffers: Vec<ColumnBuffer>,
+}
+
+impl Upserts {
+    pub(crate) fn len(&self) -> usize {
+        self.buffers.first().map_or(0, ColumnBuffer::len)
+    }
+}
+
+/// Rows to delete.
+#[derive(Debug)]
+pub(crate) struct Deletes {
+    pub(crate) ids: ColumnBuffer,
+    pub(crate) row_ids: ColumnBuffer,
+    pub(crate) positions: ColumnBuffer,
+}
+
+impl Deletes {
+    fn new(id: Type) -> Self {
+        Self {
+            ids: ColumnBuffer::new(id),
+            row_ids: ColumnBuffer::new(Type::TEXT),
+            positions: ColumnBuffer::new(Type::BYTEA),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+impl Plan {
+    /// Decides, for every row of every table, which record it gets: the one of the greatest position among
+    /// those that convert. A record that does not is rejected, and the next one gets its chance.
+    pub(crate) fn new(records: Records<'_>, targets: &[(Collection, Arc<Target>)]) -> Self {
+        let Records { candidates, mut rejected, mut counts } = records;
+        let written_at = unix_micros();
+        let mut tables = Vec::with_capacity(targets.len());
+        for (target, mut contest) in by_table(candidates, targets) {
+            contest.sort_unstable_by(|a, b| {
+                a.row_id
+                    .cmp(&b.row_id)
+                    .then_with(|| b.envelope.position.cmp(&a.envelope.position))
+                    .then_with(|| a.index.cmp(&b.index))
+            });
+            let plan = TablePlan::new(target, &contest, written_at, &mut rejected, &mut counts);
+            if plan.upserts.len() > 0 || !plan.deletes.is_empty() {
+                tables.push(plan);
+            }
+        }
+        tables.sort_unstable_by(|a, b| a.target.table.label().cmp(&b.target.table.label()));
+        rejected.sort_unstable_by_key(|rejected| rejected.index);
+        Self { tables, rejected, counts }
+    }
+}
+
+fn by_table<'a>(
+    candidates: Vec<Candidate<'a>>,
+    targets: &[(Collection, Arc<Target>)],
+) -> Vec<(Arc<Target>, Vec<Candidate<'a>>)> {
+    let mut groups: Vec<_> = targets.iter().map(|(_, target)| (Arc::clone(target), Vec::new())).collect();
+    for candidate in candidates {
+        let home = targets.iter().position(|(collection, _)| {
+            collection.name == candidate.envelope.collection
+                && collection.database == candidate.envelope.database
+        });
+        // Every candidate's collection is among the targets, which were made from the candidates.
+        if let Some((_, group)) = home.and_then(|index| groups.get_mut(index)) {
+            group.push(candidate);
+        }
+    }
+    groups
+}
+
+impl TablePlan {
+    /// `contest` is sorted by row id, and then from the greatest position down.
+    fn new(
+        target: Arc<Target>,
+        contest: &[Candidate<'_>],
+        written_at: i64,
+        rejected: &mut Vec<Rejected>,
+        counts: &mut WriteCounts,
+    ) -> Self {
+        let id = target.table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire());
+        let mut upserts = Upserts { buffers: target.statements.buffers() };
+        let mut deletes = Deletes::new(id);
+        let mut writer = RowWriter::new(&target, written_at);
+        for rivals in contest.chunk_by(|a, b| a.row_id == b.row_id) {
+            let mut rivals = rivals.iter();
+            for candidate in rivals.by_ref() {
+                let converted = if candidate.envelope.operation == Operation::Delete {
+                    writer.delete(candidate, &mut deletes)
+                } else {
+                    writer.upsert(candidate, &mut upserts)
+                };
+                match converted {
+                    Ok(()) => {
+                        counts.newest_unix_seconds =
+                            counts.newest_unix_seconds.max(candidate.envelope.cluster_time.t);
+                        break;
+                    }
+                    Err(no_row) => rejected.push(no_row.rejects(candidate.index)),
+                }
+            }
+            counts.merged += rivals.len() as u64;
+        }
+        drop(writer);
+        Self { target, upserts, deletes }
+    }
+}
+
+/// The time of the write, in Unix microseconds.
+fn unix_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,341 @@
+//! Writes one record's row into the columns' buffers, all of it or nothing.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use cdc_event::{BsonType, Envelope, Fields, FullDocument, Member, TypeIndex, Value, lookup};
+use cdc_syncer::{Reject, Rejected};
+
+use crate::column::ColumnBuffer;
+use crate::convert::{self, Mismatch, write_document, write_instant, write_text};
+use crate::plan::{Candidate, Deletes, Upserts};
+use crate::statements::Content;
+use crate::table::{Column, ColumnType, FieldTarget, Origin, Table};
+use crate::targets::Target;
+
+/// Why a record has no row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoRow {
+    pub(crate) reason: Reject,
+    pub(crate) detail: String,
+}
+
+impl NoRow {
+    pub(crate) fn new(reason: Reject, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+
+    /// The same, of the batch's record of this index.
+    pub(crate) fn rejects(self, index: usize) -> Rejected {
+        Rejected { index, reason: self.reason, detail: self.detail.into() }
+    }
+
+    fn unsupported(table: &Table, column: &Column) -> Self {
+        Self::new(
+            Reject::TypeConflict,
+            format!(
+                "{}, column {}: nothing but NULL can be written to a column of type {}",
+                table.label(),
+                column.name,
+                column.column_type.name()
+            ),
+        )
+    }
+
+    fn of(mismatch: Mismatch, table: &Table, column: &Column, value: &str) -> Self {
+        Self::new(
+            mismatch.reason,
+            format!(
+                "{}, column {} ({}), value of type {value}: {}",
+                table.label(),
+                column.name,
+                column.column_type.name(),
+                mismatch.what
+            ),
+        )
+    }
+}
+
+/// Writes the rows of one table. What it remembers of one record is reused for the next.
+#[derive(Debug)]
+pub(crate) struct RowWriter<'t, 'a> {
+    target: &'t Target,
+    written_at: i64,
+    /// The document's fields, by the column that takes them.
+    fields: Vec<Option<&'a str>>,
+    /// Their types, where the spelling does not show them.
+    types: Vec<Option<BsonType>>,
+    sidecar: TypeIndex,
+}
+
+impl<'t, 'a> RowWriter<'t, 'a> {
+    pub(crate) fn new(target: &'t Target, written_at: i64) -> Self {
+        let columns = target.table.columns.len();
+        Self {
+            target,
+            written_at,
+            fields: vec![None; columns],
+            types: vec![None; columns],
+            sidecar: TypeIndex::default(),
+        }
+    }
+
+    /// Appends a row to insert or update.
+    pub(crate) fn upsert(&mut self, candidate: &Candidate<'a>, upserts: &mut Upserts) -> Result<(), NoRow> {
+        self.load_types(&candidate.envelope)?;
+        if !self.target.table.mirror {
+            self.find_fields(&candidate.envelope)?;
+        }
+        let rows = upserts.len();
+        let appended = self.append(candidate, &mut upserts.buffers);
+        if appended.is_err() {
+            upserts.buffers.iter_mut().for_each(|buffer| buffer.truncate(rows));
+        }
+        appended
+    }
+
+    /// Appends a row to delete.
+    pub(crate) fn delete(&mut self, candidate: &Candidate<'a>, deletes: &mut Deletes) -> Result<(), NoRow> {
+        self.load_types(&candidate.envelope)?;
+        let Some(id) = self.target.table.columns.first() else { return Ok(()) };
+        self.push_id(candidate, id, &mut deletes.ids)?;
+        deletes.row_ids.push_bytes(candidate.row_id.as_bytes());
+        deletes.positions.push_bytes(candidate.envelope.position.as_bytes());
+        Ok(())
+    }
+
+    fn load_types(&mut self, envelope: &Envelope<'a>) -> Result<(), NoRow> {
+        self.sidecar
+            .load(envelope.bson_types)
+            .map_err(|error| NoRow::new(Reject::Malformed, error.to_string()))
+    }
+
+    /// Sorts the document's fields to their columns.
+    fn find_fields(&mut self, envelope: &Envelope<'a>) -> Result<(), NoRow> {
+        self.fields.fill(None);
+        self.types.fill(None);
+        let table = &self.target.table;
+        if envelope.raw_bson_of(Member::FullDocument).is_some() {
+            return Err(NoRow::new(
+                Reject::TypeConflict,
+                format!(
+                    "{}: the document has duplicate fields, invalid UTF-8 or irregular arrays, which only a \
+                     mirror table can hold",
+                    table.label()
+                ),
+            ));
+        }
+        let FullDocument::Present(document) = envelope.full_document else {
+            return Err(NoRow::new(Reject::Malformed, "the message has no full_document"));
+        };
+        for (name, json) in Fields::of(document) {
+            match table.field(&name) {
+                Some(FieldTarget::Column(index)) => {
+                    if self.fields[index].replace(json).is_some() {
+                        return Err(NoRow::new(Reject::Malformed, "the document names a field twice"));
+                    }
+                }
+                Some(FieldTarget::Unsupported(index)) if json != "null" => {
+                    return Err(NoRow::unsupported(table, &table.unsupported[index]));
+                }
+                Some(FieldTarget::Unsupported(_)) | None => {}
+            }
+        }
+        for (pointer, bson_type) in self.sidecar.iter() {
+            if let Some(FieldTarget::Column(index)) =
+                document_field(pointer).and_then(|field| table.field(&field))
+            {
+                self.types[index] = Some(bson_type);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&self, candidate: &Candidate<'a>, buffers: &mut [ColumnBuffer]) -> Result<(), NoRow> {
+        for (source, buffer) in self.target.statements.source.iter().zip(buffers) {
+            match source.content {
+                Content::RowId => buffer.push_bytes(candidate.row_id.as_bytes()),
+                Content::Presence(index) => buffer.push_bool(self.fields[index].is_some()),
+                Content::Value(index) => self.push_value(candidate, index, buffer)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn push_value(
+        &self,
+        candidate: &Candidate<'a>,
+        index: usize,
+        buffer: &mut ColumnBuffer,
+    ) -> Result<(), NoRow> {
+        let column = &self.target.table.columns[index];
+        let envelope = &candidate.envelope;
+        match column.origin {
+            Origin::Id => self.push_id(candidate, column, buffer),
+            Origin::Field => self.push_field(index, column, buffer),
+            Origin::Document => {
+                if let FullDocument::Present(json) = envelope.full_document {
+                    push(buffer, |out| {
+                        write_document(json, out);
+                    });
+                }
+                Ok(())
+            }
+            Origin::BsonTypes => {
+                match self.mirrored_types(envelope) {
+                    Some(sidecar) => push(buffer, |out| {
+                        write_document(&sidecar, out);
+                    }),
+                    None => buffer.push_null(),
+                }
+                Ok(())
+            }
+            Origin::UpdatedAt => {
+                push(buffer, |out| write_instant(i64::from(envelope.cluster_time.t) * 1_000_000, out));
+                Ok(())
+            }
+            Origin::Operation => {
+                buffer.push_bytes(envelope.operation.name().as_bytes());
+                Ok(())
+            }
+            Origin::WrittenAt => {
+                push(buffer, |out| write_instant(self.written_at, out));
+                Ok(())
+            }
+            Origin::Position => {
+                buffer.push_bytes(envelope.position.as_bytes());
+                Ok(())
+            }
+        }
+    }
+
+    fn push_id(
+        &self,
+        candidate: &Candidate<'a>,
+        column: &Column,
+        buffer: &mut ColumnBuffer,
+    ) -> Result<(), NoRow> {
+        let table = &self.target.table;
+        if let ColumnType::Text { max_chars, .. } = column.column_type {
+            return buffer
+                .push_with(|out| write_text(&candidate.row_id, max_chars, out))
+                .map_err(|mismatch| NoRow::of(mismatch, table, column, "_id"));
+        }
+        let json = candidate
+            .envelope
+            .document_key
+            .and_then(|key| lookup(key, &["_id"]))
+            .ok_or_else(|| NoRow::new(Reject::Malformed, "the message has no document_key._id"))?;
+        push_converted(table, column, json, self.sidecar.get(Member::DocumentKey, &["_id"]), buffer)
+    }
+
+    fn push_field(&self, index: usize, column: &Column, buffer: &mut ColumnBuffer) -> Result<(), NoRow> {
+        let table = &self.target.table;
+        let bson_type = self.types[index];
+        let what = match self.fields[index] {
+            // A default, if there is one, takes NULL's place in the statement.
+            None if column.default.is_some() || !column.not_null => {
+                buffer.push_null();
+                return Ok(());
+            }
+            None => "the field is absent, and the column has no default",
+            Some("null") if bson_type.is_none() && !column.not_null => {
+                buffer.push_null();
+                return Ok(());
+            }
+            Some("null") if bson_type.is_none() => "the field is null",
+            Some(json) => return push_converted(table, column, json, bson_type, buffer),
+        };
+        Err(NoRow::new(
+            Reject::MissingValue,
+            format!("{}, column {}, which is NOT NULL: {what}", table.label(), column.name),
+        ))
+    }
+}
+
+fn push_converted(
+    table: &Table,
+    column: &Column,
+    json: &str,
+    bson_type: Option<BsonType>,
+    buffer: &mut ColumnBuffer,
+) -> Result<(), NoRow> {
+    let value = Value::read(json, bson_type).map_err(|_| {
+        NoRow::new(
+            Reject::Malformed,
+            format!("the value for column {} and its entry in bson_types do not go together", column.name),
+        )
+    })?;
+    buffer
+        .push_with(|out| convert::write(&value, json, &column.column_type, out))
+        .map_err(|mismatch| NoRow::of(mismatch, table, column, value.type_name()))
+}
+
+/// Appends a value whose writing cannot fail.
+fn push(buffer: &mut ColumnBuffer, write: impl FnOnce(&mut Vec<u8>)) {
+    let written: Result<(), std::convert::Infallible> = buffer.push_with(|out| {
+        write(out);
+        Ok(())
+    });
+    match written {
+        Ok(()) => {}
+        Err(never) => match never {},
+    }
+}
+
+/// The top-level field of the document that a pointer of `bson_types` names; `None` for anything deeper, or
+/// elsewhere.
+fn document_field(pointer: &str) -> Option<Cow<'_, str>> {
+    let segment = pointer.strip_prefix(Member::FullDocument.pointer())?.strip_prefix('/')?;
+    if segment.contains('/') {
+        return None;
+    }
+    if !segment.contains('~') {
+        return Some(Cow::Borrowed(segment));
+    }
+    // RFC 6901, section 4: in this order, so that `~01` is `~1`.
+    Some(Cow::Owned(segment.replace("~1", "/").replace("~0", "~")))
+}
+
+impl RowWriter<'_, '_> {
+    /// What a mirror table keeps beside the document: the types of the document's values, its raw BSON where
+    /// there is one, and its exact JSON under `raw_json`, in base64, where `jsonb` shows U+FFFD for U+0000.
+    fn mirrored_types(&self, envelope: &Envelope<'_>) -> Option<String> {
+        let FullDocument::Present(document) = envelope.full_document else { return None };
+        let mut members = serde_json::Map::new();
+        let member = Member::FullDocument.pointer();
+        for (pointer, bson_type) in self.sidecar.iter() {
+            if pointer.strip_prefix(member).is_some_and(|rest| rest.starts_with('/')) {
+                let pointers = members
+                    .entry(bson_type.to_string())
+                    .or_insert_with(|| serde_json::Value::Array(Vec::new()));
+                if let serde_json::Value::Array(pointers) = pointers {
+                    pointers.push(pointer.into());
+                }
+            }
+        }
+        let raw = envelope.raw_bson_of(Member::FullDocument);
+        if let Some(base64) = &raw {
+            members.insert("raw_bson".to_owned(), serde_json::json!({ member: base64 }));
+        } else if convert::holds_nul(document) {
+            members.insert("raw_json".to_owned(), BASE64.encode(document).into());
+        }
+        (!members.is_empty()).then(|| serde_json::Value::Object(members).to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_name_fields() {
+        assert_eq!(document_field("/full_document/a~1b~0c").as_deref(), Some("a/b~c"));
+        assert_eq!(document_field("/full_document/~01").as_deref(), Some("~1"));
+        assert_eq!(document_field("/full_document/a.b").as_deref(), Some("a.b"));
+        assert_eq!(document_field("/full_document/").as_deref(), Some(""));
+        assert_eq!(document_field("/full_document/a/b"), None);
+        assert_eq!(document_field("/document_key/a"), None);
+    }
+}

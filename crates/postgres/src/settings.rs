@@ -1,0 +1,98 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A host name or an address.
+    Host(String),
+    /// The folder of a Unix socket.
+    SocketDirectory(PathBuf),
+}
+
+/// All that the adapter has to know. A plain value: whoever reads the configuration fills it in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the server listens.
+    pub endpoint: Endpoint,
+    /// Its port; it also names the socket in a folder.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The role to log in as.
+    pub user: String,
+    /// Its password, where the server asks for one.
+    pub password: Option<String>,
+    /// How long opening a connection may take, and how long an exhausted pool may stay so before that is said.
+    pub connection_timeout: Duration,
+    /// Connections kept open while idle.
+    pub min_connections: u32,
+    /// Connections at most.
+    pub max_connections: u32,
+    /// A connection is replaced when it is this old.
+    pub max_connection_lifetime: Duration,
+    /// A connection beyond the minimum is closed when it has been idle for this long.
+    pub idle_timeout: Duration,
+    /// Names the owner of the offsets and of the tables.
+    pub consumer_group: String,
+    /// Rows of one statement from which COPY is used in place of a prepared statement.
+    pub copy_threshold: usize,
+    /// Whether missing tables and columns may be created.
+    pub manage_schema: bool,
+    /// The schema in which a collection's table is looked for.
+    pub schema: String,
+}
+
+impl Settings {
+    /// The defaults, for a database on a host or in a socket's folder.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, database: impl Into<String>, user: impl Into<String>) -> Self {
+        Self {
+            endpoint,
+            port: 5432,
+            database: database.into(),
+            user: user.into(),
+            password: None,
+            connection_timeout: Duration::from_secs(10),
+            min_connections: 10,
+            max_connections: 50,
+            max_connection_lifetime: Duration::from_secs(30 * 60),
+            idle_timeout: Duration::from_secs(5 * 60),
+            consumer_group: "cdc-syncer".to_owned(),
+            copy_threshold: 100,
+            manage_schema: true,
+            schema: "public".to_owned(),
+        }
+    }
+
+    /// The server as it stands in messages: no credentials.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Host(host) => format!("{host}:{}/{}", self.port, self.database),
+            Endpoint::SocketDirectory(folder) => {
+                format!("{}/.s.PGSQL.{}/{}", folder.display(), self.port, self.database)
+            }
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("target", &self.target())
+            .field("user", &self.user)
+            .field("connection_timeout", &self.connection_timeout)
+            .field("min_connections", &self.min_connections)
+            .field("max_connections", &self.max_connections)
+            .field("max_connection_lifetime", &self.max_connection_lifetime)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("consumer_group", &self.consumer_group)
+            .field("copy_threshold", &self.copy_threshold)
+            .field("manage_schema", &self.manage_schema)
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}

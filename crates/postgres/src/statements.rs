@@ -1,0 +1,274 @@
+//! The statements that write one table, as text. Names come from the catalog and are quoted; values are
+//! parameters.
+//!
+//! Every statement reads its rows from a source `s` whose columns are `c0`, `c1`, … in the table's order,
+//! each followed by its presence `p<n>` where the column has a default, and `k` with the row's id as text
+//! where the id column is not text itself. The source is either `unnest` over one array a column, or the
+//! temporary table that a COPY has filled.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use postgres_types::Type;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::column::ColumnBuffer;
+use crate::table::{Column, ColumnType, Origin, Table, array_of, quote, quote_literal};
+
+/// One column of a statement's source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SourceColumn {
+    /// Its name in the statement.
+    pub alias: String,
+    /// Its element type.
+    pub element: Type,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a column of the source holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The values of the table's column of this index.
+    Value(usize),
+    /// Whether the field of the table's column of this index was there.
+    Presence(usize),
+    /// The row's id as text.
+    RowId,
+}
+
+/// The statements of one table.
+#[derive(Clone, Debug)]
+pub(crate) struct Statements {
+    /// The source's columns, in the order of the parameters and of COPY's fields.
+    pub source: Vec<SourceColumn>,
+    /// Upsert from arrays.
+    pub upsert: Arc<str>,
+    /// The arrays' types.
+    pub upsert_types: Vec<Type>,
+    /// The temporary table's name.
+    pub stage: Arc<str>,
+    /// Makes the temporary table.
+    pub create_stage: String,
+    /// Fills it.
+    pub copy: Arc<str>,
+    /// Upsert from it.
+    pub merge: Arc<str>,
+    /// Deletes by id, row id and position.
+    pub delete: Arc<str>,
+    /// The arrays' types.
+    pub delete_types: Vec<Type>,
+}
+
+impl Statements {
+    /// The statements for a table.
+    #[must_use]
+    pub(crate) fn new(table: &Table) -> Self {
+        let source = source_columns(table);
+        let declared: Vec<String> =
+            source.iter().map(|column| format!("{} {}", column.alias, sql_type(&column.element))).collect();
+        let stage: Arc<str> = format!("cdc_stage_{:016x}", xxh3_64(declared.join(", ").as_bytes())).into();
+        let staged = format!("pg_temp.{}", quote(&stage));
+        Self {
+            upsert: upsert(table, &unnest(&source)).into(),
+            upsert_types: source.iter().map(|column| array_of(&column.element)).collect(),
+            create_stage: format!(
+                "CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS",
+                quote(&stage),
+                declared.join(", ")
+            ),
+            copy: format!("COPY {staged} FROM STDIN (FORMAT binary)").into(),
+            merge: upsert(table, &format!("{staged} AS s")).into(),
+            delete: delete(table).into(),
+            delete_types: vec![array_of(&id_type(table)), Type::TEXT_ARRAY, Type::BYTEA_ARRAY],
+            stage,
+            source,
+        }
+    }
+
+    /// Empty buffers, one a column of the source.
+    #[must_use]
+    pub(crate) fn buffers(&self) -> Vec<ColumnBuffer> {
+        self.source.iter().map(|column| ColumnBuffer::new(column.element.clone())).collect()
+    }
+}
+
+/// True where the id column holds the row's id as text, so that no second copy of it is needed.
+#[must_use]
+pub(crate) fn id_is_text(table: &Table) -> bool {
+    matches!(table.columns.first(), Some(Column { column_type: ColumnType::Text { .. }, .. }))
+}
+
+fn id_type(table: &Table) -> Type {
+    table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire())
+}
+
+fn source_columns(table: &Table) -> Vec<SourceColumn> {
+    let mut source = Vec::with_capacity(table.columns.len() * 2 + 1);
+    for (index, column) in table.columns.iter().enumerate() {
+        source.push(SourceColumn {
+            alias: format!("c{index}"),
+            element: column.column_type.wire(),
+            content: Content::Value(index),
+        });
+        if column.has_presence() {
+            source.push(SourceColumn {
+                alias: format!("p{index}"),
+                element: Type::BOOL,
+                content: Content::Presence(index),
+            });
+        }
+    }
+    if !id_is_text(table) {
+        source.push(SourceColumn { alias: "k".to_owned(), element: Type::TEXT, content: Content::RowId });
+    }
+    source
+}
+
+/// The name of an element type in SQL.
+fn sql_type(element: &Type) -> &'static str {
+    match *element {
+        Type::INT2 => "smallint",
+        Type::INT4 => "integer",
+        Type::INT8 => "bigint",
+        Type::FLOAT4 => "real",
+        Type::FLOAT8 => "double precision",
+        Type::NUMERIC => "numeric",
+        Type::BOOL => "boolean",
+        Type::TIMESTAMP => "timestamp",
+        Type::TIMESTAMPTZ => "timestamp with time zone",
+        Type::DATE => "date",
+        Type::UUID => "uuid",
+        Type::BYTEA => "bytea",
+        Type::JSON => "json",
+        Type::JSONB => "jsonb",
+        _ => "text",
+    }
+}
+
+fn unnest(source: &[SourceColumn]) -> String {
+    let arrays: Vec<String> = source
+        .iter()
+        .enumerate()
+        .map(|(index, column)| format!("${}::{}[]", index + 1, sql_type(&column.element)))
+        .collect();
+    let aliases: Vec<&str> = source.iter().map(|column| column.alias.as_str()).collect();
+    format!("unnest({}) AS s({})", arrays.join(", "), aliases.join(", "))
+}
+
+/// `xmax` is zero in a row that the statement inserted, and holds the row lock that `DO UPDATE` took in one
+/// that it updated.
+fn upsert(table: &Table, source: &str) -> String {
+    let names: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
+    let mut values = Vec::with_capacity(names.len());
+    let mut assignments = Vec::with_capacity(names.len());
+    for (index, column) in table.columns.iter().enumerate() {
+        values.push(match &column.default {
+            Some(default) if column.has_presence() => {
+                format!("CASE WHEN s.p{index} THEN s.c{index} ELSE {default} END")
+            }
+            _ => format!("s.c{index}"),
+        });
+        let name = quote(&column.name);
+        if column.origin != Origin::Id || names.len() == 1 {
+            assignments.push(format!("{name} = excluded.{name}"));
+        }
+    }
+    let mut sql = format!(
+        "WITH written AS (INSERT INTO {} AS t ({}) SELECT {} FROM {source}",
+        table.quoted(),
+        names.join(", "),
+        values.join(", "),
+    );
+    let fence = position_index(table);
+    if let Some(position) = fence {
+        let key = if id_is_text(table) { "c0" } else { "k" };
+        let _infallible = write!(
+            sql,
+            " WHERE NOT EXISTS (SELECT FROM cdc.tombstones AS d WHERE d.table_name = {} \
+             AND d.id = s.{key} AND d.position >= s.c{position})",
+            quote_literal(&table.label()),
+        );
+    }
+    let _infallible = write!(sql, " ON CONFLICT (\"id\") DO UPDATE SET {}", assignments.join(", "));
+    if fence.is_some() {
+        sql.push_str(" WHERE t.\"cdc_position\" IS NULL OR excluded.\"cdc_position\" > t.\"cdc_position\"");
+    }
+    sql.push_str(
+        " RETURNING (t.xmax = 0) AS fresh) \
+         SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written",
+    );
+    sql
+}
+
+fn position_index(table: &Table) -> Option<usize> {
+    table.columns.iter().position(|column| column.origin == Origin::Position)
+}
+
+/// Answers how many rows were deleted and how many were there. All parts see the statement's one snapshot.
+fn delete(table: &Table) -> String {
+    let id = match table.columns.first() {
+        // A bpchar index serves only a bpchar comparison.
+        Some(Column { column_type: ColumnType::Text { padded: true, .. }, .. }) => "s.id::bpchar",
+        _ => "s.id",
+    };
+    let quoted = table.quoted();
+    let mut sql = format!(
+        "WITH s AS (SELECT * FROM unnest($1::{}[], $2::text[], $3::bytea[]) AS s(id, k, position))",
+        sql_type(&id_type(table)),
+    );
+    if table.fenced {
+        let _infallible = write!(
+            sql,
+            ", buried AS (INSERT INTO cdc.tombstones AS d (table_name, id, position) \
+             SELECT {}, s.k, s.position FROM s \
+             ON CONFLICT (table_name, id) DO UPDATE SET position = excluded.position \
+             WHERE excluded.position > d.position)",
+            quote_literal(&table.label()),
+        );
+    }
+    let fence = if table.fenced {
+        " AND (t.\"cdc_position\" IS NULL OR t.\"cdc_position\" < s.position)"
+    } else {
+        ""
+    };
+    let _infallible = write!(
+        sql,
+        ", deleted AS (DELETE FROM {quoted} AS t USING s WHERE t.\"id\" = {id}{fence} RETURNING 1) \
+         SELECT (SELECT count(*) FROM deleted), \
+         (SELECT count(*) FROM {quoted} AS t, s WHERE t.\"id\" = {id})",
+    );
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::test_tables::{mirror, numbered, players};
+
+    #[test]
+    fn the_players_table() {
+        insta::assert_snapshot!(render(&Statements::new(&players())));
+    }
+
+    #[test]
+    fn a_mirror_table() {
+        insta::assert_snapshot!(render(&Statements::new(&mirror())));
+    }
+
+    #[test]
+    fn a_numbered_table_without_the_fence() {
+        insta::assert_snapshot!(render(&Statements::new(&numbered())));
+    }
+
+    fn render(statements: &Statements) -> String {
+        [
+            &*statements.upsert,
+            &statements.create_stage,
+            &statements.copy,
+            &statements.merge,
+            &statements.delete,
+        ]
+        .join("\n\n")
+    }
+}

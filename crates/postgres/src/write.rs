@@ -1,0 +1,223 @@
+//! Writes a plan in one transaction that first holds the batch's partitions.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cdc_executor::ports::WriteCounts;
+use cdc_machine::Fault;
+use cdc_syncer::Partition;
+use futures_util::SinkExt as _;
+use postgres_types::ToSql;
+use tokio_postgres::{Error, Statement};
+
+use crate::column::copy_data;
+use crate::failure::Trouble;
+use crate::ledger::{HOLD, HoldOutcome, Holds, Ledger};
+use crate::plan::{Deletes, Plan, TablePlan, Upserts};
+use crate::session::Session;
+use crate::statements::Statements;
+use crate::transaction::{BEGIN, commit, rollback};
+
+pub(crate) const OPERATION: &str = "postgres_write";
+
+/// COPY data are handed to the driver in pieces of this many bytes, so that its buffer does not double them.
+const COPY_CHUNK_BYTES: usize = 256 * 1024;
+
+/// What became of a plan that met no error.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// Committed, and the commit verified.
+    Committed(WriteCounts),
+    /// These partitions are somebody else's; nothing was written.
+    Refused(Vec<Partition>),
+}
+
+/// How one table's rows travel, ready to run.
+struct Prepared {
+    delete: Option<Statement>,
+    upsert: Option<PreparedUpsert>,
+}
+
+enum PreparedUpsert {
+    Arrays(Statement),
+    Copy { copy: Statement, merge: Statement },
+}
+
+/// Writes a plan. On any error the transaction is rolled back, or its connection is given up.
+pub(crate) async fn write(
+    session: &mut Session,
+    ledger: &Ledger,
+    holds: &Holds,
+    plan: &Plan,
+    copy_threshold: usize,
+) -> Result<Written, Trouble> {
+    let prepared = prepare(session, plan, copy_threshold).await;
+    let (hold, prepared) = prepared.map_err(|error| Trouble::of(OPERATION, error))?;
+    let transaction = match begin_and_hold(session, ledger, &hold, holds).await {
+        Ok(HoldOutcome::Held { transaction }) => transaction,
+        Ok(HoldOutcome::Refused(partitions)) => {
+            rollback(session).await;
+            return Ok(Written::Refused(partitions));
+        }
+        Err(error) => {
+            rollback(session).await;
+            return Err(Trouble::of(OPERATION, error));
+        }
+    };
+    let mut counts = WriteCounts::default();
+    for (table, statements) in plan.tables.iter().zip(&prepared) {
+        if let Err(trouble) = write_table(session, table, statements, &mut counts).await {
+            rollback(session).await;
+            return Err(trouble);
+        }
+    }
+    if let Err(trouble) = commit(session, OPERATION, transaction).await {
+        rollback(session).await;
+        return Err(trouble);
+    }
+    Ok(Written::Committed(counts))
+}
+
+/// Both go out in one round trip.
+async fn begin_and_hold(
+    session: &mut Session,
+    ledger: &Ledger,
+    statement: &Statement,
+    holds: &Holds,
+) -> Result<HoldOutcome, Error> {
+    session.in_doubt = true;
+    let session = &*session;
+    let (begun, held) = futures_util::future::join(
+        session.client.batch_execute(BEGIN),
+        ledger.hold(session, statement, holds),
+    )
+    .await;
+    begun?;
+    held
+}
+
+/// Prepares before the transaction begins, so that a failure to do so leaves none open. The temporary table
+/// outlives the transaction, too.
+async fn prepare(
+    session: &mut Session,
+    plan: &Plan,
+    copy_threshold: usize,
+) -> Result<(Statement, Vec<Prepared>), Error> {
+    let hold = session.prepare(&HOLD.into(), &[]).await?;
+    let mut prepared = Vec::with_capacity(plan.tables.len());
+    for table in &plan.tables {
+        let statements = &table.target.statements;
+        let delete = if table.deletes.is_empty() {
+            None
+        } else {
+            Some(session.prepare(&statements.delete, &statements.delete_types).await?)
+        };
+        let upsert = match table.upserts.len() {
+            0 => None,
+            rows if rows < copy_threshold => Some(PreparedUpsert::Arrays(
+                session.prepare(&statements.upsert, &statements.upsert_types).await?,
+            )),
+            _ => Some(prepare_copy(session, statements).await?),
+        };
+        prepared.push(Prepared { delete, upsert });
+    }
+    Ok((hold, prepared))
+}
+
+async fn prepare_copy(session: &mut Session, statements: &Statements) -> Result<PreparedUpsert, Error> {
+    if !session.stages.contains(&statements.stage) {
+        session.client.batch_execute(&statements.create_stage).await?;
+        session.stages.insert(Arc::clone(&statements.stage));
+    }
+    Ok(PreparedUpsert::Copy {
+        copy: session.prepare(&statements.copy, &[]).await?,
+        merge: session.prepare(&statements.merge, &[]).await?,
+    })
+}
+
+/// Deletes first: a unique value that they free may be taken by an upsert of the same batch.
+async fn write_table(
+    session: &Session,
+    table: &TablePlan,
+    prepared: &Prepared,
+    counts: &mut WriteCounts,
+) -> Result<(), Trouble> {
+    if let Some(statement) = &prepared.delete {
+        delete(session, statement, &table.deletes, counts)
+            .await
+            .map_err(|error| Trouble::of(OPERATION, error))?;
+    }
+    match &prepared.upsert {
+        None => Ok(()),
+        Some(PreparedUpsert::Arrays(statement)) => {
+            counts.prepared_statements += 1;
+            let parameters: Vec<&(dyn ToSql + Sync)> =
+                table.upserts.buffers.iter().map(|buffer| buffer as &(dyn ToSql + Sync)).collect();
+            upsert(session, statement, &parameters, &table.upserts, counts).await
+        }
+        Some(PreparedUpsert::Copy { copy, merge }) => {
+            counts.copied_statements += 1;
+            let copied = copy_in(session, copy, &table.upserts)
+                .await
+                .map_err(|error| Trouble::of(OPERATION, error))?;
+            if copied != table.upserts.len() as u64 {
+                return Err(Trouble::new(
+                    Fault::Fatal,
+                    OPERATION,
+                    format!("COPY took {copied} of {} rows, which is a bug", table.upserts.len()),
+                ));
+            }
+            upsert(session, merge, &[], &table.upserts, counts).await
+        }
+    }
+}
+
+async fn upsert(
+    session: &Session,
+    statement: &Statement,
+    parameters: &[&(dyn ToSql + Sync)],
+    upserts: &Upserts,
+    counts: &mut WriteCounts,
+) -> Result<(), Trouble> {
+    let row = session
+        .client
+        .query_one(statement, parameters)
+        .await
+        .map_err(|error| Trouble::of(OPERATION, error))?;
+    let (inserted, updated) = (count(row.get(0)), count(row.get(1)));
+    counts.inserted += inserted;
+    counts.updated += updated;
+    counts.fenced += (upserts.len() as u64).saturating_sub(inserted + updated);
+    Ok(())
+}
+
+async fn delete(
+    session: &Session,
+    statement: &Statement,
+    deletes: &Deletes,
+    counts: &mut WriteCounts,
+) -> Result<(), Error> {
+    let row =
+        session.client.query_one(statement, &[&deletes.ids, &deletes.row_ids, &deletes.positions]).await?;
+    let (deleted, there) = (count(row.get(0)), count(row.get(1)));
+    counts.deleted += deleted;
+    counts.fenced += there.saturating_sub(deleted);
+    counts.absent += (deletes.len() as u64).saturating_sub(there);
+    Ok(())
+}
+
+async fn copy_in(session: &Session, statement: &Statement, upserts: &Upserts) -> Result<u64, Error> {
+    let sink = session.client.copy_in::<_, Bytes>(statement).await?;
+    futures_util::pin_mut!(sink);
+    let mut data = copy_data(&upserts.buffers).freeze();
+    while !data.is_empty() {
+        let piece = data.split_to(COPY_CHUNK_BYTES.min(data.len()));
+        sink.send(piece).await?;
+    }
+    sink.finish().await
+}
+
+/// PostgreSQL counts in signed numbers.
+fn count(rows: i64) -> u64 {
+    u64::try_from(rows).unwrap_or(0)
+}

@@ -1,0 +1,79 @@
+//! Who owns a partition, and how far it is written.
+
+use cdc_executor::ports::{Database, LedgerCommit};
+use cdc_machine::Epoch;
+use cdc_syncer::WriteOutcome;
+
+use crate::messages::Message;
+use crate::stand::{EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
+
+fn offset(next_offset: i64) -> LedgerCommit {
+    LedgerCommit { partition: PARTITION, epoch: EPOCH, next_offset }
+}
+
+#[tokio::test]
+async fn offsets_are_found_again() {
+    let stand = Stand::new(PLAYERS).await;
+    let first = stand.connected().await;
+    assert_eq!(first.acquire(&[claim(EPOCH)]).await.unwrap(), [None]);
+    assert_eq!(first.record(&[offset(7)]).await.unwrap(), []);
+    let second = stand.connected().await;
+    assert_eq!(second.acquire(&[claim(EPOCH)]).await.unwrap(), [Some(7)]);
+    // An operator's rewind is written again from below.
+    assert_eq!(second.record(&[offset(3)]).await.unwrap(), []);
+    assert_eq!(second.acquire(&[claim(Epoch(2))]).await.unwrap(), [Some(3)]);
+}
+
+#[tokio::test]
+async fn a_former_owner_writes_and_records_nothing() {
+    let stand = Stand::new(PLAYERS).await;
+    let zombie = stand.database().await;
+    write_all(&zombie, &[Message::player("insert", "a", 1, 1)]).await;
+    let owner = stand.database().await;
+
+    let reply = zombie.write(&batch(&[Message::player("update", "a", 9, 9), Message::delete("b", 9)])).await;
+    assert_eq!(reply.outcome, WriteOutcome::Refused { partitions: vec![PARTITION] });
+    assert_eq!(zombie.record(&[offset(99)]).await.unwrap(), [PARTITION]);
+    assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "1");
+    assert_eq!(stand.count("cdc.tombstones").await, 0);
+    assert_eq!(stand.text("SELECT next_offset FROM cdc.partitions").await, None);
+
+    write_all(&owner, &[Message::player("update", "a", 2, 2)]).await;
+    // And the connection that was refused is as good as before.
+    zombie.acquire(&[claim(Epoch(1))]).await.unwrap();
+    write_all(&zombie, &[Message::player("update", "a", 3, 3)]).await;
+}
+
+#[tokio::test]
+async fn an_assignment_that_is_over_is_refused_without_asking() {
+    let stand = Stand::new(PLAYERS).await;
+    let database = stand.database().await;
+    database.acquire(&[claim(Epoch(2))]).await.unwrap();
+    let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)])).await;
+    assert_eq!(reply.outcome, WriteOutcome::Refused { partitions: vec![PARTITION] });
+    assert_eq!(database.record(&[offset(1)]).await.unwrap(), [PARTITION]);
+}
+
+/// A takeover waits for the former owner's write in flight, so that it reads what that wrote.
+#[tokio::test]
+async fn a_takeover_waits_for_a_write_in_flight() {
+    let stand = Stand::new(PLAYERS).await;
+    let former = stand.database().await;
+    write_all(&former, &[Message::player("insert", "a", 1, 1)]).await;
+    let heir = stand.connected().await;
+
+    // Somebody's lock stops the write between its hold and its commit.
+    stand.client.batch_execute("BEGIN; SELECT FROM players FOR UPDATE").await.unwrap();
+    let in_flight =
+        tokio::spawn(async move { former.write(&batch(&[Message::player("update", "a", 2, 2)])).await });
+    stand.until_blocked().await;
+    let mut takeover = tokio::spawn(async move { heir.acquire(&[claim(EPOCH)]).await });
+    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut takeover).await;
+    assert!(early.is_err(), "the takeover did not wait");
+
+    stand.client.batch_execute("COMMIT").await.unwrap();
+    let reply = in_flight.await.unwrap();
+    assert_eq!(reply.outcome, WriteOutcome::Written { rejected: vec![] });
+    assert_eq!(takeover.await.unwrap().unwrap(), [None]);
+    assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "2");
+}

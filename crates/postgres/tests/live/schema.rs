@@ -1,0 +1,142 @@
+//! Tables that are missing, foreign, changed under way, or not ours to change.
+
+use cdc_executor::ports::Database;
+use cdc_machine::Fault;
+use cdc_postgres::{BOOKKEEPING_SQL, PostgresDatabase};
+use cdc_syncer::WriteOutcome;
+
+use crate::messages::Message;
+use crate::stand::{EPOCH, PLAYERS, Stand, batch, claim, write_all};
+
+#[tokio::test]
+async fn a_missing_table_becomes_a_mirror() {
+    let stand = Stand::new("").await;
+    let database = stand.database().await;
+    let collection = "odd \"name\"; --";
+    let table = "public.\"odd \"\"name\"\"; --\"";
+    let json_name = "odd \\\"name\\\"; --";
+    let fields =
+        "\"n\":5,\"when\":\"2024-01-15T10:30:00Z\",\"deep\":{\"x\":[1.0,null]},\"nul\":\"a\\u0000b\"";
+    let message = Message::upsert("insert", "a", fields, 1)
+        .typed("long", "/full_document/n")
+        .typed("date", "/full_document/when")
+        .typed("objectId", "/document_key/x")
+        .in_collection(json_name);
+    let counts =
+        write_all(&database, &[message, Message::upsert("insert", "b", "", 1).in_collection(json_name)])
+            .await;
+    assert_eq!(counts.inserted, 2);
+    assert_eq!(
+        stand.text(&format!("SELECT document FROM {table} WHERE id = 'a'")).await.unwrap(),
+        "{\"n\": 5, \"_id\": \"a\", \"nul\": \"a\u{fffd}b\", \"deep\": {\"x\": [1.0, null]}, \"when\": \"2024-01-15T10:30:00Z\"}"
+    );
+    assert_eq!(
+        stand.text(&format!("SELECT bson_types - 'raw_json' FROM {table} WHERE id = 'a'")).await.unwrap(),
+        "{\"date\": [\"/full_document/when\"], \"long\": [\"/full_document/n\"]}"
+    );
+    let exact = format!(
+        "SELECT convert_from(decode(bson_types->>'raw_json', 'base64'), 'UTF8') FROM {table} WHERE id = 'a'"
+    );
+    assert!(stand.text(&exact).await.unwrap().contains("\\u0000"));
+    assert_eq!(stand.text(&format!("SELECT bson_types FROM {table} WHERE id = 'b'")).await, None);
+    let counts = write_all(&database, &[Message::delete("a", 2).in_collection(json_name)]).await;
+    assert_eq!(counts.deleted, 1);
+    let name_length = collection.len();
+    assert!(name_length < 63);
+}
+
+#[tokio::test]
+async fn names_that_postgresql_would_cut_are_refused() {
+    let stand = Stand::new("").await;
+    let database = stand.database().await;
+    let message = Message::upsert("insert", "a", "", 1).in_collection(&"n".repeat(64));
+    let reply = database.write(&batch(&[message])).await;
+    assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }));
+}
+
+#[tokio::test]
+async fn without_manage_schema_the_missing_statements_are_printed() {
+    let mut stand = Stand::new(PLAYERS).await;
+    stand.settings.manage_schema = false;
+    let database = PostgresDatabase::new(stand.settings.clone());
+    let failure = database.connect().await.unwrap_err();
+    assert_eq!(failure.fault, Fault::Fatal);
+    assert!(failure.message.contains(BOOKKEEPING_SQL), "{failure}");
+
+    stand.client.batch_execute(BOOKKEEPING_SQL).await.unwrap();
+    database.connect().await.unwrap();
+    database.acquire(&[claim(EPOCH)]).await.unwrap();
+    // Without the column the table runs without the fence, and that is told.
+    write_all(&database, &[Message::player("insert", "a", 5, 5)]).await;
+    assert_eq!(database.unfenced_tables(), ["public.players"]);
+    let counts = write_all(&database, &[Message::player("update", "a", 4, 4)]).await;
+    assert_eq!((counts.updated, counts.fenced), (1, 0));
+    let counts = write_all(&database, &[Message::delete("a", 1)]).await;
+    assert_eq!(counts.deleted, 1);
+
+    let missing = Message::upsert("insert", "a", "", 1).in_collection("other");
+    let reply = database.write(&batch(&[missing])).await;
+    assert!(reply.failure.unwrap().message.contains("CREATE TABLE"));
+}
+
+#[tokio::test]
+async fn a_table_has_one_source() {
+    let mut stand = Stand::new(PLAYERS).await;
+    let database = stand.database().await;
+    write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
+    stand.settings.consumer_group = "another".to_owned();
+    let other = stand.database().await;
+    let reply = other.write(&batch(&[Message::player("insert", "b", 1, 1)])).await;
+    assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }));
+    assert!(reply.failure.unwrap().message.contains("claimed by consumer group cdc-syncer"));
+    assert_eq!(stand.count("players").await, 1);
+}
+
+#[tokio::test]
+async fn tables_that_cannot_be_written_are_refused_by_name() {
+    let cases = [
+        ("CREATE TABLE players (id text, x int)", "PRIMARY KEY (id)"),
+        ("CREATE TABLE players (x int PRIMARY KEY)", "no column id"),
+        ("CREATE VIEW players AS SELECT 'a' AS id", "not an ordinary table"),
+        ("CREATE TABLE players (id text PRIMARY KEY, updated_at text)", "updated_at"),
+        ("CREATE TABLE players (id point, EXCLUDE USING gist (id WITH ~=))", "column id"),
+        ("CREATE TABLE players (id text PRIMARY KEY, cdc_position text)", "cdc_position"),
+    ];
+    for (schema, hint) in cases {
+        let stand = Stand::new(schema).await;
+        let database = stand.database().await;
+        let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)])).await;
+        assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }), "{schema}");
+        let failure = reply.failure.unwrap();
+        assert!(failure.message.contains(hint), "{schema}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_column_is_noticed() {
+    let stand = Stand::new(PLAYERS).await;
+    let database = stand.database().await;
+    write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
+    stand.client.batch_execute("ALTER TABLE players DROP COLUMN score").await.unwrap();
+    let reply = database.write(&batch(&[Message::player("update", "a", 2, 2)])).await;
+    assert!(
+        matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Transient, .. }),
+        "{:?}",
+        reply.outcome
+    );
+    write_all(&database, &[Message::player("update", "a", 2, 2)]).await;
+    assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "2");
+}
+
+#[tokio::test]
+async fn two_at_once_may_make_the_schema() {
+    let stand = Stand::new("").await;
+    let (one, two) =
+        (PostgresDatabase::new(stand.settings.clone()), PostgresDatabase::new(stand.settings.clone()));
+    let (first, second) = tokio::join!(one.connect(), two.connect());
+    first.unwrap();
+    second.unwrap();
+    stand.client.batch_execute("UPDATE cdc.version SET version = 2").await.unwrap();
+    let failure = one.connect().await.unwrap_err();
+    assert!(failure.message.contains("version 2"), "{failure}");
+}

@@ -1,0 +1,165 @@
+//! A fresh database, the adapter on it, and a client that looks over its shoulder.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cdc_devstack::{Postgres, PostgresOptions};
+use cdc_executor::ports::{
+    Database, Headers, KafkaRecord, LedgerClaim, TopicPartition, WriteCounts, WriteReply,
+};
+use cdc_machine::{Epoch, SeqNo};
+use cdc_postgres::{Endpoint, PostgresDatabase, Settings};
+use cdc_syncer::{Batch, Partition, Rejected, Row, WriteOutcome};
+use tokio::sync::OnceCell;
+use tokio_postgres::{Client, NoTls};
+
+use crate::messages::Message;
+
+static SERVER: OnceCell<Postgres> = OnceCell::const_new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// The specification's table, as it stands there.
+pub(crate) const PLAYERS: &str = "
+CREATE TABLE players (
+    id VARCHAR(24) PRIMARY KEY,
+    username VARCHAR(255) NOT NULL,
+    level INTEGER NOT NULL DEFAULT 1,
+    score BIGINT NOT NULL DEFAULT 0,
+    created_at TIMESTAMP NOT NULL,
+    updated_at TIMESTAMP NOT NULL DEFAULT NOW(),
+    cdc_operation VARCHAR(20),
+    cdc_timestamp TIMESTAMP NOT NULL,
+    CONSTRAINT unique_username UNIQUE (username)
+);
+CREATE INDEX idx_players_level ON players(level);
+CREATE INDEX idx_players_score ON players(score DESC);
+CREATE INDEX idx_players_created_at ON players(created_at);
+";
+
+pub(crate) const PARTITION: Partition = Partition(0);
+pub(crate) const EPOCH: Epoch = Epoch(1);
+
+/// One database of the shared server.
+pub(crate) struct Stand {
+    pub(crate) settings: Settings,
+    pub(crate) client: Client,
+}
+
+impl Stand {
+    /// A fresh database with this schema in it.
+    pub(crate) async fn new(schema: &str) -> Self {
+        let server =
+            SERVER.get_or_init(|| async { Postgres::start(PostgresOptions::default()).await.unwrap() }).await;
+        let name = format!("stand_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        server.execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let mut settings = Settings::new(Endpoint::Host(server.host().to_owned()), name, server.user());
+        settings.port = server.port();
+        settings.min_connections = 0;
+        settings.max_connections = 4;
+        let client = client(&settings, &settings.user).await;
+        client.batch_execute(schema).await.unwrap();
+        Self { settings, client }
+    }
+
+    /// The adapter, connected and with partition 0 acquired.
+    pub(crate) async fn database(&self) -> PostgresDatabase {
+        let database = self.connected().await;
+        database.acquire(&[claim(EPOCH)]).await.unwrap();
+        database
+    }
+
+    /// The adapter, connected.
+    pub(crate) async fn connected(&self) -> PostgresDatabase {
+        let database = PostgresDatabase::new(self.settings.clone());
+        database.connect().await.unwrap();
+        database
+    }
+
+    /// One value of one row, as PostgreSQL's own text; `None` for NULL.
+    pub(crate) async fn text(&self, sql: &str) -> Option<String> {
+        let wrapped = format!("SELECT (({sql})::text)");
+        self.client.query_one(&wrapped, &[]).await.unwrap().get(0)
+    }
+
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        self.client.query_one(&format!("SELECT count(*) FROM {sql}"), &[]).await.unwrap().get(0)
+    }
+
+    /// Waits until some session of this database waits for a lock.
+    pub(crate) async fn until_blocked(&self) {
+        let blocked = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while self.count(blocked).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+pub(crate) async fn client(settings: &Settings, user: &str) -> Client {
+    let Endpoint::Host(host) = &settings.endpoint else { unreachable!("the stand uses TCP") };
+    let (client, connection) = tokio_postgres::Config::new()
+        .host(host)
+        .port(settings.port)
+        .dbname(&settings.database)
+        .user(user)
+        .connect(NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+pub(crate) fn claim(epoch: Epoch) -> LedgerClaim {
+    LedgerClaim {
+        partition: PARTITION,
+        epoch,
+        name: TopicPartition { topic: Arc::from("cdc.game_db.players"), partition: 0 },
+    }
+}
+
+/// A batch of partition 0, in the order of the messages.
+pub(crate) fn batch(messages: &[Message]) -> Batch<KafkaRecord> {
+    batch_of(messages.iter().map(|message| (message.key().into(), Some(message.value().into()))))
+}
+
+pub(crate) fn batch_of(records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Batch<KafkaRecord> {
+    let rows = records
+        .into_iter()
+        .enumerate()
+        .map(|(index, (key, value))| Row {
+            partition: PARTITION,
+            epoch: EPOCH,
+            seq: SeqNo(index as u64),
+            offset: i64::try_from(index).unwrap(),
+            bytes: 0,
+            handle: KafkaRecord {
+                key: Bytes::from(key),
+                value: value.map(Bytes::from),
+                headers: Headers::default(),
+                timestamp_ms: 0,
+            },
+        })
+        .collect();
+    Batch::new(rows)
+}
+
+/// Writes, and expects the batch to be written.
+pub(crate) async fn write(database: &PostgresDatabase, messages: &[Message]) -> (WriteCounts, Vec<Rejected>) {
+    written(database.write(&batch(messages)).await)
+}
+
+#[expect(clippy::panic, reason = "tests")]
+pub(crate) fn written(reply: WriteReply) -> (WriteCounts, Vec<Rejected>) {
+    match reply.outcome {
+        WriteOutcome::Written { rejected } => (reply.counts, rejected),
+        other => panic!("{other:?}: {:?}", reply.failure),
+    }
+}
+
+/// Writes, and expects every record to find its row.
+pub(crate) async fn write_all(database: &PostgresDatabase, messages: &[Message]) -> WriteCounts {
+    let (counts, rejected) = write(database, messages).await;
+    assert_eq!(rejected, []);
+    counts
+}

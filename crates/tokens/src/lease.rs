@@ -1,0 +1,155 @@
+//! Who may have the lease: pure decisions over a record and a clock.
+
+use std::time::Duration;
+
+use crate::record::Record;
+
+/// How long a lease lasts after its last renewal. The Watcher renews it every five seconds, so two
+/// renewals may fail before somebody else can take it.
+pub const LEASE_TTL: Duration = Duration::from_secs(15);
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'a> {
+    /// The instance's name.
+    pub(crate) instance: &'a str,
+    /// The process's random id.
+    pub(crate) owner: &'a str,
+    /// By the register's clock, Unix milliseconds.
+    pub(crate) now_ms: i64,
+    /// How long a lease lasts.
+    pub(crate) ttl_ms: i64,
+    /// What was seen when the lease was last refused to us.
+    pub(crate) seen: Option<&'a Sighting>,
+}
+
+/// A holder's trace in the record. If it has changed by the next look, the holder lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    owner: String,
+    sequence: u64,
+}
+
+impl Sighting {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self { owner: record.owner.clone(), sequence: record.sequence }
+    }
+
+    pub(crate) fn is_of(&self, record: &Record) -> bool {
+        self.owner == record.owner
+    }
+}
+
+/// What a claim comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The lease is free, has run out, or is the asking process's own.
+    Take,
+    /// The lease still runs, and its holder is an earlier process of the same instance.
+    TakeOver,
+    /// Somebody else has it for this much longer.
+    Held(Duration),
+}
+
+/// Decides over a claim.
+///
+/// A restarted process takes over the lease of its predecessor at once, since waiting would only delay the
+/// stream. But two processes that were given one name must not evict each other for ever. So there is one
+/// takeover per TTL; and whoever had to wait for that looks whether the holder has written meanwhile: a
+/// dead predecessor has not.
+pub(crate) fn decide(record: &Record, claim: Claim<'_>) -> Verdict {
+    let Some(holder) = &record.holder else { return Verdict::Take };
+    let left_ms = record.lease_expires_at_ms.saturating_sub(claim.now_ms);
+    if left_ms <= 0 || record.owner == claim.owner {
+        return Verdict::Take;
+    }
+    // A clock that was set back must not make a lease eternal.
+    let left_ms = left_ms.min(claim.ttl_ms);
+    if holder != claim.instance {
+        return held(left_ms);
+    }
+    if let Some(taken_over_at_ms) = record.taken_over_at_ms {
+        let guarded_ms = taken_over_at_ms.saturating_add(claim.ttl_ms).saturating_sub(claim.now_ms);
+        if guarded_ms > 0 {
+            return held(guarded_ms.min(left_ms));
+        }
+    }
+    let holder_lives =
+        claim.seen.is_some_and(|seen| seen.owner == record.owner && seen.sequence != record.sequence);
+    if holder_lives { held(left_ms) } else { Verdict::TakeOver }
+}
+
+fn held(left_ms: i64) -> Verdict {
+    Verdict::Held(Duration::from_millis(left_ms.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use cdc_executor::ports::StoreIdentity;
+
+    use super::*;
+
+    const TTL_MS: i64 = 15_000;
+    const NOW_MS: i64 = 1_000_000;
+
+    fn record(holder: Option<&str>, left_ms: i64, taken_over_ago_ms: Option<i64>) -> Record {
+        Record {
+            incarnation: 1,
+            owner: "theirs".to_owned(),
+            sequence: 7,
+            holder: holder.map(str::to_owned),
+            lease_expires_at_ms: NOW_MS + left_ms,
+            taken_over_at_ms: taken_over_ago_ms.map(|ago| NOW_MS - ago),
+            saved: None,
+            identity: StoreIdentity {
+                source: "rs0/db".to_owned(),
+                collections: Vec::new(),
+                topics: Vec::new(),
+            },
+            gaps: Vec::new(),
+        }
+    }
+
+    fn claim<'a>(instance: &'a str, seen: Option<&'a Sighting>) -> Claim<'a> {
+        Claim { instance, owner: "mine", now_ms: NOW_MS, ttl_ms: TTL_MS, seen }
+    }
+
+    fn held_ms(ms: u64) -> Verdict {
+        Verdict::Held(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn who_gets_the_lease() {
+        let cases = [
+            ("given back", record(None, 9_000, None), "b", Verdict::Take),
+            ("run out", record(Some("a"), 0, None), "b", Verdict::Take),
+            ("another's", record(Some("a"), 9_000, None), "b", held_ms(9_000)),
+            ("another's, clock set back", record(Some("a"), 900_000, None), "b", held_ms(15_000)),
+            ("the same instance's", record(Some("a"), 9_000, None), "a", Verdict::TakeOver),
+            ("taken over long ago", record(Some("a"), 9_000, Some(15_000)), "a", Verdict::TakeOver),
+            ("taken over just now", record(Some("a"), 14_000, Some(5_000)), "a", held_ms(10_000)),
+            ("taken over, about to run out", record(Some("a"), 2_000, Some(5_000)), "a", held_ms(2_000)),
+        ];
+        for (name, record, instance, expected) in cases {
+            assert_eq!(decide(&record, claim(instance, None)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_own_process_takes_its_own_lease() {
+        let mut record = record(Some("a"), 9_000, Some(1));
+        record.owner = "mine".to_owned();
+        assert_eq!(decide(&record, claim("a", None)), Verdict::Take);
+    }
+
+    #[test]
+    fn a_namesake_that_lives_is_not_evicted_again() {
+        let record = record(Some("a"), 9_000, Some(15_000));
+        let unchanged = Sighting::of(&record);
+        assert_eq!(decide(&record, claim("a", Some(&unchanged))), Verdict::TakeOver);
+        let renewed_since = Sighting { sequence: 6, ..unchanged.clone() };
+        assert_eq!(decide(&record, claim("a", Some(&renewed_since))), held_ms(9_000));
+        let somebody_before = Sighting { owner: "earlier".to_owned(), ..unchanged };
+        assert_eq!(decide(&record, claim("a", Some(&somebody_before))), Verdict::TakeOver);
+    }
+}

@@ -1,0 +1,185 @@
+//! What the suite needs of a backend: stores over named cells, and a way to tamper with a cell.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cdc_event::{Position, ResumeToken};
+use cdc_executor::ports::{Acquisition, StoreIdentity, TokenRecord, TokenStore};
+use cdc_machine::Lineage;
+use cdc_tokens::{FileStore, RedisSettings, RedisStore};
+use tempfile::TempDir;
+
+pub(crate) const LINEAGE: Lineage = Lineage(1_700_000_000);
+
+/// Long enough that nothing runs out by itself in a test.
+pub(crate) const LONG: Duration = Duration::from_secs(15);
+/// Short enough to be waited for.
+pub(crate) const SHORT: Duration = Duration::from_millis(50);
+
+pub(crate) trait Backend {
+    type Store: TokenStore;
+
+    fn store_of(&self, cell: &str, identity: StoreIdentity, instance: &str, ttl: Duration) -> Self::Store;
+    fn get(&self, cell: &str) -> impl Future<Output = Option<String>>;
+    /// `None` removes the cell.
+    fn put(&self, cell: &str, content: Option<&str>) -> impl Future<Output = ()>;
+
+    fn store(&self, cell: &str, instance: &str) -> Self::Store {
+        self.store_of(cell, identity(), instance, LONG)
+    }
+}
+
+pub(crate) struct Files {
+    pub(crate) folder: TempDir,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, cell: &str) -> PathBuf {
+        self.folder.path().join(cell)
+    }
+}
+
+impl Backend for Files {
+    type Store = FileStore;
+
+    fn store_of(&self, cell: &str, identity: StoreIdentity, instance: &str, ttl: Duration) -> FileStore {
+        FileStore::new(self.path(cell), identity, instance).unwrap().with_lease_ttl(ttl)
+    }
+
+    async fn get(&self, cell: &str) -> Option<String> {
+        std::fs::read_to_string(self.path(cell)).ok()
+    }
+
+    async fn put(&self, cell: &str, content: Option<&str>) {
+        match content {
+            Some(content) => std::fs::write(self.path(cell), content).unwrap(),
+            None => std::fs::remove_file(self.path(cell)).unwrap(),
+        }
+    }
+}
+
+/// A Redis server that ends with the test.
+pub(crate) struct Redis {
+    child: Child,
+    pub(crate) port: u16,
+    folder: TempDir,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_on(port, &[])
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's set-up, before anything runs beside it")]
+    pub(crate) fn start_on(port: u16, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+            .arg(folder.path())
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server on PATH (Debian: apt-get install redis-server)");
+        let server = Self { child, port, folder };
+        let patience = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < patience, "redis-server in {:?} does not listen", server.folder);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    pub(crate) fn settings(&self, key: &str) -> RedisSettings {
+        RedisSettings {
+            addr: format!("127.0.0.1:{}", self.port),
+            username: None,
+            password: None,
+            db: 0,
+            key: key.to_owned(),
+        }
+    }
+
+    /// A connection of the test's own.
+    pub(crate) async fn connection(&self) -> ::redis::aio::MultiplexedConnection {
+        let client = ::redis::Client::open(format!("redis://127.0.0.1:{}/0", self.port)).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _gone_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Backend for Redis {
+    type Store = RedisStore;
+
+    fn store_of(&self, cell: &str, identity: StoreIdentity, instance: &str, ttl: Duration) -> RedisStore {
+        RedisStore::new(self.settings(cell), identity, instance).unwrap().with_lease_ttl(ttl)
+    }
+
+    async fn get(&self, cell: &str) -> Option<String> {
+        ::redis::cmd("GET").arg(cell).query_async(&mut self.connection().await).await.unwrap()
+    }
+
+    async fn put(&self, cell: &str, content: Option<&str>) {
+        let command = match content {
+            Some(content) => ::redis::cmd("SET").arg(cell).arg(content).to_owned(),
+            None => ::redis::cmd("DEL").arg(cell).to_owned(),
+        };
+        command.exec_async(&mut self.connection().await).await.unwrap();
+    }
+}
+
+pub(crate) fn identity() -> StoreIdentity {
+    StoreIdentity {
+        source: "rs0/game_db".to_owned(),
+        collections: vec!["players".to_owned()],
+        topics: vec!["cdc.game_db.players".to_owned()],
+    }
+}
+
+/// The token of the `n`th event.
+pub(crate) fn token(n: u32) -> ResumeToken {
+    let bson = bson::rawdoc! { "_data": format!("826B045F8E{n:08X}2B0229296E04") };
+    let mut position = LINEAGE.0.to_be_bytes().to_vec();
+    position.extend(0x6B04_5F8E_u32.to_be_bytes());
+    position.extend(n.to_be_bytes());
+    position.extend([0x29, 0x29, 0x6E]);
+    ResumeToken { bson: Bytes::from(bson.into_bytes()), position: Position::from_bytes(&position).unwrap() }
+}
+
+/// The record that came with the lease.
+#[track_caller]
+pub(crate) fn owned(acquisition: Acquisition) -> Option<TokenRecord> {
+    match acquisition {
+        Acquisition::Owned(record) => record,
+        other => panic!("not ours: {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn held(acquisition: Acquisition) -> (String, Duration) {
+    match acquisition {
+        Acquisition::Held { holder, expires_in } => (holder, expires_in),
+        other => panic!("not held: {other:?}"),
+    }
+}
+
+/// Tokens are equal where their positions are; here the bytes have to be, too.
+#[track_caller]
+pub(crate) fn assert_same(found: &ResumeToken, expected: &ResumeToken) {
+    assert_eq!((&found.bson, found.position), (&expected.bson, expected.position));
+}

@@ -1,0 +1,9 @@
+//! Both stores against the real thing: one suite for what they share, and a file for what only one can do.
+//! Redis is a `redis-server` of the test's own, found on PATH.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod backend;
+mod file;
+mod properties;
+mod redis;
+mod suite;
