@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Sources;
+use crate::exit;
+use crate::version::VERSION;
+
+/// Change data capture: MongoDB change streams to Kafka to PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "cdc", version = VERSION, after_help = exit::TABLE, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the Watcher: MongoDB's change stream to Kafka
+    Watch(ConfigArgs),
+    /// Run the Syncer: Kafka to PostgreSQL
+    Sync(ConfigArgs),
+    /// Run both services in one process
+    Run(ConfigArgs),
+    /// Check a configuration
+    Validate(ValidateArgs),
+    /// Look at the saved position
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print a service's state diagram, made from the code
+    Graph(GraphArgs),
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// A configuration file; may be given again, and the later one wins
+    #[arg(short, long = "config", value_name = "FILE", required = true)]
+    pub config: Vec<PathBuf>,
+    /// Set one key over everything else; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// The files and overrides, with this process's environment between them.
+    #[must_use]
+    pub fn sources(self) -> Sources {
+        Sources::from_process(self.config, self.overrides)
+    }
+}
+
+/// The arguments of `cdc validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// The files and overrides.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Ask no server: check the configuration alone
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// The commands below `cdc token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Print the saved position; `null` where there is none
+    Show(TokenShowArgs),
+}
+
+/// The arguments of `cdc token show`.
+#[derive(Debug, Args)]
+pub struct TokenShowArgs {
+    /// The files and overrides.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `cdc graph`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct GraphArgs {
+    /// Whose diagram
+    pub service: Service,
+    /// In which language
+    #[arg(long, value_name = "LANGUAGE", default_value = "mermaid")]
+    pub format: GraphFormat,
+}
+
+/// One of the two services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Service {
+    /// MongoDB to Kafka
+    Watcher,
+    /// Kafka to PostgreSQL
+    Syncer,
+}
+
+/// The languages of diagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Mermaid
+    Mermaid,
+    /// Graphviz
+    Dot,
+}

@@ -1,0 +1,12 @@
+//! The commands. Each takes its parsed arguments and returns what it has to say, or why it failed.
+
+mod graph;
+mod output;
+mod services;
+mod token;
+mod validate;
+
+pub use graph::graph;
+pub use services::{run, sync, watch};
+pub use token::token_show;
+pub use validate::validate;

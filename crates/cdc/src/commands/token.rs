@@ -1,0 +1,164 @@
+use cdc_executor::ports::{Failure, GapRecord, StoreIdentity, TokenRecord, TokenStore as _};
+use cdc_machine::Fault;
+use cdc_tokens::{FileStore, RedisSettings, RedisStore};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::output::print;
+use crate::cli::TokenShowArgs;
+use crate::config::{AnyConfig, TokenBackend, WatcherConfig};
+use crate::exit::{Exit, Failed};
+
+/// Where a position's cluster time begins: the lineage stands before it.
+const CLUSTER_TIME_AT: usize = 4;
+
+/// `cdc token show`: the saved position, read without touching the lease.
+///
+/// # Errors
+/// Exit 78 for the configuration, 69 or 77 for a store that does not answer or refuses, 74 for a file, 65
+/// for a record that cannot be read.
+pub fn token_show(arguments: TokenShowArgs) -> Result<(), Failed> {
+    let config = match AnyConfig::load(&arguments.config.sources())? {
+        AnyConfig::Watcher(config) => *config,
+        AnyConfig::Pipeline(config) => config.watcher,
+        AnyConfig::Syncer(_) => {
+            return Err(Failed::new(
+                Exit::Config,
+                "a syncer has no resume token; give the watcher's configuration",
+            ));
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::new(Exit::LocalIo, format!("no runtime: {error}")))?;
+    let is_file = matches!(config.token_storage.backend, TokenBackend::File { .. });
+    let record = runtime.block_on(peek(config)).map_err(|failure| refused(&failure, is_file))?;
+    let Some(record) = record else { return print("null") };
+    let fields = describe(&record).map_err(|what| Failed::new(Exit::Decision, what))?;
+    if arguments.json { print(&format!("{:#}", Value::Object(fields))) } else { print(&lines(&fields)) }
+}
+
+async fn peek(config: WatcherConfig) -> Result<Option<TokenRecord>, Failure> {
+    // Reading compares no identity: what the record belongs to is what is asked.
+    let identity = StoreIdentity {
+        source: config.mongodb.database.clone(),
+        topics: config.topics(),
+        collections: config.mongodb.collections,
+    };
+    match config.token_storage.backend {
+        TokenBackend::File { path } => FileStore::new(path, identity, config.instance)?.peek().await,
+        TokenBackend::Redis { addr, password, db, key } => {
+            let settings = RedisSettings { addr, username: None, password, db: i64::from(db), key };
+            RedisStore::new(settings, identity, config.instance)?.peek().await
+        }
+    }
+}
+
+fn refused(failure: &Failure, is_file: bool) -> Failed {
+    let exit = match failure.fault {
+        Fault::Auth => Exit::Refused,
+        Fault::Transient | Fault::RetryNow if !is_file => Exit::Unavailable,
+        Fault::Transient | Fault::RetryNow => Exit::LocalIo,
+        Fault::Blocked
+        | Fault::Poison
+        | Fault::TooLarge
+        | Fault::HistoryLost
+        | Fault::Fenced
+        | Fault::Fatal => Exit::Decision,
+    };
+    Failed::new(exit, failure.chain())
+}
+
+/// The record's fields, in the order in which they are read.
+fn describe(record: &TokenRecord) -> Result<Map<String, Value>, String> {
+    let token = bson::RawDocument::from_bytes(&record.token.bson)
+        .and_then(bson::Document::try_from)
+        .map_err(|error| format!("the saved resume token is no BSON document: {error}"))?;
+    let position = record.token.position;
+    let saved_at = Timestamp::from_millisecond(record.saved_at_ms).ok().map(|time| time.to_string());
+    let fields = [
+        ("resume_token", bson::Bson::Document(token).into_canonical_extjson()),
+        ("position", position.to_string().into()),
+        ("cluster_time", cluster_time(position.as_bytes())),
+        ("saved_at", saved_at.into()),
+        ("incarnation", record.incarnation.into()),
+        ("holder", record.holder.clone().into()),
+        ("gaps", record.gaps.iter().map(gap).collect()),
+    ];
+    Ok(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// Seconds and increment, as in messages; null where the position is too short to hold them.
+fn cluster_time(position: &[u8]) -> Value {
+    let number = |at: usize| Some(u32::from_be_bytes(position.get(at..at + 4)?.try_into().ok()?));
+    match (number(CLUSTER_TIME_AT), number(CLUSTER_TIME_AT + 4)) {
+        (Some(seconds), Some(increment)) => json!({ "t": seconds, "i": increment }),
+        _ => Value::Null,
+    }
+}
+
+fn gap(gap: &GapRecord) -> Value {
+    json!({
+        "from": gap.from,
+        "to": gap.to,
+        "cause": gap.cause,
+        "collections": gap.collections,
+        "opened_at": gap.opened_at,
+        "announced": gap.announced,
+        "healed_at": gap.healed_at,
+    })
+}
+
+fn lines(fields: &Map<String, Value>) -> String {
+    let width = fields.keys().map(String::len).max().unwrap_or_default();
+    let line = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{name:width$}  {text}\n"),
+        other => format!("{name:width$}  {other}\n"),
+    };
+    fields.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use cdc_event::{Position, ResumeToken};
+    use cdc_machine::Lineage;
+
+    use super::*;
+
+    fn record() -> TokenRecord {
+        let token = bson::doc! { "_data": "826B045F8E00000008" };
+        let position = [0x6B, 0, 0, 1, 0x6B, 0x04, 0x5F, 0x8E, 0, 0, 0, 8, 0x80];
+        TokenRecord {
+            token: ResumeToken {
+                bson: Bytes::from(token.to_vec().unwrap()),
+                position: Position::from_bytes(&position).unwrap(),
+            },
+            lineage: Lineage(0x6B00_0001),
+            identity: StoreIdentity { source: "rs0/game_db".to_owned(), collections: vec![], topics: vec![] },
+            saved_at_ms: 1_705_318_200_000,
+            incarnation: 3,
+            holder: Some("watcher-0".to_owned()),
+            gaps: vec![],
+        }
+    }
+
+    #[test]
+    fn a_record_is_shown_with_its_token_in_extended_json() {
+        let fields = describe(&record()).unwrap();
+        assert_eq!(
+            Value::Object(fields.clone()).to_string(),
+            r#"{"resume_token":{"_data":"826B045F8E00000008"},"position":"6b0000016b045f8e0000000880","cluster_time":{"t":1795448718,"i":8},"saved_at":"2024-01-15T11:30:00Z","incarnation":3,"holder":"watcher-0","gaps":[]}"#
+        );
+        assert!(lines(&fields).contains("\nsaved_at      2024-01-15T11:30:00Z\n"));
+    }
+
+    #[test]
+    fn a_token_that_is_no_document_is_told() {
+        let mut broken = record();
+        broken.token.bson = Bytes::from_static(&[1, 2, 3]);
+        let error = describe(&broken).unwrap_err();
+        assert!(error.starts_with("the saved resume token is no BSON document"), "{error}");
+    }
+}

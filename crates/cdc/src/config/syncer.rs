@@ -1,0 +1,250 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use cdc_machine::Retry;
+use secrecy::SecretString;
+
+use super::common::{self, CONNECTION, Logging, ON_REJECT, OnReject, Properties, TopicTemplate, is_topic};
+use super::section::Section;
+
+/// librdkafka fetches up to 64 MiB ahead for every partition; the Syncer's own buffers are the bound here.
+const DEFAULT_PROPERTIES: [(&str, &str); 1] = [("queued.max.messages.kbytes", "8192")];
+
+/// Bounds of `flush_interval` and, from zero, of `linger`.
+const LONGEST_FLUSH: Duration = Duration::from_secs(3600);
+
+/// The Syncer's configuration, `syncer.yaml`.
+#[derive(Debug)]
+pub struct SyncerConfig {
+    /// `instance`: the member's name in its consumer group; unique per process.
+    pub instance: String,
+    /// `kafka`
+    pub kafka: ConsumerConfig,
+    /// `postgres`
+    pub postgres: PostgresConfig,
+    /// `batch`
+    pub batch: BatchConfig,
+    /// `workers`
+    pub workers: WorkersConfig,
+    /// `on_bad_record`
+    pub on_bad_record: OnReject,
+    /// `on_unique_violation`
+    pub on_unique_violation: OnReject,
+    /// `dead_letter.topic`
+    pub dead_letter_topic: TopicTemplate,
+    /// `logging`
+    pub logging: Logging,
+    /// `http.listen`
+    pub http_listen: SocketAddr,
+    /// `shutdown.timeout`
+    pub shutdown_timeout: Duration,
+}
+
+/// `kafka` of the Syncer.
+#[derive(Debug)]
+pub struct ConsumerConfig {
+    /// `brokers`
+    pub brokers: Vec<String>,
+    /// `topic`: at least one, no two alike
+    pub topics: Vec<String>,
+    /// `consumer_group`
+    pub consumer_group: String,
+    /// `max_retries`
+    pub max_retries: Retry,
+    /// `properties`
+    pub properties: Properties,
+}
+
+/// `postgres`.
+#[derive(Debug)]
+pub struct PostgresConfig {
+    /// `host`
+    pub host: String,
+    /// `port`
+    pub port: u16,
+    /// `database`
+    pub database: String,
+    /// `user`
+    pub user: String,
+    /// `password`, or what stands in `password_file`
+    pub password: Option<SecretString>,
+    /// `min_connections` that the pool keeps open
+    pub min_connections: u32,
+    /// `max_connections` that the pool opens
+    pub max_connections: u32,
+    /// `connection_timeout`
+    pub connection_timeout: Duration,
+    /// `manage_schema`: whether the Syncer may create and alter tables
+    pub manage_schema: bool,
+    /// `max_retries` of a connection
+    pub max_retries: Retry,
+    /// `write_max_retries` of a batch
+    pub write_max_retries: Retry,
+}
+
+/// `batch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchConfig {
+    /// `buffer_size`: records of one batch, at most
+    pub buffer_size: u32,
+    /// `flush_interval`: how long a record waits in a buffer at most
+    pub flush_interval: Duration,
+    /// `linger`: how long a record waits while its writer is idle
+    pub linger: Duration,
+    /// `copy_threshold`: rows of one statement from which on it goes by COPY
+    pub copy_threshold: u32,
+    /// `buffer_bytes` of one batch, at most
+    pub buffer_bytes: u64,
+}
+
+/// `workers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkersConfig {
+    /// `pool_size`: workers, each with one batch in flight
+    pub pool_size: u32,
+    /// `channel_buffer`: records on their way to the workers, at most
+    pub channel_buffer: u32,
+    /// `max_buffered_bytes`: bytes from poll to offset commit, at most
+    pub max_buffered_bytes: u64,
+}
+
+impl SyncerConfig {
+    pub(super) fn read(syncer: &mut Section<'_>) -> Self {
+        syncer.not_available(&["tables", "tracing"]);
+        let postgres = syncer.section("postgres", PostgresConfig::read);
+        let batch = syncer.section("batch", BatchConfig::read);
+        Self {
+            instance: common::instance(syncer),
+            kafka: syncer.section("kafka", ConsumerConfig::read),
+            workers: syncer.section("workers", |workers| WorkersConfig::read(workers, &postgres, &batch)),
+            postgres,
+            batch,
+            on_bad_record: syncer.choice("on_bad_record", &ON_REJECT, &[], OnReject::DeadLetter),
+            on_unique_violation: syncer.choice(
+                "on_unique_violation",
+                &ON_REJECT,
+                &["park"],
+                OnReject::DeadLetter,
+            ),
+            dead_letter_topic: common::dead_letter_topic(syncer),
+            logging: syncer.section("logging", Logging::read),
+            http_listen: common::http_listen(syncer, 9465),
+            shutdown_timeout: common::shutdown_timeout(syncer),
+        }
+    }
+}
+
+impl ConsumerConfig {
+    fn read(kafka: &mut Section<'_>) -> Self {
+        kafka.not_available(&["security", "offset_reset"]);
+        let mut topics = kafka.required_list("topic");
+        for topic in &topics {
+            if topic.starts_with('^') {
+                kafka.contradiction(&["topic"], "patterns are not available yet; list the topics");
+            } else if !is_topic(topic) {
+                let text =
+                    format!("{topic:?} is not a legal topic; legal: letters, digits, '.', '_' and '-'");
+                kafka.contradiction(&["topic"], &text);
+            }
+        }
+        let named = topics.len();
+        topics.sort();
+        topics.dedup();
+        if topics.len() < named {
+            kafka.contradiction(&["topic"], "a topic is named twice");
+        }
+        Self {
+            brokers: common::brokers(kafka),
+            topics,
+            consumer_group: kafka.text("consumer_group").unwrap_or_else(|| "cdc-syncer".to_owned()),
+            max_retries: kafka.retries("max_retries", 5),
+            properties: Properties::read(kafka, &[], &DEFAULT_PROPERTIES),
+        }
+    }
+}
+
+impl PostgresConfig {
+    fn read(postgres: &mut Section<'_>) -> Self {
+        postgres.not_available(&["tls"]);
+        let read = Self {
+            host: postgres.required_text("host"),
+            port: postgres.integer("port", 1..=u16::MAX, 5432),
+            database: postgres.required_text("database"),
+            user: postgres.required_text("user"),
+            password: postgres.secret("password", "password_file"),
+            min_connections: postgres.integer("min_connections", 0..=10_000, 10),
+            max_connections: postgres.integer("max_connections", 1..=10_000, 50),
+            connection_timeout: postgres.duration("connection_timeout", CONNECTION, Duration::from_secs(10)),
+            manage_schema: postgres.switch("manage_schema", true),
+            max_retries: postgres.retries("max_retries", 5),
+            write_max_retries: postgres.retries("write_max_retries", 3),
+        };
+        let (min, max) = (read.min_connections, read.max_connections);
+        if min > max {
+            postgres.contradiction(
+                &["min_connections", "max_connections"],
+                &format!("{min} is more than postgres.max_connections ({max})"),
+            );
+        }
+        read
+    }
+}
+
+impl BatchConfig {
+    fn read(batch: &mut Section<'_>) -> Self {
+        let flush_interval = batch.duration(
+            "flush_interval",
+            Duration::from_millis(1)..=LONGEST_FLUSH,
+            Duration::from_millis(500),
+        );
+        let linger = batch.duration(
+            "linger",
+            Duration::ZERO..=LONGEST_FLUSH,
+            Duration::from_millis(5).min(flush_interval),
+        );
+        if linger > flush_interval {
+            let text = |it| humantime::format_duration(it);
+            batch.contradiction(
+                &["linger", "flush_interval"],
+                &format!("{} is more than batch.flush_interval ({})", text(linger), text(flush_interval)),
+            );
+        }
+        Self {
+            buffer_size: batch.integer("buffer_size", 1..=1_000_000, 1000),
+            flush_interval,
+            linger,
+            copy_threshold: batch.integer("copy_threshold", 1..=1_000_000, 100),
+            buffer_bytes: batch.bytes("buffer_bytes", ByteSize::kib(64)..=ByteSize::gib(4), ByteSize::mib(8)),
+        }
+    }
+}
+
+impl WorkersConfig {
+    fn read(workers: &mut Section<'_>, postgres: &PostgresConfig, batch: &BatchConfig) -> Self {
+        let read = Self {
+            pool_size: workers.integer("pool_size", 1..=1024, 10),
+            channel_buffer: workers.integer("channel_buffer", 1..=1_000_000, 1000),
+            max_buffered_bytes: workers.bytes(
+                "max_buffered_bytes",
+                ByteSize::kib(64)..=ByteSize::gib(64),
+                ByteSize::mib(64),
+            ),
+        };
+        if read.pool_size > postgres.max_connections {
+            let (size, max) = (read.pool_size, postgres.max_connections);
+            workers.contradiction(
+                &["pool_size"],
+                &format!("{size} workers need as many connections, and postgres.max_connections is {max}"),
+            );
+        }
+        if batch.buffer_bytes > read.max_buffered_bytes {
+            let (one, all) = (ByteSize(batch.buffer_bytes), ByteSize(read.max_buffered_bytes));
+            workers.contradiction(
+                &["max_buffered_bytes"],
+                &format!("{all} is less than one batch may hold: batch.buffer_bytes is {one}"),
+            );
+        }
+        read
+    }
+}

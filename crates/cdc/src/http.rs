@@ -1,0 +1,162 @@
+//! Probes, metrics and status of one service, over HTTP. Nothing here changes anything.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use cdc_executor::Health;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::exit::{Exit, Failed};
+use crate::version;
+
+/// What the endpoints of one service tell.
+#[derive(Clone)]
+pub struct Probes {
+    health: watch::Receiver<Health>,
+    metrics: PrometheusHandle,
+    instance: String,
+    started: Instant,
+}
+
+impl Probes {
+    /// The probes of a service that starts now.
+    #[must_use]
+    pub fn new(health: watch::Receiver<Health>, metrics: PrometheusHandle, instance: String) -> Self {
+        Self { health, metrics, instance, started: Instant::now() }
+    }
+
+    /// The routes.
+    ///
+    /// | path | answers |
+    /// |---|---|
+    /// | `/health` | 200 while the stream is active or partitions are served, idle included; else 503 and why |
+    /// | `/livez` | 200 while the service's loop exists, whatever its dependencies do |
+    /// | `/readyz` | 200 once it works, and while it does |
+    /// | `/metrics` | the metrics, in Prometheus' text format |
+    /// | `/status` | who, what and how long, as JSON |
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/health", get(health))
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .route("/status", get(status))
+            .with_state(self)
+    }
+}
+
+/// Takes the address, so that a port in use is told before anything else begins.
+///
+/// # Errors
+/// Exit 74 with the address.
+pub async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failed> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failed::new(
+            Exit::LocalIo,
+            format!("{key}: {address} cannot be listened on: {error}; free it or choose another"),
+        )
+    })
+}
+
+/// Serves the probes until `stop` comes to an end. Connections that are open then are served out.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    probes: Probes,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, probes.router()).with_graceful_shutdown(stop).await
+}
+
+#[derive(Serialize)]
+struct HealthBody {
+    service: &'static str,
+    state: &'static str,
+    healthy: bool,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct StatusBody {
+    service: &'static str,
+    state: &'static str,
+    healthy: bool,
+    ready: bool,
+    reason: String,
+    instance: String,
+    version: &'static str,
+    commit: &'static str,
+    uptime_seconds: u64,
+}
+
+async fn health(State(probes): State<Probes>) -> Response {
+    let it = probes.health.borrow().clone();
+    let status = ok_if(it.healthy);
+    let body =
+        HealthBody { service: it.service, state: it.state.as_str(), healthy: it.healthy, reason: it.reason };
+    json(status, &body)
+}
+
+/// The loop's end of the channel is gone with the loop; a supervisor then restarts the process.
+async fn livez(State(probes): State<Probes>) -> Response {
+    plain(ok_if(probes.health.has_changed().is_ok()))
+}
+
+async fn readyz(State(probes): State<Probes>) -> Response {
+    plain(ok_if(probes.health.borrow().ready))
+}
+
+async fn metrics(State(probes): State<Probes>) -> Response {
+    // The version is part of the format's name.
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, probes.metrics.render()).into_response()
+}
+
+async fn status(State(probes): State<Probes>) -> Response {
+    let it = probes.health.borrow().clone();
+    let body = StatusBody {
+        service: it.service,
+        state: it.state.as_str(),
+        healthy: it.healthy,
+        ready: it.ready,
+        reason: it.reason,
+        instance: probes.instance,
+        version: version::PACKAGE_VERSION,
+        commit: version::COMMIT,
+        uptime_seconds: probes.started.elapsed().as_secs(),
+    };
+    json(StatusCode::OK, &body)
+}
+
+fn ok_if(well: bool) -> StatusCode {
+    if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn plain(status: StatusCode) -> Response {
+    let word = if status == StatusCode::OK { "ok\n" } else { "unavailable\n" };
+    (status, [(header::CACHE_CONTROL, "no-store")], word).into_response()
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    match serde_json::to_vec(body) {
+        Ok(bytes) => (status, headers, bytes).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! The log of a running service: one JSON object a line, or lines for people.
+//!
+//! Every line has `timestamp`, `level`, `service`, `operation` and `message`, whoever wrote it; every error
+//! has `error_type` and `stack_trace` besides. Repeated warnings and errors are cut short with a count.
+
+mod fields;
+mod repeats;
+#[cfg(test)]
+mod tests;
+
+use std::backtrace::Backtrace;
+use std::io::IsTerminal as _;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use cdc_executor::Health;
+use json_subscriber::JsonLayer;
+use tokio::sync::watch;
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt as _, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::config::{LogFormat, LogLevel, Logging};
+use repeats::Repeats;
+
+/// How often what was cut short is told.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Who runs in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// The Watcher alone.
+    Watcher,
+    /// The Syncer alone.
+    Syncer,
+    /// Both. A line that does not say whose it is belongs to the service whose neighbour it speaks of.
+    Pipeline,
+}
+
+/// The installed log.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    repeats: Repeats,
+    states: States,
+}
+
+/// The states of the services in this process, for the lines that do not tell them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct States(Arc<RwLock<Vec<watch::Receiver<Health>>>>);
+
+impl States {
+    fn follow(&self, health: watch::Receiver<Health>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(health);
+    }
+
+    /// The state of a service; `None` before it has begun.
+    pub(crate) fn of(&self, service: &str) -> Option<&'static str> {
+        let services = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        services
+            .iter()
+            .map(|health| health.borrow())
+            .find(|it| it.service == service)
+            .map(|it| it.state.as_str())
+    }
+}
+
+impl Logs {
+    /// Makes stdout the log of this process, panics included.
+    ///
+    /// # Errors
+    /// When a log is installed already.
+    pub fn install(voice: Voice, logging: Logging) -> Result<Self, TryInitError> {
+        let logs = Self { repeats: Repeats::default(), states: States::default() };
+        let registry = Registry::default();
+        match logging.format {
+            LogFormat::Json => registry.with(logs.json(voice, logging.level, std::io::stdout)).try_init()?,
+            LogFormat::Console => registry.with(logs.console(logging.level)).try_init()?,
+        }
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let stack_trace = Backtrace::force_capture();
+            tracing::error!(operation = "panic", error_type = "bug", place, %stack_trace, "{panic}");
+        }));
+        Ok(logs)
+    }
+
+    /// Lines that name no state get that of their service from here.
+    pub fn follow(&self, health: watch::Receiver<Health>) {
+        self.states.follow(health);
+    }
+
+    /// Tells from time to time what was cut short, for as long as the task is not aborted.
+    pub async fn tell_repeats(self) {
+        let mut tick = tokio::time::interval(SUMMARY_INTERVAL);
+        loop {
+            tick.tick().await;
+            self.repeats.tell();
+        }
+    }
+
+    fn json<S, W>(&self, voice: Voice, level: LogLevel, writer: W) -> impl Layer<S> + use<S, W>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+        W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    {
+        let mut layer = JsonLayer::new(writer);
+        layer.with_timer("timestamp", SystemTime).with_level("level");
+        let states = self.states.clone();
+        layer.add_multiple_dynamic_fields(move |event, _, writer| {
+            let fields = fields::complete(event, voice, &states);
+            for (name, value) in fields {
+                // The layer itself reports a line that it cannot write.
+                let _ = writer.write_field(&name, value);
+            }
+        });
+        layer.with_filter(targets(level).and(self.repeats.clone()))
+    }
+
+    fn console<S>(&self, level: LogLevel) -> impl Layer<S> + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        // https://no-color.org: any value that is not empty says no.
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        tracing_subscriber::fmt::layer()
+            .with_ansi(!plain && std::io::stdout().is_terminal())
+            .with_filter(targets(level).and(self.repeats.clone()))
+    }
+}
+
+/// Our own crates at the configured level; libraries at `info` at most, since below it drivers write
+/// statements and keys.
+fn targets(level: LogLevel) -> Targets {
+    let own = match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    Targets::new().with_default(own.min(LevelFilter::INFO)).with_target("cdc", own)
+}

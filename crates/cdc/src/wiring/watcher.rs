@@ -1,0 +1,165 @@
+use std::sync::Arc;
+
+use cdc_executor::ports::{Failure, ReportSink};
+use cdc_executor::{Health, WatcherService};
+use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
+use cdc_machine::{Backoff, Cause, Dependency, Fault, Retry, Signal};
+use cdc_mongo::{MongoSettings, MongoSource};
+use cdc_watcher::{Config, OnTooLarge, Retries};
+use tokio::sync::{mpsc, watch};
+
+use super::tokens::{dependency, token_store};
+use crate::config::{Compression, FullDocument, OnHistoryLost, OnReject, WatcherConfig};
+
+/// Puts the Watcher together. `source_name` is what [`describe_source`] found.
+///
+/// # Errors
+/// When a setting cannot be used.
+pub fn watcher(
+    config: &WatcherConfig,
+    source: MongoSource,
+    source_name: String,
+) -> Result<(WatcherService<KafkaProducer>, watch::Receiver<Health>), Failure> {
+    let sink = Arc::new(ReportSink::default());
+    let producer = KafkaProducer::new(producer_settings(config), Arc::clone(&sink));
+    let store = token_store(config, source_name)?;
+    Ok(WatcherService::new(limits(config), source, producer, sink, store, super::jitter("watcher")))
+}
+
+/// The source port, not connected yet.
+///
+/// # Errors
+/// When a setting cannot be used.
+pub fn source(config: &WatcherConfig) -> Result<MongoSource, Failure> {
+    let mongodb = &config.mongodb;
+    let collections =
+        mongodb.collections.iter().cloned().zip(config.topics().into_iter().map(Arc::from)).collect();
+    MongoSource::new(MongoSettings {
+        uri: mongodb.uri.clone(),
+        database: mongodb.database.clone(),
+        collections,
+        connection_timeout: mongodb.connection_timeout,
+        full_document: match mongodb.full_document {
+            FullDocument::Lookup => cdc_mongo::FullDocument::Lookup,
+            FullDocument::PostImage => cdc_mongo::FullDocument::PostImage,
+        },
+        batch_events: MongoSettings::DEFAULT_BATCH_EVENTS,
+        max_await: MongoSettings::DEFAULT_MAX_AWAIT,
+    })
+}
+
+/// Asks the source who it is: the name that the token record is made for. Retried as every connection is.
+///
+/// # Errors
+/// The cause of giving up: all retries used, a refusal, or a signal.
+pub async fn describe_source(
+    source: &mut MongoSource,
+    database: &str,
+    retry: Retry,
+    signals: &mut mpsc::Receiver<Signal>,
+) -> Result<String, Cause> {
+    let mut backoff = Backoff::new();
+    loop {
+        let failure = tokio::select! {
+            described = source.describe() => match described {
+                Ok(deployment) => return Ok(format!("{}/{database}", deployment.replica_set)),
+                Err(failure) => failure,
+            },
+            Some(signal) = signals.recv() => return Err(stopped(signal)),
+        };
+        tracing::error!(
+            service = "watcher",
+            operation = failure.operation,
+            error_type = if failure.fault.is_retryable() { "retryable" } else { "non_retryable" },
+            fault = failure.fault.as_str(),
+            error = %failure.chain(),
+            stack_trace = %failure.backtrace,
+            retry_attempt = backoff.retries(),
+            max_retries = %retry.max_retries.map_or_else(|| "unlimited".to_owned(), |max| max.to_string()),
+            "operation failed"
+        );
+        let wait = match failure.fault {
+            Fault::Auth => return Err(Cause::Refused(Dependency::MongoDb)),
+            Fault::Transient | Fault::RetryNow => {
+                backoff.next(retry).ok_or(Cause::Unavailable(Dependency::MongoDb))?
+            }
+            Fault::Blocked
+            | Fault::Poison
+            | Fault::TooLarge
+            | Fault::HistoryLost
+            | Fault::Fenced
+            | Fault::Fatal => return Err(Cause::Failed(Dependency::MongoDb)),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            Some(signal) = signals.recv() => return Err(stopped(signal)),
+        }
+    }
+}
+
+const fn stopped(signal: Signal) -> Cause {
+    match signal {
+        Signal::Drain => Cause::Drained,
+        Signal::Abort => Cause::Aborted,
+    }
+}
+
+fn producer_settings(config: &WatcherConfig) -> ProducerSettings {
+    let kafka = &config.kafka;
+    ProducerSettings {
+        connection: ConnectionSettings {
+            brokers: kafka.brokers.clone(),
+            client_id: format!("cdc-watcher-{}", config.instance),
+            properties: pairs(&kafka.properties),
+        },
+        topics: config.topics().into_iter().map(Arc::from).collect(),
+        partitions: kafka.partitions,
+        replication_factor: i32::from(kafka.replication_factor),
+        compression: match kafka.compression {
+            Compression::None => cdc_kafka::Compression::None,
+            Compression::Gzip => cdc_kafka::Compression::Gzip,
+            Compression::Snappy => cdc_kafka::Compression::Snappy,
+            Compression::Lz4 => cdc_kafka::Compression::Lz4,
+            Compression::Zstd => cdc_kafka::Compression::Zstd,
+        },
+        batch_size: kafka.batch_size,
+        batch_timeout: kafka.batch_timeout,
+        delivery_timeout: kafka.delivery_timeout,
+        max_in_flight_events: config.performance.max_replay_events,
+        max_in_flight_bytes: config.performance.max_in_flight_bytes,
+        dead_letter_topic: match config.on_too_large {
+            OnReject::DeadLetter => Some(config.dead_letter_topic.as_str().to_owned()),
+            OnReject::Skip | OnReject::Stop => None,
+        },
+    }
+}
+
+pub(super) fn pairs(properties: &crate::config::Properties) -> Vec<(String, String)> {
+    properties.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn limits(config: &WatcherConfig) -> Config {
+    Config {
+        token_save_interval: u64::from(config.performance.token_save_interval),
+        token_save_max_delay: config.performance.token_save_max_delay,
+        max_replay_events: u64::from(config.performance.max_replay_events),
+        max_in_flight_bytes: config.performance.max_in_flight_bytes,
+        retries: Retries {
+            mongodb: config.mongodb.max_retries,
+            kafka: config.kafka.max_retries,
+            token_store: config.token_storage.max_retries,
+        },
+        drain_timeout: config.shutdown_timeout,
+        token_store: dependency(&config.token_storage.backend),
+        on_too_large: match config.on_too_large {
+            OnReject::DeadLetter => OnTooLarge::DeadLetter,
+            OnReject::Skip => OnTooLarge::Skip,
+            OnReject::Stop => OnTooLarge::Stop,
+        },
+        on_history_lost: match config.on_history_lost {
+            OnHistoryLost::Stop => cdc_watcher::OnHistoryLost::Stop,
+        },
+        lease_ttl: cdc_tokens::LEASE_TTL,
+        ..Config::default()
+    }
+}

@@ -1,0 +1,120 @@
+//! The binary, as a shell meets it.
+
+mod common;
+
+use common::{Outcome, cdc, example};
+
+#[test]
+fn every_example_is_valid_and_its_kind_is_known() {
+    for (name, kind) in [
+        ("watcher.yaml", "watcher"),
+        ("syncer.yaml", "syncer"),
+        ("pipeline.yaml", "pipeline"),
+        ("watcher-to-the-letter.yaml", "watcher"),
+        ("syncer-to-the-letter.yaml", "syncer"),
+    ] {
+        let Outcome { code, stdout, stderr } = cdc(&["validate", "--offline", "-c", &example(name)], &[]);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{name}");
+        assert_eq!(stdout, format!("the {kind}'s configuration is valid; no server was asked\n"), "{name}");
+    }
+}
+
+#[test]
+fn a_refused_configuration_exits_with_78_and_tells_everything() {
+    let variables = [("CDC__KAFKA__TOPCI", "orders"), ("CDC__KAFKA__BATCH_SIZE", "0")];
+    let watcher = example("watcher.yaml");
+    let Outcome { code, stdout, stderr } = cdc(&["validate", "--offline", "-c", &watcher], &variables);
+    assert_eq!((code, stdout.as_str()), (78, ""));
+    assert_eq!(
+        stderr,
+        "cdc: the configuration is refused for 2 reasons\n  \
+         environment variable CDC__KAFKA__BATCH_SIZE: kafka.batch_size: \"0\" is not legal; legal: a whole number from 1 to 1000000\n  \
+         environment variable CDC__KAFKA__TOPCI: unknown key kafka.topci; did you mean CDC__KAFKA__TOPIC?\n"
+    );
+}
+
+#[test]
+fn files_of_no_service_or_of_two_are_refused() {
+    let both = ["validate", "--offline", "-c", &example("watcher.yaml"), "-c", &example("syncer.yaml")];
+    let Outcome { code, stderr, .. } = cdc(&both, &[]);
+    assert_eq!(code, 78);
+    assert!(stderr.contains("keys of different services stand side by side"), "{stderr}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nothing.yaml");
+    std::fs::write(&file, "# nothing\n").unwrap();
+    let Outcome { code, stderr, .. } =
+        cdc(&["validate", "--offline", "-c", &file.display().to_string()], &[]);
+    assert_eq!(code, 78);
+    assert!(stderr.contains("neither a watcher's configuration"), "{stderr}");
+}
+
+#[test]
+fn live_validation_says_that_it_is_not_there_yet() {
+    let Outcome { code, stderr, .. } = cdc(&["validate", "-c", &example("watcher.yaml")], &[]);
+    assert_eq!((code, stderr.as_str()), (2, "cdc: live validation is not available yet; use --offline\n"));
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    assert_eq!(cdc(&["validate", "--offline"], &[]).code, 2);
+    assert_eq!(cdc(&["wach"], &[]).code, 2);
+    assert_eq!(cdc(&["graph", "mongodb"], &[]).code, 2);
+}
+
+#[test]
+fn help_has_the_exit_codes_and_version_has_the_commit() {
+    let help = cdc(&["--help"], &[]);
+    assert_eq!(help.code, 0);
+    for code in [
+        "0  clean",
+        "65  a person",
+        "69  a dep",
+        "70  a bug",
+        "74  this",
+        "75  temp",
+        "77  auth",
+        "78  the conf",
+    ] {
+        assert!(help.stdout.contains(code), "{code} is missing in\n{}", help.stdout);
+    }
+    let version = cdc(&["--version"], &[]);
+    let commit =
+        version.stdout.trim_end().strip_prefix("cdc 0.1.0 (").and_then(|rest| rest.strip_suffix(')'));
+    assert!(commit.is_some_and(|commit| !commit.is_empty()), "{}", version.stdout);
+}
+
+#[test]
+fn a_store_without_a_token_shows_null() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("token_storage.file.path={}", folder.path().join("token.dat").display());
+    for json in [&[][..], &["--json"][..]] {
+        let watcher = example("watcher.yaml");
+        let mut arguments =
+            vec!["token", "show", "-c", &watcher, "--set", "token_storage.type=file", "--set", &path];
+        arguments.extend(json);
+        let Outcome { code, stdout, stderr } = cdc(&arguments, &[]);
+        assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "null\n", ""));
+    }
+}
+
+#[test]
+fn a_syncer_has_no_token() {
+    let Outcome { code, stderr, .. } = cdc(&["token", "show", "-c", &example("syncer.yaml")], &[]);
+    assert_eq!(code, 78);
+    assert_eq!(stderr, "cdc: a syncer has no resume token; give the watcher's configuration\n");
+}
+
+#[test]
+fn graphs_come_in_two_languages() {
+    for service in ["watcher", "syncer"] {
+        let mermaid = cdc(&["graph", service], &[]);
+        assert_eq!(mermaid.code, 0);
+        assert!(mermaid.stdout.contains("stateDiagram"), "{}", mermaid.stdout);
+        let dot = cdc(&["graph", service, "--format", "dot"], &[]);
+        assert!(dot.stdout.starts_with("digraph"), "{}", dot.stdout);
+        for state in ["Connecting", "Streaming", "AwaitingAck", "SavingToken", "Draining", "Stopped"] {
+            assert!(mermaid.stdout.contains(state) && dot.stdout.contains(state), "{state}");
+        }
+    }
+}
