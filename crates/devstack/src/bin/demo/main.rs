@@ -1,0 +1,207 @@
+//! `make demo`: the whole pipeline, live, on real servers, with both services killed in the middle.
+
+mod latency;
+mod screen;
+mod traffic;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use cdc_devstack::compare::{self, Comparison};
+use cdc_devstack::pipeline::{
+    Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC, messages_in_topic,
+};
+use cdc_devstack::{Options, Service, Stack};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::screen::Screen;
+use self::traffic::Traffic;
+
+/// Changes of the live stream.
+const CHANGES: u64 = 20_000;
+/// How long the last change may take to arrive.
+const CONVERGE_WITHIN: Duration = Duration::from_secs(60);
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// Single changes that are timed from their acknowledgement by MongoDB to their row in PostgreSQL.
+const PROBES: u32 = 200;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let screen = Screen::new();
+    match Box::pin(run(&screen)).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            screen.failed(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the table at the end shows.
+struct Summary {
+    changes: u64,
+    messages: i64,
+    kills: u32,
+    comparison: Comparison,
+    fenced: f64,
+    latency: latency::Percentiles,
+    took: Duration,
+}
+
+async fn run(screen: &Screen) -> Outcome<bool> {
+    let begun = Instant::now();
+    screen.step("checking disk and memory");
+    screen.done(&screen::room()?);
+
+    screen.step("starting MongoDB, Kafka, PostgreSQL and Redis");
+    let given = given_endpoints()?;
+    let mut stack = match given {
+        Some(_) => None,
+        None => Some(Box::pin(Stack::start(Options::default())).await?),
+    };
+    let endpoints = match (&stack, given) {
+        (Some(stack), _) => Endpoints::of(stack),
+        (None, Some(given)) => given,
+        (None, None) => return Err("there are no servers".into()),
+    };
+    let folder = match &stack {
+        Some(stack) => stack.folder().to_path_buf(),
+        None => std::env::temp_dir(),
+    };
+    screen.done(&format!("{} · {}", endpoints.mongodb_uri, endpoints.kafka_brokers));
+
+    screen.step("creating the table players");
+    let postgres = endpoints.postgres().await?;
+    postgres
+        .batch_execute(PLAYERS_TABLE)
+        .await
+        .map_err(|error| format!("the table players cannot be created (does it exist already?): {error}"))?;
+    screen.done("the design document's table, with its unique user name");
+
+    screen.step("starting the Watcher and the Syncer");
+    let watcher = Deployment::new(Role::Watcher, "watcher", &folder, &endpoints, &[])?;
+    let syncer = Deployment::new(Role::Syncer, "syncer", &folder, &endpoints, &[])?;
+    let mut services = Services { watching: watcher.start().await?, syncing: syncer.start().await? };
+    screen.done(&format!("http://{}/health · http://{}/health", watcher.http(), syncer.http()));
+
+    let (changes, latency) = stream(screen, &endpoints, &watcher, &syncer, &mut services).await?;
+
+    screen.step("comparing every document with its row");
+    let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await?;
+    let comparison =
+        compare::players_converge(&mongo.database(SOURCE_DATABASE), &postgres, CONVERGE_WITHIN).await?;
+    screen.done(&format!("{} compared field by field", comparison.compared));
+
+    let metrics = services.syncing.metrics().await?;
+    let summary = Summary {
+        changes,
+        messages: messages_in_topic(&endpoints.kafka_brokers, TOPIC)?,
+        kills: 2,
+        fenced: metrics.value("cdc_fence_rejected_total", &[]).unwrap_or_default(),
+        comparison,
+        latency,
+        took: begun.elapsed(),
+    };
+    let equal = summary.comparison.is_equal();
+    screen.table(&rows(&summary));
+
+    if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
+        keep(screen, &endpoints, &watcher, &syncer).await?;
+    }
+    services.watching.terminate(DRAIN_WITHIN).await?;
+    services.syncing.terminate(DRAIN_WITHIN).await?;
+    if let Some(stack) = &mut stack {
+        stack.stop().await?;
+    }
+    Ok(equal)
+}
+
+struct Services {
+    watching: Service,
+    syncing: Service,
+}
+
+/// The live stream: a third of it, then the Watcher is killed; another third, then the Syncer; then, with
+/// the stream still running, single changes are timed.
+async fn stream(
+    screen: &Screen,
+    endpoints: &Endpoints,
+    watcher: &Deployment,
+    syncer: &Deployment,
+    services: &mut Services,
+) -> Outcome<(u64, latency::Percentiles)> {
+    screen.step("a live stream of inserts, updates, replaces and deletes");
+    let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await?;
+    let traffic = Traffic::start(&mongo);
+    traffic.until(screen, CHANGES / 3).await?;
+    services.watching.kill().await?;
+    screen.note("the Watcher is killed (SIGKILL) and started again");
+    services.watching = watcher.spawn()?;
+    traffic.until(screen, CHANGES * 2 / 3).await?;
+    services.syncing.kill().await?;
+    screen.note("the Syncer is killed (SIGKILL) and started again");
+    services.syncing = syncer.spawn()?;
+    traffic.until(screen, CHANGES).await?;
+    services.watching.healthy(CONVERGE_WITHIN).await?;
+    services.syncing.healthy(CONVERGE_WITHIN).await?;
+    screen.done(&format!("{} changes", traffic.changes()));
+
+    screen.step("timing single changes while the stream goes on");
+    let latency = latency::measure(&mongo, &endpoints.postgres().await?, PROBES).await?;
+    let probed = u64::from(PROBES);
+    let changes = traffic.stop().await? + probed;
+    screen.done(&format!("{PROBES} changes from MongoDB's acknowledgement to the row"));
+    Ok((changes, latency))
+}
+
+fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
+    let replayed = summary.messages - i64::try_from(summary.changes).unwrap_or(i64::MAX);
+    vec![
+        ("changes made in MongoDB", summary.changes.to_string()),
+        ("messages in Kafka", summary.messages.to_string()),
+        ("services killed under load", summary.kills.to_string()),
+        ("documents and rows compared", summary.comparison.compared.to_string()),
+        ("result", summary.comparison.to_string()),
+        ("duplicates absorbed", format!("{replayed} in Kafka, {} at the rows", summary.fenced)),
+        ("latency, change to row", summary.latency.to_string()),
+        ("total time", format!("{:.1} s", summary.took.as_secs_f64())),
+    ]
+}
+
+/// Servers that the caller already has: all four, or none.
+fn given_endpoints() -> Outcome<Option<Endpoints>> {
+    let names = ["DEMO_MONGODB_URI", "DEMO_KAFKA_BROKERS", "DEMO_POSTGRES_URL", "DEMO_REDIS_URL"];
+    let given: Vec<String> = names.iter().filter_map(|name| std::env::var(name).ok()).collect();
+    let [mongodb, kafka, postgres, redis] = given.as_slice() else {
+        if given.is_empty() {
+            return Ok(None);
+        }
+        return Err(format!("to use servers of your own, set all of {}", names.join(", ")).into());
+    };
+    Endpoints::from_urls(mongodb, kafka, postgres, redis).map(Some).map_err(Into::into)
+}
+
+async fn keep(
+    screen: &Screen,
+    endpoints: &Endpoints,
+    watcher: &Deployment,
+    syncer: &Deployment,
+) -> Outcome<()> {
+    screen.table(&[
+        ("MongoDB", endpoints.mongodb_uri.clone()),
+        ("Kafka", endpoints.kafka_brokers.clone()),
+        ("PostgreSQL", format!("{}:{}", endpoints.postgres_host, endpoints.postgres_port)),
+        ("Redis", endpoints.redis_addr.clone()),
+        ("Watcher", format!("http://{}/metrics  {}", watcher.http(), watcher.log().display())),
+        ("Syncer", format!("http://{}/metrics  {}", syncer.http(), syncer.log().display())),
+    ]);
+    screen.note("everything keeps running until Ctrl-C");
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    Ok(())
+}

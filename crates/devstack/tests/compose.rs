@@ -1,0 +1,162 @@
+//! `docker-compose.yml` fits the example configurations and is complete. It is read here, not run: that takes an engine.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+struct Compose {
+    services: BTreeMap<String, Service>,
+    volumes: BTreeMap<String, Option<Value>>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    image: String,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, Value>,
+    ports: Vec<String>,
+    #[serde(default)]
+    volumes: Vec<String>,
+    #[serde(default)]
+    depends_on: BTreeMap<String, Dependency>,
+    healthcheck: Healthcheck,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    condition: String,
+}
+
+#[derive(Deserialize)]
+struct Healthcheck {
+    test: Vec<String>,
+    interval: String,
+    timeout: String,
+    retries: u32,
+}
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn yaml<T: serde::de::DeserializeOwned>(file: &str) -> T {
+    let text = fs::read_to_string(repository().join(file)).unwrap();
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn compose() -> Compose {
+    yaml("docker-compose.yml")
+}
+
+impl Service {
+    /// The port of the host behind which the container's `inside` is.
+    fn host_port(&self, inside: u16) -> Option<u16> {
+        self.ports.iter().find_map(|mapping| {
+            let mut parts = mapping.rsplit(':');
+            let matches = parts.next()?.parse() == Ok(inside);
+            parts.next()?.parse().ok().filter(|_| matches)
+        })
+    }
+}
+
+#[test]
+fn brings_the_four_servers_and_both_services() {
+    let names: Vec<String> = compose().services.into_keys().collect();
+    assert_eq!(names, ["kafka", "mongodb", "postgres", "redis", "syncer", "watcher"]);
+}
+
+#[test]
+fn every_service_has_a_complete_health_check() {
+    for (name, service) in compose().services {
+        let check = service.healthcheck;
+        assert!(["CMD", "CMD-SHELL"].contains(&check.test[0].as_str()), "{name}: {:?}", check.test);
+        assert!(check.test.len() >= 2, "{name}");
+        assert!(check.interval.ends_with('s') && check.timeout.ends_with('s') && check.retries > 1, "{name}");
+    }
+}
+
+#[test]
+fn every_image_is_pinned_to_a_full_version() {
+    for (name, service) in compose().services {
+        let (_, tag) = service.image.rsplit_once(':').unwrap_or_else(|| panic!("{name}: {}", service.image));
+        let numbers = tag.split('.').filter(|part| part.parse::<u32>().is_ok()).count();
+        assert!(numbers >= 2, "{name}: {} names no exact version", service.image);
+    }
+    let dockerfile = fs::read_to_string(repository().join("Dockerfile")).unwrap();
+    let mut bases = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM "));
+    assert!(bases.all(|image| image.contains(":1.") || image.contains(":12.")), "{dockerfile}");
+}
+
+#[test]
+fn whoever_is_waited_for_exists_and_must_be_healthy() {
+    let compose = compose();
+    for (name, service) in &compose.services {
+        for (other, dependency) in &service.depends_on {
+            assert!(compose.services.contains_key(other), "{name} waits for {other}");
+            assert_eq!(dependency.condition, "service_healthy", "{name} waits for {other}");
+        }
+    }
+    let waits = |name: &str| compose.services[name].depends_on.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(waits("watcher"), ["kafka", "mongodb", "redis"]);
+    assert_eq!(waits("syncer"), ["kafka", "postgres", "watcher"]);
+}
+
+#[test]
+fn the_servers_are_where_the_examples_look_for_them() {
+    let compose = compose();
+    let watcher: Value = yaml("examples/watcher.yaml");
+    let syncer: Value = yaml("examples/syncer.yaml");
+    let host =
+        |name: &str, inside| format!("localhost:{}", compose.services[name].host_port(inside).unwrap());
+
+    assert_eq!(watcher["mongodb"]["uri"], format!("mongodb://{}", host("mongodb", 27017)));
+    assert_eq!(watcher["kafka"]["brokers"][0], host("kafka", 9092));
+    assert_eq!(syncer["kafka"]["brokers"][0], host("kafka", 9092));
+    assert_eq!(watcher["token_storage"]["redis"]["addr"], host("redis", 6379));
+    assert_eq!(syncer["postgres"]["port"], compose.services["postgres"].host_port(5432).unwrap());
+
+    let postgres = &compose.services["postgres"].environment;
+    assert_eq!(syncer["postgres"]["database"], postgres["POSTGRES_DB"]);
+    assert_eq!(syncer["postgres"]["user"], postgres["POSTGRES_USER"]);
+    assert_eq!(syncer["postgres"]["password"], postgres["POSTGRES_PASSWORD"]);
+    let advertised = compose.services["kafka"].environment["KAFKA_ADVERTISED_LISTENERS"].as_str().unwrap();
+    assert!(advertised.contains(&format!("HOST://{}", host("kafka", 9092))), "{advertised}");
+}
+
+#[test]
+fn the_services_reach_the_servers_and_are_asked_where_they_listen() {
+    let compose = compose();
+    for (name, command, port) in [("watcher", "watch", 9464), ("syncer", "sync", 9465)] {
+        let service = &compose.services[name];
+        assert_eq!(service.command, [command, "-c", &format!("/etc/cdc/{name}.yaml")]);
+        assert_eq!(service.environment["CDC__HTTP__LISTEN"], format!("0.0.0.0:{port}"));
+        assert_eq!(service.environment["CDC__KAFKA__BROKERS"], "kafka:19092");
+        assert_eq!(service.host_port(port), Some(port));
+        let question = service.healthcheck.test.last().unwrap();
+        assert!(question.contains(&format!("/dev/tcp/127.0.0.1/{port}")), "{question}");
+    }
+    let kafka = compose.services["kafka"].environment["KAFKA_ADVERTISED_LISTENERS"].as_str().unwrap();
+    assert!(kafka.contains("NETWORK://kafka:19092"), "{kafka}");
+    assert_eq!(compose.services["syncer"].environment["CDC__POSTGRES__HOST"], "postgres");
+    assert_eq!(compose.services["watcher"].environment["CDC__TOKEN_STORAGE__REDIS__ADDR"], "redis:6379");
+}
+
+#[test]
+fn everything_mounted_exists() {
+    let compose = compose();
+    for (name, service) in &compose.services {
+        for volume in &service.volumes {
+            let source = volume.split(':').next().unwrap();
+            let exists = match source.strip_prefix("./") {
+                Some(file) => repository().join(file).is_file(),
+                None => compose.volumes.contains_key(source),
+            };
+            assert!(exists, "{name} mounts {source}");
+        }
+    }
+}
