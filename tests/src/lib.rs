@@ -1,1 +1,11 @@
-//! placeholder
+//! What the end-to-end tests share: the pipeline under test on real servers, and readers that share no code
+//! with it.
+
+pub mod history;
+pub mod load;
+pub mod saved;
+pub mod topic;
+pub mod verdict;
+
+/// Any failure of a server, a driver or a service under test: it fails the test with its text.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,36 @@
+# The two commands of the README, and the pieces that they are made of.
+# Everything that they download or start stays below target/.
+
+CARGO ?= cargo
+
+.PHONY: demo test setup build fmt lint unit specs bench help
+
+help: ## show the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: ## the whole pipeline, live, on real servers that it installs and starts (KEEP=1 leaves it running)
+	@./scripts/setup.sh all
+	@$(CARGO) build -p cdc -p cdc-devstack
+	@./target/debug/cdc-demo
+
+test: ## everything: format, lints, unit, snapshot, property and live tests
+	@./scripts/setup.sh all
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) build -p cdc
+	$(CARGO) test --no-fail-fast
+
+setup: ## install what is missing
+	@./scripts/setup.sh all
+
+build: ## the binary, optimised, in target/release/cdc
+	@./scripts/setup.sh build
+	$(CARGO) build --release -p cdc
+
+specs: ## write the state tables and diagrams anew from the code
+	UPDATE_SPECS=1 $(CARGO) test -p cdc-watcher -p cdc-syncer
+
+bench: ## load and ceiling measurements on real servers, optimised
+	@./scripts/setup.sh all
+	$(CARGO) build --release -p cdc -p cdc-benches
+	./target/release/cdc-bench

@@ -1,0 +1,115 @@
+//! A reader of the topic that shares no code with the pipeline: a plain consumer, plain JSON.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+
+use crate::Failure;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One message, as anybody would read it.
+#[derive(Clone, Debug)]
+pub struct TopicMessage {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key, as text.
+    pub key: String,
+    /// Its value, as JSON.
+    pub value: Value,
+    /// When it was handed to the producer, Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// The header `cdc-position`.
+    pub position_header: Option<String>,
+}
+
+/// What identifies a change for somebody who does not know the pipeline's ids: the same change has the same
+/// cluster time, document and operation. A transaction may change one document several times at one
+/// cluster time, so these are counted, not merely collected.
+pub type ChangeName = (u64, u64, String, String);
+
+impl TopicMessage {
+    /// The change that the message tells.
+    #[must_use]
+    pub fn change(&self) -> ChangeName {
+        let time = |part: &str| self.value["cluster_time"][part].as_u64().unwrap_or_default();
+        (
+            time("t"),
+            time("i"),
+            self.value["document_key"]["_id"].as_str().unwrap_or_default().to_owned(),
+            self.value["operation_type"].as_str().unwrap_or_default().to_owned(),
+        )
+    }
+}
+
+/// Reads everything that the topic holds now, each partition in order.
+///
+/// # Errors
+/// Whatever the broker says, or a value that is not JSON.
+pub fn read_all(brokers: &str, topic: &str) -> Result<Vec<TopicMessage>, Failure> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "an-independent-reader")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let partitions: Vec<i32> = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id))
+        .collect();
+    let mut messages = Vec::new();
+    for partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+        if low == high {
+            continue;
+        }
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+        consumer.assign(&assignment)?;
+        loop {
+            let message = consumer
+                .poll(TIMEOUT)
+                .ok_or_else(|| format!("{topic}/{partition} did not give all of its messages"))??;
+            messages.push(TopicMessage {
+                partition,
+                offset: message.offset(),
+                key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+                value: serde_json::from_slice(message.payload().unwrap_or(b"null"))?,
+                timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+                position_header: message.headers().and_then(|headers| {
+                    let header = headers.iter().find(|header| header.key == "cdc-position")?;
+                    Some(String::from_utf8_lossy(header.value?).into_owned())
+                }),
+            });
+            if message.offset() + 1 >= high {
+                break;
+            }
+        }
+    }
+    Ok(messages)
+}
+
+/// How many messages the topic holds: the sum of its partitions' end offsets less their beginnings.
+///
+/// # Errors
+/// Whatever the broker says.
+pub fn count(brokers: &str, topic: &str) -> Result<i64, Failure> {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let mut total = 0;
+    for found in metadata.topics() {
+        for partition in found.partitions() {
+            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
+            total += high - low;
+        }
+    }
+    Ok(total)
+}
