@@ -43,7 +43,9 @@ pub async fn changes(client: &Client, database: &str, since: Timestamp) -> Resul
     let mut changes = Vec::new();
     loop {
         let reply = database
-            .run_command(doc! { "getMore": cursor, "collection": "players", "batchSize": 1000, "maxTimeMS": 200 })
+            .run_command(
+                doc! { "getMore": cursor, "collection": "players", "batchSize": 1000, "maxTimeMS": 200 },
+            )
             .await?;
         let batch = reply.get_document("cursor")?.get_array("nextBatch")?;
         for event in batch {

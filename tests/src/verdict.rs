@@ -22,7 +22,8 @@ fn count<'a>(names: impl Iterator<Item = &'a ChangeName>) -> Counts<'a> {
 pub fn covered_but_absent(history: &[Change], token: &str, topic: &[TopicMessage]) -> Vec<ChangeName> {
     let published: Vec<ChangeName> = topic.iter().map(TopicMessage::change).collect();
     let published = count(published.iter());
-    let covered = count(history.iter().filter(|change| change.token.as_str() <= token).map(|change| &change.name));
+    let covered =
+        count(history.iter().filter(|change| change.token.as_str() <= token).map(|change| &change.name));
     covered
         .into_iter()
         .filter(|(name, times)| published.get(name).copied().unwrap_or_default() < *times)
@@ -114,7 +115,9 @@ mod tests {
 
     #[test]
     fn a_position_that_goes_back_is_found_unless_it_is_a_replay() {
-        assert!(reordered(&[message(1, "01"), message(2, "02"), message(1, "01"), message(2, "02")]).is_empty());
+        assert!(
+            reordered(&[message(1, "01"), message(2, "02"), message(1, "01"), message(2, "02")]).is_empty()
+        );
         assert_eq!(reordered(&[message(2, "02"), message(1, "01")]), ["a"]);
     }
 }

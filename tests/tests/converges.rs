@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use cdc_devstack::pipeline::{
-    Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC,
-};
+use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC};
 use cdc_devstack::workload::player_id;
 use cdc_devstack::{Options, Service, Stack, compare};
 use cdc_tests::load::Load;
@@ -61,7 +59,8 @@ async fn every_row_equals_its_document_after_kills_under_load() {
         until_operations(&load, CHANGES * (2 * kill - 1) / (2 * KILLS_EACH + 1)).await;
         watcher_in_flight += usize::from(in_flight(&watching, "cdc_watcher_unsaved_events").await);
         watching.kill().await.unwrap();
-        let token = saved::token(&redis, TOKEN_KEY).await.unwrap().expect("a token is saved before the first event");
+        let token =
+            saved::token(&redis, TOKEN_KEY).await.unwrap().expect("a token is saved before the first event");
         let published = topic::read_all(&endpoints.kafka_brokers, TOPIC).unwrap();
         sites.push(KillSite { token, topic: published });
         watching = watcher.spawn().unwrap();
@@ -74,28 +73,40 @@ async fn every_row_equals_its_document_after_kills_under_load() {
     until_operations(&load, CHANGES).await;
     let applied = load.stop().await.unwrap();
     assert!(applied.total() >= CHANGES, "{applied:?}");
-    assert!(watcher_in_flight >= KILLS_IN_FLIGHT, "{watcher_in_flight} kills of the Watcher struck work in flight");
-    assert!(syncer_in_flight >= KILLS_IN_FLIGHT, "{syncer_in_flight} kills of the Syncer struck work in flight");
+    assert!(
+        watcher_in_flight >= KILLS_IN_FLIGHT,
+        "{watcher_in_flight} kills of the Watcher struck work in flight"
+    );
+    assert!(
+        syncer_in_flight >= KILLS_IN_FLIGHT,
+        "{syncer_in_flight} kills of the Syncer struck work in flight"
+    );
 
     let database = mongo.database(SOURCE_DATABASE);
-    let comparison =
-        compare::players_converge(&database, &postgres, Duration::from_secs(120)).await.unwrap();
+    let comparison = compare::players_converge(&database, &postgres, Duration::from_secs(120)).await.unwrap();
     assert!(comparison.is_equal(), "{comparison}\n{}", stack.folder().display());
 
     let happened = history::changes(&mongo, SOURCE_DATABASE, since).await.unwrap();
     for (number, site) in sites.iter().enumerate() {
         let missing = verdict::covered_but_absent(&happened, &site.token, &site.topic);
-        assert!(missing.is_empty(), "kill {number}: the token covers {} events that the topic lacks", missing.len());
+        assert!(
+            missing.is_empty(),
+            "kill {number}: the token covers {} events that the topic lacks",
+            missing.len()
+        );
     }
     let published = topic::read_all(&endpoints.kafka_brokers, TOPIC).unwrap();
     assert!(verdict::absent(&happened, &published).is_empty());
     assert!(verdict::reordered(&published).is_empty());
     for pair in sites.windows(2) {
-        let replayed = verdict::replayed(&happened, &pair[1].topic) - verdict::replayed(&happened, &pair[0].topic);
+        let replayed =
+            verdict::replayed(&happened, &pair[1].topic) - verdict::replayed(&happened, &pair[0].topic);
         assert!(replayed <= MAX_REPLAY_EVENTS, "{replayed} messages were replayed after one kill");
     }
     assert!(
-        published.iter().all(|message| message.position_header.as_deref() == message.value["position"].as_str()),
+        published
+            .iter()
+            .all(|message| message.position_header.as_deref() == message.value["position"].as_str()),
         "the header and the envelope tell one position"
     );
 

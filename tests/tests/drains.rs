@@ -53,8 +53,7 @@ async fn a_drain_under_load_exits_0_and_nothing_is_replayed() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     load.stop().await.unwrap();
     let database = mongo.database(SOURCE_DATABASE);
-    let comparison =
-        compare::players_converge(&database, &postgres, Duration::from_secs(60)).await.unwrap();
+    let comparison = compare::players_converge(&database, &postgres, Duration::from_secs(60)).await.unwrap();
     assert!(comparison.is_equal(), "{comparison}\n{}", stack.folder().display());
 
     let happened = history::changes(&mongo, SOURCE_DATABASE, since).await.unwrap();

@@ -1,7 +1,6 @@
 //! End-to-end tests of both services on real servers.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-#![expect(clippy::expect_used, reason = "a panic is how a test fails")]
 
 mod converges;
 mod drains;

@@ -20,14 +20,16 @@ async fn each_event_is_saved_before_the_next_is_published() {
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let since = history::now(&mongo).await.unwrap();
-    let settings =
-        [("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "1"), ("CDC__PERFORMANCE__TOKEN_SAVE_INTERVAL", "1"), ("CDC__KAFKA__BATCH_TIMEOUT", "0ms")];
+    let settings = [
+        ("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "1"),
+        ("CDC__PERFORMANCE__TOKEN_SAVE_INTERVAL", "1"),
+        ("CDC__KAFKA__BATCH_TIMEOUT", "0ms"),
+    ];
     let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &settings).unwrap();
     let mut watching = watcher.start().await.unwrap();
 
     let client = redis::Client::open(stack.redis.url()).unwrap();
-    let mut monitor = client.get_async_monitor().await.unwrap();
-    monitor.monitor().await.unwrap();
+    let monitor = client.get_async_monitor().await.unwrap();
     let mut commands = monitor.into_on_message::<String>();
     let watched = tokio::spawn(async move {
         let mut saves: Vec<(f64, String)> = Vec::new();

@@ -64,7 +64,7 @@ impl RunFolder {
         // Unlocked and without the file, it is none of a sweep's business. A file that cannot be removed is swept.
         _ = fs::remove_file(self.path.join(OWNER_FILE));
         self.owner = None;
-        self.removal.take().map(TempDir::keep);
+        _ = self.removal.take().map(TempDir::keep);
     }
 
     /// Where it is.
@@ -97,8 +97,6 @@ fn sweep(parent: &Path) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     #[test]

@@ -50,8 +50,6 @@ fn parse(answer: &str) -> Option<Response> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use tokio::net::TcpListener;
 
     use super::*;

@@ -261,8 +261,6 @@ pub(crate) fn stat_field(path: &Path, number: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn program(folder: &Path, script: &str) -> Program {

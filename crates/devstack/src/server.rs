@@ -282,7 +282,7 @@ pub(crate) fn write_stop_script<'a>(
         "stop() { # pid, start time, signal: only while the pid still is the process that was started\n",
         "  if [ \"$(sed 's/.*) //' \"/proc/$1/stat\" 2>/dev/null | cut -d ' ' -f 20)\" = \"$2\" ]; then\n",
         "    kill -s \"$3\" \"$1\"\n",
-        "    while [ -e \"/proc/$1\" ]; do sleep 0.1; done\n",
+        "    while sed 's/.*) //' \"/proc/$1/stat\" 2>/dev/null | grep -qv '^Z'; do sleep 0.1; done\n",
         "  fi\n",
         "}\n",
     ));

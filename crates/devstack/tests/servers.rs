@@ -12,7 +12,7 @@ use std::{
 
 use bson::{Document, doc};
 use cdc_devstack::{
-    Kafka, Mongod, MongodOptions, Options, Postgres, PostgresOptions, Redis, RedisOptions, Service,
+    Kafka, Lifetime, Mongod, MongodOptions, Options, Postgres, PostgresOptions, Redis, RedisOptions, Service,
     ServiceCommand, Stack,
 };
 use mongodb::{
@@ -205,6 +205,23 @@ fn the_servers_die_with_a_parent_that_is_killed() {
     // The folder waits for the next run, which sweeps it.
     assert!(folder.exists());
     drop(cdc_devstack::RunFolder::create(None).unwrap());
+    assert!(!folder.exists());
+}
+
+#[tokio::test]
+async fn detached_servers_live_until_their_script_ends_them() {
+    let options = Options { lifetime: Lifetime::Detached, ..Options::default() };
+    let stack = Stack::start(options).await.unwrap();
+    let folder = stack.folder().to_path_buf();
+    let pids: Vec<u32> = stack.servers().map(|server| server.pid().unwrap()).collect();
+    drop(stack);
+    drop(cdc_devstack::RunFolder::create(None).unwrap()); // sweeps what nobody owns
+    let alive = pids.iter().all(|pid| is_running(*pid)) && folder.exists();
+    // Before the assertion, so that a failure leaves nothing either.
+    let ended = Command::new(folder.join("stop.sh")).status().unwrap();
+    assert!(alive, "all of them outlive the owner: {pids:?}");
+    assert!(ended.success());
+    assert!(!pids.iter().any(|pid| is_running(*pid)));
     assert!(!folder.exists());
 }
 

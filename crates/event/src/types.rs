@@ -85,10 +85,8 @@ impl BsonType {
 /// The name as it stands in `bson_types`.
 impl fmt::Display for BsonType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Binary(subtype) => write!(f, "{}:{subtype:02x}", self.alias()),
-            named => f.write_str(named.alias()),
-        }
+        f.write_str(self.alias())?;
+        if let Self::Binary(subtype) = self { write!(f, ":{subtype:02x}") } else { Ok(()) }
     }
 }
 

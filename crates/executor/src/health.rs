@@ -50,8 +50,7 @@ impl HealthSign {
     /// Publishes what has changed. `trouble` is the reason for not being healthy although the machine is in
     /// a working state: somebody owes an answer for too long.
     pub(crate) fn update(&self, state: StateName, trouble: Option<&str>) {
-        let working =
-            matches!(state, StateName::Streaming | StateName::AwaitingAck | StateName::SavingToken);
+        let working = matches!(state, StateName::Streaming | StateName::AwaitingAck | StateName::SavingToken);
         let healthy = working && trouble.is_none();
         let reason = match (trouble, state) {
             (Some(trouble), _) => trouble,

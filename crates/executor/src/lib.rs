@@ -54,7 +54,8 @@ pub(crate) async fn close_lanes(lanes: impl IntoIterator<Item = JoinHandle<()>>,
 
 /// The states that a service passes through for every event are told at debug level, the others at info.
 pub(crate) fn log_transition(service: &'static str, from: StateName, to: StateName, input: &'static str) {
-    let quiet = |state| matches!(state, StateName::Streaming | StateName::AwaitingAck | StateName::SavingToken);
+    let quiet =
+        |state| matches!(state, StateName::Streaming | StateName::AwaitingAck | StateName::SavingToken);
     let (from_name, state) = (from.as_str(), to.as_str());
     if quiet(from) && quiet(to) {
         tracing::debug!(service, operation = "transition", from = from_name, state, input, "state changed");

@@ -118,7 +118,8 @@ impl Lag {
 impl Common {
     fn new(service: &'static str, errors: &'static str) -> Self {
         let common = Self {
-            states: StateName::ALL.map(|state| gauge!(STATE, "service" => service, "state" => state.as_str())),
+            states: StateName::ALL
+                .map(|state| gauge!(STATE, "service" => service, "state" => state.as_str())),
             transitions: StateName::ALL.map(|from| {
                 StateName::ALL.map(|to| {
                     counter!(TRANSITIONS, "service" => service, "from" => from.as_str(), "to" => to.as_str())

@@ -65,8 +65,6 @@ impl<K: Copy + Ord> Timers<K> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
     use super::*;
 
     fn timer(kind: u8, generation: u64) -> TimerId<u8> {

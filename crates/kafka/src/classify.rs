@@ -107,27 +107,22 @@ pub(crate) fn failure(operation: &'static str, what: &str, code: Code) -> Failur
 
 /// A failure out of one of librdkafka's errors.
 pub(crate) fn failure_from(operation: &'static str, what: &str, error: &KafkaError) -> Failure {
-    match error {
-        // librdkafka quotes the value, which may be a password.
-        KafkaError::ClientConfig(_, _, property, _) => Failure::new(
-            Fault::Fatal,
-            operation,
-            format!(
-                "{what}: librdkafka does not accept the value of the property {property}; correct it in kafka.properties"
-            ),
-        ),
-        KafkaError::ClientCreation(reason) => Failure::new(
-            Fault::Fatal,
-            operation,
-            format!("{what}: librdkafka refused the configuration: {reason}; correct the kafka section"),
-        ),
-        other => match other.rdkafka_error_code() {
-            Some(code) => failure(operation, what, code),
-            None => {
-                Failure::new(Fault::Transient, operation, format!("{what}: {}", advice(Fault::Transient)))
-                    .because(other.clone())
-            }
-        },
+    // librdkafka quotes the value, which may be a password.
+    if let KafkaError::ClientConfig(_, _, property, _) = error {
+        let message = format!(
+            "{what}: librdkafka does not accept the value of the property {property}; correct it in kafka.properties"
+        );
+        return Failure::new(Fault::Fatal, operation, message);
+    }
+    if let KafkaError::ClientCreation(reason) = error {
+        let message =
+            format!("{what}: librdkafka refused the configuration: {reason}; correct the kafka section");
+        return Failure::new(Fault::Fatal, operation, message);
+    }
+    match error.rdkafka_error_code() {
+        Some(code) => failure(operation, what, code),
+        None => Failure::new(Fault::Transient, operation, format!("{what}; {}", advice(Fault::Transient)))
+            .because(error.clone()),
     }
 }
 

@@ -182,8 +182,6 @@ pub(crate) fn consumer(settings: &ConsumerSettings) -> ClientConfig {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
     use std::sync::Arc;
 

@@ -60,8 +60,6 @@ impl<'a> Iterator for HeadersIter<'a> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
     use bytes::{Bytes, BytesMut};
 

@@ -77,8 +77,6 @@ pub(crate) fn read_position(text: &[u8]) -> Option<Position> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     #[test]

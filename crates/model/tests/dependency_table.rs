@@ -1,5 +1,7 @@
 //! The layers, as a table: who may depend on whom. A crate that reaches past its layer fails here.
 
+#![expect(clippy::expect_used, reason = "a panic is how a test fails")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};

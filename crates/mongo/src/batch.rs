@@ -91,7 +91,13 @@ impl BatchEncoder {
             collections.iter().map(|(name, topic)| (name.as_str().into(), Arc::clone(topic))).collect();
         topics.sort();
         let lineage = Lineage(0);
-        Self { encoder: Encoder::new(lineage.0), lineage, database: database.into(), topics, message_bytes: FIRST_MESSAGE_BYTES }
+        Self {
+            encoder: Encoder::new(lineage.0),
+            lineage,
+            database: database.into(),
+            topics,
+            message_bytes: FIRST_MESSAGE_BYTES,
+        }
     }
 
     /// Positions belong to this lineage from now on.

@@ -76,7 +76,8 @@ pub(crate) fn advice(error: &Error, fault: Fault) -> &'static str {
     }
 }
 
-pub(crate) const NOT_A_REPLICA_SET: &str = "change streams need a replica set: start mongod with --replSet <name> and run rs.initiate() once";
+pub(crate) const NOT_A_REPLICA_SET: &str =
+    "change streams need a replica set: start mongod with --replSet <name> and run rs.initiate() once";
 
 #[cfg(test)]
 mod tests {
@@ -113,7 +114,8 @@ mod tests {
         13436, // NotPrimaryOrSecondary
     ];
 
-    /// Feature: cdc-pipeline, Property 26: Error Type Differentiation
+    /// Feature: cdc-pipeline, Property 26: Error Type Classification
+    /// Validates: Requirements 12.5
     #[test]
     fn codes() {
         let rows = [

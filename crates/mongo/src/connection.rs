@@ -98,7 +98,8 @@ impl Connection {
     /// Asks who answers. A server that cannot have change streams is refused by name.
     pub(crate) async fn describe(&self) -> Result<Deployment, Failure> {
         const OPERATION: &str = "mongodb_hello";
-        let hello = self.command(doc! { "hello": 1 }).await.map_err(|error| self.failure(OPERATION, error))?;
+        let hello =
+            self.command(doc! { "hello": 1 }).await.map_err(|error| self.failure(OPERATION, error))?;
         let refused = |what: &str| {
             Err(Failure::new(Fault::Fatal, OPERATION, format!("{} cannot be watched: {what}", self.place)))
         };
@@ -134,12 +135,6 @@ impl Connection {
     }
 }
 
-fn failure(
-    fault: Fault,
-    operation: &'static str,
-    place: &str,
-    advice: &str,
-    error: Error,
-) -> Failure {
+fn failure(fault: Fault, operation: &'static str, place: &str, advice: &str, error: Error) -> Failure {
     Failure::new(fault, operation, format!("{place} refused or did not answer; {advice}")).because(error)
 }

@@ -52,6 +52,7 @@ struct Stream {
     silent_since: Instant,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one, and it lives on the lane's stack")]
 /// Not read before the first call of `next`: the start position is saved first.
 enum Cursor {
     Open(RawBatchCursor),
@@ -128,11 +129,7 @@ impl MongoSource {
         Ok((cursor, token))
     }
 
-    async fn open_after(
-        &mut self,
-        connection: &Connection,
-        token: ResumeToken,
-    ) -> Result<(), Failure> {
+    async fn open_after(&mut self, connection: &Connection, token: ResumeToken) -> Result<(), Failure> {
         let start = Start::After(document(&token.bson, connection, OPEN)?);
         let opened = match Self::open_cursor(&self.settings, connection, &start).await {
             Err(OpenError::Server(error)) if classify::is_token_not_in_stream(&error) => {
@@ -174,16 +171,16 @@ impl MongoSource {
         Ok(())
     }
 
-    async fn open_now(
-        &mut self,
-        connection: &Connection,
-        operation_time: Timestamp,
-    ) -> Result<(), Failure> {
+    async fn open_now(&mut self, connection: &Connection, operation_time: Timestamp) -> Result<(), Failure> {
         let opened = Self::open_cursor(&self.settings, connection, &Start::At(operation_time)).await;
         let (cursor, token) = opened.map_err(|error| error.into_failure(connection))?;
         let at = self.encoder.token(&token).map_err(|error| {
-            Failure::new(Fault::Fatal, OPEN, format!("{} gave a token of an unknown form", connection.place()))
-                .because(error)
+            Failure::new(
+                Fault::Fatal,
+                OPEN,
+                format!("{} gave a token of an unknown form", connection.place()),
+            )
+            .because(error)
         })?;
         self.stream = Some(Stream::new(cursor, at));
         Ok(())
@@ -200,9 +197,7 @@ impl MongoSource {
                 Awaited::Reply(reply) => stream.reply = Some(reply),
                 Awaited::Nothing => return Ok(SourceBatch::default()),
                 Awaited::End => return self.go_on_after_end(&connection).await,
-                Awaited::Broken(error)
-                    if stream.is_fresh && classify::is_token_not_in_stream(&error) =>
-                {
+                Awaited::Broken(error) if stream.is_fresh && classify::is_token_not_in_stream(&error) => {
                     let token = stream.last.clone();
                     self.close().await;
                     self.open_by_time(&connection, token, error).await?;
@@ -238,11 +233,7 @@ impl MongoSource {
 }
 
 impl Source for MongoSource {
-    async fn open(
-        &mut self,
-        from: StartAt<ResumeToken>,
-        lineage: Lineage,
-    ) -> Result<ResumeToken, Failure> {
+    async fn open(&mut self, from: StartAt<ResumeToken>, lineage: Lineage) -> Result<ResumeToken, Failure> {
         self.close().await;
         self.encoder.begin(lineage);
         let connection = self.connection().await?;

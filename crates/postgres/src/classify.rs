@@ -82,7 +82,8 @@ pub(crate) fn outdates_catalog(sqlstate: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Feature: cdc-pipeline, Property 26: Error Classification
+    /// Feature: cdc-pipeline, Property 26: Error Type Classification
+    /// Validates: Requirements 12.5
     #[test]
     fn each_code_has_its_meaning() {
         let table = [

@@ -153,7 +153,6 @@ pub(crate) fn copy_data(columns: &[ColumnBuffer]) -> BytesMut {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use postgres_types::FromSql;
 

@@ -2,6 +2,10 @@
 //!
 //! Each BSON type has its list of column types. Nothing goes through PostgreSQL's own text parsers, which
 //! would turn the string `yesterday` into a time stamp.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a column lists the types that it takes, and refuses every other, future ones included"
+)]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -168,7 +172,7 @@ fn integer_of_double(number: f64) -> Result<i64, Mismatch> {
     if !(-LIMIT..LIMIT).contains(&number) {
         return Err(beyond("the number is outside bigint"));
     }
-    #[expect(clippy::cast_possible_truncation, reason = "integral and in range, as just checked")]
+    // Integral and in range, as just checked.
     Ok(number as i64)
 }
 
@@ -177,7 +181,7 @@ fn double_of(value: &Value<'_>) -> Result<f64, Mismatch> {
     match value {
         Value::Int32(number) => Ok(f64::from(*number)),
         Value::Int64(number) => {
-            #[expect(clippy::cast_precision_loss, reason = "whether anything is lost is checked next")]
+            // Whether anything is lost is checked next.
             let double = *number as f64;
             // 2^63 itself would saturate on the way back and look exact.
             let back = integer_of_double(double).map_err(|_| INEXACT)?;
@@ -196,7 +200,7 @@ fn double_of(value: &Value<'_>) -> Result<f64, Mismatch> {
 }
 
 fn write_real(number: f64, out: &mut Vec<u8>) -> Result<(), Mismatch> {
-    #[expect(clippy::cast_possible_truncation, reason = "whether anything is lost is checked next")]
+    // Whether anything is lost is checked next.
     let real = number as f32;
     if !number.is_nan() && f64::from(real).to_bits() != number.to_bits() {
         return Err(beyond("real does not hold the number exactly"));
@@ -220,7 +224,8 @@ fn write_numeric(value: &Value<'_>, limit: Option<NumericLimit>, out: &mut Vec<u
         Value::Decimal(decimal) => Number::parse(&decimal.to_string()),
         _ => None,
     };
-    match number.ok_or(OTHER_TYPE)? {
+    let number = number.ok_or(OTHER_TYPE)?;
+    match &number {
         Number::Finite(decimal) => {
             if limit.is_some_and(|limit| !decimal.fits(limit)) || !decimal.write(out) {
                 return Err(TOO_WIDE);
@@ -228,8 +233,8 @@ fn write_numeric(value: &Value<'_>, limit: Option<NumericLimit>, out: &mut Vec<u
             Ok(())
         }
         Number::Infinite { .. } if limit.is_some() => Err(NOT_FINITE),
-        special => {
-            write_special(&special, out);
+        Number::NaN | Number::Infinite { .. } => {
+            write_special(&number, out);
             Ok(())
         }
     }
@@ -240,9 +245,10 @@ fn write_timestamp(millis: i64, digits: u32, out: &mut Vec<u8>) -> Result<(), Mi
     if millis % step != 0 {
         return Err(beyond("the column keeps fewer digits of a second than the date has"));
     }
+    // The epoch first: Unix microseconds of the last years would not fit.
     let micros = millis
-        .checked_mul(1000)
-        .and_then(|micros| micros.checked_sub(POSTGRES_EPOCH_MICROS))
+        .checked_sub(POSTGRES_EPOCH_MICROS / 1000)
+        .and_then(|millis| millis.checked_mul(1000))
         .filter(|micros| (MIN_TIMESTAMP..END_TIMESTAMP).contains(micros))
         .ok_or(beyond("the date is outside timestamp"))?;
     out.put_i64(micros);

@@ -206,7 +206,6 @@ fn group(digits: &[u8]) -> i16 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 

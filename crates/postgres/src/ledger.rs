@@ -244,6 +244,8 @@ impl Ledger {
         if holds.partitions.is_empty() {
             return Ok(refused);
         }
+        // Until the answer is here the connection must not serve anybody else.
+        session.in_doubt = true;
         let recorded = async {
             let statement = session.prepare(&RECORD.into(), &[]).await?;
             let client = &session.client;
@@ -256,7 +258,9 @@ impl Ledger {
                 .await
         };
         // One statement outside a transaction: its rows are complete only after its commit.
-        let rows = recorded.await.map_err(|error| Trouble::of(RECORDING, error))?;
+        let rows = recorded.await;
+        session.in_doubt = false;
+        let rows = rows.map_err(|error| Trouble::of(RECORDING, error))?;
         refused.extend(holds.missing_from(&rows));
         Ok(refused)
     }

@@ -52,6 +52,10 @@ pub(crate) fn read_records(rows: &[Row<KafkaRecord>]) -> Records<'_> {
     records
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost every record is a candidate, and a box for each would allocate"
+)]
 enum Read<'a> {
     Candidate(Cow<'a, str>, Envelope<'a>),
     NullLookup,
@@ -60,10 +64,8 @@ enum Read<'a> {
 
 fn read_record<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Read<'a>, NoRow> {
     let envelope = Envelope::parse(value).map_err(|error| {
-        let reason = match error {
-            DecodeError::NewerVersion(_) => Reject::NewerVersion,
-            _ => Reject::Malformed,
-        };
+        let newer = matches!(error, DecodeError::NewerVersion(_));
+        let reason = if newer { Reject::NewerVersion } else { Reject::Malformed };
         NoRow::new(reason, error.to_string())
     })?;
     match (envelope.operation, envelope.full_document) {
@@ -172,7 +174,7 @@ impl Plan {
                 tables.push(plan);
             }
         }
-        tables.sort_unstable_by(|a, b| a.target.table.label().cmp(&b.target.table.label()));
+        tables.sort_unstable_by_key(|writes| writes.target.table.label());
         rejected.sort_unstable_by_key(|rejected| rejected.index);
         Self { tables, rejected, counts }
     }

@@ -57,7 +57,6 @@ pub(crate) async fn rollback(session: &mut Session) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::time::Duration;
 

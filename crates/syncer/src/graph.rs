@@ -373,13 +373,12 @@ const fn retries_shape(used: Backoff) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
     extern crate std;
 
     use super::*;
     use cdc_machine::{Effects, Machine};
     use std::path::PathBuf;
-    use std::{env, format, fs, println};
+    use std::{env, format, fs};
 
     /// The small machine, which answers for its invariants after every step.
     #[derive(Clone)]
@@ -426,7 +425,6 @@ mod tests {
         let mut found = Transitions::new();
         for config in small_configs() {
             let complete = explore(&config, Checked(Small::new(&config)), SITUATIONS_MAX, &mut found);
-            println!("{} situations so far", found.situations());
             assert!(complete, "more than {SITUATIONS_MAX} situations");
         }
         for state in StateName::ALL {

@@ -29,39 +29,39 @@ impl<R: Clone> Turn<'_, R> {
             Input::Timer(timer) => self.on_timer(state, timer),
             Input::Signal(Signal::Drain) => self.on_drain(state),
             Input::Signal(Signal::Abort) => Err(Cause::Aborted),
-            other => self.take_fact(state, other).map(|()| state),
-        }
-    }
 
-    /// Inputs that change facts, and the state only by way of them.
-    fn take_fact(&mut self, state: State, input: Input<R>) -> Result<(), Cause> {
-        match input {
-            Input::Assigned { partitions } => self.on_assigned(state, &partitions),
-            Input::Revoking { id, partitions } => self.on_revoking(id, &partitions),
-            Input::Lost { partitions } => self.on_lost(&partitions),
-            Input::Acquired { id, partitions } => return self.on_acquired(id, &partitions),
-            Input::AcquireFailed { id, fault } => return self.on_acquire_failed(id, fault),
-            Input::Records { records } => return self.on_records(records),
+            // These change facts, and the state only by way of them.
+            Input::Assigned { partitions } => {
+                self.on_assigned(state, &partitions);
+                Ok(state)
+            }
+            Input::Revoking { id, partitions } => {
+                self.on_revoking(id, &partitions);
+                Ok(state)
+            }
+            Input::Lost { partitions } => {
+                self.on_lost(&partitions);
+                Ok(state)
+            }
+            Input::Acquired { id, partitions } => self.on_acquired(id, &partitions).map(|()| state),
+            Input::AcquireFailed { id, fault } => self.on_acquire_failed(id, fault).map(|()| state),
+            Input::Records { records } => self.on_records(records).map(|()| state),
             Input::BatchDone { worker, id, outcome } => {
-                return self.on_batch_done(state, worker, id, outcome);
+                self.on_batch_done(state, worker, id, outcome).map(|()| state)
             }
-            Input::DeadLettered { id } => self.on_dead_lettered(id),
-            Input::DeadLetterFailed { id, fault } => return self.on_dead_letter_failed(id, fault),
-            Input::Committed { id } => self.on_committed(id),
+            Input::DeadLettered { id } => {
+                self.on_dead_lettered(id);
+                Ok(state)
+            }
+            Input::DeadLetterFailed { id, fault } => self.on_dead_letter_failed(id, fault).map(|()| state),
+            Input::Committed { id } => {
+                self.on_committed(id);
+                Ok(state)
+            }
             Input::CommitFailed { id, fault, refused } => {
-                return self.on_commit_failed(state, id, fault, &refused);
+                self.on_commit_failed(state, id, fault, &refused).map(|()| state)
             }
-            Input::Start
-            | Input::DatabaseReady { .. }
-            | Input::DatabaseFailed { .. }
-            | Input::Joined { .. }
-            | Input::JoinFailed { .. }
-            | Input::ConsumerFailed { .. }
-            | Input::Left { .. }
-            | Input::Timer(_)
-            | Input::Signal(_) => {}
         }
-        Ok(())
     }
 
     fn on_timer(&mut self, state: State, timer: TimerId<TimerKind>) -> Result<State, Cause> {

@@ -84,8 +84,8 @@ impl<R: Clone> Worker<R> {
             Writer::Writing { id: writing, piece } if writing == id => {
                 Some(Piece { attempts: piece.attempts.saturating_add(1), ..piece })
             }
-            other => {
-                self.writer = other;
+            writer @ (Writer::Idle | Writer::Writing { .. } | Writer::BackingOff(_)) => {
+                self.writer = writer;
                 None
             }
         }
@@ -95,7 +95,7 @@ impl<R: Clone> Worker<R> {
     pub(crate) fn end_back_off(&mut self) {
         match mem::replace(&mut self.writer, Writer::Idle) {
             Writer::BackingOff(piece) => self.pieces.push(piece),
-            other => self.writer = other,
+            writer @ (Writer::Idle | Writer::Writing { .. }) => self.writer = writer,
         }
     }
 

@@ -3,6 +3,8 @@
 //! The world is the oracle: it keeps plain lists of what was polled, written and committed, and checks every
 //! order as it is given. The properties below differ in the configuration and in how a run ends.
 
+#![expect(clippy::expect_used, reason = "a panic is how a test fails")]
+
 mod world;
 
 use std::time::Duration;

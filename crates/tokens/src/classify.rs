@@ -58,7 +58,8 @@ pub(crate) fn file_fault(kind: io::ErrorKind) -> Fault {
 mod tests {
     use super::*;
 
-    /// Feature: cdc-pipeline, Property 26: Error Type Differentiation
+    /// Feature: cdc-pipeline, Property 26: Error Type Classification
+    /// Validates: Requirements 12.5
     #[test]
     fn redis_errors() {
         let general = ErrorKind::Server(ServerErrorKind::ResponseError);

@@ -229,11 +229,9 @@ impl TryFrom<WireRecord> for Record {
 
     fn try_from(wire: WireRecord) -> Result<Self, RecordError> {
         let saved = match (&wire.resume_token, &wire.position, wire.lineage, wire.saved_at_ms) {
-            (Some(token), Some(position), Some(lineage), Some(saved_at_ms)) => Some(Saved {
-                token: token_from(token, position)?,
-                lineage: Lineage(lineage),
-                saved_at_ms,
-            }),
+            (Some(token), Some(position), Some(lineage), Some(saved_at_ms)) => {
+                Some(Saved { token: token_from(token, position)?, lineage: Lineage(lineage), saved_at_ms })
+            }
             (None, None, None, None) => None,
             _ => return Err(RecordError::Corrupt("only a part of the position is there".to_owned())),
         };
@@ -293,7 +291,6 @@ impl From<WireGap> for GapRecord {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

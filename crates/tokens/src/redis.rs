@@ -4,7 +4,8 @@ use cdc_executor::ports::{Failure, StoreIdentity};
 use cdc_machine::Fault;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, Script,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    Script,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -109,15 +110,10 @@ impl RedisRegister {
             .into_connection_info()
             .map(|info| info.set_redis_settings(redis))
             .and_then(Client::open)
-            .map_err(|error| invalid(format!("token_storage.redis does not make a connection to {addr}")).because(error))?;
-        Ok(Self {
-            client,
-            key,
-            place,
-            connection: None,
-            read: Script::new(READ),
-            swap: Script::new(SWAP),
-        })
+            .map_err(|error| {
+                invalid(format!("token_storage.redis does not make a connection to {addr}")).because(error)
+            })?;
+        Ok(Self { client, key, place, connection: None, read: Script::new(READ), swap: Script::new(SWAP) })
     }
 
     /// The open connection, or a new one on which both scripts are known: so that each call afterwards is
@@ -142,11 +138,14 @@ impl RedisRegister {
         self.connection = None;
         let fault = redis_fault(error.kind(), error.code());
         let way_out = match fault {
-            Fault::Auth => "check token_storage.redis.username and password, and that the user may run EVALSHA, SCRIPT, GET, SET and TIME on this key",
+            Fault::Auth => {
+                "check token_storage.redis.username and password, and that the user may run EVALSHA, SCRIPT, GET, SET and TIME on this key"
+            }
             Fault::Transient => "trying again",
             _ => "check that token_storage.redis.db and key name a string that nothing else writes",
         };
-        Failure::new(fault, operation, format!("{} refused or did not answer; {way_out}", self.place)).because(error)
+        Failure::new(fault, operation, format!("{} refused or did not answer; {way_out}", self.place))
+            .because(error)
     }
 }
 

@@ -57,11 +57,7 @@ impl<R: Register> LeasedStore<R> {
     ///
     /// # Errors
     /// `Fatal` where the system has no randomness to name this process with.
-    pub fn over(
-        register: R,
-        identity: StoreIdentity,
-        instance: impl Into<String>,
-    ) -> Result<Self, Failure> {
+    pub fn over(register: R, identity: StoreIdentity, instance: impl Into<String>) -> Result<Self, Failure> {
         Ok(Self {
             register,
             identity,
@@ -86,7 +82,9 @@ impl<R: Register> LeasedStore<R> {
         let Some(content) = &reading.content else { return Ok(None) };
         Record::decode(content).map(Some).map_err(|error| {
             let way_out = match &error {
-                RecordError::NewerVersion(_) => "run the newer release, or give this one a token store of its own",
+                RecordError::NewerVersion(_) => {
+                    "run the newer release, or give this one a token store of its own"
+                }
                 RecordError::Corrupt(_) => {
                     "restore it from a backup (a file store keeps the previous copy beside it), or run \
                      `cdc token reset` to begin anew with a gap on record"
@@ -232,7 +230,9 @@ impl<R: Register> LeasedStore<R> {
         Failure::new(
             Fault::Transient,
             operation,
-            format!("the token record in {place} changed {SWAP_ATTEMPTS} times under this write; trying again"),
+            format!(
+                "the token record in {place} changed {SWAP_ATTEMPTS} times under this write; trying again"
+            ),
         )
     }
 }
@@ -250,7 +250,9 @@ impl<R: Register> TokenStore for LeasedStore<R> {
             let verdict = match &found {
                 None => Verdict::Take,
                 Some(found) => {
-                    if let Some(text) = identity::refuse(&found.identity, &self.identity, self.register.place()) {
+                    if let Some(text) =
+                        identity::refuse(&found.identity, &self.identity, self.register.place())
+                    {
                         return Ok(Acquisition::Foreign(text));
                     }
                     let claim = Claim {

@@ -112,9 +112,9 @@ fn gap(gap: &GapRecord) -> Value {
 
 fn lines(fields: &Map<String, Value>) -> String {
     let width = fields.keys().map(String::len).max().unwrap_or_default();
-    let line = |(name, value): (&String, &Value)| match value {
-        Value::String(text) => format!("{name:width$}  {text}\n"),
-        other => format!("{name:width$}  {other}\n"),
+    let line = |(name, value): (&String, &Value)| match value.as_str() {
+        Some(text) => format!("{name:width$}  {text}\n"),
+        None => format!("{name:width$}  {value}\n"),
     };
     fields.iter().map(line).collect()
 }

@@ -57,7 +57,7 @@ pub(super) struct Section<'r> {
 
 impl<'r> Section<'r> {
     /// Reads a section below this one.
-    pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'r>) -> T) -> T {
+    pub(super) fn section<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         let node = self.node(key).filter(|node| {
             let is_map = matches!(node.content, Content::Map(_));
             if !is_map {

@@ -339,7 +339,7 @@ fn a_secret_may_stand_in_a_file_of_its_own_and_the_higher_layer_holds() {
         files(&[("syncer.yaml", SYNCER), ("more.yaml", "postgres: {password: old}"), ("password", "new\n")]);
     sources.files.pop();
     let path = folder.path().join("password").display().to_string();
-    sources.environment = [("CDC__POSTGRES__PASSWORD_FILE".to_owned(), path.clone())].into();
+    sources.environment = [("CDC__POSTGRES__PASSWORD_FILE".to_owned(), path)].into();
     let config = SyncerConfig::load(&sources).unwrap();
     assert_eq!(config.postgres.password.unwrap().expose_secret(), "new");
 

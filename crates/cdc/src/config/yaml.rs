@@ -58,17 +58,17 @@ impl<'t> Reader<'t> {
         let mut root = None;
         loop {
             let (event, span) = self.next()?;
-            match event {
-                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                Event::StreamEnd => break,
-                _ if root.is_some() => {
-                    return Err(Problem::at(
-                        &self.origin(span),
-                        "a second document begins; a file holds one",
-                    ));
-                }
-                event => root = Some(self.node(event, span, 0)?),
+            if matches!(event, Event::StreamEnd) {
+                break;
             }
+            // Starts and ends of the stream and of documents.
+            if !event.is_node() {
+                continue;
+            }
+            if root.is_some() {
+                return Err(Problem::at(&self.origin(span), "a second document begins; a file holds one"));
+            }
+            root = Some(self.node(event, span, 0)?);
         }
         let start = Origin::File { path: Arc::clone(&self.path), line: 1, column: 1 };
         Ok(root.unwrap_or_else(|| Node::section(start)))
@@ -100,12 +100,16 @@ impl<'t> Reader<'t> {
             let text = "YAML tags of one's own mean nothing here; write the value itself";
             return Err(Problem::at(&self.origin(tag), text));
         }
-        let (content, anchor) = match event {
-            Event::Scalar(text, style, anchor, _) => (scalar(&text, style), anchor),
-            Event::SequenceStart(_, anchor, _) => (Content::List(self.items(depth)?), anchor),
-            Event::MappingStart(_, anchor, _) => (Content::Map(self.entries(depth)?), anchor),
-            Event::Alias(id) => return self.alias(id, origin),
-            _ => return Err(Problem::at(&origin, "a value is expected here")),
+        let (content, anchor) = if let Event::Alias(id) = event {
+            return self.alias(id, origin);
+        } else if let Event::Scalar(text, style, anchor, _) = event {
+            (scalar(&text, style), anchor)
+        } else if let Event::SequenceStart(_, anchor, _) = event {
+            (Content::List(self.items(depth)?), anchor)
+        } else if let Event::MappingStart(_, anchor, _) = event {
+            (Content::Map(self.entries(depth)?), anchor)
+        } else {
+            return Err(Problem::at(&origin, "a value is expected here"));
         };
         let node = Node { origin, content };
         if anchor != 0 {

@@ -15,7 +15,7 @@ struct Site {
 async fn site() -> Site {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&recorder, || {
-        metrics::counter!("syncer_messages_consumed_total").absolute(3)
+        metrics::counter!("syncer_messages_consumed_total").absolute(3);
     });
     let (health, receiver) = watch::channel(Health::starting("syncer"));
     let listener = bind("http.listen", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();

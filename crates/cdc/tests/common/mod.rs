@@ -1,5 +1,7 @@
 //! Running the binary.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -327,8 +327,6 @@ async fn answers(port: u16) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -84,7 +84,7 @@ fn compare(value: &Bson, json: &str, types: &TypeIndex, path: &mut Vec<String>, 
     let read = Value::read(json, kind).unwrap();
     match (value, &read) {
         (Bson::Document(document), Value::Document(json)) => {
-            compare_document(document, json, types, path, used)
+            compare_document(document, json, types, path, used);
         }
         (Bson::Array(values), Value::Array(json)) => {
             let items = items(json);

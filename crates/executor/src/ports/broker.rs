@@ -186,10 +186,7 @@ pub trait RecordConsumer: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever the broker says, classified; a rebalance in progress is `Fenced`.
-    fn commit(
-        &self,
-        offsets: &[(Partition, i64)],
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn commit(&self, offsets: &[(Partition, i64)]) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Begins to fetch, or begins anew.
     fn start(&self, starts: &[FetchStart]);
@@ -210,10 +207,7 @@ pub trait RecordConsumer: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever the broker says, classified.
-    fn dead_letter(
-        &self,
-        record: RejectedRecord,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn dead_letter(&self, record: RejectedRecord) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// How long a revocation may take before the group loses patience.
     fn revocation_deadline(&self) -> Duration;

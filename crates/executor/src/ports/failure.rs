@@ -4,7 +4,6 @@ use std::fmt;
 
 use cdc_machine::Fault;
 
-
 /// A failure at a port: what the machine has to know, and what a person has to read.
 pub struct Failure {
     /// The classification, which is all that a machine sees.
@@ -23,7 +22,13 @@ impl Failure {
     /// A failure without a driver's error beneath it.
     #[must_use]
     pub fn new(fault: Fault, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { fault, operation, message: message.into(), source: None, backtrace: Backtrace::force_capture() }
+        Self {
+            fault,
+            operation,
+            message: message.into(),
+            source: None,
+            backtrace: Backtrace::force_capture(),
+        }
     }
 
     /// The same, caused by a driver's error.

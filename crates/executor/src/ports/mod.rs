@@ -10,8 +10,8 @@ mod source;
 mod token_store;
 
 pub use broker::{
-    ConsumerEvent, Headers, KafkaRecord, PolledRecord, Producer, ProducerReport, RecordConsumer, RejectedRecord,
-    ReportSink, SendRefused, TopicPartition,
+    ConsumerEvent, Headers, KafkaRecord, PolledRecord, Producer, ProducerReport, RecordConsumer,
+    RejectedRecord, ReportSink, SendRefused, TopicPartition,
 };
 pub use database::{Database, LedgerClaim, LedgerCommit, WriteCounts, WriteReply};
 pub use failure::Failure;

@@ -303,7 +303,14 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
     }
 
     /// Counts and logs a batch: for each one, how many rows were inserted and how many updated.
-    fn wrote(&mut self, worker: WorkerId, rows: usize, oldest_ms: Option<i64>, took: Duration, reply: &WriteReply) {
+    fn wrote(
+        &mut self,
+        worker: WorkerId,
+        rows: usize,
+        oldest_ms: Option<i64>,
+        took: Duration,
+        reply: &WriteReply,
+    ) {
         self.writing -= 1;
         self.owed.writes.answered();
         if self.writing > 0 {

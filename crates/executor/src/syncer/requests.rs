@@ -120,10 +120,7 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
         Ok(refused) => refused,
         Err(failure) => {
             let fault = failure.fault;
-            return Reply::DatabaseFailed(
-                Input::CommitFailed { id, fault, refused: Vec::new() },
-                failure,
-            );
+            return Reply::DatabaseFailed(Input::CommitFailed { id, fault, refused: Vec::new() }, failure);
         }
     };
     if !refused.is_empty() {
@@ -156,8 +153,7 @@ pub(super) async fn dead_letter<C: RecordConsumer>(
     consumer: C,
 ) -> Reply {
     let origin = consumer.name(row.partition);
-    let record =
-        RejectedRecord { origin, offset: row.offset, record: row.handle, reason, detail, attempts };
+    let record = RejectedRecord { origin, offset: row.offset, record: row.handle, reason, detail, attempts };
     match consumer.dead_letter(record).await {
         Ok(()) => Reply::Broker(Input::DeadLettered { id }),
         Err(failure) => {

@@ -73,16 +73,14 @@ pub(super) async fn store_lane<T: TokenStore>(
     while let Some(order) = orders.recv().await {
         let reply = match order {
             StoreOrder::Acquire { id } => acquired(id, store.acquire().await),
-            StoreOrder::Renew { id } => answered(
-                store.renew().await,
-                Input::LeaseRenewed { id },
-                |fault| Input::LeaseRenewFailed { id, fault },
-            ),
-            StoreOrder::Save { id, token, lineage } => answered(
-                store.save(token.position(), lineage).await,
-                Input::Saved { id },
-                |fault| Input::SaveFailed { id, fault },
-            ),
+            StoreOrder::Renew { id } => answered(store.renew().await, Input::LeaseRenewed { id }, |fault| {
+                Input::LeaseRenewFailed { id, fault }
+            }),
+            StoreOrder::Save { id, token, lineage } => {
+                answered(store.save(token.position(), lineage).await, Input::Saved { id }, |fault| {
+                    Input::SaveFailed { id, fault }
+                })
+            }
             StoreOrder::Release { id } => match store.release().await {
                 Ok(()) => Reply::Store(Input::LeaseReleased { id }),
                 // The lease runs out by itself, and the service ends either way.
@@ -119,10 +117,9 @@ fn acquired(id: EffectId, result: Result<Acquisition, Failure>) -> Reply {
             );
             Reply::Store(Input::LeaseHeld { id, expires_in })
         }
-        Ok(Acquisition::Foreign(text)) => Reply::StoreFailed(
-            Input::LeaseForeign { id },
-            Failure::new(Fault::Fatal, "lease_acquire", text),
-        ),
+        Ok(Acquisition::Foreign(text)) => {
+            Reply::StoreFailed(Input::LeaseForeign { id }, Failure::new(Fault::Fatal, "lease_acquire", text))
+        }
         Err(failure) => {
             let fault = failure.fault;
             Reply::StoreFailed(Input::LeaseFailed { id, fault }, failure)

@@ -22,7 +22,9 @@ use crate::health::{HealthSign, PATIENCE};
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
 use crate::owed::Owed;
-use crate::ports::{Failure, Producer, ProducerReport, ReportSink, SendRefused, Source, SourceBatch, TokenStore};
+use crate::ports::{
+    Failure, Producer, ProducerReport, ReportSink, SendRefused, Source, SourceBatch, TokenStore,
+};
 use crate::report::{self, Attempt};
 use crate::timers::Timers;
 use crate::{Health, LANE_ORDERS, LANES_CLOSE_WITHIN, TICK};
@@ -422,7 +424,12 @@ impl<P: Producer> Hands<P> {
         self.metrics.processed.increment(batch.events.len() as u64);
         for kind in &batch.skipped {
             self.metrics.skipped(kind);
-            tracing::info!(service = SERVICE, operation = "change_stream", kind, "an event without a document");
+            tracing::info!(
+                service = SERVICE,
+                operation = "change_stream",
+                kind,
+                "an event without a document"
+            );
         }
         if batch.events.is_empty() {
             // The server has nothing newer.

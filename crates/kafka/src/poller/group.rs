@@ -71,7 +71,7 @@ impl Poller {
     }
 
     /// Answers a revocation. Only what was started is in librdkafka's own assignment.
-    fn give_back(&mut self, partitions: &[Partition]) -> Result<(), Failure> {
+    pub(super) fn give_back(&mut self, partitions: &[Partition]) -> Result<(), Failure> {
         let started: Vec<Fetching> =
             self.fetching.extract_if(.., |fetching| partitions.contains(&fetching.partition)).collect();
         self.owned.retain(|partition| !partitions.contains(partition));

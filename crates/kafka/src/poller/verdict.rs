@@ -9,27 +9,21 @@ use crate::classify::{failure, fault_of};
 pub(super) fn judge(error: &KafkaError) -> Option<Failure> {
     let code = error.rdkafka_error_code()?;
     let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_)) || code == RDKafkaErrorCode::Fatal;
-    match fault_of(code) {
-        fault @ (Fault::Auth | Fault::HistoryLost | Fault::Fatal) => {
-            let mut failed = failure("kafka_poll", "the consumer cannot go on", code);
-            failed.fault = fault;
-            Some(failed)
-        }
-        Fault::Fenced if code == RDKafkaErrorCode::FencedInstanceId => Some(failure(
-            "kafka_poll",
-            "another process has joined the consumer group under this instance name; give each process its own",
-            code,
-        )),
-        _ if fatal => Some(Failure::new(
-            Fault::Transient,
-            "kafka_poll",
-            format!("librdkafka gave this consumer up: {code}; it is made anew"),
-        )),
-        _ => {
-            tracing::debug!(%error, "librdkafka retries by itself");
-            None
-        }
+    let fault = fault_of(code);
+    if matches!(fault, Fault::Auth | Fault::HistoryLost | Fault::Fatal) {
+        return Some(failure("kafka_poll", "the consumer cannot go on", code));
     }
+    if code == RDKafkaErrorCode::FencedInstanceId {
+        let what =
+            "another process has joined the consumer group under this instance name; give each its own";
+        return Some(failure("kafka_poll", what, code));
+    }
+    if fatal {
+        let message = format!("librdkafka gave this consumer up: {code}; it is made anew");
+        return Some(Failure::new(Fault::Transient, "kafka_poll", message));
+    }
+    tracing::debug!(%error, "librdkafka retries by itself");
+    None
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bson::doc;
-use bytes::Bytes;
-use cdc_event::ResumeToken;
+use cdc_devstack::MongodOptions;
 use cdc_executor::ports::{Failure, Source};
 use cdc_machine::Fault;
 use cdc_mongo::{MongoSettings, MongoSource};
@@ -50,25 +49,31 @@ fn no_collection_is_refused() {
 }
 
 #[tokio::test]
-async fn a_position_before_the_oplog_is_lost_history() {
-    let rig = Rig::start().await;
+async fn a_position_that_has_left_the_oplog_is_lost_history() {
+    // The oplog is cut only at a checkpoint.
+    let args = ["--syncdelay", "1"].map(str::to_owned).to_vec();
+    let rig = Rig::start_with(MongodOptions { oplog_mb: 16, args, ..MongodOptions::default() }).await;
     let (mut source, _) = rig.open_now(&["players"]).await;
-    let recent = Seen::default().read_to_idle(&mut source).await;
+    let token = Seen::default().read_to_idle(&mut source).await;
     source.close().await;
 
-    // The same token, at a time that this deployment never had.
-    let document = bson::RawDocument::from_bytes(&recent.bson).unwrap();
-    let data = document.get_str("_data").unwrap();
-    let old = format!("82{:08X}{}", 946_684_800, &data[10..]);
-    let bson = Bytes::from(bson::rawdoc! { "_data": old }.into_bytes());
-    let token = ResumeToken::from_bson(bson, LINEAGE.0).unwrap();
-
-    let mut source = rig.source(&["players"]);
-    let failure = match source.open(StartAt::After(token), LINEAGE).await {
-        Ok(_) => source.next(MAX_EVENTS, MAX_BYTES).await.unwrap_err(),
-        Err(failure) => failure,
+    let mut filled_mb = 0;
+    let failure = loop {
+        let documents = (0..8).map(|_| doc! { "pad": "x".repeat(1 << 20) });
+        rig.collection("elsewhere").insert_many(documents).await.unwrap();
+        filled_mb += 8;
+        assert!(filled_mb < 1_000, "the oplog of 16 MB still reaches back over {filled_mb} MB");
+        let first = match source.open(StartAt::After(token.clone()), LINEAGE).await {
+            Ok(_) => source.next(MAX_EVENTS, MAX_BYTES).await.map(drop),
+            Err(failure) => Err(failure),
+        };
+        match first {
+            Ok(()) => source.close().await,
+            Err(failure) => break failure,
+        }
     };
     assert_eq!(failure.fault, Fault::HistoryLost, "{failure}");
+    assert!(failure.message.contains("on_history_lost"), "{failure}");
 }
 
 #[tokio::test]
@@ -131,7 +136,7 @@ async fn a_cursor_that_somebody_kills_is_transient() {
             let Ok(cursor) = operation.get_document("cursor") else { continue };
             let is_ours = cursor
                 .get_document("originatingCommand")
-                .is_ok_and(|command| command.get_str("comment") == Ok("cdc-watcher"));
+                .is_ok_and(|command| command.get_str("comment").is_ok_and(|it| it == "cdc-watcher"));
             if is_ours {
                 let id = cursor.get_i64("cursorId").unwrap();
                 let kill = doc! { "killCursors": "$cmd.aggregate", "cursors": [id] };

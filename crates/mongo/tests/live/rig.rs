@@ -27,7 +27,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start() -> Self {
-        let mongod = Mongod::start(MongodOptions::default()).await.unwrap();
+        Self::start_with(MongodOptions::default()).await
+    }
+
+    pub(crate) async fn start_with(options: MongodOptions) -> Self {
+        let mongod = Mongod::start(options).await.unwrap();
         let client = Client::with_uri_str(mongod.uri()).await.unwrap();
         let database = client.database("game_db");
         Self { mongod, client, database }

@@ -149,12 +149,10 @@ pub(crate) async fn write(database: &PostgresDatabase, messages: &[Message]) -> 
     written(database.write(&batch(messages)).await)
 }
 
-#[expect(clippy::panic, reason = "tests")]
 pub(crate) fn written(reply: WriteReply) -> (WriteCounts, Vec<Rejected>) {
-    match reply.outcome {
-        WriteOutcome::Written { rejected } => (reply.counts, rejected),
-        other => panic!("{other:?}: {:?}", reply.failure),
-    }
+    let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
+    let WriteOutcome::Written { rejected } = reply.outcome else { panic!("{shown}") };
+    (reply.counts, rejected)
 }
 
 /// Writes, and expects every record to find its row.

@@ -10,7 +10,7 @@ const TURNS_MAX: usize = 20_000;
 
 impl World {
     /// Until everything produced is durable and committed.
-    pub fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         for _ in 0..TURNS_MAX {
             if self.is_stopped() {
                 self.restart();
@@ -23,7 +23,7 @@ impl World {
     }
 
     /// From wherever it stands: a drain ends, with everything polled of what is ours written and committed.
-    pub fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         self.step(Input::Signal(Signal::Drain));
         for _ in 0..TURNS_MAX {
             if self.is_stopped() {

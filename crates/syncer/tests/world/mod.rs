@@ -12,26 +12,26 @@ use cdc_syncer::{
     Batch, Config, Effect, Input, OffsetCommit, Partition, Record, Row, Syncer, TimerKind, WorkerId,
 };
 
-pub use moves::{Move, Outcome};
+pub(crate) use moves::{Move, Outcome};
 
 /// Partitions of the topic.
-pub const PARTITIONS: u32 = 3;
+pub(crate) const PARTITIONS: u32 = 3;
 
 /// The largest record, in bytes.
-pub const RECORD_BYTES_MAX: u32 = 12;
+pub(crate) const RECORD_BYTES_MAX: u32 = 12;
 
 /// A record of a log. Equal keys have equal routes and stand in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Message {
-    pub partition: u32,
-    pub offset: i64,
-    pub key: u8,
-    pub bytes: u32,
+pub(crate) struct Message {
+    pub(crate) partition: u32,
+    pub(crate) offset: i64,
+    pub(crate) key: u8,
+    pub(crate) bytes: u32,
 }
 
 /// What became of a polled record, within one assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// Polled, in the machine's hands.
     Waiting,
     Writing(WorkerId),
@@ -43,64 +43,64 @@ pub enum Fate {
 
 /// One assignment of one partition, as the world sees it.
 #[derive(Clone, Debug)]
-pub struct Assigned {
-    pub epoch: Epoch,
+pub(crate) struct Assigned {
+    pub(crate) epoch: Epoch,
     /// The next log index to poll.
-    pub next: usize,
-    pub polled: BTreeMap<i64, (Message, Fate)>,
+    pub(crate) next: usize,
+    pub(crate) polled: BTreeMap<i64, (Message, Fate)>,
 }
 
 /// A revocation that waits for its confirmation.
 #[derive(Clone, Debug)]
-pub struct Revoking {
-    pub id: EffectId,
-    pub partitions: Vec<Partition>,
-    pub is_overdue: bool,
+pub(crate) struct Revoking {
+    pub(crate) id: EffectId,
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) is_overdue: bool,
 }
 
 /// Orders that are to be answered.
 #[derive(Debug, Default)]
-pub struct Pending {
-    pub connect: Option<EffectId>,
-    pub join: Option<EffectId>,
-    pub leave: Option<EffectId>,
-    pub acquire: Option<(EffectId, Vec<(Partition, Epoch)>)>,
-    pub fetch: Option<(u32, u64)>,
-    pub writes: Vec<(WorkerId, EffectId, Batch<Message>)>,
-    pub dead_letters: Vec<(EffectId, Row<Message>)>,
-    pub commit: Option<(EffectId, Vec<OffsetCommit>)>,
-    pub timers: Vec<TimerId<TimerKind>>,
-    pub revoking: Option<Revoking>,
+pub(crate) struct Pending {
+    pub(crate) connect: Option<EffectId>,
+    pub(crate) join: Option<EffectId>,
+    pub(crate) leave: Option<EffectId>,
+    pub(crate) acquire: Option<(EffectId, Vec<(Partition, Epoch)>)>,
+    pub(crate) fetch: Option<(u32, u64)>,
+    pub(crate) writes: Vec<(WorkerId, EffectId, Batch<Message>)>,
+    pub(crate) dead_letters: Vec<(EffectId, Row<Message>)>,
+    pub(crate) commit: Option<(EffectId, Vec<OffsetCommit>)>,
+    pub(crate) timers: Vec<TimerId<TimerKind>>,
+    pub(crate) revoking: Option<Revoking>,
 }
 
-pub struct World {
-    pub machine: Syncer<Message>,
-    pub config: Config,
-    pub out: Effects<Effect<Message>>,
-    pub pending: Pending,
+pub(crate) struct World {
+    pub(crate) machine: Syncer<Message>,
+    pub(crate) config: Config,
+    pub(crate) out: Effects<Effect<Message>>,
+    pub(crate) pending: Pending,
 
     // What outlives the process.
-    pub logs: Vec<Vec<Message>>,
-    pub ledger: BTreeMap<Partition, i64>,
-    pub group: BTreeMap<Partition, i64>,
+    pub(crate) logs: Vec<Vec<Message>>,
+    pub(crate) ledger: BTreeMap<Partition, i64>,
+    pub(crate) group: BTreeMap<Partition, i64>,
     /// Written, dead-lettered or skipped, ever.
-    pub durable: BTreeSet<(u32, i64)>,
+    pub(crate) durable: BTreeSet<(u32, i64)>,
 
     // The consumer.
-    pub is_member: bool,
-    pub is_paused: bool,
+    pub(crate) is_member: bool,
+    pub(crate) is_paused: bool,
     /// What the group counts as ours.
-    pub owned: BTreeSet<Partition>,
-    pub assigned: BTreeMap<Partition, Assigned>,
-    pub revocations: u64,
+    pub(crate) owned: BTreeSet<Partition>,
+    pub(crate) assigned: BTreeMap<Partition, Assigned>,
+    pub(crate) revocations: u64,
 
-    pub stops: Vec<Cause>,
+    pub(crate) stops: Vec<Cause>,
     /// Workers that have been given a batch.
-    pub workers_used: BTreeSet<WorkerId>,
+    pub(crate) workers_used: BTreeSet<WorkerId>,
 }
 
 impl World {
-    pub fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         let mut world = Self {
             machine: Syncer::new(&config),
             config,
@@ -123,7 +123,7 @@ impl World {
     }
 
     /// One step of the machine, and everything that must hold after it.
-    pub fn step(&mut self, input: Input<Message>) {
+    pub(crate) fn step(&mut self, input: Input<Message>) {
         let was_stopped = self.machine.state() == StateName::Stopped;
         self.machine.step(&self.config, input, &mut self.out);
         let mut out = std::mem::take(&mut self.out);
@@ -144,14 +144,14 @@ impl World {
     }
 
     /// The process ends; a new one begins with what is durable.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.pending = Pending::default();
         self.leave_group();
         self.machine = Syncer::new(&self.config);
         self.step(Input::Start);
     }
 
-    pub fn leave_group(&mut self) {
+    pub(crate) fn leave_group(&mut self) {
         self.is_member = false;
         self.is_paused = false;
         self.owned.clear();
@@ -160,16 +160,16 @@ impl World {
         self.pending.fetch = None;
     }
 
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.machine.state() == StateName::Stopped
     }
 
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.machine.state() == StateName::Draining
     }
 
     /// Takes a running timer of this kind; its expiry is the next input.
-    pub fn expire(&mut self, kind: impl Fn(TimerKind) -> bool) -> bool {
+    pub(crate) fn expire(&mut self, kind: impl Fn(TimerKind) -> bool) -> bool {
         let Some(at) = self.pending.timers.iter().position(|timer| kind(timer.kind)) else { return false };
         let timer = self.pending.timers.remove(at);
         if timer.kind == TimerKind::Revocation
@@ -182,7 +182,7 @@ impl World {
     }
 
     /// What a fetch brings now: at most what it asked for, at least one record.
-    pub fn poll(&mut self, at_most: u32) -> bool {
+    pub(crate) fn poll(&mut self, at_most: u32) -> bool {
         let Some((max_records, max_bytes)) = self.pending.fetch else { return false };
         let mut records = Vec::new();
         let mut bytes = 0;
@@ -220,7 +220,7 @@ impl World {
         true
     }
 
-    pub fn fate_mut(&mut self, row: &Row<Message>) -> Option<&mut Fate> {
+    pub(crate) fn fate_mut(&mut self, row: &Row<Message>) -> Option<&mut Fate> {
         let assigned =
             self.assigned.get_mut(&row.partition).filter(|assigned| assigned.epoch == row.epoch)?;
         assigned.polled.get_mut(&row.offset).map(|(_, fate)| fate)

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use cdc_machine::{EffectId, Fault, Signal};
+use cdc_machine::{EffectId, Epoch, Fault, Signal};
 use cdc_syncer::{Acquired, Input, Partition, Reject, Rejected, TimerKind, WriteOutcome};
 
 use super::{Fate, Message, PARTITIONS, RECORD_BYTES_MAX, Revoking, World};
 
 /// How a request ends.
 #[derive(Clone, Copy, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Good,
     /// The batch is written without one of its rows.
     Rejected(u8),
@@ -20,7 +20,7 @@ pub enum Outcome {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Move {
+pub(crate) enum Move {
     /// A record with this key; the gap before its offset; its size.
     Produce(u8, u8, u32),
     Connect(Outcome),
@@ -42,7 +42,7 @@ pub enum Move {
 }
 
 impl World {
-    pub fn make(&mut self, r#move: Move) {
+    pub(crate) fn make(&mut self, r#move: Move) {
         if self.is_stopped() {
             self.restart();
         }
@@ -74,7 +74,7 @@ impl World {
         log.push(Message { partition, offset, key, bytes: bytes.clamp(1, RECORD_BYTES_MAX) });
     }
 
-    pub fn connect(&mut self, outcome: Outcome) {
+    pub(crate) fn connect(&mut self, outcome: Outcome) {
         let Some(id) = self.pending.connect.take() else { return };
         self.step(match outcome {
             Outcome::Bad(fault, _) => Input::DatabaseFailed { id, fault },
@@ -82,7 +82,7 @@ impl World {
         });
     }
 
-    pub fn join(&mut self, outcome: Outcome) {
+    pub(crate) fn join(&mut self, outcome: Outcome) {
         let Some(id) = self.pending.join.take() else { return };
         if let Outcome::Bad(fault, _) = outcome {
             self.leave_group();
@@ -92,7 +92,7 @@ impl World {
         self.step(Input::Joined { id });
     }
 
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         let Some(id) = self.pending.leave.take() else { return };
         self.leave_group();
         self.step(Input::Left { id });
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    pub fn assign(&mut self, mask: u8) {
+    pub(crate) fn assign(&mut self, mask: u8) {
         if !self.is_member || self.pending.revoking.is_some() {
             return;
         }
@@ -139,7 +139,7 @@ impl World {
         self.step(Input::Lost { partitions });
     }
 
-    pub fn acquire(&mut self, outcome: Outcome) {
+    pub(crate) fn acquire(&mut self, outcome: Outcome) {
         let Some((id, asked)) = self.pending.acquire.take() else { return };
         let granted = |(partition, epoch): &(Partition, _)| Acquired {
             partition: *partition,
@@ -159,7 +159,7 @@ impl World {
         self.step(input);
     }
 
-    pub fn finish_write(&mut self, which: u8, outcome: Outcome) {
+    pub(crate) fn finish_write(&mut self, which: u8, outcome: Outcome) {
         if self.pending.writes.is_empty() {
             return;
         }
@@ -191,9 +191,9 @@ impl World {
                 WriteOutcome::Written { rejected: rejected.into_iter().collect() }
             }
             Outcome::Refused(which) => {
-                let partition = rows[usize::from(which) % rows.len()].partition;
-                self.disown(partition);
-                WriteOutcome::Refused { partitions: vec![partition] }
+                let row = &rows[usize::from(which) % rows.len()];
+                self.disown(row.partition, row.epoch);
+                WriteOutcome::Refused { partitions: vec![row.partition] }
             }
             Outcome::Bad(Fault::Blocked, _) => {
                 WriteOutcome::Failed { fault: Fault::Blocked, reason: Reject::UniqueViolation, detail }
@@ -203,7 +203,7 @@ impl World {
         self.step(Input::BatchDone { worker, id, outcome });
     }
 
-    pub fn finish_dead_letter(&mut self, which: u8, outcome: Outcome) {
+    pub(crate) fn finish_dead_letter(&mut self, which: u8, outcome: Outcome) {
         if self.pending.dead_letters.is_empty() {
             return;
         }
@@ -216,18 +216,19 @@ impl World {
         self.step(Input::DeadLettered { id });
     }
 
-    pub fn finish_commit(&mut self, outcome: Outcome) {
+    pub(crate) fn finish_commit(&mut self, outcome: Outcome) {
         let Some((id, offsets)) = self.pending.commit.take() else { return };
         let refused = match outcome {
-            Outcome::Refused(which) => Some(offsets[usize::from(which) % offsets.len()].partition),
+            Outcome::Refused(which) => Some(offsets[usize::from(which) % offsets.len()].clone()),
             Outcome::Good | Outcome::Rejected(_) | Outcome::Bad(..) => None,
         };
+        let is_refused = |partition| refused.as_ref().is_some_and(|commit| commit.partition == partition);
         let is_carried_out = !matches!(outcome, Outcome::Bad(_, false));
         for commit in &offsets {
             // Offsets of an assignment that is gone are no longer recorded by the ledger's fence.
             let is_ours =
                 self.assigned.get(&commit.partition).is_some_and(|assigned| assigned.epoch == commit.epoch);
-            if is_carried_out && is_ours && refused != Some(commit.partition) {
+            if is_carried_out && is_ours && !is_refused(commit.partition) {
                 let offset = *commit.offset.position();
                 self.check_covered(commit.partition, offset);
                 self.ledger.insert(commit.partition, offset);
@@ -236,22 +237,26 @@ impl World {
                 }
             }
         }
-        if let Some(partition) = refused {
-            self.disown(partition);
+        if let Some(commit) = &refused {
+            self.disown(commit.partition, commit.epoch);
         }
         self.step(match outcome {
             Outcome::Good | Outcome::Rejected(_) => Input::Committed { id },
-            Outcome::Refused(_) => {
-                Input::CommitFailed { id, fault: Fault::Fenced, refused: refused.into_iter().collect() }
-            }
+            Outcome::Refused(_) => Input::CommitFailed {
+                id,
+                fault: Fault::Fenced,
+                refused: refused.map(|commit| commit.partition).into_iter().collect(),
+            },
             Outcome::Bad(fault, _) => Input::CommitFailed { id, fault, refused: Vec::new() },
         });
     }
 
     /// The ledger's row has another owner: what was polled of this assignment is void. The group may still
-    /// count the partition as ours.
-    fn disown(&mut self, partition: Partition) {
-        self.assigned.remove(&partition);
+    /// count the partition as ours, and a later assignment is no matter of this refusal.
+    fn disown(&mut self, partition: Partition, epoch: Epoch) {
+        if self.assigned.get(&partition).is_some_and(|assigned| assigned.epoch == epoch) {
+            self.assigned.remove(&partition);
+        }
     }
 
     fn expire_any(&mut self, which: u8) {

@@ -6,7 +6,7 @@ use cdc_syncer::{Batch, Effect, FetchStart, OffsetCommit, Partition, Row, StartO
 use super::{Assigned, Fate, Message, World};
 
 impl World {
-    pub fn order(&mut self, effect: Effect<Message>) {
+    pub(crate) fn order(&mut self, effect: Effect<Message>) {
         match effect {
             Effect::ConnectDatabase { id } => assert_eq!(self.pending.connect.replace(id), None),
             Effect::JoinGroup { id } => {
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// The row is off the machine's hands, durably.
-    pub fn finish(&mut self, row: &Row<Message>) {
+    pub(crate) fn finish(&mut self, row: &Row<Message>) {
         self.durable.insert((row.handle.partition, row.handle.offset));
         if let Some(fate) = self.fate_mut(row) {
             assert_ne!(*fate, Fate::Done, "a record is settled once in an assignment");
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// Nothing below a recorded offset is missing.
-    pub fn check_covered(&self, partition: Partition, offset: i64) {
+    pub(crate) fn check_covered(&self, partition: Partition, offset: i64) {
         for message in self.logs[partition.0 as usize].iter().filter(|message| message.offset < offset) {
             assert!(self.durable.contains(&(partition.0, message.offset)), "{message:?} is lost");
         }

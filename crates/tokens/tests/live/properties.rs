@@ -101,7 +101,10 @@ fn both_stores_give_the_same_back() {
         let (_, from_file) = runtime.block_on(save_and_load(&files, saves));
         assert_same(&from_redis.token, &from_file.token);
         // All but the time of the save, which is each store's own.
-        prop_assert_eq!(TokenRecord { saved_at_ms: 0, ..from_redis }, TokenRecord { saved_at_ms: 0, ..from_file });
+        prop_assert_eq!(
+            TokenRecord { saved_at_ms: 0, ..from_redis },
+            TokenRecord { saved_at_ms: 0, ..from_file }
+        );
         runtime.block_on(release(&server));
         runtime.block_on(release(&files));
         Ok(())

@@ -5,7 +5,9 @@ use std::time::Duration;
 use cdc_executor::ports::{Acquisition, StoreIdentity, TokenStore};
 use cdc_machine::Fault;
 
-use crate::backend::{Backend, Files, LINEAGE, LONG, Redis, SHORT, assert_same, held, identity, owned, token};
+use crate::backend::{
+    Backend, Files, LINEAGE, LONG, Redis, SHORT, assert_same, held, identity, owned, token,
+};
 
 /// One test for each backend.
 macro_rules! on_both {
