@@ -153,6 +153,8 @@ mod tests {
         assert_eq!(all.len(), listed, "a code stands in two tables");
     }
 
+    /// Feature: cdc-pipeline, Property 26: Error Type Classification
+    /// Validates: Requirements 12.5
     #[test]
     fn what_time_mends_is_transient() {
         for code in [

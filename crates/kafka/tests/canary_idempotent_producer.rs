@@ -20,7 +20,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use common::{PATIENCE, message, producer_settings, read_numbers, reports};
 
 /// Feature: cdc-pipeline, Property 8: Kafka Confirmation Before Token Save
-/// Validates: Requirements 3.2
+/// Validates: Requirements 3.3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_message_is_skipped_and_later_ones_go_through() {
     let cluster = MockCluster::new(1).unwrap();

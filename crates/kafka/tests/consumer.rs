@@ -173,7 +173,7 @@ async fn an_answer_keeps_to_its_bounds_and_loses_nothing() {
 }
 
 /// Feature: cdc-pipeline, Property 11: Offset Commit After Database Write
-/// Validates: Requirements 5.5
+/// Validates: Requirements 4.5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_is_committed_is_committed() {
     let (_cluster, brokers) = cluster(1);

@@ -22,8 +22,6 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use common::{message, position, producer_settings, read_numbers, read_partition, reports};
 
-/// Feature: cdc-pipeline, Property 7: Async Producer Non-Blocking Behavior
-/// Validates: Requirements 3.1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
     const MESSAGES: u64 = 5_000;
@@ -90,6 +88,8 @@ async fn a_message_carries_its_headers() {
     assert_eq!(read[0].key(), Some(&b"\"k1\""[..]));
 }
 
+/// Feature: cdc-pipeline, Property 7: Async Producer Non-Blocking Behavior
+/// Validates: Requirements 3.2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purged_messages_are_reported_and_the_producer_goes_on() {
     let cluster = MockCluster::new(1).unwrap();

@@ -90,6 +90,8 @@ mod tests {
         }
     }
 
+    /// Feature: cdc-pipeline, Property 26: Error Type Classification
+    /// Validates: Requirements 12.5
     #[test]
     fn file_errors() {
         let cases = [

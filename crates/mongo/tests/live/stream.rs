@@ -14,6 +14,8 @@ async fn insert(rig: &Rig, collection: &str, from: i32, to: i32) {
     rig.collection(collection).insert_many(documents).await.unwrap();
 }
 
+/// Feature: cdc-pipeline, Property 1: Change Event Capture Completeness
+/// Validates: Requirements 1.1
 #[tokio::test]
 async fn every_change_of_the_watched_collections_arrives_in_order() {
     let rig = Rig::start().await;
@@ -57,6 +59,8 @@ async fn every_change_of_the_watched_collections_arrives_in_order() {
     assert_eq!(update["update_desc"]["updated_fields"]["level"], 2);
 }
 
+/// Feature: cdc-pipeline, Property 3: Resume Token Persistence Round-Trip
+/// Validates: Requirements 2.2
 #[tokio::test]
 async fn behind_any_token_comes_exactly_the_rest() {
     let rig = Rig::start().await;

@@ -12,6 +12,8 @@ fn player(id: &str, fields: &str, position: u32) -> Message {
     Message::upsert("insert", id, &fields, position).typed("date", "/full_document/created_at")
 }
 
+/// Feature: cdc-pipeline, Property 10: Consumer Error Resilience
+/// Validates: Requirements 4.4
 #[tokio::test]
 async fn each_bad_record_is_named_with_its_column_and_reason() {
     let stand = Stand::new(PLAYERS).await;

@@ -91,6 +91,8 @@ fn a_refusal_that_names_nothing_of_the_batch_is_retried_with_a_wait() {
     assert_eq!(bench.step(refused(0, 3, &[1])), ["SetTimer WriteRetry#0 1s"]);
 }
 
+/// Feature: cdc-pipeline, Property 26: Error Type Classification
+/// Validates: Requirements 12.5
 #[test]
 fn faults_that_no_retry_mends_end_the_service() {
     for (fault, cause) in [

@@ -92,6 +92,8 @@ fn a_producer_that_cannot_be_made_is_tried_again_then_given_up() {
     assert_eq!(b.at(), stopped(Cause::Unavailable(Dependency::Kafka)));
 }
 
+/// Feature: cdc-pipeline, Property 26: Error Type Classification
+/// Validates: Requirements 12.5
 #[test]
 fn what_no_retry_mends_ends_the_service() {
     for (fault, cause) in [
