@@ -1,5 +1,8 @@
 # The two commands of the README, and the pieces that they are made of.
 # Everything that they download or start stays below target/.
+#
+# Packages are built together, never one by one: cargo then settles on one set of features for each dependency,
+# and librdkafka and the drivers compile once.
 
 CARGO ?= cargo
 
@@ -10,14 +13,13 @@ help: ## show the commands
 
 demo: ## the whole pipeline, live, on real servers that it installs and starts (KEEP=1 leaves it running)
 	@./scripts/setup.sh all
-	@$(CARGO) build -p cdc -p cdc-devstack
+	@$(CARGO) build --bins
 	@./target/debug/cdc-demo
 
 test: ## everything: format, lints, unit, snapshot, property and live tests
 	@./scripts/setup.sh all
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) build -p cdc
 	$(CARGO) test --no-fail-fast
 
 setup: ## install what is missing
@@ -32,5 +34,5 @@ specs: ## write the state tables and diagrams anew from the code
 
 bench: ## load and ceiling measurements on real servers, optimised
 	@./scripts/setup.sh all
-	$(CARGO) build --release -p cdc -p cdc-benches
+	$(CARGO) build --release --bins --workspace
 	./target/release/cdc-bench
