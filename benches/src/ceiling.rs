@@ -20,7 +20,8 @@ pub(crate) async fn change_stream(mongo: &mongodb::Client, since: Timestamp, eve
         "cursor": { "batchSize": 0 },
     };
     let begun = Instant::now();
-    let mut cursor = mongo.database(SOURCE_DATABASE).run_cursor_command(command).batch_size(1_000).batch().await?;
+    let mut cursor =
+        mongo.database(SOURCE_DATABASE).run_cursor_command(command).batch_size(1_000).batch().await?;
     let mut seen = 0;
     while seen < events {
         let batch = cursor.next().await.ok_or("the stream ended")??;
@@ -32,7 +33,9 @@ pub(crate) async fn change_stream(mongo: &mongodb::Client, since: Timestamp, eve
 /// Upserts as many prepared rows into a copy of the table, from one connection: rows per second.
 pub(crate) async fn upserts(postgres: &tokio_postgres::Client, rows: u32) -> Outcome<f64> {
     postgres
-        .batch_execute("CREATE TABLE ceiling (LIKE players INCLUDING ALL); ALTER TABLE ceiling ADD cdc_position bytea")
+        .batch_execute(
+            "CREATE TABLE ceiling (LIKE players INCLUDING ALL); ALTER TABLE ceiling ADD cdc_position bytea",
+        )
         .await?;
     let upsert = postgres
         .prepare(
