@@ -5,4 +5,5 @@
 mod compares;
 mod converges;
 mod drains;
+mod one_process;
 mod to_the_letter;

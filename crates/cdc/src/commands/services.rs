@@ -68,19 +68,27 @@ pub fn run(arguments: ConfigArgs) -> Result<(), Failed> {
         let background = telemetry.keep();
         let watching = async {
             let result = watcher(&config.watcher, &telemetry, watcher_signals).await;
-            // A drain that is already under way needs no second word, and a full channel holds one.
-            let _ = to_syncer.try_send(Signal::Drain);
+            end_other(&result, &to_syncer);
             result.and_then(|cause| ended("watcher", cause))
         };
         let syncing = async {
             let result = syncer(&config.syncer, &telemetry, syncer_signals).await;
-            let _ = to_watcher.try_send(Signal::Drain);
+            end_other(&result, &to_watcher);
             result.and_then(|cause| ended("syncer", cause))
         };
         let (watched, synced) = tokio::join!(Box::pin(watching), Box::pin(syncing));
         background.abort();
         watched.and(synced)
     })
+}
+
+/// A service that failed takes the other one with it. One that was asked to drain does not: the other was
+/// asked too, and a second word would stop it at once.
+fn end_other(result: &Result<Cause, Failed>, other: &mpsc::Sender<Signal>) {
+    if !matches!(result, Ok(Cause::Drained)) {
+        // The other one may have ended already; a full channel holds a signal like this one.
+        let _ = other.try_send(Signal::Drain);
+    }
 }
 
 async fn watcher(
