@@ -12,6 +12,7 @@ const PLAYERS: u32 = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_altered_dropped_or_added_is_reported() {
+    let _turn = crate::TURN.lock().await;
     let mongod = Mongod::start(MongodOptions::default()).await.unwrap();
     let server = Postgres::start(PostgresOptions::default()).await.unwrap();
     let mongo = Client::with_uri_str(mongod.uri()).await.unwrap().database(SOURCE_DATABASE);

@@ -38,6 +38,7 @@ struct KillSite {
 /// Validates: Requirements 8.2, 8.5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_row_equals_its_document_after_kills_under_load() {
+    let _turn = crate::TURN.lock().await;
     let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();

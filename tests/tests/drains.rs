@@ -23,6 +23,7 @@ async fn metric(service: &Service, name: &str) -> f64 {
 /// Validates: Requirements 9.4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_under_load_exits_0_and_nothing_is_replayed() {
+    let _turn = crate::TURN.lock().await;
     let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();

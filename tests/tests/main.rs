@@ -7,3 +7,6 @@ mod converges;
 mod drains;
 mod one_process;
 mod to_the_letter;
+
+/// One pipeline at a time: each brings four servers and two services onto the same few cores.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -11,6 +11,7 @@ use mongodb::Client;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_services_in_one_process_copy_restart_and_drain() {
+    let _turn = crate::TURN.lock().await;
     let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();

@@ -16,6 +16,7 @@ const EVENTS: u32 = 2_000;
 /// Validates: Requirements 2.1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_event_is_saved_before_the_next_is_published() {
+    let _turn = crate::TURN.lock().await;
     let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
