@@ -11,7 +11,7 @@ CARGO ?= cargo
 help: ## show the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: ## the whole pipeline, live, on real servers that it installs and starts (KEEP=1 leaves it running)
+demo: ## the whole pipeline, live, on real servers that it installs and starts (KEEP=1 keeps it running until Ctrl-C)
 	@./scripts/setup.sh all
 	@$(CARGO) build --bins
 	@./target/debug/cdc-demo
