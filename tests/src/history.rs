@@ -61,6 +61,21 @@ pub async fn changes(client: &Client, database: &str, since: Timestamp) -> Resul
     Ok(changes)
 }
 
+/// The changes after `since`, without those at that very time: what happened since a moment of rest.
+///
+/// # Errors
+/// Whatever MongoDB says.
+pub async fn changes_after(
+    client: &Client,
+    database: &str,
+    since: Timestamp,
+) -> Result<Vec<Change>, Failure> {
+    let since_time = (u64::from(since.time), u64::from(since.increment));
+    let mut changes = changes(client, database, since).await?;
+    changes.retain(|change| (change.name.0, change.name.1) > since_time);
+    Ok(changes)
+}
+
 fn change(event: &Document) -> Result<Change, Failure> {
     let time = event.get_timestamp("clusterTime")?;
     let id = match event.get_document("documentKey")?.get("_id") {

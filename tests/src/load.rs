@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use cdc_devstack::workload::{Applied, Writer};
 use mongodb::Client;
 use tokio::task::JoinSet;
 
 use crate::Failure;
+
+/// Between two tries of a writer whose server is away.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A running load.
 #[derive(Debug)]
@@ -17,26 +21,39 @@ pub struct Load {
     operations: Arc<AtomicU64>,
 }
 
+/// How writers write.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// How many there are.
+    pub writers: u32,
+    /// Players of each.
+    pub players: u32,
+    /// Bytes of text in each document.
+    pub padding: usize,
+    /// The rest after each operation; zero for none.
+    pub pause: Duration,
+    /// Whether a writer goes on after an error. What it then believes of its documents it reads anew.
+    pub survives: bool,
+}
+
 impl Load {
-    /// Starts `writers` writers with `players` players each.
+    /// Starts `writers` writers with `players` players each, which never rest and fail with the first error.
     #[must_use]
     pub fn start(client: &Client, database: &str, seed: u64, writers: u32, players: u32) -> Self {
+        let manner = Manner { writers, players, padding: 200, pause: Duration::ZERO, survives: false };
+        Self::start_as(client, database, seed, manner)
+    }
+
+    /// The same in another manner.
+    #[must_use]
+    pub fn start_as(client: &Client, database: &str, seed: u64, manner: Manner) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let operations = Arc::new(AtomicU64::new(0));
         let mut set = JoinSet::new();
-        for number in 0..writers {
-            let range = number * players..(number + 1) * players;
-            let mut writer = Writer::new(client, database, seed + u64::from(number), range, 200);
-            let (stop, operations) = (Arc::clone(&stop), Arc::clone(&operations));
-            set.spawn(async move {
-                let mut applied = Applied::default();
-                while !stop.load(Ordering::Relaxed) {
-                    let step = writer.step().await?;
-                    operations.fetch_add(step.total(), Ordering::Relaxed);
-                    applied.add(step);
-                }
-                Ok(applied)
-            });
+        for number in 0..manner.writers {
+            let range = number * manner.players..(number + 1) * manner.players;
+            let writer = Writer::new(client, database, seed + u64::from(number), range, manner.padding);
+            set.spawn(write(writer, manner, Arc::clone(&stop), Arc::clone(&operations)));
         }
         Self { writers: set, stop, operations }
     }
@@ -59,4 +76,37 @@ impl Load {
         }
         Ok(applied)
     }
+}
+
+async fn write(
+    mut writer: Writer,
+    manner: Manner,
+    stop: Arc<AtomicBool>,
+    operations: Arc<AtomicU64>,
+) -> Result<Applied, mongodb::error::Error> {
+    let mut applied = Applied::default();
+    // Documents of an earlier load may be there.
+    let mut knows = !manner.survives;
+    while !stop.load(Ordering::Relaxed) {
+        let step = match knows {
+            true => writer.step().await,
+            false => writer.relearn().await.map(|()| Applied::default()),
+        };
+        match step {
+            Ok(step) => {
+                knows = true;
+                operations.fetch_add(step.total(), Ordering::Relaxed);
+                applied.add(step);
+                if !manner.pause.is_zero() {
+                    tokio::time::sleep(manner.pause).await;
+                }
+            }
+            Err(_) if manner.survives => {
+                knows = false;
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(applied)
 }

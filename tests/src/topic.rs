@@ -1,5 +1,6 @@
 //! A reader of the topic that shares no code with the pipeline: a plain consumer, plain JSON.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -53,6 +54,31 @@ impl TopicMessage {
 /// # Errors
 /// Whatever the broker says, or a value that is not JSON.
 pub fn read_all(brokers: &str, topic: &str) -> Result<Vec<TopicMessage>, Failure> {
+    read_from(brokers, topic, &BTreeMap::new())
+}
+
+/// The end offset of each of the topic's partitions.
+///
+/// # Errors
+/// Whatever the broker says.
+pub fn ends(brokers: &str, topic: &str) -> Result<BTreeMap<i32, i64>, Failure> {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    partitions
+        .map(|partition| Ok((partition.id(), consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?.1)))
+        .collect()
+}
+
+/// Reads everything from these offsets on, from the beginning where none is given, each partition in order.
+///
+/// # Errors
+/// Whatever the broker says, or a value that is not JSON.
+pub fn read_from(
+    brokers: &str,
+    topic: &str,
+    starts: &BTreeMap<i32, i64>,
+) -> Result<Vec<TopicMessage>, Failure> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "an-independent-reader")
@@ -68,11 +94,12 @@ pub fn read_all(brokers: &str, topic: &str) -> Result<Vec<TopicMessage>, Failure
     let mut messages = Vec::new();
     for partition in partitions {
         let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
-        if low == high {
+        let start = starts.get(&partition).copied().unwrap_or_default().max(low);
+        if start >= high {
             continue;
         }
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+        assignment.add_partition_offset(topic, partition, Offset::Offset(start))?;
         consumer.assign(&assignment)?;
         loop {
             let message = consumer

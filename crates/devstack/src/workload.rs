@@ -3,7 +3,7 @@
 
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};
-use mongodb::options::ReturnDocument;
+use mongodb::options::{ReadConcern, ReturnDocument};
 use mongodb::{Client, Collection};
 
 /// How many operations of each kind were acknowledged by MongoDB.
@@ -58,6 +58,11 @@ pub fn player_id(number: u32) -> ObjectId {
     ObjectId::from_bytes(bytes)
 }
 
+/// The number in a player's `_id`.
+const fn player_number(id: [u8; 12]) -> u32 {
+    u32::from_be_bytes([id[8], id[9], id[10], id[11]])
+}
+
 impl Writer {
     /// A writer for these players, none of which exists yet. `padding` bytes of text go into each document.
     #[must_use]
@@ -78,6 +83,28 @@ impl Writer {
             renames: vec![0; count],
             padding,
         }
+    }
+
+    /// Reads again which of its players exist: after an error nobody knows whether the operation was applied.
+    ///
+    /// # Errors
+    /// Whatever MongoDB says.
+    pub async fn relearn(&mut self) -> mongodb::error::Result<()> {
+        let ids: Vec<ObjectId> = self.players.clone().map(player_id).collect();
+        let mut cursor = self
+            .collection
+            .find(doc! { "_id": { "$in": ids } })
+            .projection(doc! { "_id": 1 })
+            .read_concern(ReadConcern::majority())
+            .await?;
+        self.alive.fill(false);
+        while cursor.advance().await? {
+            let number = cursor.current().get_object_id("_id").map(|id| id.bytes()).ok().map(player_number);
+            if let Some(alive) = number.and_then(|n| self.alive.get_mut((n - self.players.start) as usize)) {
+                *alive = true;
+            }
+        }
+        Ok(())
     }
 
     fn index(&self, number: u32) -> usize {

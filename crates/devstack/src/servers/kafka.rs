@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -27,11 +28,23 @@ pub struct KafkaOptions {
     pub heap_mib: u32,
     /// Broker properties, such as `("message.max.bytes", "2000000")`; they win over the ones set here.
     pub properties: Vec<(String, String)>,
+    /// More listeners for clients, on each broker: see [`Door`].
+    pub doors: usize,
+}
+
+/// A listener that tells its clients to come back through another port, where a [`Proxy`](crate::proxy::Proxy)
+/// is to listen: Kafka's clients connect to what the brokers advertise, not to what they were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// Where the broker listens, and where the proxy forwards to.
+    pub upstream: SocketAddr,
+    /// The port of 127.0.0.1 that is advertised, where the proxy listens.
+    pub advertised: u16,
 }
 
 impl Default for KafkaOptions {
     fn default() -> Self {
-        Self { brokers: 1, heap_mib: 512, properties: Vec::new() }
+        Self { brokers: 1, heap_mib: 512, properties: Vec::new(), doors: 0 }
     }
 }
 
@@ -40,14 +53,40 @@ impl Default for KafkaOptions {
 pub struct Kafka {
     brokers: Members,
     addrs: Vec<String>,
+    /// Of each broker.
+    doors: Vec<Vec<Door>>,
     /// Goes after the servers that write into it.
     _folder: Option<RunFolder>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Listeners {
     clients: u16,
     controller: u16,
+    doors: Vec<Door>,
+}
+
+impl Listeners {
+    fn on_free_ports(doors: usize) -> Result<Self, Error> {
+        let door = || {
+            let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+            Ok(Door { upstream, advertised: free_port()? })
+        };
+        let doors = (0..doors).map(|_| door()).collect::<Result<_, Error>>()?;
+        Ok(Self { clients: free_port()?, controller: free_port()?, doors })
+    }
+
+    /// `NAME://host:port` of those for clients, each with what is advertised in its place.
+    fn for_clients(&self) -> Vec<(String, String)> {
+        let own = format!("PLAINTEXT://127.0.0.1:{}", self.clients);
+        let doors = self.doors.iter().zip(1..).map(|(door, number)| {
+            (
+                format!("DOOR{number}://{}", door.upstream),
+                format!("DOOR{number}://127.0.0.1:{}", door.advertised),
+            )
+        });
+        std::iter::once((own.clone(), own)).chain(doors).collect()
+    }
 }
 
 impl Kafka {
@@ -81,12 +120,13 @@ impl Kafka {
         let mut attempt = 1;
         loop {
             let listeners = (0..options.brokers)
-                .map(|_| Ok(Listeners { clients: free_port()?, controller: free_port()? }))
+                .map(|_| Listeners::on_free_ports(options.doors))
                 .collect::<Result<Vec<_>, Error>>()?;
             let brokers = (1..=options.brokers).map(|node| broker(place, &options, node, &listeners));
             let mut kafka = Self {
                 brokers: Members::new(brokers.collect::<Result<_, _>>()?),
                 addrs: listeners.iter().map(|ports| format!("127.0.0.1:{}", ports.clients)).collect(),
+                doors: listeners.iter().map(|ports| ports.doors.clone()).collect(),
                 _folder: None,
             };
             match kafka.restart().await {
@@ -107,6 +147,12 @@ impl Kafka {
     #[must_use]
     pub fn addrs(&self) -> &[String] {
         &self.addrs
+    }
+
+    /// The listeners of a broker that [`KafkaOptions::doors`] asked for; brokers are counted from 0.
+    #[must_use]
+    pub fn doors(&self, broker: usize) -> &[Door] {
+        self.doors.get(broker).map_or(&[], Vec::as_slice)
     }
 
     /// Starts the brokers that do not run, on the same ports and data, and waits until all are in the cluster. After a
@@ -218,7 +264,14 @@ fn jvm_args(heap_mib: u32) -> Result<Vec<String>, Error> {
 }
 
 fn broker_properties(options: &KafkaOptions, node: usize, listeners: &[Listeners], data: &Path) -> String {
-    let own = listeners[node - 1];
+    let own = &listeners[node - 1];
+    let (bound, advertised): (Vec<_>, Vec<_>) = own.for_clients().into_iter().unzip();
+    let protocols: Vec<String> =
+        (1..=own.doors.len()).map(|number| format!("DOOR{number}:PLAINTEXT")).collect();
+    let protocols = ["PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT"]
+        .into_iter()
+        .chain(protocols.iter().map(String::as_str))
+        .collect::<Vec<_>>();
     let voters: Vec<String> =
         (1..).zip(listeners).map(|(node, ports)| format!("{node}@127.0.0.1:{}", ports.controller)).collect();
     let replicas = options.brokers.to_string();
@@ -228,10 +281,10 @@ fn broker_properties(options: &KafkaOptions, node: usize, listeners: &[Listeners
         ("node.id", node.to_string()),
         ("controller.quorum.voters", voters.join(",")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
-        (
-            "listeners",
-            format!("PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}", own.clients, own.controller),
-        ),
+        ("listeners", format!("{},CONTROLLER://127.0.0.1:{}", bound.join(","), own.controller)),
+        ("advertised.listeners", advertised.join(",")),
+        ("listener.security.protocol.map", protocols.join(",")),
+        ("inter.broker.listener.name", "PLAINTEXT".to_owned()),
         ("log.dirs", data.display().to_string()),
         ("auto.create.topics.enable", "false".to_owned()),
         ("default.replication.factor", replicas.clone()),
@@ -268,7 +321,7 @@ async fn formatted_storage(place: Place<'_>) -> Result<PathBuf, Error> {
     }
     let folder = place.data("kafka-format")?;
     let properties = folder.join("kraft.properties");
-    let listeners = [Listeners { clients: 1, controller: 2 }]; // named, not used
+    let listeners = [Listeners { clients: 1, controller: 2, doors: Vec::new() }]; // named, not used
     fs::write(&properties, broker_properties(&KafkaOptions::default(), 1, &listeners, &folder.join("data")))
         .map_err(|source| Error::io("kafka-format", "its properties could not be written", source))?;
     let mut args = jvm_args(KafkaOptions::default().heap_mib)?;
@@ -302,21 +355,36 @@ fn random_id_io() -> std::io::Result<String> {
 mod tests {
     use super::*;
 
+    fn listeners(clients: u16, controller: u16) -> Listeners {
+        Listeners { clients, controller, doors: Vec::new() }
+    }
+
+    #[test]
+    fn a_door_is_advertised_by_its_proxy_s_port() {
+        let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, 3));
+        let ports = Listeners { doors: vec![Door { upstream, advertised: 4 }], ..listeners(1, 2) };
+        let text = broker_properties(&KafkaOptions::default(), 1, &[ports], Path::new("/data"));
+        assert!(
+            text.contains("listeners=PLAINTEXT://127.0.0.1:1,DOOR1://127.0.0.1:3,CONTROLLER://127.0.0.1:2\n")
+        );
+        assert!(text.contains("advertised.listeners=PLAINTEXT://127.0.0.1:1,DOOR1://127.0.0.1:4\n"));
+        assert!(text.contains("PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DOOR1:PLAINTEXT\n"));
+    }
+
     #[test]
     fn given_properties_come_last() {
         let options =
             KafkaOptions { properties: vec![("node.id".into(), "7".into())], ..KafkaOptions::default() };
-        let text =
-            broker_properties(&options, 1, &[Listeners { clients: 1, controller: 2 }], Path::new("/data"));
+        let text = broker_properties(&options, 1, &[listeners(1, 2)], Path::new("/data"));
         assert!(text.contains("node.id=1\n"));
         assert!(text.ends_with("node.id=7\n"));
     }
 
     #[test]
     fn three_brokers_vote_and_replicate() {
-        let ports = |n| Listeners { clients: n, controller: n + 10 };
+        let ports = [listeners(1, 11), listeners(2, 12), listeners(3, 13)];
         let options = KafkaOptions { brokers: 3, ..KafkaOptions::default() };
-        let text = broker_properties(&options, 2, &[ports(1), ports(2), ports(3)], Path::new("/data"));
+        let text = broker_properties(&options, 2, &ports, Path::new("/data"));
         assert!(text.contains("controller.quorum.voters=1@127.0.0.1:11,2@127.0.0.1:12,3@127.0.0.1:13\n"));
         assert!(text.contains("listeners=PLAINTEXT://127.0.0.1:2,CONTROLLER://127.0.0.1:12\n"));
         assert!(text.contains("offsets.topic.replication.factor=3\n"));
