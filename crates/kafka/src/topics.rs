@@ -18,6 +18,10 @@ use crate::settings::ConnectionSettings;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks at a topic that has no leader yet.
 const LEADER_WAIT: Duration = Duration::from_millis(100);
+/// `max.message.bytes` of a topic that is made here. Kafka's default of 1 MiB would turn each larger document
+/// into a marker; the largest change event has 16 MiB, which JSON spells up to fourfold. Brokers read requests
+/// of up to 100 MiB (`socket.request.max.bytes`).
+const MESSAGE_MAX_BYTES: &str = "67108864";
 /// Dead letters are few, and one partition keeps them in the order in which they fell.
 pub(crate) const DEAD_LETTER_PARTITIONS: i32 = 1;
 
@@ -68,6 +72,7 @@ impl TopicAdmin {
                     topic.partitions,
                     TopicReplication::Fixed(topic.replication_factor),
                 )
+                .set("max.message.bytes", MESSAGE_MAX_BYTES)
             })
             .collect();
         let answers = match self.runtime.block_on(self.client.create_topics(&topics, &Self::options())) {
