@@ -12,7 +12,7 @@ pub enum Exit {
     Clean,
     /// The command line is wrong.
     Usage,
-    /// A person must decide: the position is lost, or belongs to another source.
+    /// A person must decide: the position is lost, belongs to another source, or too many records are bad.
     Decision,
     /// A dependency was not available after all retries.
     Unavailable,
@@ -73,7 +73,7 @@ pub const TABLE: &str = "\
 Exit codes:
    0  clean, also after SIGTERM
    2  the command line is wrong
-  65  a person must decide: the position is lost, or belongs to another source
+  65  a person must decide: the position is lost, belongs to another source, or too much is bad
   69  a dependency was not available after all retries
   70  a bug: an invariant broke
   74  this machine's own files or ports

@@ -41,6 +41,8 @@ fn numbers() -> impl Strategy<Value = Key> {
         ("syncer.yaml", "batch.copy_threshold"),
         ("syncer.yaml", "workers.pool_size"),
         ("syncer.yaml", "workers.channel_buffer"),
+        ("syncer.yaml", "dead_letter.stop_after.window"),
+        ("syncer.yaml", "dead_letter.stop_after.at_least"),
     ])
 }
 
@@ -90,6 +92,7 @@ fn choices() -> impl Strategy<Value = Key> {
         ("watcher.yaml", "http.listen"),
         ("syncer.yaml", "postgres.manage_schema"),
         ("syncer.yaml", "on_bad_record"),
+        ("syncer.yaml", "kafka.offset_reset"),
         ("syncer.yaml", "on_unique_violation"),
         ("syncer.yaml", "logging.level"),
     ])

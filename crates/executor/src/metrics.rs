@@ -2,7 +2,7 @@
 //! once, so that a series stands at 0 from the start and the per-event path only adds.
 
 use cdc_machine::{Fault, StateName};
-use cdc_syncer::Reject;
+use cdc_syncer::{OffsetLoss, Reject};
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -55,6 +55,14 @@ pub const ROWS: &str = "cdc_rows_total";
 /// Answers that came for something that is gone.
 pub const STALE_INPUTS: &str = "cdc_stale_inputs_total";
 
+/// What the ledger refused, because the partition is somebody else's or the database was restored.
+pub const LEDGER_REFUSED: &str = "cdc_ledger_refused_total";
+/// Gaps in a partition: records that the log lost before they were read.
+pub const OFFSET_GAPS: &str = "cdc_offset_gaps_total";
+
+/// What `cdc_ledger_refused_total` is labelled with.
+const LEDGER_REQUESTS: [&str; 3] = ["write", "commit", "check"];
+
 /// What `cdc_rows_total` is labelled with.
 const ROW_OUTCOMES: [&str; 8] =
     ["inserted", "updated", "deleted", "fenced", "absent", "null_lookup", "ignored", "merged"];
@@ -91,6 +99,14 @@ pub fn describe() {
     describe_counter!(DEAD_LETTERS, "Records put aside or skipped, by reason");
     describe_counter!(FENCE_REJECTED, "Writes that met a newer row or tombstone");
     describe_counter!(ROWS, "Records by what became of them in PostgreSQL");
+    describe_counter!(
+        LEDGER_REFUSED,
+        "Requests that the ledger refused for partitions that are not ours any more"
+    );
+    describe_counter!(
+        OFFSET_GAPS,
+        "Gaps in a partition, by what became of its records; each stands in cdc.gaps"
+    );
     describe_counter!(STALE_INPUTS, "Answers that came for something that is gone");
 }
 
@@ -191,6 +207,8 @@ pub(crate) struct SyncerMetrics {
     pub(crate) stale: Counter,
     rows: [Counter; ROW_OUTCOMES.len()],
     dead: [Counter; Reject::ALL.len()],
+    ledger_refused: [Counter; LEDGER_REQUESTS.len()],
+    offset_gaps: [Counter; OffsetLoss::ALL.len()],
 }
 
 impl SyncerMetrics {
@@ -208,6 +226,8 @@ impl SyncerMetrics {
             stale: counter!(STALE_INPUTS, "service" => "syncer"),
             rows: ROW_OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),
             dead: Reject::ALL.map(|reason| counter!(DEAD_LETTERS, "reason" => reason.as_str())),
+            ledger_refused: LEDGER_REQUESTS.map(|what| counter!(LEDGER_REFUSED, "request" => what)),
+            offset_gaps: OffsetLoss::ALL.map(|loss| counter!(OFFSET_GAPS, "loss" => loss.as_str())),
         }
     }
 
@@ -227,6 +247,18 @@ impl SyncerMetrics {
         for (counter, rows) in self.rows.iter().zip(by_outcome) {
             counter.increment(rows);
         }
+    }
+
+    pub(crate) fn refused(&self, request: &'static str) {
+        for (counter, name) in self.ledger_refused.iter().zip(LEDGER_REQUESTS) {
+            if name == request {
+                counter.increment(1);
+            }
+        }
+    }
+
+    pub(crate) fn offset_gap(&self, loss: OffsetLoss) {
+        self.offset_gaps[loss as usize].increment(1);
     }
 
     pub(crate) fn rejected(&self, reason: Reject) {

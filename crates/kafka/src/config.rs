@@ -61,6 +61,11 @@ const QUEUE_LIMIT: u64 = i32::MAX as u64;
 /// The largest batch, framing included, in bytes.
 const BATCH_BYTES: u32 = 1_000_000;
 
+/// The largest dead letter that is tried with its body: what its topic does not take the broker refuses, and
+/// then it goes without. Below the largest request that a broker takes by default (100 MiB): beyond it the
+/// broker would hang up instead of refusing.
+const DEAD_LETTER_MAX_BYTES: u32 = 64 * 1024 * 1024;
+
 /// Kafka's default for a topic's `max.message.bytes`.
 pub(crate) const MESSAGE_MAX_BYTES: u32 = 1_048_588;
 
@@ -137,7 +142,7 @@ pub(crate) fn producer(settings: &ProducerSettings, message_max_bytes: u32) -> C
 /// The Syncer's producer for dead letters: a few records, one at a time.
 pub(crate) fn dead_letter_producer(settings: &ConsumerSettings, delivery_timeout: Duration) -> ClientConfig {
     let mut config = durable(&settings.connection, delivery_timeout);
-    config.set("linger.ms", "0");
+    config.set("linger.ms", "0").set("message.max.bytes", DEAD_LETTER_MAX_BYTES.to_string());
     for (name, value) in &settings.connection.properties {
         if !is_for_consumers(name) {
             config.set(name, value);

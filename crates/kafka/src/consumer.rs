@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cdc_executor::ports::{ConsumerEvent, Failure, RecordConsumer, RejectedRecord, TopicPartition};
 use cdc_machine::{EffectId, Fault};
-use cdc_syncer::{FetchStart, Partition};
+use cdc_syncer::{FetchStart, LogBounds, Partition};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -22,6 +22,9 @@ use crate::settings::ConsumerSettings;
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that committed offsets may take to be read.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that one partition's bounds may take to be read, and all of them.
+const BOUNDS_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const BOUNDS_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest that a commit may take. librdkafka itself gives up within its session time-out.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest that leaving may take. After it the client closes by itself, or with the process.
@@ -283,6 +286,24 @@ impl RecordConsumer for KafkaConsumer {
                 failure_from("kafka_committed", "the group's offsets could not be read", &error)
             })?;
             names.iter().map(|name| committed_offset(&answered, name)).collect()
+        })
+        .await
+    }
+
+    async fn log_bounds(&self, partitions: &[Partition]) -> Result<Vec<LogBounds>, Failure> {
+        let names: Vec<TopicPartition> = partitions.iter().map(|partition| self.name(*partition)).collect();
+        self.call("kafka_log_bounds", BOUNDS_TIMEOUT, move |client| {
+            names
+                .iter()
+                .map(|TopicPartition { topic, partition }| {
+                    let bounds = client.fetch_watermarks(topic, *partition, BOUNDS_REQUEST_TIMEOUT);
+                    let (first, end) = bounds.map_err(|error| {
+                        let what = format!("the offsets that {topic}/{partition} holds could not be read");
+                        failure_from("kafka_log_bounds", &what, &error)
+                    })?;
+                    Ok(LogBounds { first, end })
+                })
+                .collect()
         })
         .await
     }

@@ -28,7 +28,7 @@ const TOPIC_TIMEOUT: Duration = Duration::from_secs(10);
 const OURS: [&str; 10] = [
     ERROR_REASON,
     "cdc-error-message",
-    "cdc-error-sqlstate",
+    SQLSTATE,
     "cdc-error-attempts",
     FIRST,
     "cdc-error-last",
@@ -38,6 +38,7 @@ const OURS: [&str; 10] = [
     BODY_OMITTED,
 ];
 const FIRST: &str = "cdc-error-first";
+const SQLSTATE: &str = "cdc-error-sqlstate";
 
 type Answer = tokio::sync::oneshot::Sender<Result<(), KafkaError>>;
 
@@ -228,6 +229,9 @@ fn headers(record: &RejectedRecord, now: &str, omit_body: bool) -> OwnedHeaders 
     for (key, number) in numbers {
         headers = headers.insert(Header { key, value: Some(&number.to_string()) });
     }
+    if let Some(code) = &record.sqlstate {
+        headers = headers.insert(Header { key: SQLSTATE, value: Some(code.as_str()) });
+    }
     if omit_body {
         headers = headers.insert(Header { key: BODY_OMITTED, value: Some(&describe_body(body)) });
     }
@@ -239,7 +243,7 @@ mod tests {
     use super::*;
     use bytes::{Bytes, BytesMut};
     use cdc_executor::ports::{Headers, KafkaRecord, TopicPartition};
-    use cdc_syncer::Reject;
+    use cdc_syncer::{Reject, SqlState};
     use rdkafka::message::Headers as _;
 
     fn rejected(original: &[(&str, &[u8])]) -> RejectedRecord {
@@ -257,6 +261,7 @@ mod tests {
                 timestamp_ms: 0,
             },
             reason: Reject::TypeConflict,
+            sqlstate: None,
             detail: Arc::from("column level: string into integer"),
             attempts: 2,
         }
@@ -271,7 +276,10 @@ mod tests {
 
     #[test]
     fn a_dead_letter_says_what_why_and_where() {
-        let record = rejected(&[("cdc-position", b"00ff"), ("cdc-version", b"1")]);
+        let record = RejectedRecord {
+            sqlstate: SqlState::new("22003"),
+            ..rejected(&[("cdc-position", b"00ff"), ("cdc-version", b"1")])
+        };
         let written = listed(&headers(&record, "2026-01-01T00:00:00Z", false));
         let expected = [
             ("cdc-position", "00ff"),
@@ -284,14 +292,18 @@ mod tests {
             ("cdc-error-attempts", "2"),
             ("cdc-source-partition", "3"),
             ("cdc-source-offset", "17"),
+            ("cdc-error-sqlstate", "22003"),
         ];
         assert_eq!(written, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
     }
 
     #[test]
     fn a_record_that_falls_again_keeps_the_time_of_its_first_fall() {
-        let record =
-            rejected(&[("cdc-error-first", b"2025-01-01T00:00:00Z"), ("cdc-error-reason", b"malformed")]);
+        let record = rejected(&[
+            ("cdc-error-first", b"2025-01-01T00:00:00Z"),
+            ("cdc-error-reason", b"malformed"),
+            ("cdc-error-sqlstate", b"23514"),
+        ]);
         let written = listed(&headers(&record, "2026-01-01T00:00:00Z", true));
         let values = |name: &str| -> Vec<&str> {
             written.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect()
@@ -299,6 +311,7 @@ mod tests {
         assert_eq!(values("cdc-error-first"), ["2025-01-01T00:00:00Z"]);
         assert_eq!(values("cdc-error-last"), ["2026-01-01T00:00:00Z"]);
         assert_eq!(values("cdc-error-reason"), ["type_conflict"]);
+        assert_eq!(values("cdc-error-sqlstate"), [""; 0], "PostgreSQL was not asked this time");
         assert_eq!(values("cdc-body-omitted"), [describe_body(b"body").as_str()]);
     }
 }

@@ -56,6 +56,10 @@ pub enum Cause {
     OtherSource,
     /// A record that cannot be delivered or written, and the policy is to stop.
     BadRecord,
+    /// So many of the last records are bad that to go on would empty the topic into the dead letters.
+    TooManyBadRecords,
+    /// The log no longer holds the offset to go on from, and the policy is to stop.
+    OffsetLost,
     /// An invariant broke: a bug in this program.
     Invariant(&'static str),
 }
@@ -66,7 +70,12 @@ impl Cause {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Drained => 0,
-            Self::HistoryLost | Self::TokenMissing | Self::OtherSource | Self::BadRecord => 65,
+            Self::HistoryLost
+            | Self::TokenMissing
+            | Self::OtherSource
+            | Self::BadRecord
+            | Self::TooManyBadRecords
+            | Self::OffsetLost => 65,
             Self::Failed(Dependency::TokenFile) | Self::Unavailable(Dependency::TokenFile) => 74,
             Self::Unavailable(_) | Self::Failed(_) => 69,
             Self::Invariant(_) => 70,
@@ -99,6 +108,15 @@ impl fmt::Display for Cause {
             ),
             Self::OtherSource => f.write_str("the saved position belongs to another source or topic"),
             Self::BadRecord => f.write_str("a record cannot be delivered or written, and the policy is to stop"),
+            Self::TooManyBadRecords => f.write_str(
+                "too many of the last records cannot be written (dead_letter.stop_after); correct the table or what \
+                 fills the topic and start again. To go on all the same raise dead_letter.stop_after.share (1 never \
+                 stops), or set on_bad_record to skip",
+            ),
+            Self::OffsetLost => f.write_str(
+                "the log no longer holds the offset to go on from, and kafka.offset_reset is stop; set it to earliest \
+                 or latest to go on behind the gap, which is then recorded in cdc.gaps",
+            ),
             Self::Invariant(what) => write!(f, "an invariant broke, which is a bug: {what}"),
         }
     }

@@ -1,4 +1,4 @@
-//! The schema `cdc`: who owns a partition and how far it is written, what was deleted, and whose table is whose.
+//! The schema `cdc`: who owns a partition and how far it is written, what the log lost before it was read, what was deleted, and whose table is whose.
 
 use cdc_machine::Fault;
 
@@ -29,6 +29,16 @@ CREATE TABLE IF NOT EXISTS cdc.partitions (
     owner text,
     next_offset bigint,
     PRIMARY KEY (consumer_group, topic, partition)
+);
+CREATE TABLE IF NOT EXISTS cdc.gaps (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    consumer_group text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    from_offset bigint NOT NULL,
+    to_offset bigint NOT NULL,
+    cause text NOT NULL,
+    opened_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE IF NOT EXISTS cdc.tombstones (
     table_name text COLLATE \"C\" NOT NULL,
@@ -70,7 +80,7 @@ async fn is_complete(session: &Session) -> Result<bool, Trouble> {
         .client
         .query_one(
             "SELECT to_regclass('cdc.version') IS NOT NULL AND to_regclass('cdc.partitions') IS NOT NULL \
-             AND to_regclass('cdc.tombstones') IS NOT NULL AND to_regclass('cdc.tables') IS NOT NULL",
+             AND to_regclass('cdc.gaps') IS NOT NULL AND to_regclass('cdc.tombstones') IS NOT NULL AND to_regclass('cdc.tables') IS NOT NULL",
             &[],
         )
         .await

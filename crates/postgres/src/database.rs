@@ -6,8 +6,8 @@ use std::time::Duration;
 use cdc_executor::ports::{
     Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, WriteCounts, WriteReply,
 };
-use cdc_machine::Fault;
-use cdc_syncer::{Batch, Partition, Rejected, WriteOutcome};
+use cdc_machine::{Epoch, Fault};
+use cdc_syncer::{Batch, OffsetGap, Partition, Rejected, WriteOutcome};
 
 use crate::bookkeeping;
 use crate::failure::Trouble;
@@ -94,6 +94,18 @@ impl PostgresDatabase {
         let pool = self.pool("ledger_record")?;
         let mut session = pool.get("ledger_record").await?;
         self.shared.ledger.record(&mut session, offsets).await
+    }
+
+    async fn move_behind(&self, gaps: &[OffsetGap]) -> Result<Vec<Partition>, Trouble> {
+        let pool = self.pool("ledger_move")?;
+        let mut session = pool.get("ledger_move").await?;
+        self.shared.ledger.move_offsets(&mut session, gaps).await
+    }
+
+    async fn ask_ledger(&self, partitions: &[(Partition, Epoch)]) -> Result<Vec<Partition>, Trouble> {
+        let pool = self.pool("ledger_check")?;
+        let mut session = pool.get("ledger_check").await?;
+        self.shared.ledger.check(&mut session, partitions).await
     }
 
     async fn write_batch(&self, batch: &Batch<KafkaRecord>) -> Result<Reply, Trouble> {
@@ -204,6 +216,7 @@ impl Database for PostgresDatabase {
                 outcome: WriteOutcome::Failed {
                     fault: trouble.failure.fault,
                     reason: trouble.reason,
+                    sqlstate: trouble.sqlstate,
                     detail: trouble.failure.message.as_str().into(),
                 },
                 counts: WriteCounts::default(),
@@ -214,6 +227,14 @@ impl Database for PostgresDatabase {
 
     async fn record(&self, offsets: &[LedgerCommit]) -> Result<Vec<Partition>, Failure> {
         bounded("ledger_record", self.record_offsets(offsets)).await.map_err(|trouble| trouble.failure)
+    }
+
+    async fn move_offsets(&self, gaps: &[OffsetGap]) -> Result<Vec<Partition>, Failure> {
+        bounded("ledger_move", self.move_behind(gaps)).await.map_err(|trouble| trouble.failure)
+    }
+
+    async fn check(&self, partitions: &[(Partition, Epoch)]) -> Result<Vec<Partition>, Failure> {
+        bounded("ledger_check", self.ask_ledger(partitions)).await.map_err(|trouble| trouble.failure)
     }
 
     async fn close(&self) {

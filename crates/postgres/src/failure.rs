@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
-use cdc_syncer::Reject;
+use cdc_syncer::{Reject, SqlState};
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
@@ -17,6 +17,8 @@ pub(crate) struct Trouble {
     pub(crate) failure: Failure,
     /// For the dead letter, if the batch comes down to one row.
     pub(crate) reason: Reject,
+    /// What PostgreSQL answered, where it was asked.
+    pub(crate) sqlstate: Option<SqlState>,
     /// Whether the tables may look different from what is remembered of them.
     pub(crate) outdates_catalog: bool,
 }
@@ -37,6 +39,7 @@ impl Trouble {
                     // The driver's error is not kept as the source: its text holds the row's values.
                     failure: Failure::new(meaning.fault, operation, describe(said)),
                     reason: meaning.reason,
+                    sqlstate: SqlState::new(code),
                     outdates_catalog: outdates_catalog(code),
                 }
             }
@@ -50,7 +53,7 @@ impl Trouble {
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self { failure, reason: Reject::Database, outdates_catalog: false }
+        Self { failure, reason: Reject::Database, sqlstate: None, outdates_catalog: false }
     }
 }
 

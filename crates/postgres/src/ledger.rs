@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cdc_executor::ports::{KafkaRecord, LedgerClaim, LedgerCommit, TopicPartition};
 use cdc_machine::{Epoch, Fault};
-use cdc_syncer::{Partition, Row};
+use cdc_syncer::{OffsetGap, Partition, Row};
 use tokio_postgres::{Error, Statement};
 
 use crate::failure::Trouble;
@@ -18,10 +18,29 @@ use crate::transaction::{begin, commit, rollback};
 
 /// The statement that starts every batch. `txid_current()` names the transaction whose commit is verified.
 pub(crate) const HOLD: &str = "\
-SELECT p.topic, p.partition, txid_current() FROM cdc.partitions AS p \
+SELECT p.topic, p.partition, p.next_offset, txid_current() FROM cdc.partitions AS p \
 JOIN unnest($2::text[], $3::int[], $4::bigint[], $5::text[]) AS c(topic, partition, epoch, owner) \
 ON p.topic = c.topic AND p.partition = c.partition AND p.epoch = c.epoch AND p.owner = c.owner \
 WHERE p.consumer_group = $1 ORDER BY p.topic, p.partition FOR KEY SHARE OF p";
+
+/// The same question without the hold.
+const CHECK: &str = "\
+SELECT p.topic, p.partition, p.next_offset FROM cdc.partitions AS p \
+JOIN unnest($2::text[], $3::int[], $4::bigint[], $5::text[]) AS c(topic, partition, epoch, owner) \
+ON p.topic = c.topic AND p.partition = c.partition AND p.epoch = c.epoch AND p.owner = c.owner \
+WHERE p.consumer_group = $1";
+
+/// One statement, so that no offset moves without its gap.
+const MOVE: &str = "\
+WITH moved AS (UPDATE cdc.partitions AS p SET next_offset = c.to_offset \
+FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) \
+AS c(topic, partition, epoch, owner, from_offset, to_offset, cause) \
+WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
+AND p.epoch = c.epoch AND p.owner = c.owner \
+RETURNING p.topic, p.partition, p.next_offset, c.from_offset, c.cause), \
+noted AS (INSERT INTO cdc.gaps (consumer_group, topic, partition, from_offset, to_offset, cause) \
+SELECT $1, topic, partition, from_offset, next_offset, cause FROM moved) \
+SELECT topic, partition, next_offset FROM moved";
 
 const ADD_MISSING: &str = "\
 INSERT INTO cdc.partitions (consumer_group, topic, partition) \
@@ -44,10 +63,12 @@ UPDATE cdc.partitions AS p SET next_offset = c.next_offset \
 FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[]) \
 AS c(topic, partition, epoch, owner, next_offset) \
 WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
-AND p.epoch = c.epoch AND p.owner = c.owner RETURNING p.topic, p.partition";
+AND p.epoch = c.epoch AND p.owner = c.owner RETURNING p.topic, p.partition, p.next_offset";
 
 const ACQUIRE: &str = "ledger_acquire";
 const RECORDING: &str = "ledger_record";
+const MOVING: &str = "ledger_move";
+const CHECKING: &str = "ledger_check";
 
 /// A partition that is ours until somebody else takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +77,9 @@ struct Held {
     name: TopicPartition,
     epoch: i64,
     owner: String,
+    /// The lowest `next_offset` that the row may show; `None` before the first. Lower means that the database
+    /// is a copy of an earlier one.
+    floor: Option<i64>,
 }
 
 /// Rows of the ledger, as arrays for its statements, sorted by topic and partition.
@@ -66,6 +90,8 @@ pub(crate) struct Holds {
     numbers: Vec<i32>,
     epochs: Vec<i64>,
     owners: Vec<String>,
+    /// As they were when this was put together: what is recorded meanwhile is no reason to doubt the row.
+    floors: Vec<Option<i64>>,
 }
 
 impl Holds {
@@ -75,19 +101,33 @@ impl Holds {
         self.numbers.push(held.name.partition);
         self.epochs.push(held.epoch);
         self.owners.push(held.owner.clone());
+        self.floors.push(held.floor);
+    }
+
+    /// The partitions among these that the answer does not name, or names with a lower offset than we left.
+    fn missing_from(&self, answer: &[tokio_postgres::Row]) -> Vec<Partition> {
+        self.without(answer, |row, floor| row.get::<_, Option<i64>>(2) >= floor)
     }
 
     /// The partitions among these that the answer does not name.
-    fn missing_from(&self, answer: &[tokio_postgres::Row]) -> Vec<Partition> {
-        let named = |topic: &str, number: i32| {
-            answer.iter().any(|row| row.get::<_, &str>(0) == topic && row.get::<_, i32>(1) == number)
+    fn unnamed_in(&self, answer: &[tokio_postgres::Row]) -> Vec<Partition> {
+        self.without(answer, |_, _| true)
+    }
+
+    fn without(
+        &self,
+        answer: &[tokio_postgres::Row],
+        is_sound: impl Fn(&tokio_postgres::Row, Option<i64>) -> bool,
+    ) -> Vec<Partition> {
+        let is_named = |index: usize| {
+            let (topic, number) = (self.topics.get(index)?, self.numbers.get(index)?);
+            let row = answer
+                .iter()
+                .find(|row| row.get::<_, &str>(0) == topic && row.get::<_, i32>(1) == *number)?;
+            Some(is_sound(row, self.floors.get(index).copied().flatten()))
         };
-        self.partitions
-            .iter()
-            .zip(self.topics.iter().zip(&self.numbers))
-            .filter(|(_, (topic, number))| !named(topic, **number))
-            .map(|(partition, _)| *partition)
-            .collect()
+        let indexed = self.partitions.iter().enumerate();
+        indexed.filter(|(index, _)| is_named(*index) != Some(true)).map(|(_, partition)| *partition).collect()
     }
 }
 
@@ -152,6 +192,7 @@ impl Ledger {
                         name: claim.name.clone(),
                         epoch: row.get(2),
                         owner: row.get(3),
+                        floor: row.get(4),
                     },
                 );
                 Ok(row.get(4))
@@ -227,7 +268,7 @@ impl Ledger {
             .await?;
         let missing = holds.missing_from(&rows);
         match rows.first() {
-            Some(row) if missing.is_empty() => Ok(HoldOutcome::Held { transaction: row.get(2) }),
+            Some(row) if missing.is_empty() => Ok(HoldOutcome::Held { transaction: row.get(3) }),
             _ => Ok(HoldOutcome::Refused(missing)),
         }
     }
@@ -246,6 +287,7 @@ impl Ledger {
         }
         // Until the answer is here the connection must not serve anybody else.
         session.in_doubt = true;
+        self.lower_floors(&holds, &next);
         let recorded = async {
             let statement = session.prepare(&RECORD.into(), &[]).await?;
             let client = &session.client;
@@ -261,8 +303,112 @@ impl Ledger {
         let rows = recorded.await;
         session.in_doubt = false;
         let rows = rows.map_err(|error| Trouble::of(RECORDING, error))?;
+        let missing = holds.unnamed_in(&rows);
+        self.set_floors(&holds, &next, &missing);
+        refused.extend(missing);
+        Ok(refused)
+    }
+
+    /// Moves offsets behind gaps and records those; returns the partitions that are not ours.
+    pub(crate) async fn move_offsets(
+        &self,
+        session: &mut Session,
+        gaps: &[OffsetGap],
+    ) -> Result<Vec<Partition>, Trouble> {
+        let moved: Vec<LedgerCommit> = gaps
+            .iter()
+            .map(|gap| LedgerCommit { partition: gap.partition, epoch: gap.epoch, next_offset: gap.to })
+            .collect();
+        let (holds, next, mut refused) = self.recordable(&moved);
+        if holds.partitions.is_empty() {
+            return Ok(refused);
+        }
+        let gap_of = |partition: &Partition| gaps.iter().find(|gap| gap.partition == *partition);
+        let from: Vec<Option<i64>> =
+            holds.partitions.iter().map(|partition| gap_of(partition).map(|gap| gap.from)).collect();
+        let causes: Vec<Option<&str>> =
+            holds.partitions.iter().map(|partition| gap_of(partition).map(|gap| gap.loss.as_str())).collect();
+        session.in_doubt = true;
+        self.lower_floors(&holds, &next);
+        let group = &self.consumer_group;
+        let rows = session
+            .client
+            .query(
+                MOVE,
+                &[group, &holds.topics, &holds.numbers, &holds.epochs, &holds.owners, &from, &next, &causes],
+            )
+            .await;
+        session.in_doubt = false;
+        let rows = rows.map_err(|error| Trouble::of(MOVING, error))?;
+        let missing = holds.unnamed_in(&rows);
+        self.set_floors(&holds, &next, &missing);
+        refused.extend(missing);
+        Ok(refused)
+    }
+
+    /// The partitions that are not ours any more, or stand lower than we left them.
+    pub(crate) async fn check(
+        &self,
+        session: &mut Session,
+        wanted: &[(Partition, Epoch)],
+    ) -> Result<Vec<Partition>, Trouble> {
+        // Those that were never ours need no question.
+        let (holds, mut refused) = self.known(wanted);
+        if holds.partitions.is_empty() {
+            return Ok(refused);
+        }
+        let asked = async {
+            let statement = session.prepare(&CHECK.into(), &[]).await?;
+            let group = &self.consumer_group;
+            session
+                .client
+                .query(&statement, &[group, &holds.topics, &holds.numbers, &holds.epochs, &holds.owners])
+                .await
+        };
+        let rows = asked.await.map_err(|error| Trouble::of(CHECKING, error))?;
         refused.extend(holds.missing_from(&rows));
         Ok(refused)
+    }
+
+    fn known(&self, wanted: &[(Partition, Epoch)]) -> (Holds, Vec<Partition>) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut holds, mut unknown) = (Holds::default(), Vec::new());
+        for (partition, assignment) in wanted {
+            match held.get(partition) {
+                Some(row) if row.assignment == *assignment => holds.push(*partition, row),
+                _ => unknown.push(*partition),
+            }
+        }
+        (holds, unknown)
+    }
+
+    /// While an offset is on its way the row may show the old one or the new one: whichever is lower.
+    fn lower_floors(&self, holds: &Holds, next: &[i64]) {
+        self.for_each_held(holds, next, |_, row, next| {
+            row.floor = row.floor.map(|floor| floor.min(next));
+        });
+    }
+
+    /// The offsets are recorded, except for those of partitions that turned out to be somebody else's.
+    fn set_floors(&self, holds: &Holds, next: &[i64], refused: &[Partition]) {
+        self.for_each_held(holds, next, |partition, row, next| {
+            if !refused.contains(&partition) {
+                row.floor = Some(next);
+            }
+        });
+    }
+
+    /// Visits the rows that are still held as they were when `holds` was put together, each with its offset.
+    fn for_each_held(&self, holds: &Holds, next: &[i64], mut visit: impl FnMut(Partition, &mut Held, i64)) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, partition) in holds.partitions.iter().enumerate() {
+            if let (Some(row), Some(next)) = (held.get_mut(partition), next.get(index))
+                && holds.epochs.get(index) == Some(&row.epoch)
+                && holds.owners.get(index) == Some(&row.owner)
+            {
+                visit(*partition, row, *next);
+            }
+        }
     }
 
     fn recordable(&self, offsets: &[LedgerCommit]) -> (Holds, Vec<i64>, Vec<Partition>) {

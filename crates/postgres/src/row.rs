@@ -28,7 +28,7 @@ impl NoRow {
 
     /// The same, of the batch's record of this index.
     pub(crate) fn rejects(self, index: usize) -> Rejected {
-        Rejected { index, reason: self.reason, detail: self.detail.into() }
+        Rejected { index, reason: self.reason, sqlstate: None, detail: self.detail.into() }
     }
 
     fn unsupported(table: &Table, column: &Column) -> Self {

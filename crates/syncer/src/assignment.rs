@@ -1,10 +1,13 @@
 //! From the group's word to the first record: each assignment is a new epoch, takes its row in the ledger
 //! and only then begins to fetch.
 
+use alloc::vec::Vec;
+
 use cdc_machine::{Cause, Dependency, EffectId, Epoch, Fault};
 
-use crate::facts::Polling;
+use crate::facts::{Acquisition, Polling};
 use crate::partitions::{Assignment, Stage};
+use crate::start_offset::{Start, start_of};
 use crate::state::State;
 use crate::turn::Turn;
 use crate::verdict::Verdict;
@@ -36,33 +39,52 @@ impl<R: Clone> Turn<'_, R> {
     }
 
     pub(crate) fn on_acquired(&mut self, id: EffectId, acquired: &[Acquired]) -> Result<(), Cause> {
-        if self.facts.acquisition != Some(id) {
-            self.facts.ignore_reply(id);
+        if self.take_acquisition(id).is_none() {
             return Ok(());
         }
-        self.facts.acquisition = None;
-        let starts: alloc::vec::Vec<_> = acquired.iter().filter_map(|row| self.serve(row)).collect();
-        if !starts.is_empty() {
-            self.facts.retries.acquire.reset();
-            self.out.push(Effect::StartFetching { starts });
-            if self.facts.polling == Polling::Paused {
-                // What has just begun is to be as still as the others.
-                self.out.push(Effect::Pause);
+        let (mut starts, mut gaps) = (Vec::new(), Vec::new());
+        for row in acquired {
+            let (partition, epoch) = (row.partition, row.epoch);
+            if !self.is_at(Stage::Acquiring, partition, epoch) {
+                continue;
+            }
+            match start_of(row, self.config.offset_reset) {
+                Start::At(offset) => starts.push(FetchStart { partition, epoch, offset }),
+                Start::Behind(gap) => gaps.push(gap),
+                Start::Nowhere => return Err(Cause::OffsetLost),
             }
         }
+        self.serve(starts);
         // An answer that leaves some out has failed for those.
-        if self.facts.partitions.unask() {
-            return self.acquire_later(Fault::Transient);
+        let is_incomplete = self.facts.partitions.unask_except(&gaps);
+        if !gaps.is_empty() {
+            let id = self.facts.new_id();
+            self.facts.acquisition = Some(Acquisition { id, gaps: gaps.clone() });
+            self.out.push(Effect::MoveOffsets { id, gaps });
         }
-        Ok(())
+        if is_incomplete { self.acquire_later(Fault::Transient) } else { Ok(()) }
+    }
+
+    /// The gaps are durable: reading goes on behind them.
+    pub(crate) fn on_offsets_moved(&mut self, id: EffectId, refused: &[Partition]) -> Result<(), Cause> {
+        let Some(Acquisition { gaps, .. }) = self.take_acquisition(id) else { return Ok(()) };
+        let starts = gaps
+            .iter()
+            .filter(|gap| !refused.contains(&gap.partition))
+            .filter(|gap| self.is_at(Stage::Moving, gap.partition, gap.epoch))
+            .map(|gap| {
+                let offset = StartOffset::At(gap.to);
+                FetchStart { partition: gap.partition, epoch: gap.epoch, offset }
+            })
+            .collect();
+        self.serve(starts);
+        if self.facts.partitions.unask() { self.acquire_later(Fault::Transient) } else { Ok(()) }
     }
 
     pub(crate) fn on_acquire_failed(&mut self, id: EffectId, fault: Fault) -> Result<(), Cause> {
-        if self.facts.acquisition != Some(id) {
-            self.facts.ignore_reply(id);
+        if self.take_acquisition(id).is_none() {
             return Ok(());
         }
-        self.facts.acquisition = None;
         if self.facts.partitions.unask() {
             return self.acquire_later(fault);
         }
@@ -80,7 +102,7 @@ impl<R: Clone> Turn<'_, R> {
         }
         let partitions = self.facts.partitions.ask_waiting();
         let id = self.facts.new_id();
-        self.facts.acquisition = Some(id);
+        self.facts.acquisition = Some(Acquisition { id, gaps: Vec::new() });
         self.out.push(Effect::AcquirePartitions { id, partitions });
     }
 
@@ -89,7 +111,7 @@ impl<R: Clone> Turn<'_, R> {
     pub(crate) fn relinquish(&mut self, state: State, partition: Partition, epoch: Epoch) -> bool {
         let Some(assignment) = self.facts.partitions.get_mut(partition, epoch) else { return false };
         match assignment.stage {
-            Stage::Waiting | Stage::Acquiring => return false,
+            Stage::Waiting | Stage::Acquiring | Stage::Moving => return false,
             Stage::Serving(_) if state.has_consumer() => {
                 let epoch = self.facts.new_epoch();
                 self.facts.partitions.assign(partition, epoch);
@@ -102,20 +124,37 @@ impl<R: Clone> Turn<'_, R> {
         true
     }
 
-    fn serve(&mut self, row: &Acquired) -> Option<FetchStart> {
-        let assignment: &mut Assignment = self.facts.partitions.get_mut(row.partition, row.epoch)?;
-        if !matches!(assignment.stage, Stage::Acquiring) {
-            return None;
+    fn serve(&mut self, starts: Vec<FetchStart>) {
+        if starts.is_empty() {
+            return;
         }
-        assignment.stage = Stage::Serving(Window::new());
-        // The lower of both: an operator may have set the group back, and a PostgreSQL that was restored
-        // from a backup lags behind the group.
-        let offset = match (row.ledger, row.group) {
-            (None, _) => StartOffset::Beginning,
-            (Some(ledger), None) => StartOffset::At(ledger),
-            (Some(ledger), Some(group)) => StartOffset::At(ledger.min(group)),
-        };
-        Some(FetchStart { partition: row.partition, epoch: row.epoch, offset })
+        for start in &starts {
+            self.set_stage(start.partition, start.epoch, Stage::Serving(Window::new()));
+        }
+        self.facts.retries.acquire.reset();
+        self.out.push(Effect::StartFetching { starts });
+        if self.facts.polling == Polling::Paused {
+            // What has just begun is to be as still as the others.
+            self.out.push(Effect::Pause);
+        }
+    }
+
+    fn is_at(&self, stage: Stage, partition: Partition, epoch: Epoch) -> bool {
+        self.facts.partitions.get(partition) == Some(&Assignment { epoch, stage })
+    }
+
+    fn set_stage(&mut self, partition: Partition, epoch: Epoch, stage: Stage) {
+        if let Some(assignment) = self.facts.partitions.get_mut(partition, epoch) {
+            assignment.stage = stage;
+        }
+    }
+
+    fn take_acquisition(&mut self, id: EffectId) -> Option<Acquisition> {
+        let taken = self.facts.acquisition.take_if(|acquisition| acquisition.id == id);
+        if taken.is_none() {
+            self.facts.ignore_reply(id);
+        }
+        taken
     }
 
     fn acquire_later(&mut self, fault: Fault) -> Result<(), Cause> {

@@ -9,7 +9,10 @@ use crate::facts::BadRow;
 use crate::state::State;
 use crate::turn::Turn;
 use crate::worker::{Piece, Writer};
-use crate::{Partition, Reject, Rejected, TimerKind, WorkerId, WriteOutcome};
+use crate::{Partition, Reject, Rejected, SqlState, TimerKind, WorkerId, WriteOutcome};
+
+/// What is said of a row that cannot be written.
+type Words = (Reject, Option<SqlState>, Arc<str>);
 
 impl<R: Clone> Turn<'_, R> {
     pub(crate) fn on_batch_done(
@@ -27,8 +30,8 @@ impl<R: Clone> Turn<'_, R> {
         match outcome {
             WriteOutcome::Written { rejected } => self.on_written(worker, &piece, rejected)?,
             WriteOutcome::Refused { partitions } => self.on_refused(state, worker, piece, &partitions)?,
-            WriteOutcome::Failed { fault, reason, detail } => {
-                self.on_write_failed(worker, piece, fault, (reason, detail))?;
+            WriteOutcome::Failed { fault, reason, sqlstate, detail } => {
+                self.on_write_failed(worker, piece, fault, (reason, sqlstate, detail))?;
             }
         }
         // The writer is free for what came meanwhile.
@@ -63,11 +66,11 @@ impl<R: Clone> Turn<'_, R> {
                 bad = Some(next);
             }
             match bad {
-                Some(Rejected { reason, detail, .. }) => {
+                Some(Rejected { reason, sqlstate, detail, .. }) => {
                     let row = row.clone();
-                    self.reject(BadRow { row, reason, detail, attempts: piece.attempts })?;
+                    self.reject(BadRow { row, reason, sqlstate, detail, attempts: piece.attempts })?;
                 }
-                None => self.settle_row(row),
+                None => self.settle_good(row)?,
             }
         }
         Ok(())
@@ -102,13 +105,13 @@ impl<R: Clone> Turn<'_, R> {
         worker: WorkerId,
         piece: Piece<R>,
         fault: Fault,
-        (reason, detail): (Reject, Arc<str>),
+        words: Words,
     ) -> Result<(), Cause> {
         match fault {
             Fault::Transient | Fault::RetryNow => self.write_again(worker, piece, fault),
             Fault::Poison | Fault::Blocked | Fault::TooLarge => {
                 self.forget_retries(worker);
-                self.bisect(worker, piece, reason, detail)
+                self.bisect(worker, piece, words)
             }
             Fault::Auth => Err(Cause::Refused(Dependency::Postgres)),
             Fault::HistoryLost | Fault::Fenced | Fault::Fatal => Err(Cause::Failed(Dependency::Postgres)),
@@ -133,8 +136,7 @@ impl<R: Clone> Turn<'_, R> {
         &mut self,
         worker: WorkerId,
         piece: Piece<R>,
-        reason: Reject,
-        detail: Arc<str>,
+        (reason, sqlstate, detail): Words,
     ) -> Result<(), Cause> {
         let attempts = piece.attempts;
         if let Some((first, second)) = piece.batch.halves() {
@@ -143,7 +145,8 @@ impl<R: Clone> Turn<'_, R> {
             return Ok(());
         }
         for row in piece.batch.rows() {
-            self.reject(BadRow { row: row.clone(), reason, detail: Arc::clone(&detail), attempts })?;
+            let (row, detail) = (row.clone(), Arc::clone(&detail));
+            self.reject(BadRow { row, reason, sqlstate, detail, attempts })?;
         }
         Ok(())
     }

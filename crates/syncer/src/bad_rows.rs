@@ -25,9 +25,13 @@ impl<R: Clone> Turn<'_, R> {
             return Ok(());
         }
         match self.fate(bad.reason) {
-            Fate::DeadLetter => self.facts.dead_letters.waiting.push_back(bad),
+            Fate::DeadLetter => {
+                self.note(Some(bad.reason))?;
+                self.facts.dead_letters.waiting.push_back(bad);
+            }
             Fate::Skip => {
-                self.settle_row(&bad.row);
+                // Whoever gives records up by policy wants no breaker before the dead letters.
+                self.settle_good(&bad.row)?;
                 let BadRow { row, reason, detail, .. } = bad;
                 self.out.push(Effect::Skip { row, reason, detail });
             }
@@ -36,10 +40,26 @@ impl<R: Clone> Turn<'_, R> {
         Ok(())
     }
 
-    pub(crate) fn settle_row(&mut self, row: &Row<R>) {
-        if !self.facts.partitions.settle(row) {
-            self.facts.ignored.records += 1;
+    /// A row that needs no dead letter is done with.
+    pub(crate) fn settle_good(&mut self, row: &Row<R>) -> Result<(), Cause> {
+        if self.settle_row(row) { self.note(None) } else { Ok(()) }
+    }
+
+    fn settle_row(&mut self, row: &Row<R>) -> bool {
+        let is_settled = self.facts.partitions.settle(row);
+        self.facts.ignored.records += u64::from(!is_settled);
+        is_settled
+    }
+
+    /// Counts a record for the breaker. The end comes before any dead letter of the answer that was one too
+    /// many is ordered; what has not settled by then is read again after a restart.
+    fn note(&mut self, reason: Option<Reject>) -> Result<(), Cause> {
+        if !self.facts.breaker.note(reason, self.config.stop_after) {
+            return Ok(());
         }
+        let (bad, of) = self.facts.breaker.counts();
+        self.out.push(Effect::ReportTrip { bad, of, reasons: self.facts.breaker.reasons() });
+        Err(Cause::TooManyBadRecords)
     }
 
     /// Sends what waits, as far as the bound allows and no back-off runs.
@@ -50,9 +70,9 @@ impl<R: Clone> Turn<'_, R> {
         while self.facts.dead_letters.in_flight.len() < DEAD_LETTERS_IN_FLIGHT_MAX {
             let Some(bad) = self.facts.dead_letters.waiting.pop_front() else { return };
             let id = self.facts.new_id();
-            let BadRow { row, reason, detail, attempts } = bad.clone();
+            let BadRow { row, reason, sqlstate, detail, attempts } = bad.clone();
             self.facts.dead_letters.in_flight.push((id, bad));
-            self.out.push(Effect::DeadLetter { id, row, reason, detail, attempts });
+            self.out.push(Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts });
         }
     }
 

@@ -36,6 +36,41 @@ pub struct Config {
     pub on_bad_record: OnBadRecord,
     /// What becomes of a record whose unique value another row holds.
     pub on_unique_violation: OnUniqueViolation,
+    /// Where a partition goes on whose offset is no longer, or not yet, in the log.
+    pub offset_reset: OffsetPolicy,
+    /// How often the ledger is asked whether the partitions are still ours and where they were: only then is a
+    /// database that was restored from a copy noticed while nothing is written. Zero: never.
+    pub ledger_check: Duration,
+    /// When so many records go to the dead letters that the service stops.
+    pub stop_after: StopAfter,
+}
+
+/// Where a partition goes on whose offset is no longer, or not yet, in the log. The gap is recorded first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OffsetPolicy {
+    /// At the log's first record: all that is left is read.
+    Earliest,
+    /// At the log's end: only what comes from now on is read.
+    Latest,
+    /// The service stops.
+    Stop,
+}
+
+/// The breaker: more than `share` of the last `window` records, and at least `at_least` of them, are on their
+/// way to the dead letters. Before `window` records have been seen, the share is of those that have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StopAfter {
+    /// In millionths: [`Self::WHOLE`] is all of them, which can never be exceeded.
+    pub share: u32,
+    /// Records that are remembered.
+    pub window: u32,
+    /// Bad records below which nothing happens.
+    pub at_least: u32,
+}
+
+impl StopAfter {
+    /// The share that is all.
+    pub const WHOLE: u32 = 1_000_000;
 }
 
 /// Retries per kind of operation; a first try is not a retry, and progress starts the count over.
@@ -123,7 +158,16 @@ impl Default for Config {
             retries: Retries::default(),
             on_bad_record: OnBadRecord::DeadLetter,
             on_unique_violation: OnUniqueViolation::DeadLetter,
+            offset_reset: OffsetPolicy::Earliest,
+            ledger_check: Duration::from_secs(5),
+            stop_after: StopAfter::default(),
         }
+    }
+}
+
+impl Default for StopAfter {
+    fn default() -> Self {
+        Self { share: Self::WHOLE / 2, window: 1_000, at_least: 100 }
     }
 }
 

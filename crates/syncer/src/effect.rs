@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use cdc_machine::{Cause, EffectId, Epoch, Settled, TimerId};
 
-use crate::{Partition, Reject, Row, WorkerId};
+use crate::{Partition, Reject, Row, SqlState, WorkerId};
 
 /// Proof that PostgreSQL has everything of a partition below an offset.
 pub type WrittenOffset = Settled<i64>;
@@ -33,6 +33,8 @@ pub enum TimerKind {
     Pause,
     /// The end of the group's patience with a revocation.
     Revocation,
+    /// Time to ask the ledger whether the partitions are still ours.
+    LedgerCheck,
     /// The end of a drain's patience.
     Drain,
 }
@@ -44,6 +46,44 @@ pub enum StartOffset {
     Beginning,
     /// This offset.
     At(i64),
+}
+
+/// Why the offset to go on from is not in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OffsetLoss {
+    /// Records were deleted before they were read.
+    Expired,
+    /// The log ends before it: the topic was made anew, or lost its end.
+    Truncated,
+}
+
+impl OffsetLoss {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Expired, Self::Truncated];
+
+    /// The label in logs, metrics and the gap's record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// A gap to record, and where its partition goes on behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OffsetGap {
+    /// Which partition.
+    pub partition: Partition,
+    /// The assignment.
+    pub epoch: Epoch,
+    /// The offset that was to be read next.
+    pub from: i64,
+    /// The offset that is read next.
+    pub to: i64,
+    /// Why.
+    pub loss: OffsetLoss,
 }
 
 /// A partition to fetch from now on. Its records carry the epoch.
@@ -117,6 +157,12 @@ pub enum Effect<R> {
 
     /// Take the partitions' rows in the ledger. Answered by `Acquired` or `AcquireFailed`.
     AcquirePartitions { id: EffectId, partitions: Vec<(Partition, Epoch)> },
+    /// Record these gaps and move the ledger's offsets behind them, in one transaction. Answered by
+    /// `OffsetsMoved` or `AcquireFailed`.
+    MoveOffsets { id: EffectId, gaps: Vec<OffsetGap> },
+    /// Ask the ledger whether these are still ours, at the offsets where we left them. Answered by
+    /// `LedgerChecked` or `LedgerCheckFailed`.
+    CheckLedger { id: EffectId, partitions: Vec<(Partition, Epoch)> },
     /// Begin to fetch, or begin anew at another offset and epoch.
     StartFetching { starts: Vec<FetchStart> },
     /// Read at most this much. Answered by one `Records`, as soon as there is one record.
@@ -131,9 +177,19 @@ pub enum Effect<R> {
     /// Write these rows in one transaction. Answered by `BatchDone`.
     WriteBatch { worker: WorkerId, id: EffectId, batch: Batch<R> },
     /// Put a bad record aside, durably. Answered by `DeadLettered` or `DeadLetterFailed`.
-    DeadLetter { id: EffectId, row: Row<R>, reason: Reject, detail: Arc<str>, attempts: u32 },
+    DeadLetter {
+        id: EffectId,
+        row: Row<R>,
+        reason: Reject,
+        sqlstate: Option<SqlState>,
+        detail: Arc<str>,
+        attempts: u32,
+    },
     /// A bad record is given up by policy: log and count it. Not answered.
     Skip { row: Row<R>, reason: Reject, detail: Arc<str> },
+    /// Too many of the last records are bad, and the service stops: `bad` of `of`, for these reasons. Log it.
+    /// Not answered.
+    ReportTrip { bad: u32, of: u32, reasons: Vec<(Reject, u32)> },
     /// Record offsets, in the ledger and then in Kafka. Answered by `Committed` or `CommitFailed`.
     CommitOffsets { id: EffectId, offsets: Vec<OffsetCommit> },
 

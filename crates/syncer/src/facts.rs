@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Backoff, EffectId, Epoch};
 
+use crate::breaker::Breaker;
 use crate::partitions::Partitions;
 use crate::timers::Timers;
 use crate::worker::Worker;
-use crate::{Config, OffsetCommit, Partition, Reject, Row};
+use crate::{Config, OffsetCommit, OffsetGap, Partition, Reject, Row, SqlState};
 
 /// Everything that the Syncer knows besides what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,10 +17,13 @@ pub(crate) struct Facts<R> {
     pub(crate) workers: Vec<Worker<R>>,
     pub(crate) polling: Polling,
     /// The look at the ledger that is under way.
-    pub(crate) acquisition: Option<EffectId>,
+    pub(crate) acquisition: Option<Acquisition>,
+    /// The question to the ledger that is under way.
+    pub(crate) ledger_check: Option<LedgerCheck>,
     /// The commit that is under way.
     pub(crate) commit: Option<CommitInFlight>,
     pub(crate) dead_letters: DeadLetters<R>,
+    pub(crate) breaker: Breaker,
     /// Usually one at most: the group asks again only once it has its answer.
     pub(crate) revocations: Vec<Revocation>,
     pub(crate) timers: Timers,
@@ -42,6 +46,20 @@ pub(crate) enum Polling {
     Paused,
 }
 
+/// Partitions on their way to being served.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Acquisition {
+    pub(crate) id: EffectId,
+    /// The gaps that are being recorded; none while the rows are being taken.
+    pub(crate) gaps: Vec<OffsetGap>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LedgerCheck {
+    pub(crate) id: EffectId,
+    pub(crate) partitions: Vec<(Partition, Epoch)>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CommitInFlight {
     pub(crate) id: EffectId,
@@ -59,6 +77,7 @@ pub(crate) struct DeadLetters<R> {
 pub(crate) struct BadRow<R> {
     pub(crate) row: Row<R>,
     pub(crate) reason: Reject,
+    pub(crate) sqlstate: Option<SqlState>,
     pub(crate) detail: Arc<str>,
     pub(crate) attempts: u32,
 }
@@ -99,8 +118,10 @@ impl<R: Clone> Facts<R> {
             workers: (0..workers).map(|_| Worker::new()).collect(),
             polling: Polling::Idle,
             acquisition: None,
+            ledger_check: None,
             commit: None,
             dead_letters: DeadLetters { waiting: VecDeque::new(), in_flight: Vec::new() },
+            breaker: Breaker::new(config.stop_after),
             revocations: Vec::new(),
             timers: Timers::new(workers),
             retries: RetriesUsed::default(),

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use cdc_machine::{
     Backoff, EffectId, Epoch, Explore, Fault, Retry, Signal, StateName, TimerId, Transitions, explore,
@@ -14,8 +15,8 @@ use crate::partitions::{Assignment, Stage};
 use crate::state::{Connecting, Draining, Group, State};
 use crate::worker::Writer;
 use crate::{
-    Acquired, Config, Effect, Input, OnBadRecord, OnUniqueViolation, Partition, Record, Reject, Rejected,
-    Retries, Syncer, TimerKind, WorkerId, WriteOutcome,
+    Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, OnUniqueViolation, Partition,
+    Record, Reject, Rejected, Retries, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
 };
 
 /// Situations that one exploration visits at most; the small machines have fewer.
@@ -55,7 +56,7 @@ fn transitions() -> Transitions {
     found
 }
 
-fn small_configs() -> [Config; 6] {
+fn small_configs() -> [Config; 8] {
     let once = Retry::times(1);
     let small = small();
     let retries = small.retries;
@@ -65,8 +66,11 @@ fn small_configs() -> [Config; 6] {
         with_retries(Retries { postgres_connect: once, ..retries }),
         with_retries(Retries { postgres_write: once, ..retries }),
         Config { linger: small.flush_interval, ..small.clone() },
-        Config { on_bad_record: OnBadRecord::Skip, ..small.clone() },
+        Config { on_bad_record: OnBadRecord::Skip, offset_reset: OffsetPolicy::Stop, ..small.clone() },
+        Config { ledger_check: small.flush_interval, ..small.clone() },
         Config { on_bad_record: OnBadRecord::Stop, ..small.clone() },
+        // The first bad record is one too many.
+        Config { stop_after: StopAfter { share: 0, window: 1, at_least: 1 }, ..small.clone() },
     ]
 }
 
@@ -80,6 +84,7 @@ fn small() -> Config {
         max_fetch_records: 2,
         retries: Retries { kafka: never, postgres_connect: never, postgres_write: never },
         on_unique_violation: OnUniqueViolation::Stop,
+        ledger_check: Duration::ZERO,
         ..Config::default()
     }
 }
@@ -98,6 +103,7 @@ impl Explore for Small {
         let commits = facts.commit.iter().flat_map(|commit| &commit.offsets);
         shape.extend([
             u64::from(facts.acquisition.is_some()),
+            facts.ledger_check.iter().map(|check| 1 + self.current(&check.partitions)).sum(),
             commits.map(|commit| 1 + u64::from(self.is_current(commit.epoch))).sum(),
             facts.dead_letters.waiting.len() as u64,
             self.dead_letters_shape(),
@@ -135,6 +141,14 @@ impl Explore for Small {
     fn input_label(input: &Input<()>) -> String {
         let detail = match input {
             Input::Acquired { partitions, .. } if partitions.is_empty() => "an answer without the partition",
+            Input::Acquired { partitions, .. } if partitions.iter().all(|row| row.log == MOVED_ON) => {
+                "at an offset that the log does not hold"
+            }
+            Input::OffsetsMoved { refused, .. } | Input::LedgerChecked { refused, .. }
+                if !refused.is_empty() =>
+            {
+                "refused"
+            }
             Input::Records { records } => {
                 if records.iter().all(|record| record.epoch == GONE) {
                     "of an assignment that is gone"
@@ -153,6 +167,7 @@ impl Explore for Small {
             | Input::JoinFailed { fault, .. }
             | Input::ConsumerFailed { fault }
             | Input::AcquireFailed { fault, .. }
+            | Input::LedgerCheckFailed { fault, .. }
             | Input::DeadLetterFailed { fault, .. }
             | Input::CommitFailed { fault, .. } => fault.as_str(),
             Input::Start
@@ -162,6 +177,8 @@ impl Explore for Small {
             | Input::Revoking { .. }
             | Input::Lost { .. }
             | Input::Acquired { .. }
+            | Input::OffsetsMoved { .. }
+            | Input::LedgerChecked { .. }
             | Input::DeadLettered { .. }
             | Input::Committed { .. }
             | Input::Left { .. }
@@ -178,6 +195,9 @@ impl Explore for Small {
 
 /// A request that was never made: what answers it must be ignored.
 const NOBODY: EffectId = EffectId(u64::MAX);
+
+/// A log that has moved on behind the ledger's offset.
+const MOVED_ON: LogBounds = LogBounds { first: 5, end: 9 };
 
 /// An assignment that never was.
 const GONE: Epoch = Epoch(u64::MAX);
@@ -196,6 +216,7 @@ fn kinds() -> impl Iterator<Item = TimerKind> {
         TimerKind::CommitSpacing,
         TimerKind::Pause,
         TimerKind::Revocation,
+        TimerKind::LedgerCheck,
         TimerKind::Drain,
     ]
     .into_iter()
@@ -208,6 +229,11 @@ impl Small {
 
     fn is_current(&self, epoch: Epoch) -> bool {
         self.assignment().is_some_and(|assignment| assignment.epoch == epoch)
+    }
+
+    /// How many of these assignments are still the present ones.
+    fn current(&self, of: &[(Partition, Epoch)]) -> u64 {
+        of.iter().filter(|(_, epoch)| self.is_current(*epoch)).count() as u64
     }
 
     const fn polling_shape(&self) -> u64 {
@@ -226,6 +252,7 @@ impl Small {
             Stage::Acquiring => 2,
             Stage::Serving(_) => 3,
             Stage::Revoking(_) => 4,
+            Stage::Moving => 5,
         };
         let Some(window) = assignment.window() else { return [stage, 0, 0, 0] };
         [stage, window.records(), window.unsettled(), u64::from(window.unsaved().is_some())]
@@ -301,12 +328,24 @@ impl Small {
             inputs.push(Input::Revoking { id: EffectId(0), partitions: vec![PARTITION] });
         }
         inputs.push(Input::Lost { partitions: vec![PARTITION] });
-        let id = self.facts.acquisition.unwrap_or(NOBODY);
+        let (id, taking, moving) = match &self.facts.acquisition {
+            None => (NOBODY, NOBODY, NOBODY),
+            Some(acquisition) if acquisition.gaps.is_empty() => (acquisition.id, acquisition.id, NOBODY),
+            Some(acquisition) => (acquisition.id, NOBODY, acquisition.id),
+        };
         let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
-        let row = Acquired { partition: PARTITION, epoch, ledger: Some(0), group: None };
-        inputs.push(Input::Acquired { id, partitions: vec![row] });
-        inputs.push(Input::Acquired { id, partitions: Vec::new() });
+        let log = LogBounds { first: 0, end: 1 };
+        let row = Acquired { partition: PARTITION, epoch, ledger: Some(0), group: None, log };
+        inputs.push(Input::Acquired { id: taking, partitions: vec![row] });
+        inputs.push(Input::Acquired { id: taking, partitions: vec![Acquired { log: MOVED_ON, ..row }] });
+        inputs.push(Input::Acquired { id: taking, partitions: Vec::new() });
         inputs.extend(FAULTS.map(|fault| Input::AcquireFailed { id, fault }));
+        inputs.push(Input::OffsetsMoved { id: moving, refused: Vec::new() });
+        inputs.push(Input::OffsetsMoved { id: moving, refused: vec![PARTITION] });
+        let id = self.facts.ledger_check.as_ref().map_or(NOBODY, |check| check.id);
+        inputs.push(Input::LedgerChecked { id, refused: Vec::new() });
+        inputs.push(Input::LedgerChecked { id, refused: vec![PARTITION] });
+        inputs.extend(FAULTS.map(|fault| Input::LedgerCheckFailed { id, fault }));
     }
 
     fn push_records(&self, inputs: &mut Vec<Input<()>>) {
@@ -331,14 +370,17 @@ impl Small {
             inputs.push(Input::BatchDone { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
         };
         let detail: Arc<str> = Arc::from("");
-        let rejected = Rejected { index: 0, reason: Reject::TypeConflict, detail: Arc::clone(&detail) };
+        let rejected =
+            Rejected { index: 0, reason: Reject::TypeConflict, sqlstate: None, detail: Arc::clone(&detail) };
         push(WriteOutcome::Written { rejected: Vec::new() });
         push(WriteOutcome::Written { rejected: vec![rejected] });
         push(WriteOutcome::Refused { partitions: vec![PARTITION] });
         for fault in [Fault::Transient, Fault::RetryNow, Fault::Poison, Fault::Auth, Fault::Fatal] {
-            push(WriteOutcome::Failed { fault, reason: Reject::Database, detail: Arc::clone(&detail) });
+            let detail = Arc::clone(&detail);
+            push(WriteOutcome::Failed { fault, reason: Reject::Database, sqlstate: None, detail });
         }
-        push(WriteOutcome::Failed { fault: Fault::Blocked, reason: Reject::UniqueViolation, detail });
+        let reason = Reject::UniqueViolation;
+        push(WriteOutcome::Failed { fault: Fault::Blocked, reason, sqlstate: None, detail });
     }
 
     fn push_dead_letter_replies(&self, inputs: &mut Vec<Input<()>>) {

@@ -41,6 +41,24 @@ pub struct Acquired {
     pub ledger: Option<i64>,
     /// The group's committed offset in Kafka; `None` where there is none.
     pub group: Option<i64>,
+    /// What the log holds.
+    pub log: LogBounds,
+}
+
+/// The offsets that a partition's log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogBounds {
+    /// The first one that is kept.
+    pub first: i64,
+    /// The one that the next record will get.
+    pub end: i64,
+}
+
+impl LogBounds {
+    /// True where reading can go on at this offset.
+    pub(crate) const fn holds(self, offset: i64) -> bool {
+        self.first <= offset && offset <= self.end
+    }
 }
 
 /// Why a record was not written: a closed list, the label of metrics and dead letters.
@@ -101,6 +119,32 @@ impl Reject {
     }
 }
 
+/// A SQLSTATE: what PostgreSQL answered, in five letters and digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SqlState([u8; 5]);
+
+impl SqlState {
+    /// `None` where the text is none.
+    #[must_use]
+    pub fn new(code: &str) -> Option<Self> {
+        let bytes: [u8; 5] = code.as_bytes().try_into().ok()?;
+        bytes.iter().all(u8::is_ascii_alphanumeric).then_some(Self(bytes))
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Letters and digits of ASCII, so the fall-back is never taken.
+        core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl core::fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A record that was not written while its neighbours were.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rejected {
@@ -108,6 +152,8 @@ pub struct Rejected {
     pub index: usize,
     /// Why.
     pub reason: Reject,
+    /// What PostgreSQL answered, where it was asked.
+    pub sqlstate: Option<SqlState>,
     /// Column, type and limit, for the log and the dead letter; never the value itself.
     pub detail: Arc<str>,
 }
@@ -121,9 +167,9 @@ pub enum WriteOutcome {
     Written { rejected: Vec<Rejected> },
     /// These partitions are owned by somebody else now: nothing was written.
     Refused { partitions: Vec<Partition> },
-    /// Nothing was written, or nobody knows; writing it again does no harm. `reason` and `detail` are for
-    /// the dead letter if the batch comes down to one row.
-    Failed { fault: Fault, reason: Reject, detail: Arc<str> },
+    /// Nothing was written, or nobody knows; writing it again does no harm. `reason`, `sqlstate` and `detail`
+    /// are for the dead letter if the batch comes down to one row.
+    Failed { fault: Fault, reason: Reject, sqlstate: Option<SqlState>, detail: Arc<str> },
 }
 
 /// A fact about the world, as the Syncer hears it.
@@ -153,8 +199,14 @@ pub enum Input<R> {
 
     /// The ledger's rows are ours.
     Acquired { id: EffectId, partitions: Vec<Acquired> },
-    /// They are not (yet).
+    /// They are not (yet), or their offsets were not moved.
     AcquireFailed { id: EffectId, fault: Fault },
+    /// The offsets are moved behind their gaps, which are recorded; `refused` are owned by somebody else now.
+    OffsetsMoved { id: EffectId, refused: Vec<Partition> },
+    /// The ledger was asked. `refused` are owned by somebody else now, or stand lower than we left them.
+    LedgerChecked { id: EffectId, refused: Vec<Partition> },
+    /// It did not answer.
+    LedgerCheckFailed { id: EffectId, fault: Fault },
 
     /// The answer to one `Fetch`: at most as much as it asked for, at least one record.
     Records { records: Vec<Record<R>> },

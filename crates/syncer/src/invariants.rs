@@ -36,6 +36,7 @@ impl<R: Clone> Syncer<R> {
             self.facts.revocations.is_empty() != self.facts.timers.is_running(TimerKind::Revocation),
             "a revocation has its deadline",
         )?;
+        self.facts.breaker.check()?;
         self.check_state()
     }
 

@@ -16,9 +16,10 @@
 //! | file | what it answers for |
 //! |---|---|
 //! | `connecting`, `assignment`, `revocation`, `draining` | the database, the group and its partitions |
+//! | `start_offset`, `ledger_check` | where a partition is read from, and whether it is still ours |
 //! | `streaming` | room, fetching, routing, pause and resume |
 //! | `lanes`, `worker` | when a batch leaves, and what is in it |
-//! | `awaiting_ack`, `bad_rows` | PostgreSQL's answers, bisection, dead letters |
+//! | `awaiting_ack`, `bad_rows`, `breaker` | PostgreSQL's answers, bisection, dead letters, and when they are too many |
 //! | `saving_token` | offset commits |
 //! | `settle` | what follows from the facts, and which state is next |
 //!
@@ -30,6 +31,7 @@ extern crate alloc;
 mod assignment;
 mod awaiting_ack;
 mod bad_rows;
+mod breaker;
 mod config;
 mod connecting;
 mod draining;
@@ -39,11 +41,13 @@ pub mod graph;
 mod input;
 mod invariants;
 mod lanes;
+mod ledger_check;
 mod names;
 mod partitions;
 mod revocation;
 mod saving_token;
 mod settle;
+mod start_offset;
 mod state;
 mod streaming;
 mod syncer;
@@ -56,7 +60,11 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, OnBadRecord, OnUniqueViolation, Retries};
-pub use effect::{Batch, Effect, FetchStart, OffsetCommit, StartOffset, TimerKind, WrittenOffset};
-pub use input::{Acquired, Input, Partition, Record, Reject, Rejected, Row, WorkerId, WriteOutcome};
+pub use config::{Config, OffsetPolicy, OnBadRecord, OnUniqueViolation, Retries, StopAfter};
+pub use effect::{
+    Batch, Effect, FetchStart, OffsetCommit, OffsetGap, OffsetLoss, StartOffset, TimerKind, WrittenOffset,
+};
+pub use input::{
+    Acquired, Input, LogBounds, Partition, Record, Reject, Rejected, Row, SqlState, WorkerId, WriteOutcome,
+};
 pub use syncer::Syncer;

@@ -20,6 +20,9 @@ impl<R> Input<R> {
             Self::Lost { .. } => "Lost",
             Self::Acquired { .. } => "Acquired",
             Self::AcquireFailed { .. } => "AcquireFailed",
+            Self::OffsetsMoved { .. } => "OffsetsMoved",
+            Self::LedgerChecked { .. } => "LedgerChecked",
+            Self::LedgerCheckFailed { .. } => "LedgerCheckFailed",
             Self::Records { .. } => "Records",
             Self::BatchDone { .. } => "BatchDone",
             Self::DeadLettered { .. } => "DeadLettered",
@@ -43,6 +46,8 @@ impl<R> Effect<R> {
             Self::JoinGroup { .. } => "JoinGroup",
             Self::LeaveGroup { .. } => "LeaveGroup",
             Self::AcquirePartitions { .. } => "AcquirePartitions",
+            Self::MoveOffsets { .. } => "MoveOffsets",
+            Self::CheckLedger { .. } => "CheckLedger",
             Self::StartFetching { .. } => "StartFetching",
             Self::Fetch { .. } => "Fetch",
             Self::Pause => "Pause",
@@ -51,6 +56,7 @@ impl<R> Effect<R> {
             Self::WriteBatch { .. } => "WriteBatch",
             Self::DeadLetter { .. } => "DeadLetter",
             Self::Skip { .. } => "Skip",
+            Self::ReportTrip { .. } => "ReportTrip",
             Self::CommitOffsets { .. } => "CommitOffsets",
             Self::SetTimer { timer, .. } => timer.kind.set_name(),
             Self::CancelTimer { timer } => timer.kind.cancel_name(),
@@ -73,6 +79,7 @@ macro_rules! timer_names {
             TimerKind::CommitSpacing => concat!($word, " CommitSpacing"),
             TimerKind::Pause => concat!($word, " Pause"),
             TimerKind::Revocation => concat!($word, " Revocation"),
+            TimerKind::LedgerCheck => concat!($word, " LedgerCheck"),
             TimerKind::Drain => concat!($word, " Drain"),
         }
     };
@@ -93,6 +100,7 @@ impl TimerKind {
             Self::CommitSpacing => "commit_spacing",
             Self::Pause => "pause",
             Self::Revocation => "revocation",
+            Self::LedgerCheck => "ledger_check",
             Self::Drain => "drain",
         }
     }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use cdc_machine::{Epoch, SeqNo};
 
 use crate::window::Window;
-use crate::{Partition, Row};
+use crate::{OffsetGap, Partition, Row};
 
 /// The partitions that the group has given us, each with its present assignment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,6 +26,8 @@ pub(crate) enum Stage {
     Waiting,
     /// Its row in the ledger has been asked for.
     Acquiring,
+    /// Its gap is being recorded.
+    Moving,
     /// Its records are read.
     Serving(Window),
     /// The group wants it back: nothing more is read, what was read is settled.
@@ -140,12 +142,20 @@ impl Partitions {
 
     /// Whatever was asked for and not granted is to be asked for again. True where there was any.
     pub(crate) fn unask(&mut self) -> bool {
+        self.unask_except(&[])
+    }
+
+    /// The same, but for those whose gaps are to be recorded first.
+    pub(crate) fn unask_except(&mut self, gaps: &[OffsetGap]) -> bool {
         let mut any = false;
-        for assignment in self.assigned.values_mut() {
-            if matches!(assignment.stage, Stage::Acquiring) {
-                assignment.stage = Stage::Waiting;
-                any = true;
+        for (partition, assignment) in &mut self.assigned {
+            if !matches!(assignment.stage, Stage::Acquiring | Stage::Moving) {
+                continue;
             }
+            let is_moving =
+                gaps.iter().any(|gap| gap.partition == *partition && gap.epoch == assignment.epoch);
+            assignment.stage = if is_moving { Stage::Moving } else { Stage::Waiting };
+            any |= !is_moving;
         }
         any
     }
@@ -170,7 +180,7 @@ impl Assignment {
     pub(crate) const fn window(&self) -> Option<&Window> {
         match &self.stage {
             Stage::Serving(window) | Stage::Revoking(window) => Some(window),
-            Stage::Waiting | Stage::Acquiring => None,
+            Stage::Waiting | Stage::Acquiring | Stage::Moving => None,
         }
     }
 }

@@ -12,6 +12,7 @@ impl<R: Clone> Turn<'_, R> {
         self.put_aside();
         self.commit_advanced(state);
         self.acquire_waiting();
+        self.time_ledger_check(state);
         match state {
             State::Stopped(_) | State::Connecting(_) => Ok(state),
             State::Draining(draining) => self.go_on_draining(draining),

@@ -45,6 +45,12 @@ impl<R: Clone> Turn<'_, R> {
             }
             Input::Acquired { id, partitions } => self.on_acquired(id, &partitions).map(|()| state),
             Input::AcquireFailed { id, fault } => self.on_acquire_failed(id, fault).map(|()| state),
+            Input::OffsetsMoved { id, refused } => self.on_offsets_moved(id, &refused).map(|()| state),
+            Input::LedgerChecked { id, refused } => {
+                self.on_ledger_checked(state, id, &refused);
+                Ok(state)
+            }
+            Input::LedgerCheckFailed { id, fault } => self.on_ledger_check_failed(id, fault).map(|()| state),
             Input::Records { records } => self.on_records(records).map(|()| state),
             Input::BatchDone { worker, id, outcome } => {
                 self.on_batch_done(state, worker, id, outcome).map(|()| state)
@@ -76,6 +82,7 @@ impl<R: Clone> Turn<'_, R> {
             TimerKind::WriteRetry(worker) => self.on_write_retry(worker),
             TimerKind::Linger(worker) | TimerKind::Flush(worker) => self.on_departure(worker),
             TimerKind::Pause => self.on_pause(),
+            TimerKind::LedgerCheck => self.on_ledger_check_due(),
             TimerKind::Revocation => self.on_revocation_deadline(),
             // What these held back, `settle` finds due.
             TimerKind::CommitRetry

@@ -26,9 +26,9 @@ impl Verdict {
     /// one out, for ever in turn.
     pub(crate) const fn on_group(fault: Fault) -> Self {
         match fault {
-            Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            // Where an offset left the log under a fetch, the next acquisition sees the log's bounds and decides.
+            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::HistoryLost => Self::Retry,
             Fault::Fenced => Self::End(Cause::LeaseLost),
-            Fault::HistoryLost => Self::End(Cause::HistoryLost),
             Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
             Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
         }

@@ -10,7 +10,7 @@ mod world;
 use std::time::Duration;
 
 use cdc_machine::{Fault, Retry};
-use cdc_syncer::{Config, OnBadRecord, OnUniqueViolation, Retries, TimerKind};
+use cdc_syncer::{Config, OffsetPolicy, OnBadRecord, OnUniqueViolation, Retries, StopAfter, TimerKind};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
@@ -51,11 +51,16 @@ fn moves() -> BoxedStrategy<Move> {
         3 => any::<u8>().prop_map(Move::Revoke),
         1 => any::<u8>().prop_map(Move::Lose),
         8 => connection().prop_map(Move::Acquire),
+        4 => connection().prop_map(Move::Behind),
+        2 => outcome().prop_map(Move::CheckLedger),
+        1 => (any::<u8>(), 1..4u8).prop_map(|(partition, count)| Move::Expire(partition, count)),
+        1 => Just(Move::Backup),
+        1 => Just(Move::Restore),
         24 => (1..8u32).prop_map(Move::Poll),
         24 => (any::<u8>(), outcome()).prop_map(|(which, outcome)| Move::Write(which, outcome)),
         6 => (any::<u8>(), outcome()).prop_map(|(which, outcome)| Move::DeadLetter(which, outcome)),
         10 => outcome().prop_map(Move::Commit),
-        20 => (0..6u8).prop_map(Move::Timer),
+        20 => (0..7u8).prop_map(Move::Timer),
         1 => Just(Move::Drain),
         1 => prop_oneof![Just(Move::Crash), Just(Move::Abort)],
     ]
@@ -138,6 +143,7 @@ fn one_by_one() -> Config {
         commit_spacing: Duration::ZERO,
         on_bad_record: OnBadRecord::Skip,
         on_unique_violation: OnUniqueViolation::Skip,
+        offset_reset: OffsetPolicy::Latest,
         ..natural()
     }
 }
@@ -145,6 +151,12 @@ fn one_by_one() -> Config {
 world_test!(Natural, natural(), World::catch_up);
 world_test!(ToTheLetter, to_the_letter(), World::catch_up);
 world_test!(OneByOne, one_by_one(), World::catch_up);
+/// Three bad ones among the last eight are too many.
+fn with_a_breaker() -> Config {
+    Config { stop_after: StopAfter { share: StopAfter::WHOLE / 3, window: 8, at_least: 3 }, ..natural() }
+}
+
+world_test!(Breaking, with_a_breaker(), World::catch_up);
 world_test!(DrainedAnywhere, natural(), |world| {
     if !world.is_stopped() && !world.is_draining() {
         world.drain();
@@ -174,6 +186,11 @@ prop_state_machine! {
 
     #[test]
     fn nothing_is_lost_one_by_one(sequential 1..250 => OneByOne);
+
+    /// The service stops at the first record that is one too many, by a plain list of what settled, and orders
+    /// no dead letter from there on.
+    #[test]
+    fn too_many_bad_records_stop_the_service(sequential 1..250 => Breaking);
 
     /// Feature: cdc-pipeline, Property 19: Graceful Shutdown Buffer Flush
     /// Validates: Requirements 9.3

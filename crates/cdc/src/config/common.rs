@@ -120,16 +120,14 @@ pub(super) fn is_topic(name: &str) -> bool {
     !name.is_empty() && name.len() <= TOPIC_BYTES && name != "." && name != ".." && name.bytes().all(legal)
 }
 
-/// `dead_letter.topic`.
-pub(super) fn dead_letter_topic(service: &mut Section<'_>) -> TopicTemplate {
-    service.section("dead_letter", |dead_letter| {
-        dead_letter.not_available(&["stop_after", "retention"]);
-        dead_letter
-            .value("topic", "letters, digits, '.', '_', '-' and {topic}", |text| {
-                TopicTemplate::parse(text, &["topic"])
-            })
-            .unwrap_or_else(|| TopicTemplate("{topic}.dead-letters".to_owned()))
-    })
+/// `topic` of the section `dead_letter`.
+pub(super) fn dead_letter_topic(dead_letter: &mut Section<'_>) -> TopicTemplate {
+    dead_letter.not_available(&["retention"]);
+    dead_letter
+        .value("topic", "letters, digits, '.', '_', '-' and {topic}", |text| {
+            TopicTemplate::parse(text, &["topic"])
+        })
+        .unwrap_or_else(|| TopicTemplate("{topic}.dead-letters".to_owned()))
 }
 
 /// `http.listen`.

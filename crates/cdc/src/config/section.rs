@@ -157,6 +157,11 @@ impl<'r> Section<'r> {
             .unwrap_or(default)
     }
 
+    /// A share of a whole, from 0 to 1, in millionths. Written as plain digits: `0.5`.
+    pub(super) fn share(&mut self, key: &'static str, default: u32) -> u32 {
+        self.value(key, "a share from 0 to 1, such as 0.5", millionths).unwrap_or(default)
+    }
+
     /// A duration with its unit.
     pub(super) fn duration(
         &mut self,
@@ -363,6 +368,19 @@ impl Unknown {
         };
         Problem::at(&self.origin, text)
     }
+}
+
+/// Reads a share with at most six decimal places exactly, which a floating-point number would not.
+fn millionths(text: &str) -> Option<u32> {
+    const PLACES: usize = 6;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) || fraction.len() > PLACES {
+        return None;
+    }
+    let fraction: u32 = format!("{fraction:0<PLACES$}").parse().ok()?;
+    let share = whole.parse::<u32>().ok()?.checked_mul(1_000_000)?.checked_add(fraction)?;
+    (share <= 1_000_000).then_some(share)
 }
 
 /// Which layer a value comes from; the greater one wins.

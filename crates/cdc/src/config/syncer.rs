@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use cdc_machine::Retry;
+use cdc_syncer::{OffsetPolicy, StopAfter};
 use secrecy::SecretString;
 
 use super::common::{self, CONNECTION, Logging, ON_REJECT, OnReject, Properties, TopicTemplate, is_topic};
@@ -10,6 +11,10 @@ use super::section::Section;
 
 /// librdkafka fetches up to 64 MiB ahead for every partition; the Syncer's own buffers are the bound here.
 const DEFAULT_PROPERTIES: [(&str, &str); 1] = [("queued.max.messages.kbytes", "8192")];
+
+/// The words for [`OffsetPolicy`].
+const OFFSET_RESET: [(&str, OffsetPolicy); 3] =
+    [("earliest", OffsetPolicy::Earliest), ("latest", OffsetPolicy::Latest), ("stop", OffsetPolicy::Stop)];
 
 /// Bounds of `flush_interval` and, from zero, of `linger`.
 const LONGEST_FLUSH: Duration = Duration::from_secs(3600);
@@ -33,6 +38,8 @@ pub struct SyncerConfig {
     pub on_unique_violation: OnReject,
     /// `dead_letter.topic`
     pub dead_letter_topic: TopicTemplate,
+    /// `dead_letter.stop_after`
+    pub stop_after: StopAfter,
     /// `logging`
     pub logging: Logging,
     /// `http.listen`
@@ -50,6 +57,8 @@ pub struct ConsumerConfig {
     pub topics: Vec<String>,
     /// `consumer_group`
     pub consumer_group: String,
+    /// `offset_reset`
+    pub offset_reset: OffsetPolicy,
     /// `max_retries`
     pub max_retries: Retry,
     /// `properties`
@@ -114,6 +123,9 @@ impl SyncerConfig {
         syncer.not_available(&["tables", "tracing"]);
         let postgres = syncer.section("postgres", PostgresConfig::read);
         let batch = syncer.section("batch", BatchConfig::read);
+        let (dead_letter_topic, stop_after) = syncer.section("dead_letter", |dead_letter| {
+            (common::dead_letter_topic(dead_letter), dead_letter.section("stop_after", stop_after))
+        });
         Self {
             instance: common::instance(syncer),
             kafka: syncer.section("kafka", ConsumerConfig::read),
@@ -127,7 +139,8 @@ impl SyncerConfig {
                 &["park"],
                 OnReject::DeadLetter,
             ),
-            dead_letter_topic: common::dead_letter_topic(syncer),
+            dead_letter_topic,
+            stop_after,
             logging: syncer.section("logging", Logging::read),
             http_listen: common::http_listen(syncer, 9465),
             shutdown_timeout: common::shutdown_timeout(syncer),
@@ -135,9 +148,26 @@ impl SyncerConfig {
     }
 }
 
+/// `dead_letter.stop_after`.
+fn stop_after(section: &mut Section<'_>) -> StopAfter {
+    const LONGEST: u32 = 1_000_000;
+    let default = StopAfter::default();
+    let window = section.integer("window", 1..=LONGEST, default.window);
+    let read = StopAfter {
+        share: section.share("share", default.share),
+        window,
+        at_least: section.integer("at_least", 1..=LONGEST, default.at_least.min(window)),
+    };
+    if read.at_least > window {
+        let text = format!("{} is more than dead_letter.stop_after.window ({window})", read.at_least);
+        section.contradiction(&["at_least", "window"], &text);
+    }
+    read
+}
+
 impl ConsumerConfig {
     fn read(kafka: &mut Section<'_>) -> Self {
-        kafka.not_available(&["security", "offset_reset"]);
+        kafka.not_available(&["security"]);
         let mut topics = kafka.required_list("topic");
         for topic in &topics {
             if topic.starts_with('^') {
@@ -158,6 +188,7 @@ impl ConsumerConfig {
             brokers: common::brokers(kafka),
             topics,
             consumer_group: kafka.text("consumer_group").unwrap_or_else(|| "cdc-syncer".to_owned()),
+            offset_reset: kafka.choice("offset_reset", &OFFSET_RESET, &[], OffsetPolicy::Earliest),
             max_retries: kafka.retries("max_retries", 5),
             properties: Properties::read(kafka, &[], &DEFAULT_PROPERTIES),
         }

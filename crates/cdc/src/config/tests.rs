@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cdc_machine::Retry;
+use cdc_syncer::StopAfter;
 use secrecy::ExposeSecret as _;
 
 use super::*;
@@ -251,6 +252,18 @@ fn keys_that_contradict_each_other_are_refused() {
             "on_unique_violation: park",
             "on_unique_violation: this value is not available yet; legal: dead_letter, skip, stop",
         ),
+        (
+            "dead_letter: {stop_after: {window: 50, at_least: 60}}",
+            "dead_letter.stop_after.at_least: 60 is more than dead_letter.stop_after.window (50)",
+        ),
+        (
+            "dead_letter: {stop_after: {share: 1.5}}",
+            "dead_letter.stop_after.share: \"1.5\" is not legal; legal: a share from 0 to 1, such as 0.5",
+        ),
+        (
+            "dead_letter: {stop_after: never}",
+            "dead_letter.stop_after: a section with keys of its own is expected here",
+        ),
         ("tables: []", "tables: not available yet; take this key out"),
         ("postgres: {tls: {mode: require}}", "postgres.tls: not available yet; take this key out"),
     ] {
@@ -264,6 +277,23 @@ fn keys_that_contradict_each_other_are_refused() {
 fn a_shorter_flush_interval_shortens_the_default_linger() {
     let (_folder, sources) = files(&[("syncer.yaml", SYNCER), ("more.yaml", "batch: {flush_interval: 2ms}")]);
     assert_eq!(SyncerConfig::load(&sources).unwrap().batch.linger, millis(2));
+}
+
+#[test]
+fn a_share_is_read_exactly() {
+    let load = |text: &str| {
+        let (_folder, sources) = files(&[("syncer.yaml", SYNCER), ("more.yaml", text)]);
+        SyncerConfig::load(&sources).map(|config| config.stop_after)
+    };
+    assert_eq!(load("").unwrap(), StopAfter { share: 500_000, window: 1_000, at_least: 100 });
+    for (text, share) in [("0", 0), ("1", 1_000_000), ("1.0", 1_000_000), ("0.25", 250_000), ("0.000001", 1)]
+    {
+        let text = format!("dead_letter: {{stop_after: {{share: {text}, window: 20}}}}");
+        assert_eq!(load(&text).unwrap(), StopAfter { share, window: 20, at_least: 20 }, "{text}");
+    }
+    for wrong in ["half", "-0.5", "1.000001", "0.0000001", "50%", "1e-1", "."] {
+        assert!(load(&format!("dead_letter: {{stop_after: {{share: '{wrong}'}}}}")).is_err(), "{wrong}");
+    }
 }
 
 #[test]

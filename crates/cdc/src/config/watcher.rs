@@ -197,7 +197,7 @@ impl WatcherConfig {
                 OnHistoryLost::Stop,
             ),
             on_too_large: watcher.choice("on_too_large", &ON_REJECT, &[], OnReject::DeadLetter),
-            dead_letter_topic: common::dead_letter_topic(watcher),
+            dead_letter_topic: watcher.section("dead_letter", common::dead_letter_topic),
             http_listen: common::http_listen(watcher, 9464),
             shutdown_timeout: common::shutdown_timeout(watcher),
         }

@@ -88,6 +88,8 @@ fn limits(config: &SyncerConfig) -> Config {
             OnReject::Skip => OnUniqueViolation::Skip,
             OnReject::Stop => OnUniqueViolation::Stop,
         },
+        stop_after: config.stop_after,
+        offset_reset: config.kafka.offset_reset,
         ..Config::default()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cdc_event::Message;
 use cdc_machine::{EffectId, SeqNo};
-use cdc_syncer::{FetchStart, Partition, Record, Reject};
+use cdc_syncer::{FetchStart, LogBounds, Partition, Record, Reject, SqlState};
 use tokio::sync::Notify;
 
 use super::Failure;
@@ -148,6 +148,8 @@ pub struct RejectedRecord {
     pub record: KafkaRecord,
     /// Why it was not written.
     pub reason: Reject,
+    /// What PostgreSQL answered, where it was asked.
+    pub sqlstate: Option<SqlState>,
     /// Column, type and limit.
     pub detail: Arc<str>,
     /// How often it was tried.
@@ -181,6 +183,15 @@ pub trait RecordConsumer: Clone + Send + Sync + 'static {
         &self,
         partitions: &[Partition],
     ) -> impl Future<Output = Result<Vec<Option<i64>>, Failure>> + Send;
+
+    /// What the partitions' logs hold, in the same order.
+    ///
+    /// # Errors
+    /// Whatever the broker says, classified.
+    fn log_bounds(
+        &self,
+        partitions: &[Partition],
+    ) -> impl Future<Output = Result<Vec<LogBounds>, Failure>> + Send;
 
     /// Commits offsets and waits for the broker's answer.
     ///

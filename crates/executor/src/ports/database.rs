@@ -1,7 +1,7 @@
 use std::future::Future;
 
 use cdc_machine::Epoch;
-use cdc_syncer::{Batch, Partition, WriteOutcome};
+use cdc_syncer::{Batch, OffsetGap, Partition, WriteOutcome};
 
 use super::{Failure, KafkaRecord, TopicPartition};
 
@@ -95,6 +95,26 @@ pub trait Database: Clone + Send + Sync + 'static {
     fn record(
         &self,
         offsets: &[LedgerCommit],
+    ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
+
+    /// Moves offsets behind gaps and records those, in one transaction. Returns the partitions that are owned
+    /// by somebody else now; the others are moved.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL says, classified; then nothing is moved, or nobody knows.
+    fn move_offsets(
+        &self,
+        gaps: &[OffsetGap],
+    ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
+
+    /// Asks whether partitions are still ours. Returns those that are not, or whose offset in the ledger is
+    /// lower than we left it: the database was restored from a copy.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL says, classified.
+    fn check(
+        &self,
+        partitions: &[(Partition, Epoch)],
     ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
 
     /// Closes the pool.

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cdc_machine::{Cause, EffectId, Effects, Machine, Signal, StateName};
-use cdc_syncer::{Config, Reject, Row, Syncer, TimerKind, WorkerId, WriteOutcome};
+use cdc_syncer::{Config, OffsetGap, Partition, Reject, Row, Syncer, TimerKind, WorkerId, WriteOutcome};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -17,7 +17,9 @@ use crate::health::{HealthSign, PATIENCE};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
-use crate::ports::{ConsumerEvent, Database, Failure, KafkaRecord, RecordConsumer, WriteReply};
+use crate::ports::{
+    ConsumerEvent, Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, WriteReply,
+};
 use crate::report::{self, Attempt};
 use crate::timers::Timers;
 use crate::{Health, LANES_CLOSE_WITHIN, TICK};
@@ -34,6 +36,15 @@ enum Reply {
     DatabaseFailed(Input, Failure),
     Broker(Input),
     BrokerFailed(Input, Failure),
+    Moved {
+        id: EffectId,
+        gaps: Vec<OffsetGap>,
+        refused: Vec<Partition>,
+    },
+    Checked {
+        id: EffectId,
+        refused: Vec<Partition>,
+    },
     Batch {
         worker: WorkerId,
         id: EffectId,
@@ -115,6 +126,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
 #[derive(Default)]
 struct Debts {
     connection: Owed,
+    check: Owed,
     commit: Owed,
     membership: Owed,
     writes: Owed,
@@ -190,6 +202,20 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 self.log(&failure, self.machine.kafka_attempt(&self.config));
                 self.feed(input)
             }
+            Reply::Moved { id, gaps, refused } => {
+                self.hands.owed.connection.answered();
+                for gap in gaps.iter().filter(|gap| !refused.contains(&gap.partition)) {
+                    self.hands.moved_behind(gap);
+                }
+                self.feed(Input::OffsetsMoved { id, refused })
+            }
+            Reply::Checked { id, refused } => {
+                self.hands.owed.check.answered();
+                if !refused.is_empty() {
+                    self.hands.refused("check", refused.len());
+                }
+                self.feed(Input::LedgerChecked { id, refused })
+            }
             Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {
                 self.hands.wrote(worker, rows, oldest_ms, took, &reply);
                 if let Some(failure) = &reply.failure {
@@ -231,6 +257,14 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 self.owed.connection.asked();
                 self.request(requests::acquire(id, partitions, consumer, database));
             }
+            Effect::MoveOffsets { id, gaps } => {
+                self.owed.connection.asked();
+                self.request(requests::move_offsets(id, gaps, database));
+            }
+            Effect::CheckLedger { id, partitions } => {
+                self.owed.check.asked();
+                self.request(requests::check_ledger(id, partitions, database));
+            }
             Effect::StartFetching { starts } => consumer.start(&starts),
             Effect::Fetch { max_records, max_bytes } => consumer.fetch(max_records, max_bytes),
             Effect::Pause => consumer.pause(),
@@ -241,10 +275,14 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 self.owed.writes.asked();
                 self.request(requests::write(worker, id, batch, database));
             }
-            Effect::DeadLetter { id, row, reason, detail, attempts } => {
+            Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts } => {
                 self.put_aside(&row, reason, &detail, "dead_letter");
-                self.request(requests::dead_letter(id, row, reason, detail, attempts, consumer));
+                let origin = self.consumer.name(row.partition);
+                let (offset, record) = (row.offset, row.handle);
+                let record = RejectedRecord { origin, offset, record, reason, sqlstate, detail, attempts };
+                self.request(requests::dead_letter(id, record, consumer));
             }
+            Effect::ReportTrip { bad, of, reasons } => report_trip(bad, of, &reasons),
             Effect::Skip { row, reason, detail } => self.put_aside(&row, reason, &detail, "skip"),
             Effect::CommitOffsets { id, offsets } => {
                 self.owed.commit.asked();
@@ -261,6 +299,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 | TimerKind::CommitSpacing
                 | TimerKind::Pause
                 | TimerKind::Revocation
+                | TimerKind::LedgerCheck
                 | TimerKind::Drain => self.timers.set(timer, after),
             },
             Effect::CancelTimer { timer } => self.timers.cancel(timer),
@@ -284,14 +323,25 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             Input::Joined { .. } | Input::JoinFailed { .. } => {
                 self.owed.membership.answered();
             }
-            Input::Committed { .. } | Input::CommitFailed { .. } => {
+            Input::Committed { .. } => {
                 self.owed.commit.answered();
+            }
+            Input::CommitFailed { refused, .. } => {
+                self.owed.commit.answered();
+                if !refused.is_empty() {
+                    self.refused("commit", refused.len());
+                }
+            }
+            Input::LedgerCheckFailed { .. } => {
+                self.owed.check.answered();
             }
             Input::Start
             | Input::ConsumerFailed { .. }
             | Input::Assigned { .. }
             | Input::Revoking { .. }
             | Input::Lost { .. }
+            | Input::OffsetsMoved { .. }
+            | Input::LedgerChecked { .. }
             | Input::Records { .. }
             | Input::BatchDone { .. }
             | Input::DeadLettered { .. }
@@ -315,6 +365,9 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         self.owed.writes.answered();
         if self.writing > 0 {
             self.owed.writes.asked();
+        }
+        if let WriteOutcome::Refused { partitions } = &reply.outcome {
+            self.refused("write", partitions.len());
         }
         if !matches!(reply.outcome, WriteOutcome::Written { .. }) {
             return;
@@ -367,6 +420,39 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         );
     }
 
+    /// The ledger no longer counts partitions as ours: nothing of theirs was written or recorded.
+    fn refused(&self, what: &'static str, partitions: usize) {
+        self.metrics.refused(what);
+        tracing::warn!(
+            service = SERVICE,
+            operation = "ledger_refused",
+            what,
+            partitions,
+            "the ledger refused partitions: another member has taken them, or the database was restored from a \
+             copy; where they are still assigned they are acquired again and read from where the ledger stands"
+        );
+    }
+
+    /// A gap is on record, and reading goes on behind it.
+    fn moved_behind(&self, gap: &OffsetGap) {
+        self.metrics.offset_gap(gap.loss);
+        let name = self.consumer.name(gap.partition);
+        tracing::error!(
+            service = SERVICE,
+            operation = "offset_reset",
+            error_type = "non_retryable",
+            error = "the log no longer holds the offset to go on from",
+            stack_trace = %std::backtrace::Backtrace::force_capture(),
+            topic = %name.topic,
+            partition = name.partition,
+            from = gap.from,
+            to = gap.to,
+            loss = gap.loss.as_str(),
+            next = "the gap stands in cdc.gaps; what was lost in it has to be copied from the source again",
+            "reading goes on behind a gap"
+        );
+    }
+
     fn moved(&self, from: StateName, to: StateName, input: &'static str) {
         self.metrics.common.moved(from, to);
         crate::log_transition(SERVICE, from, to, input);
@@ -375,11 +461,32 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
     /// Which neighbour owes an answer for too long.
     fn trouble(&self) -> Option<String> {
         let debts = [
-            ("postgres", self.owed.connection.age().max(self.owed.writes.age())),
+            ("postgres", self.owed.connection.age().max(self.owed.writes.age()).max(self.owed.check.age())),
             ("postgres or kafka", self.owed.commit.age()),
             ("kafka", self.owed.membership.age()),
         ];
         let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
         (age > PATIENCE).then(|| format!("{name} owes an answer for {} s", age.as_secs()))
     }
+}
+
+/// The breaker's line: how many, which reasons, and the way out.
+fn report_trip(bad: u32, of: u32, reasons: &[(Reject, u32)]) {
+    let mut by_count = reasons.to_vec();
+    by_count.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let by_reason: Vec<String> =
+        by_count.iter().map(|(reason, count)| format!("{} {count}", reason.as_str())).collect();
+    tracing::error!(
+        service = SERVICE,
+        operation = "breaker",
+        error_type = "non_retryable",
+        error = "too many of the last records are bad",
+        stack_trace = %std::backtrace::Backtrace::force_capture(),
+        bad,
+        of,
+        reasons = by_reason.join(", "),
+        next = "correct the table or what fills the topic and start again; records that were not recorded yet are \
+                read again. dead_letter.stop_after.share: 1 never stops, on_bad_record: skip gives them up",
+        "stopping before the topic has been emptied into the dead letters"
+    );
 }

@@ -1,10 +1,8 @@
 //! Requests to PostgreSQL and Kafka, each a task of its own that ends with one answer. The machine bounds
 //! them: one batch for each worker, one commit, one acquisition, a few dead letters.
 
-use std::sync::Arc;
-
 use cdc_machine::{EffectId, Epoch, Fault};
-use cdc_syncer::{Batch, OffsetCommit, Partition, Reject, Row, WorkerId, WriteOutcome};
+use cdc_syncer::{Batch, OffsetCommit, OffsetGap, Partition, WorkerId, WriteOutcome};
 
 use super::{Input, Reply};
 use crate::ports::{
@@ -36,8 +34,8 @@ pub(super) async fn leave<C: RecordConsumer>(id: EffectId, consumer: C) -> Reply
     Reply::Broker(Input::Left { id })
 }
 
-/// The ledger first: it waits for a former owner's write in flight, so that what the group says is read
-/// after the last thing that it could have committed.
+/// The ledger first: it waits for a former owner's write in flight, so that what the group and the log say is
+/// read after the last thing that it could have committed.
 pub(super) async fn acquire<C: RecordConsumer, D: Database>(
     id: EffectId,
     partitions: Vec<(Partition, Epoch)>,
@@ -63,10 +61,17 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
             return Reply::BrokerFailed(Input::AcquireFailed { id, fault }, failure);
         }
     };
+    let bounds = match consumer.log_bounds(&numbers).await {
+        Ok(bounds) => bounds,
+        Err(failure) => {
+            let fault = failure.fault;
+            return Reply::BrokerFailed(Input::AcquireFailed { id, fault }, failure);
+        }
+    };
     let acquired = partitions
         .into_iter()
-        .zip(ledger.into_iter().zip(group))
-        .map(|((partition, epoch), (ledger, group))| {
+        .zip(ledger.into_iter().zip(group.into_iter().zip(bounds)))
+        .map(|((partition, epoch), (ledger, (group, log)))| {
             let name = consumer.name(partition);
             tracing::info!(
                 service = "syncer",
@@ -75,12 +80,38 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
                 partition = name.partition,
                 ledger_offset = ledger,
                 group_offset = group,
+                log_first = log.first,
+                log_end = log.end,
                 "partition acquired"
             );
-            cdc_syncer::Acquired { partition, epoch, ledger, group }
+            cdc_syncer::Acquired { partition, epoch, ledger, group, log }
         })
         .collect();
     Reply::Database(Input::Acquired { id, partitions: acquired })
+}
+
+pub(super) async fn move_offsets<D: Database>(id: EffectId, gaps: Vec<OffsetGap>, database: D) -> Reply {
+    match database.move_offsets(&gaps).await {
+        Ok(refused) => Reply::Moved { id, gaps, refused },
+        Err(failure) => {
+            let fault = failure.fault;
+            Reply::DatabaseFailed(Input::AcquireFailed { id, fault }, failure)
+        }
+    }
+}
+
+pub(super) async fn check_ledger<D: Database>(
+    id: EffectId,
+    partitions: Vec<(Partition, Epoch)>,
+    database: D,
+) -> Reply {
+    match database.check(&partitions).await {
+        Ok(refused) => Reply::Checked { id, refused },
+        Err(failure) => {
+            let fault = failure.fault;
+            Reply::DatabaseFailed(Input::LedgerCheckFailed { id, fault }, failure)
+        }
+    }
 }
 
 pub(super) async fn write<D: Database>(
@@ -146,14 +177,9 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
 
 pub(super) async fn dead_letter<C: RecordConsumer>(
     id: EffectId,
-    row: Row<KafkaRecord>,
-    reason: Reject,
-    detail: Arc<str>,
-    attempts: u32,
+    record: RejectedRecord,
     consumer: C,
 ) -> Reply {
-    let origin = consumer.name(row.partition);
-    let record = RejectedRecord { origin, offset: row.offset, record: row.handle, reason, detail, attempts };
     match consumer.dead_letter(record).await {
         Ok(()) => Reply::Broker(Input::DeadLettered { id }),
         Err(failure) => {

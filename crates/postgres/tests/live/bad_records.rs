@@ -88,7 +88,12 @@ async fn what_only_postgresql_can_see_fails_the_batch_with_its_class() {
     assert!(
         matches!(
             &reply.outcome,
-            WriteOutcome::Failed { fault: Fault::Poison, reason: Reject::CheckViolation, .. }
+            WriteOutcome::Failed {
+                fault: Fault::Poison,
+                reason: Reject::CheckViolation,
+                sqlstate: Some(code),
+                ..
+            } if code.as_str() == "23514"
         ),
         "{:?}",
         reply.outcome

@@ -2,7 +2,7 @@
 
 use cdc_executor::ports::{Database, LedgerCommit};
 use cdc_machine::Epoch;
-use cdc_syncer::WriteOutcome;
+use cdc_syncer::{OffsetGap, OffsetLoss, WriteOutcome};
 
 use crate::messages::Message;
 use crate::stand::{EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
@@ -76,4 +76,62 @@ async fn a_takeover_waits_for_a_write_in_flight() {
     assert_eq!(reply.outcome, WriteOutcome::Written { rejected: vec![] });
     assert_eq!(takeover.await.unwrap().unwrap(), [None]);
     assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "2");
+}
+
+/// A database that was restored from a copy of the same assignment: the owner is the same, the offset is not.
+#[tokio::test]
+async fn a_ledger_that_stands_lower_than_it_was_left_is_no_longer_ours() {
+    let stand = Stand::new(PLAYERS).await;
+    let database = stand.database().await;
+    assert_eq!(database.record(&[offset(7)]).await.unwrap(), []);
+    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
+
+    for earlier in ["3", "NULL"] {
+        stand
+            .client
+            .batch_execute(&format!("UPDATE cdc.partitions SET next_offset = {earlier}"))
+            .await
+            .unwrap();
+        let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)])).await;
+        assert_eq!(reply.outcome, WriteOutcome::Refused { partitions: vec![PARTITION] });
+        assert_eq!(stand.count("players").await, 0);
+        assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), [PARTITION]);
+    }
+    assert_eq!(database.acquire(&[claim(Epoch(2))]).await.unwrap(), [None]);
+    assert_eq!(database.check(&[(PARTITION, Epoch(2))]).await.unwrap(), []);
+    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), [PARTITION], "the assignment is over");
+}
+
+/// After an operator's rewind offsets are recorded that are lower than before. They are our own.
+#[tokio::test]
+async fn an_offset_that_we_lowered_ourselves_is_no_reason_for_doubt() {
+    let stand = Stand::new(PLAYERS).await;
+    let database = stand.database().await;
+    assert_eq!(database.record(&[offset(7)]).await.unwrap(), []);
+    assert_eq!(database.record(&[offset(3)]).await.unwrap(), []);
+    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
+    write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
+}
+
+#[tokio::test]
+async fn an_offset_moves_together_with_its_gap_or_not_at_all() {
+    let stand = Stand::new(PLAYERS).await;
+    let zombie = stand.database().await;
+    assert_eq!(zombie.record(&[offset(7)]).await.unwrap(), []);
+    let owner = stand.database().await;
+    let gap = OffsetGap { partition: PARTITION, epoch: EPOCH, from: 7, to: 20, loss: OffsetLoss::Expired };
+    assert_eq!(zombie.move_offsets(&[gap]).await.unwrap(), [PARTITION]);
+    assert_eq!(stand.count("cdc.gaps").await, 0);
+    assert_eq!(stand.text("SELECT next_offset FROM cdc.partitions").await.unwrap(), "7");
+
+    assert_eq!(owner.move_offsets(&[gap]).await.unwrap(), []);
+    let row = "SELECT concat_ws(' ', consumer_group, topic, partition, from_offset, to_offset, cause) FROM cdc.gaps";
+    assert_eq!(stand.text(row).await.unwrap(), "cdc-syncer cdc.game_db.players 0 7 20 expired");
+    assert_eq!(stand.text("SELECT next_offset FROM cdc.partitions").await.unwrap(), "20");
+    assert_eq!(owner.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
+    write_all(&owner, &[Message::player("insert", "a", 1, 1)]).await;
+    // Down it goes too: a topic that was made anew begins at 0.
+    let gap = OffsetGap { from: 20, to: 0, loss: OffsetLoss::Truncated, ..gap };
+    assert_eq!(owner.move_offsets(&[gap]).await.unwrap(), []);
+    assert_eq!(owner.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
 }

@@ -92,3 +92,65 @@ fn gaps_between_offsets_are_normal() {
     bench.step(records(&[(0, 7, 0), (0, 900, 0)]));
     assert_eq!(bench.step(written(0, 3)), ["CommitOffsets 4 [0@0 901]"]);
 }
+
+/// Partition 0 wants offset 5 of a log that begins at 10.
+fn behind(config: Config) -> (Bench, Vec<String>) {
+    let mut bench = Bench::joined(config);
+    bench.step(assigned(&[0, 1]));
+    let log = LogBounds { first: 10, end: 20 };
+    let partitions =
+        vec![Acquired { log, ..acquired(0, 0, Some(5), Some(5)) }, acquired(1, 1, Some(8), None)];
+    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions });
+    (bench, lines)
+}
+
+#[test]
+fn a_gap_is_recorded_before_reading_goes_on_behind_it() {
+    let (mut bench, lines) = behind(small());
+    let expected =
+        ["StartFetching [1@1 8]", "MoveOffsets 3 [0@0 5 to 10 expired]", "Fetch 4 records 1000 bytes"];
+    assert_eq!(lines, expected);
+    let lines = bench.step(Input::OffsetsMoved { id: EffectId(3), refused: vec![] });
+    assert_eq!(lines, ["StartFetching [0@0 10]"]);
+}
+
+#[test]
+fn latest_goes_on_at_the_end_of_the_log() {
+    let (_, lines) = behind(Config { offset_reset: OffsetPolicy::Latest, ..small() });
+    assert_eq!(lines[1], "MoveOffsets 3 [0@0 5 to 20 expired]");
+}
+
+#[test]
+fn stop_ends_the_service_and_moves_nothing() {
+    let (bench, lines) = behind(Config { offset_reset: OffsetPolicy::Stop, ..small() });
+    assert_eq!(lines, ["Stop OffsetLost"]);
+    assert_eq!(bench.at(), stopped(Cause::OffsetLost));
+}
+
+#[test]
+fn a_gap_that_is_not_recorded_is_looked_at_again() {
+    let (mut bench, _) = behind(small());
+    let lines = bench.step(Input::AcquireFailed { id: EffectId(3), fault: Fault::Transient });
+    assert_eq!(lines, ["SetTimer AcquireRetry#0 1s"]);
+    assert_eq!(bench.expire(TimerKind::AcquireRetry), ["AcquirePartitions 4 [0@0]"]);
+
+    let (mut bench, _) = behind(small());
+    let lines = bench.step(Input::OffsetsMoved { id: EffectId(3), refused: partitions(&[0]) });
+    assert_eq!(lines, ["SetTimer AcquireRetry#0 1s"]);
+}
+
+#[test]
+fn a_partition_that_is_gone_when_its_gap_is_recorded_is_not_fetched() {
+    let (mut bench, _) = behind(small());
+    bench.step(lost(&[0]));
+    assert_eq!(bench.step(Input::OffsetsMoved { id: EffectId(3), refused: vec![] }), NOTHING);
+}
+
+/// Retention overtook a running consumer: it is made anew, and what it gets next is the log's business.
+#[test]
+fn a_consumer_whose_offset_left_the_log_joins_again() {
+    let mut bench = Bench::streaming(small());
+    let lines = bench.step(Input::ConsumerFailed { fault: Fault::HistoryLost });
+    assert_eq!(lines, ["SetTimer Reconnect#0 1s"]);
+    assert_eq!(bench.expire(TimerKind::Reconnect), ["JoinGroup 3"]);
+}

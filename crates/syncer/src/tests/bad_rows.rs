@@ -72,3 +72,56 @@ fn a_lost_partition_takes_its_dead_letters_along() {
     let failed = Input::DeadLetterFailed { id: EffectId(4), fault: Fault::Transient };
     assert_eq!(bench.step(failed), NOTHING);
 }
+
+/// More than half of the last records, and at least two of them.
+fn with_a_breaker(config: Config) -> Config {
+    let stop_after = StopAfter { share: StopAfter::WHOLE / 2, window: 10, at_least: 2 };
+    Config { stop_after, ..config }
+}
+
+/// Half of a batch is poison: nothing of it reaches the dead letters before the end.
+#[test]
+fn a_batch_with_too_many_bad_rows_stops_the_service_before_any_dead_letter() {
+    let mut bench = writing_two(with_a_breaker(small()));
+    let rejected = vec![rejected(0, Reject::Malformed), rejected(1, Reject::MissingValue)];
+    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected }));
+    assert_eq!(lines, ["ReportTrip 2 of 2 [malformed 1, missing_value 1]", "Stop TooManyBadRecords"]);
+    assert_eq!(bench.at(), stopped(Cause::TooManyBadRecords));
+}
+
+#[test]
+fn rows_that_only_postgresql_finds_bad_count_one_by_one() {
+    let mut bench = writing_two(with_a_breaker(small()));
+    let poison = |id| failed(0, id, Fault::Poison, Reject::OutOfRange);
+    assert_eq!(bench.step(poison(3)), ["WriteBatch w0 4 [0:0]"]);
+    let lines = bench.step(poison(4));
+    assert_eq!(lines, ["WriteBatch w0 5 [0:1]", "DeadLetter 6 0:0 out_of_range 22003 x2"]);
+    assert_eq!(bench.step(poison(5)), ["ReportTrip 2 of 2 [out_of_range 2]", "Stop TooManyBadRecords"]);
+}
+
+#[test]
+fn good_rows_keep_the_breaker_still() {
+    let mut bench = writing_two(with_a_breaker(small()));
+    bench.step(with_one_rejected(Reject::Malformed));
+    bench.step(records(&[(0, 2, 0), (0, 3, 0)]));
+    let rejected = vec![rejected(1, Reject::Malformed)];
+    let lines = bench.step(done(0, 5, WriteOutcome::Written { rejected }));
+    assert_eq!(lines[0], "DeadLetter 6 0:3 malformed x1", "2 of 4 are not more than half");
+}
+
+#[test]
+fn records_that_are_given_up_by_policy_do_not_trip_the_breaker() {
+    let mut bench = writing_two(Config { on_bad_record: OnBadRecord::Skip, ..with_a_breaker(small()) });
+    let rejected = vec![rejected(0, Reject::Malformed), rejected(1, Reject::Malformed)];
+    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected }));
+    assert_eq!(lines, ["Skip 0:0 malformed", "Skip 0:1 malformed", "CommitOffsets 4 [0@0 2]"]);
+}
+
+/// The window lives in memory: after a rebalance the count goes on, after a restart it begins anew.
+#[test]
+fn rows_of_an_assignment_that_is_gone_do_not_count() {
+    let mut bench = writing_two(with_a_breaker(small()));
+    bench.step(lost(&[0]));
+    let rejected = vec![rejected(0, Reject::Malformed), rejected(1, Reject::Malformed)];
+    assert_eq!(bench.step(done(0, 3, WriteOutcome::Written { rejected })), NOTHING);
+}

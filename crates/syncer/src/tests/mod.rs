@@ -8,6 +8,7 @@ mod commits;
 mod connecting;
 mod draining;
 mod lanes;
+mod ledger_check;
 mod revocation;
 mod room;
 mod writes;
@@ -21,8 +22,8 @@ use std::{assert_eq, format, vec};
 use cdc_machine::{Cause, EffectId, Effects, Epoch, Fault, Machine, Signal, StateName, TimerId};
 
 use crate::{
-    Acquired, Config, Effect, Input, OnBadRecord, Partition, Record, Reject, Rejected, StartOffset, Syncer,
-    TimerKind, WorkerId, WriteOutcome,
+    Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, Partition, Record, Reject,
+    Rejected, SqlState, StartOffset, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
 };
 
 type Order = Effect<&'static str>;
@@ -45,6 +46,7 @@ fn small() -> Config {
         pool_size: 2,
         max_buffered_bytes: 1000,
         max_fetch_records: 4,
+        ledger_check: Duration::ZERO,
         ..Config::default()
     }
 }
@@ -132,7 +134,17 @@ fn show(effect: &Order) -> String {
         | Effect::JoinGroup { id }
         | Effect::LeaveGroup { id }
         | Effect::ConfirmRevoked { id } => format!("{name} {}", id.0),
-        Effect::AcquirePartitions { id, partitions } => {
+        Effect::MoveOffsets { id, gaps } => {
+            let of: Vec<_> = gaps
+                .iter()
+                .map(|gap| {
+                    let (partition, epoch) = (gap.partition.0, gap.epoch.0);
+                    format!("{partition}@{epoch} {} to {} {}", gap.from, gap.to, gap.loss.as_str())
+                })
+                .collect();
+            format!("{name} {} [{}]", id.0, of.join(" "))
+        }
+        Effect::AcquirePartitions { id, partitions } | Effect::CheckLedger { id, partitions } => {
             let of: Vec<_> = partitions.iter().map(|(p, epoch)| format!("{}@{}", p.0, epoch.0)).collect();
             format!("{name} {} [{}]", id.0, of.join(" "))
         }
@@ -153,8 +165,15 @@ fn show(effect: &Order) -> String {
                 batch.rows().iter().map(|row| format!("{}:{}", row.partition.0, row.offset)).collect();
             format!("{name} w{} {} [{}]", worker.0, id.0, rows.join(" "))
         }
-        Effect::DeadLetter { id, row, reason, attempts, .. } => {
-            format!("{name} {} {}:{} {} x{attempts}", id.0, row.partition.0, row.offset, reason.as_str())
+        Effect::DeadLetter { id, row, reason, sqlstate, attempts, .. } => {
+            let code = sqlstate.map_or_else(String::new, |code| format!(" {code:?}"));
+            let place = format!("{}:{}", row.partition.0, row.offset);
+            format!("{name} {} {place} {}{code} x{attempts}", id.0, reason.as_str())
+        }
+        Effect::ReportTrip { bad, of, reasons } => {
+            let by: Vec<_> =
+                reasons.iter().map(|(reason, count)| format!("{} {count}", reason.as_str())).collect();
+            format!("{name} {bad} of {of} [{}]", by.join(", "))
         }
         Effect::Skip { row, reason, .. } => {
             format!("{name} {}:{} {}", row.partition.0, row.offset, reason.as_str())
@@ -191,7 +210,8 @@ fn lost(numbers: &[u32]) -> Fact {
 }
 
 fn acquired(partition: u32, epoch: u64, ledger: Option<i64>, group: Option<i64>) -> Acquired {
-    Acquired { partition: Partition(partition), epoch: Epoch(epoch), ledger, group }
+    let log = LogBounds { first: 0, end: 1_000 };
+    Acquired { partition: Partition(partition), epoch: Epoch(epoch), ledger, group, log }
 }
 
 /// Partition, offset and route; partition n is in its epoch n.
@@ -216,7 +236,7 @@ fn written(worker: u32, id: u64) -> Fact {
 }
 
 fn rejected(index: usize, reason: Reject) -> Rejected {
-    Rejected { index, reason, detail: Arc::from("detail") }
+    Rejected { index, reason, sqlstate: None, detail: Arc::from("detail") }
 }
 
 fn refused(worker: u32, id: u64, numbers: &[u32]) -> Fact {
@@ -224,7 +244,8 @@ fn refused(worker: u32, id: u64, numbers: &[u32]) -> Fact {
 }
 
 fn failed(worker: u32, id: u64, fault: Fault, reason: Reject) -> Fact {
-    done(worker, id, WriteOutcome::Failed { fault, reason, detail: Arc::from("detail") })
+    let sqlstate = SqlState::new("22003").filter(|_| reason == Reject::OutOfRange);
+    done(worker, id, WriteOutcome::Failed { fault, reason, sqlstate, detail: Arc::from("detail") })
 }
 
 fn transient(worker: u32, id: u64) -> Fact {

@@ -55,7 +55,7 @@ fn a_poisoned_batch_is_halved_until_the_row_stands_alone() {
     let poison = |id| failed(0, id, Fault::Poison, Reject::OutOfRange);
     assert_eq!(bench.step(poison(3)), ["WriteBatch w0 4 [0:0]"]);
     assert_eq!(bench.step(written(0, 4)), ["WriteBatch w0 5 [0:1]", "CommitOffsets 6 [0@0 1]"]);
-    assert_eq!(bench.step(poison(5)), ["DeadLetter 7 0:1 out_of_range x2"]);
+    assert_eq!(bench.step(poison(5)), ["DeadLetter 7 0:1 out_of_range 22003 x2"]);
     assert_eq!(bench.at(), STREAMING);
 }
 

@@ -16,7 +16,15 @@ impl World {
                 self.restart();
             }
             if !self.turn() && !self.assign_all() && !self.expire_waits() {
-                return self.check_caught_up();
+                // Nothing is left to do that the ledger's restored copy would not tell.
+                let assigned = &self.assigned;
+                self.disowned.retain(|(partition, epoch)| {
+                    assigned.get(partition).is_some_and(|assigned| assigned.epoch == *epoch)
+                });
+                if self.disowned.is_empty() {
+                    return self.check_caught_up();
+                }
+                assert!(self.expire(|kind| kind == TimerKind::LedgerCheck), "nobody asks the ledger");
             }
         }
         panic!("never caught up: {:?} {:?}", self.machine, self.pending);
@@ -55,6 +63,10 @@ impl World {
             self.join(Outcome::Good);
         } else if self.pending.acquire.is_some() {
             self.acquire(Outcome::Good);
+        } else if self.pending.moving.is_some() {
+            self.move_offsets(Outcome::Good);
+        } else if self.pending.check.is_some() {
+            self.check_ledger(Outcome::Good);
         } else if !self.pending.writes.is_empty() {
             self.finish_write(0, Outcome::Good);
         } else if !self.pending.dead_letters.is_empty() {
@@ -80,13 +92,18 @@ impl World {
 
     /// Time passes, but no deadline does.
     fn expire_waits(&mut self) -> bool {
-        self.expire(|kind| !matches!(kind, TimerKind::Drain | TimerKind::Revocation | TimerKind::Pause))
+        self.expire(|kind| {
+            !matches!(
+                kind,
+                TimerKind::Drain | TimerKind::Revocation | TimerKind::Pause | TimerKind::LedgerCheck
+            )
+        })
     }
 
     fn check_caught_up(&self) {
         for (partition, log) in (0u32..).map(Partition).zip(&self.logs) {
             let end = log.last().map_or(0, |last| last.offset + 1);
-            assert_eq!(self.ledger.get(&partition).copied().unwrap_or(0), end, "{:?}", self.machine);
+            assert!(self.ledger.get(&partition).copied().unwrap_or(0) >= end, "{:?}", self.machine);
             self.check_covered(partition, end);
         }
         assert_eq!(self.machine.buffered_records(), 0);
@@ -96,8 +113,9 @@ impl World {
         if self.pending.leave.is_some() {
             for (partition, assigned) in &self.assigned {
                 let recorded = self.ledger.get(partition).copied().unwrap_or(0);
+                let is_disowned = self.disowned.contains(&(*partition, assigned.epoch));
                 assert!(
-                    assigned.polled.keys().all(|offset| *offset < recorded),
+                    is_disowned || assigned.polled.keys().all(|offset| *offset < recorded),
                     "left before all is committed"
                 );
             }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cdc_machine::{Cause, EffectId, Effects, Epoch, Machine, StateName, TimerId};
 use cdc_syncer::{
-    Batch, Config, Effect, Input, OffsetCommit, Partition, Record, Row, Syncer, TimerKind, WorkerId,
+    Batch, Config, Effect, Input, LogBounds, OffsetCommit, OffsetGap, Partition, Record, Row, StopAfter,
+    Syncer, TimerKind, WorkerId,
 };
 
 pub(crate) use moves::{Move, Outcome};
@@ -65,6 +66,8 @@ pub(crate) struct Pending {
     pub(crate) join: Option<EffectId>,
     pub(crate) leave: Option<EffectId>,
     pub(crate) acquire: Option<(EffectId, Vec<(Partition, Epoch)>)>,
+    pub(crate) moving: Option<(EffectId, Vec<OffsetGap>)>,
+    pub(crate) check: Option<(EffectId, Vec<(Partition, Epoch)>)>,
     pub(crate) fetch: Option<(u32, u64)>,
     pub(crate) writes: Vec<(WorkerId, EffectId, Batch<Message>)>,
     pub(crate) dead_letters: Vec<(EffectId, Row<Message>)>,
@@ -72,6 +75,9 @@ pub(crate) struct Pending {
     pub(crate) timers: Vec<TimerId<TimerKind>>,
     pub(crate) revoking: Option<Revoking>,
 }
+
+/// The ledger, and what is written.
+pub(crate) type Copied = (BTreeMap<Partition, i64>, BTreeSet<(u32, i64)>);
 
 pub(crate) struct World {
     pub(crate) machine: Syncer<Message>,
@@ -85,6 +91,12 @@ pub(crate) struct World {
     pub(crate) group: BTreeMap<Partition, i64>,
     /// Written, dead-lettered or skipped, ever.
     pub(crate) durable: BTreeSet<(u32, i64)>,
+    /// The first offset that each log keeps.
+    pub(crate) first: Vec<i64>,
+    /// A copy of the database, to be restored: the ledger and the rows.
+    pub(crate) backup: Option<Copied>,
+    /// Assignments whose row in the ledger a restored copy has taken away.
+    pub(crate) disowned: BTreeSet<(Partition, Epoch)>,
 
     // The consumer.
     pub(crate) is_member: bool,
@@ -95,6 +107,10 @@ pub(crate) struct World {
     pub(crate) revocations: u64,
 
     pub(crate) stops: Vec<Cause>,
+    /// What this process has settled, in order: true for what goes to the dead letters.
+    pub(crate) verdicts: Vec<bool>,
+    /// By this list there are too many of those.
+    pub(crate) must_trip: bool,
     /// Workers that have been given a batch.
     pub(crate) workers_used: BTreeSet<WorkerId>,
 }
@@ -110,12 +126,17 @@ impl World {
             ledger: BTreeMap::new(),
             group: BTreeMap::new(),
             durable: BTreeSet::new(),
+            first: vec![0; PARTITIONS as usize],
+            backup: None,
+            disowned: BTreeSet::new(),
             is_member: false,
             is_paused: false,
             owned: BTreeSet::new(),
             assigned: BTreeMap::new(),
             revocations: 0,
             stops: Vec::new(),
+            verdicts: Vec::new(),
+            must_trip: false,
             workers_used: BTreeSet::new(),
         };
         world.step(Input::Start);
@@ -138,6 +159,9 @@ impl World {
             self.machine.buffered_bytes() <= self.config.max_buffered_bytes + u64::from(RECORD_BYTES_MAX),
             "bytes from poll to commit are bounded"
         );
+        let has_tripped =
+            was_stopped || self.stops.last() == Some(&Cause::TooManyBadRecords) && self.is_stopped();
+        assert!(was_stopped || has_tripped == self.must_trip, "{:?}", self.verdicts);
         if self.machine.state() == StateName::Stopped {
             assert!(matches!(self.stops.last(), Some(cause) if !matches!(cause, Cause::Invariant(_))));
         }
@@ -148,6 +172,9 @@ impl World {
         self.pending = Pending::default();
         self.leave_group();
         self.machine = Syncer::new(&self.config);
+        self.disowned.clear();
+        self.verdicts.clear();
+        self.must_trip = false;
         self.step(Input::Start);
     }
 
@@ -158,6 +185,12 @@ impl World {
         self.assigned.clear();
         self.pending.revoking = None;
         self.pending.fetch = None;
+    }
+
+    pub(crate) fn bounds(&self, partition: Partition) -> LogBounds {
+        let at = partition.0 as usize;
+        let first = self.first[at];
+        LogBounds { first, end: self.logs[at].last().map_or(first, |last| last.offset + 1) }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -218,6 +251,19 @@ impl World {
         self.pending.fetch = None;
         self.step(Input::Records { records });
         true
+    }
+
+    /// A row settles as the breaker sees it.
+    pub(crate) fn note(&mut self, row: &Row<Message>, is_bad: bool) {
+        if self.must_trip || self.fate_mut(row).is_none() {
+            return;
+        }
+        self.verdicts.push(is_bad);
+        let StopAfter { share, window, at_least } = self.config.stop_after;
+        let last = &self.verdicts[self.verdicts.len().saturating_sub(window as usize)..];
+        let bad = last.iter().filter(|is_bad| **is_bad).count() as u64;
+        let is_more = bad * u64::from(StopAfter::WHOLE) > last.len() as u64 * u64::from(share);
+        self.must_trip = is_bad && bad >= u64::from(at_least) && is_more;
     }
 
     pub(crate) fn fate_mut(&mut self, row: &Row<Message>) -> Option<&mut Fate> {

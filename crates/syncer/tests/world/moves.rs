@@ -1,9 +1,13 @@
 //! What the world may do next. A move that is impossible does nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cdc_machine::{EffectId, Epoch, Fault, Signal};
-use cdc_syncer::{Acquired, Input, Partition, Reject, Rejected, TimerKind, WriteOutcome};
+use cdc_syncer::{
+    Acquired, Input, OffsetGap, OnBadRecord, OnUniqueViolation, Partition, Reject, Rejected, TimerKind,
+    WriteOutcome,
+};
 
 use super::{Fate, Message, PARTITIONS, RECORD_BYTES_MAX, Revoking, World};
 
@@ -31,6 +35,12 @@ pub(crate) enum Move {
     Revoke(u8),
     Lose(u8),
     Acquire(Outcome),
+    Behind(Outcome),
+    CheckLedger(Outcome),
+    /// So many of a log's oldest records expire.
+    Expire(u8, u8),
+    Backup,
+    Restore,
     Poll(u32),
     Write(u8, Outcome),
     DeadLetter(u8, Outcome),
@@ -56,6 +66,11 @@ impl World {
             Move::Revoke(mask) => self.revoke(mask),
             Move::Lose(mask) => self.lose(mask),
             Move::Acquire(outcome) => self.acquire(outcome),
+            Move::Behind(outcome) => self.move_offsets(outcome),
+            Move::CheckLedger(outcome) => self.check_ledger(outcome),
+            Move::Expire(partition, count) => self.expire_records(partition, count),
+            Move::Backup => self.backup = Some((self.ledger.clone(), self.durable.clone())),
+            Move::Restore => self.restore(),
             Move::Poll(at_most) => drop(self.poll(at_most)),
             Move::Write(which, outcome) => self.finish_write(which, outcome),
             Move::DeadLetter(which, outcome) => self.finish_dead_letter(which, outcome),
@@ -69,8 +84,8 @@ impl World {
 
     fn produce(&mut self, key: u8, gap: u8, bytes: u32) {
         let partition = u32::from(key) % PARTITIONS;
+        let offset = self.bounds(Partition(partition)).end + i64::from(gap);
         let log = &mut self.logs[partition as usize];
-        let offset = log.last().map_or(0, |last| last.offset + 1) + i64::from(gap);
         log.push(Message { partition, offset, key, bytes: bytes.clamp(1, RECORD_BYTES_MAX) });
     }
 
@@ -146,6 +161,7 @@ impl World {
             epoch: *epoch,
             ledger: self.ledger.get(partition).copied(),
             group: self.group.get(partition).copied(),
+            log: self.bounds(*partition),
         };
         let input = match outcome {
             Outcome::Bad(fault, _) => Input::AcquireFailed { id, fault },
@@ -159,12 +175,90 @@ impl World {
         self.step(input);
     }
 
+    pub(crate) fn move_offsets(&mut self, outcome: Outcome) {
+        let Some((id, gaps)) = self.pending.moving.take() else { return };
+        let is_carried_out = !matches!(outcome, Outcome::Bad(_, false));
+        let is_refused = |world: &Self, gap: &OffsetGap| world.disowned.contains(&(gap.partition, gap.epoch));
+        let refused = gaps.iter().filter(|gap| is_refused(self, gap)).map(|gap| gap.partition).collect();
+        for gap in gaps.iter().filter(|_| is_carried_out) {
+            if !is_refused(self, gap) {
+                self.ledger.insert(gap.partition, gap.to);
+                // What lies before it is given up, and that is on record.
+                let log = &self.logs[gap.partition.0 as usize];
+                let skipped = log.iter().filter(|message| message.offset < gap.to);
+                self.durable.extend(skipped.map(|message| (message.partition, message.offset)));
+            }
+        }
+        self.step(match outcome {
+            Outcome::Bad(fault, _) => Input::AcquireFailed { id, fault },
+            Outcome::Good | Outcome::Rejected(_) | Outcome::Refused(_) => Input::OffsetsMoved { id, refused },
+        });
+    }
+
+    pub(crate) fn check_ledger(&mut self, outcome: Outcome) {
+        let Some((id, asked)) = self.pending.check.take() else { return };
+        if let Outcome::Bad(fault, _) = outcome {
+            return self.step(Input::LedgerCheckFailed { id, fault });
+        }
+        let refused: Vec<_> = asked.into_iter().filter(|held| self.disowned.contains(held)).collect();
+        for (partition, epoch) in &refused {
+            self.disown(*partition, *epoch);
+        }
+        let refused = refused.into_iter().map(|(partition, _)| partition).collect();
+        self.step(Input::LedgerChecked { id, refused });
+    }
+
+    /// Records expire whether or not they have been read. A consumer that was about to read them dies of it.
+    fn expire_records(&mut self, partition: u8, count: u8) {
+        let partition = u32::from(partition) % PARTITIONS;
+        let log = &mut self.logs[partition as usize];
+        let count = usize::from(count).min(log.len());
+        let Some(last) = log.drain(..count).next_back() else { return };
+        self.first[partition as usize] = last.offset + 1;
+        let mut is_overtaken = false;
+        if let Some(assigned) = self.assigned.get_mut(&Partition(partition)) {
+            is_overtaken = assigned.next < count;
+            assigned.next = assigned.next.saturating_sub(count);
+        }
+        if is_overtaken {
+            self.consumer_fails(Fault::HistoryLost);
+        }
+    }
+
+    /// The database is replaced by its copy, under a Syncer that runs.
+    fn restore(&mut self) {
+        let Some((ledger, durable)) = self.backup.clone() else { return };
+        (self.ledger, self.durable) = (ledger, durable);
+        self.disowned.extend(self.assigned.iter().map(|(partition, assigned)| (*partition, assigned.epoch)));
+        // What is being taken at this moment is taken in the copy.
+        let moving = self.pending.moving.iter().flat_map(|(_, gaps)| gaps);
+        self.disowned.extend(moving.map(|gap| (gap.partition, gap.epoch)));
+    }
+
     pub(crate) fn finish_write(&mut self, which: u8, outcome: Outcome) {
         if self.pending.writes.is_empty() {
             return;
         }
         let (worker, id, batch) = self.pending.writes.remove(usize::from(which) % self.pending.writes.len());
         let rows = batch.rows();
+        let disowned: BTreeSet<_> = rows
+            .iter()
+            .map(|row| (row.partition, row.epoch))
+            .filter(|held| self.disowned.contains(held))
+            .collect();
+        if !disowned.is_empty() {
+            for row in rows {
+                if let Some(fate) = self.fate_mut(row) {
+                    *fate = Fate::Waiting;
+                }
+            }
+            for (partition, epoch) in &disowned {
+                self.disown(*partition, *epoch);
+            }
+            let partitions = disowned.into_iter().map(|(partition, _)| partition).collect();
+            let outcome = WriteOutcome::Refused { partitions };
+            return self.step(Input::BatchDone { worker, id, outcome });
+        }
         let detail: Arc<str> = Arc::from("level: text, integer wanted");
         let rejected = match outcome {
             Outcome::Rejected(which) => Some(usize::from(which) % rows.len()),
@@ -174,11 +268,23 @@ impl World {
         for (index, row) in rows.iter().enumerate() {
             let next = match outcome {
                 Outcome::Good | Outcome::Rejected(_) if rejected != Some(index) => {
+                    self.note(row, false);
                     self.finish(row);
                     continue;
                 }
-                Outcome::Good | Outcome::Rejected(_) => Fate::Rejected,
-                Outcome::Bad(fault, _) if rows.len() == 1 && is_bad(fault) => Fate::Rejected,
+                Outcome::Good | Outcome::Rejected(_) => {
+                    self.note(row, self.config.on_bad_record == OnBadRecord::DeadLetter);
+                    Fate::Rejected
+                }
+                Outcome::Bad(fault, _) if rows.len() == 1 && is_bad(fault) => {
+                    let is_dead = if fault == Fault::Blocked {
+                        self.config.on_unique_violation == OnUniqueViolation::DeadLetter
+                    } else {
+                        self.config.on_bad_record == OnBadRecord::DeadLetter
+                    };
+                    self.note(row, is_dead);
+                    Fate::Rejected
+                }
                 Outcome::Refused(_) | Outcome::Bad(..) => Fate::Waiting,
             };
             if let Some(fate) = self.fate_mut(row) {
@@ -187,7 +293,12 @@ impl World {
         }
         let outcome = match outcome {
             Outcome::Good | Outcome::Rejected(_) => {
-                let rejected = rejected.map(|index| Rejected { index, reason: Reject::TypeConflict, detail });
+                let rejected = rejected.map(|index| Rejected {
+                    index,
+                    reason: Reject::TypeConflict,
+                    sqlstate: None,
+                    detail,
+                });
                 WriteOutcome::Written { rejected: rejected.into_iter().collect() }
             }
             Outcome::Refused(which) => {
@@ -196,9 +307,12 @@ impl World {
                 WriteOutcome::Refused { partitions: vec![row.partition] }
             }
             Outcome::Bad(Fault::Blocked, _) => {
-                WriteOutcome::Failed { fault: Fault::Blocked, reason: Reject::UniqueViolation, detail }
+                let reason = Reject::UniqueViolation;
+                WriteOutcome::Failed { fault: Fault::Blocked, reason, sqlstate: None, detail }
             }
-            Outcome::Bad(fault, _) => WriteOutcome::Failed { fault, reason: Reject::Database, detail },
+            Outcome::Bad(fault, _) => {
+                WriteOutcome::Failed { fault, reason: Reject::Database, sqlstate: None, detail }
+            }
         };
         self.step(Input::BatchDone { worker, id, outcome });
     }
@@ -218,7 +332,10 @@ impl World {
 
     pub(crate) fn finish_commit(&mut self, outcome: Outcome) {
         let Some((id, offsets)) = self.pending.commit.take() else { return };
+        let lost = offsets.iter().find(|commit| self.disowned.contains(&(commit.partition, commit.epoch)));
+        let outcome = if lost.is_some() { Outcome::Refused(0) } else { outcome };
         let refused = match outcome {
+            Outcome::Refused(_) if lost.is_some() => lost.cloned(),
             Outcome::Refused(which) => Some(offsets[usize::from(which) % offsets.len()].clone()),
             Outcome::Good | Outcome::Rejected(_) | Outcome::Bad(..) => None,
         };
@@ -228,7 +345,8 @@ impl World {
             // Offsets of an assignment that is gone are no longer recorded by the ledger's fence.
             let is_ours =
                 self.assigned.get(&commit.partition).is_some_and(|assigned| assigned.epoch == commit.epoch);
-            if is_carried_out && is_ours && !is_refused(commit.partition) {
+            let is_disowned = self.disowned.contains(&(commit.partition, commit.epoch));
+            if is_carried_out && is_ours && !is_disowned && !is_refused(commit.partition) {
                 let offset = *commit.offset.position();
                 self.check_covered(commit.partition, offset);
                 self.ledger.insert(commit.partition, offset);
@@ -257,6 +375,7 @@ impl World {
         if self.assigned.get(&partition).is_some_and(|assigned| assigned.epoch == epoch) {
             self.assigned.remove(&partition);
         }
+        self.disowned.remove(&(partition, epoch));
     }
 
     fn expire_any(&mut self, which: u8) {

@@ -1,7 +1,9 @@
 //! The machine's orders, checked as they come.
 
 use cdc_machine::{EffectId, StateName};
-use cdc_syncer::{Batch, Effect, FetchStart, OffsetCommit, Partition, Row, StartOffset, WorkerId};
+use cdc_syncer::{
+    Batch, Effect, FetchStart, OffsetCommit, OffsetPolicy, Partition, Row, StartOffset, WorkerId,
+};
 
 use super::{Assigned, Fate, Message, World};
 
@@ -21,6 +23,18 @@ impl World {
                 }
                 assert!(self.pending.acquire.replace((id, partitions)).is_none());
             }
+            Effect::MoveOffsets { id, gaps } => {
+                for gap in &gaps {
+                    let log = self.bounds(gap.partition);
+                    assert!(self.owned.contains(&gap.partition));
+                    assert!(self.config.offset_reset != OffsetPolicy::Stop);
+                    assert!(gap.to <= log.end, "what is not there yet is not skipped");
+                }
+                assert!(!gaps.is_empty() && self.pending.moving.replace((id, gaps)).is_none());
+            }
+            Effect::CheckLedger { id, partitions } => {
+                assert!(self.pending.check.replace((id, partitions)).is_none(), "one question at a time");
+            }
             Effect::StartFetching { starts } => starts.into_iter().for_each(|start| self.start(start)),
             Effect::Fetch { max_records, max_bytes } => {
                 assert!(max_records > 0 && max_bytes > 0 && !self.is_paused);
@@ -33,7 +47,11 @@ impl World {
             Effect::Resume => self.is_paused = false,
             Effect::ConfirmRevoked { id } => self.confirm(id),
             Effect::WriteBatch { worker, id, batch } => self.write(worker, id, batch),
+            Effect::ReportTrip { bad, of, .. } => {
+                assert!(self.must_trip && bad >= self.config.stop_after.at_least && of >= bad);
+            }
             Effect::DeadLetter { id, row, .. } => {
+                assert!(!self.must_trip, "a dead letter after the record that was one too many");
                 assert_eq!(
                     self.fate_mut(&row).copied(),
                     Some(Fate::Rejected),
@@ -125,7 +143,9 @@ impl World {
         let assigned = self.assigned.get(&commit.partition).filter(|assigned| assigned.epoch == commit.epoch);
         let assigned = assigned.expect("an offset is committed of an assignment that is gone");
         assert!(assigned.polled.range(..offset).all(|(_, (_, fate))| *fate == Fate::Done));
-        self.check_covered(commit.partition, offset);
+        if !self.disowned.contains(&(commit.partition, commit.epoch)) {
+            self.check_covered(commit.partition, offset);
+        }
     }
 
     /// Nothing below a recorded offset is missing.
@@ -141,7 +161,8 @@ impl World {
         for partition in revoking.partitions {
             let recorded = self.ledger.get(&partition).copied().unwrap_or(0);
             if let Some(assigned) = self.assigned.remove(&partition) {
-                let is_recorded = assigned.polled.keys().all(|offset| *offset < recorded);
+                let is_disowned = self.disowned.contains(&(partition, assigned.epoch));
+                let is_recorded = is_disowned || assigned.polled.keys().all(|offset| *offset < recorded);
                 assert!(is_recorded || revoking.is_overdue, "confirmed before all of it is committed");
             }
             self.owned.remove(&partition);
