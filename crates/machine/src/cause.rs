@@ -52,6 +52,8 @@ pub enum Cause {
     HistoryLost,
     /// There is no saved position beside a topic that already holds messages.
     TokenMissing,
+    /// The record of the saved position cannot be read any more.
+    TokenDamaged,
     /// The saved position belongs to another source or topic.
     OtherSource,
     /// A record that cannot be delivered or written, and the policy is to stop.
@@ -72,6 +74,7 @@ impl Cause {
             Self::Drained => 0,
             Self::HistoryLost
             | Self::TokenMissing
+            | Self::TokenDamaged
             | Self::OtherSource
             | Self::BadRecord
             | Self::TooManyBadRecords
@@ -106,6 +109,9 @@ impl fmt::Display for Cause {
             Self::TokenMissing => f.write_str(
                 "the token store holds no position, but the topic already holds messages: the position was lost",
             ),
+            Self::TokenDamaged => {
+                f.write_str("the record of the saved position is damaged; the line before says what to do")
+            }
             Self::OtherSource => f.write_str("the saved position belongs to another source or topic"),
             Self::BadRecord => f.write_str("a record cannot be delivered or written, and the policy is to stop"),
             Self::TooManyBadRecords => f.write_str(

@@ -5,10 +5,16 @@ use std::io;
 use cdc_machine::Fault;
 use redis::{ErrorKind, ServerErrorKind};
 
-/// Classifies a Redis error by its kind and the server's own code (the first word of its message).
-pub(crate) fn redis_fault(kind: ErrorKind, code: Option<&str>) -> Fault {
+/// How Redis 7 says that a script may run and a command in it may not; its code is a plain `ERR`.
+const SCRIPT_NOT_PERMITTED: &str = "The user executing the script can't run this command";
+
+/// Classifies a Redis error by its kind, the server's own code (the first word of its message) and the rest.
+pub(crate) fn redis_fault(kind: ErrorKind, code: Option<&str>, detail: Option<&str>) -> Fault {
     if let Some(fault) = code.and_then(code_fault) {
         return fault;
+    }
+    if detail.is_some_and(|detail| detail.contains(SCRIPT_NOT_PERMITTED)) {
+        return Fault::Auth;
     }
     match kind {
         ErrorKind::AuthenticationFailed => Fault::Auth,
@@ -86,8 +92,10 @@ mod tests {
             (general, Some("ERR"), Fault::Fatal),
         ];
         for (kind, code, expected) in cases {
-            assert_eq!(redis_fault(kind, code), expected, "{kind:?} {code:?}");
+            assert_eq!(redis_fault(kind, code, None), expected, "{kind:?} {code:?}");
         }
+        let detail = "The user executing the script can't run this command or subcommand";
+        assert_eq!(redis_fault(general, Some("ERR"), Some(detail)), Fault::Auth);
     }
 
     /// Feature: cdc-pipeline, Property 26: Error Type Classification

@@ -1,6 +1,4 @@
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,16 +7,18 @@ use cdc_executor::ports::{Failure, StoreIdentity};
 use cdc_machine::Fault;
 
 use crate::classify::file_fault;
+use crate::disk::{Disk, LocalDisk};
 use crate::record::{MAX_BYTES, Record};
-use crate::register::{Reading, Register, Swap};
+use crate::register::{Expected, Reading, Register, Swap};
 use crate::store::LeasedStore;
+
+#[cfg(test)]
+mod crashes;
 
 /// How long another process may hold the lock file; it holds it for one read and one write.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait before asking for the lock again.
 const LOCK_POLL: Duration = Duration::from_millis(2);
-/// The record names hosts and topics and decides what is replayed: its owner's business alone.
-const MODE: u32 = 0o600;
 
 /// The token store in a file.
 ///
@@ -42,8 +42,9 @@ impl FileStore {
 }
 
 /// One file as a [`Register`].
-pub struct FileRegister {
+pub struct FileRegister<D = LocalDisk> {
     paths: Arc<Paths>,
+    disk: Arc<D>,
     place: String,
 }
 
@@ -80,6 +81,16 @@ impl FileRegister {
     /// # Errors
     /// `Fatal` where `path` names no file.
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, Failure> {
+        Self::on(LocalDisk, path)
+    }
+}
+
+impl<D: Disk> FileRegister<D> {
+    /// The same on another disk.
+    ///
+    /// # Errors
+    /// `Fatal` where `path` names no file.
+    pub fn on(disk: D, path: impl Into<PathBuf>) -> Result<Self, Failure> {
         let record = path.into();
         let (Some(folder), Some(name)) = (record.parent(), record.file_name()) else {
             return Err(Failure::new(
@@ -96,17 +107,18 @@ impl FileRegister {
         let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
         let place = format!("the file {}", record.display());
         let (previous, lock, temporary) = (beside(".previous"), beside(".lock"), beside(".tmp"));
-        Ok(Self { paths: Arc::new(Paths { record, previous, lock, temporary, folder }), place })
+        let paths = Arc::new(Paths { record, previous, lock, temporary, folder });
+        Ok(Self { paths, disk: Arc::new(disk), place })
     }
 
     /// Runs file work where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
         operation: &'static str,
-        work: impl FnOnce(&Paths) -> Result<T, Step> + Send + 'static,
+        work: impl FnOnce(&D, &Paths) -> Result<T, Step> + Send + 'static,
     ) -> Result<T, Failure> {
-        let paths = Arc::clone(&self.paths);
-        match tokio::task::spawn_blocking(move || work(&paths)).await {
+        let (disk, paths) = (Arc::clone(&self.disk), Arc::clone(&self.paths));
+        match tokio::task::spawn_blocking(move || work(&disk, &paths)).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(step)) => Err(failure(operation, step)),
             Err(join) => {
@@ -124,38 +136,30 @@ fn failure(operation: &'static str, Step { doing, path, error }: Step) -> Failur
         io::ErrorKind::ReadOnlyFilesystem => "put token_storage.file.path on a disk that can be written",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on the disk; trying again",
         io::ErrorKind::WouldBlock => "another process holds it; trying again",
-        io::ErrorKind::InvalidData => {
-            "restore the previous copy (the same name with `.previous`), or run `cdc token reset` to begin anew"
-        }
         _ => "check the disk and token_storage.file.path",
     };
     let text = format!("could not {doing} {}; {way_out}", path.display());
     Failure::new(file_fault(error.kind()), operation, text).because(error)
 }
 
-impl Register for FileRegister {
+impl<D: Disk> Register for FileRegister<D> {
     async fn read(&mut self) -> Result<Reading, Failure> {
-        self.blocking("token_load", |paths| {
-            let _locked = lock(paths)?;
-            Ok(Reading { content: read(&paths.record)?, now_ms: now_ms() })
+        self.blocking("token_load", |disk, paths| {
+            let _locked = lock(disk, paths)?;
+            Ok(Reading { content: read(disk, &paths.record)?, now_ms: now_ms() })
         })
         .await
     }
 
-    async fn swap(&mut self, expected: Option<&str>, content: &str) -> Result<Swap, Failure> {
-        let (expected, content) = (expected.map(str::to_owned), content.to_owned());
-        self.blocking("token_save", move |paths| {
-            let _locked = lock(paths)?;
-            let current = read(&paths.record)?;
-            let same = match (&current, &expected) {
-                (None, None) => true,
-                (Some(current), Some(expected)) => current.starts_with(expected.as_str()),
-                _ => false,
-            };
-            if !same {
+    async fn swap(&mut self, expected: &Expected, content: &str) -> Result<Swap, Failure> {
+        let (expected, content) = (expected.clone(), content.to_owned());
+        self.blocking("token_save", move |disk, paths| {
+            let _locked = lock(disk, paths)?;
+            let current = read(disk, &paths.record)?;
+            if !expected.is_met_by(current.as_deref()) {
                 return Ok(Swap::Refused(Reading { content: current, now_ms: now_ms() }));
             }
-            replace(paths, current.as_deref(), &content)?;
+            replace(disk, paths, current.as_deref(), content.as_bytes())?;
             Ok(Swap::Done { now_ms: now_ms() })
         })
         .await
@@ -164,75 +168,73 @@ impl Register for FileRegister {
     fn place(&self) -> &str {
         &self.place
     }
+
+    fn way_back(&self) -> String {
+        format!(
+            "copy {} over it, the record before the last write, if it is whole",
+            self.paths.previous.display()
+        )
+    }
 }
 
 /// Holds the lock file until the returned handle is dropped. It is a file of its own, since the record is
 /// replaced by another inode with every write.
 #[expect(clippy::disallowed_methods, reason = "it runs on a thread for blocking work; flock has no time-out")]
-fn lock(paths: &Paths) -> Result<File, Step> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(MODE)
-        .open(&paths.lock)
-        .during("open", &paths.lock)?;
+fn lock<D: Disk>(disk: &D, paths: &Paths) -> Result<D::Lock, Step> {
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
-            Err(error) => return Err(io::Error::from(error)).during("lock", &paths.lock),
+        match disk.try_lock(&paths.lock) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+            Ok(None) => return Err(io::ErrorKind::WouldBlock.into()).during("lock", &paths.lock),
+            Err(error) => return Err(error).during("lock", &paths.lock),
         }
     }
 }
 
-fn read(path: &Path) -> Result<Option<String>, Step> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).during("open", path),
-    };
-    let mut content = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut content).during("read", path)?;
-    if content.len() as u64 > MAX_BYTES {
-        let error = io::Error::new(io::ErrorKind::InvalidData, "larger than any token record");
-        return Err(error).during("read", path);
+/// The file's content; what is longer than any record is cut off, and then is none.
+fn read<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, Step> {
+    match disk.read(path, MAX_BYTES) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).during("read", path),
     }
-    Ok(Some(content))
 }
 
 /// Replaces the record so that after a crash at any point the old or the new one is there, whole.
-fn replace(paths: &Paths, current: Option<&str>, content: &str) -> Result<(), Step> {
-    let temporary = &paths.temporary;
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(MODE)
-        .open(temporary)
-        .during("create", temporary)?;
-    file.write_all(content.as_bytes()).during("write", temporary)?;
-    file.sync_all().during("sync", temporary)?;
+fn replace<D: Disk>(disk: &D, paths: &Paths, current: Option<&[u8]>, content: &[u8]) -> Result<(), Step> {
+    write_whole(disk, &paths.temporary, content)?;
     // A damaged record must not push out the last good copy.
-    if current.is_some_and(|current| Record::decode(current).is_ok()) {
-        keep_previous(paths)?;
+    if let Some(current) = current.filter(|current| Record::decode(current).is_ok()) {
+        keep_previous(disk, paths, current)?;
     }
-    fs::rename(temporary, &paths.record).during("replace", &paths.record)?;
-    File::open(&paths.folder).and_then(|folder| folder.sync_all()).during("sync", &paths.folder)
+    disk.rename(&paths.temporary, &paths.record).during("replace", &paths.record)?;
+    disk.sync_folder(&paths.folder).during("sync", &paths.folder)
 }
 
-fn keep_previous(paths: &Paths) -> Result<(), Step> {
-    match fs::remove_file(&paths.previous) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).during("remove", &paths.previous);
-        }
-        _ => {}
-    }
+/// A file with this content, on the medium; its name may not be yet. It is a new file each time: one whose
+/// sync failed before would answer with a success that means nothing.
+fn write_whole<D: Disk>(disk: &D, path: &Path, content: &[u8]) -> Result<(), Step> {
+    remove(disk, path)?;
+    let mut file = disk.create(path).during("create", path)?;
+    disk.write(&mut file, content).during("write", path)?;
+    disk.sync(&file).during("sync", path)
+}
+
+fn keep_previous<D: Disk>(disk: &D, paths: &Paths, current: &[u8]) -> Result<(), Step> {
+    remove(disk, &paths.previous)?;
     // Not every file system has hard links.
-    fs::hard_link(&paths.record, &paths.previous)
-        .or_else(|_| fs::copy(&paths.record, &paths.previous).map(drop))
-        .during("keep the previous copy", &paths.previous)
+    match disk.link(&paths.record, &paths.previous) {
+        Ok(()) => Ok(()),
+        Err(_) => write_whole(disk, &paths.previous, current),
+    }
+}
+
+fn remove<D: Disk>(disk: &D, path: &Path) -> Result<(), Step> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).during("remove", path),
+        _ => Ok(()),
+    }
 }
 
 /// This machine's clock: a file is shared by processes of one machine, or of machines with one time.

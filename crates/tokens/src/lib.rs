@@ -7,7 +7,7 @@
 //! ```text
 //!  RedisStore ┐                              ┌ RedisRegister: one key, one Lua script
 //!             ├─ LeasedStore<R: Register> ───┤
-//!  FileStore  ┘   lease · fence · record     └ FileRegister:  one file, one lock file
+//!  FileStore  ┘   lease · fence · record     └ FileRegister:  one file, one lock file, over a small Disk
 //! ```
 //!
 //! The cell holds one line of JSON (see [`mod@record`]): the position, what it belongs to, and the lease. Each
@@ -17,6 +17,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "the driver's error kinds are an open list")]
 
 mod classify;
+mod disk;
 mod file;
 mod identity;
 mod lease;
@@ -25,8 +26,9 @@ mod redis;
 mod register;
 mod store;
 
+pub use crate::disk::{Disk, LocalDisk};
 pub use crate::file::{FileRegister, FileStore};
 pub use crate::redis::{RedisRegister, RedisSettings, RedisStore};
 pub use lease::LEASE_TTL;
-pub use register::{Reading, Register, Swap};
+pub use register::{Expected, Reading, Register, Swap};
 pub use store::LeasedStore;

@@ -10,7 +10,7 @@ use redis::{
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::classify::redis_fault;
-use crate::register::{Reading, Register, Swap};
+use crate::register::{Expected, Reading, Register, Swap};
 use crate::store::LeasedStore;
 
 /// How long a connection may take to come about, greeting and authentication included.
@@ -20,23 +20,26 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 const DEFAULT_PORT: u16 = 6379;
 
-/// Compare-and-set with the server's clock, in one step. `ARGV[1]` is the beginning that the present value
-/// has to have (empty: no value), `ARGV[2]` the new value. Answers {done, milliseconds, present value}.
+/// Compare-and-set with the server's clock, in one step. `ARGV[1]` says how the present value is compared with
+/// `ARGV[2]` (`absent`: there is none, `stamp`: it begins so, `exactly`), `ARGV[3]` is the new value. Answers
+/// {done, milliseconds, present value}.
 const SWAP: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local current = redis.call('GET', KEYS[1])
-local expected = ARGV[1]
+local expected = ARGV[2]
 local same
-if expected == '' then
-  same = current == false
+if current == false or ARGV[1] == 'absent' then
+  same = current == false and ARGV[1] == 'absent'
+elseif ARGV[1] == 'stamp' then
+  same = string.sub(current, 1, string.len(expected)) == expected
 else
-  same = current ~= false and string.sub(current, 1, string.len(expected)) == expected
+  same = current == expected
 end
 if not same then
   return {0, now, current}
 end
-redis.call('SET', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[1], ARGV[3])
 return {1, now, false}
 ";
 
@@ -84,6 +87,8 @@ pub struct RedisRegister {
     key: String,
     place: String,
     connection: Option<MultiplexedConnection>,
+    /// Whether a person was told already what this server may do to the key.
+    is_examined: bool,
     read: Script,
     swap: Script,
 }
@@ -113,7 +118,15 @@ impl RedisRegister {
             .map_err(|error| {
                 invalid(format!("token_storage.redis does not make a connection to {addr}")).because(error)
             })?;
-        Ok(Self { client, key, place, connection: None, read: Script::new(READ), swap: Script::new(SWAP) })
+        Ok(Self {
+            client,
+            key,
+            place,
+            connection: None,
+            is_examined: false,
+            read: Script::new(READ),
+            swap: Script::new(SWAP),
+        })
     }
 
     /// The open connection, or a new one on which both scripts are known: so that each call afterwards is
@@ -128,15 +141,39 @@ impl RedisRegister {
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         self.read.load_async(&mut connection).await?;
         self.swap.load_async(&mut connection).await?;
+        self.examine(&mut connection).await;
         self.connection = Some(connection.clone());
         Ok(connection)
+    }
+
+    /// Warns of a server that would throw the record away to make room: to it, it is one key among many.
+    async fn examine(&mut self, connection: &mut MultiplexedConnection) {
+        if std::mem::replace(&mut self.is_examined, true) {
+            return;
+        }
+        let info: Result<String, RedisError> = redis::cmd("INFO").arg("memory").query_async(connection).await;
+        match info {
+            Ok(info) => {
+                if let Some(policy) = evicting_policy(&info) {
+                    tracing::warn!(
+                        operation = "token_load",
+                        place = self.place,
+                        policy,
+                        "this server may evict the token record when its memory is full; set \
+                         maxmemory-policy to noeviction, or to one of volatile-*"
+                    );
+                }
+            }
+            // Not everybody may ask, and nothing depends on it.
+            Err(error) => tracing::debug!(operation = "token_load", %error, "INFO is not answered"),
+        }
     }
 
     fn failure(&mut self, operation: &'static str, error: RedisError) -> Failure {
         // Whatever it was, the next call begins on a connection of its own: after a time-out this one still
         // owes an answer, and behind a demoted primary's address another server may stand.
         self.connection = None;
-        let fault = redis_fault(error.kind(), error.code());
+        let fault = redis_fault(error.kind(), error.code(), error.detail());
         let way_out = match fault {
             Fault::Auth => {
                 "check token_storage.redis.username and password, and that the user may run EVALSHA, SCRIPT, GET, SET and TIME on this key"
@@ -155,20 +192,25 @@ impl Register for RedisRegister {
             Ok(mut connection) => self.read.key(&self.key).invoke_async(&mut connection).await,
             Err(error) => Err(error),
         };
-        let (now_ms, content): (i64, Option<String>) =
+        let (now_ms, content): (i64, Option<Vec<u8>>) =
             answer.map_err(|error| self.failure("token_load", error))?;
         Ok(Reading { content, now_ms })
     }
 
-    async fn swap(&mut self, expected: Option<&str>, content: &str) -> Result<Swap, Failure> {
+    async fn swap(&mut self, expected: &Expected, content: &str) -> Result<Swap, Failure> {
+        let (how, expected): (&str, &[u8]) = match expected {
+            Expected::Absent => ("absent", b""),
+            Expected::Stamp(stamp) => ("stamp", stamp.as_bytes()),
+            Expected::Exactly(content) => ("exactly", content),
+        };
         let answer = match self.connection().await {
             Ok(mut connection) => {
                 let mut call = self.swap.key(&self.key);
-                call.arg(expected.unwrap_or_default()).arg(content).invoke_async(&mut connection).await
+                call.arg(how).arg(expected).arg(content).invoke_async(&mut connection).await
             }
             Err(error) => Err(error),
         };
-        let (done, now_ms, content): (bool, i64, Option<String>) =
+        let (done, now_ms, content): (bool, i64, Option<Vec<u8>>) =
             answer.map_err(|error| self.failure("token_save", error))?;
         Ok(if done { Swap::Done { now_ms } } else { Swap::Refused(Reading { content, now_ms }) })
     }
@@ -176,6 +218,18 @@ impl Register for RedisRegister {
     fn place(&self) -> &str {
         &self.place
     }
+
+    fn way_back(&self) -> String {
+        "restore it from a backup".to_owned()
+    }
+}
+
+/// The policy by which this server would evict a key without an expiry; `None` where it would not.
+fn evicting_policy(info: &str) -> Option<&str> {
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let is_limited = field("maxmemory").is_some_and(|bytes| bytes.trim() != "0");
+    let policy = field("maxmemory_policy")?.trim();
+    (is_limited && policy.starts_with("allkeys-")).then_some(policy)
 }
 
 /// `host`, `host:port`, `[::1]` or `[::1]:port`.
@@ -216,6 +270,18 @@ mod tests {
         for (addr, expected) in cases {
             let expected = expected.map(|(host, port): (&str, u16)| (host.to_owned(), port));
             assert_eq!(split_address(addr), expected, "{addr}");
+        }
+    }
+
+    #[test]
+    fn only_a_full_server_with_such_a_policy_evicts_a_key_without_expiry() {
+        let info = |bytes: u64, policy: &str| {
+            format!("# Memory\r\nmaxmemory:{bytes}\r\nmaxmemory_human:0B\r\nmaxmemory_policy:{policy}\r\n")
+        };
+        assert_eq!(evicting_policy(&info(1, "allkeys-lru")), Some("allkeys-lru"));
+        assert_eq!(evicting_policy(&info(1, "allkeys-random")), Some("allkeys-random"));
+        for none in [info(0, "allkeys-lru"), info(1, "noeviction"), info(1, "volatile-ttl"), String::new()] {
+            assert_eq!(evicting_policy(&none), None, "{none}");
         }
     }
 

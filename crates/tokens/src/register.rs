@@ -5,11 +5,35 @@ use cdc_executor::ports::Failure;
 /// What a register holds, and its clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The content; `None` where nothing was ever written.
-    pub content: Option<String>,
+    /// The content, whatever it is; `None` where nothing was ever written.
+    pub content: Option<Vec<u8>>,
     /// The register's own clock, Unix milliseconds. Leases are judged by it alone, so that two instances
     /// on machines with different clocks agree.
     pub now_ms: i64,
+}
+
+/// What has to stand in the cell for a write to take place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing.
+    Absent,
+    /// A record with this stamp: the content begins with it.
+    Stamp(String),
+    /// Exactly this: what is no record has no stamp.
+    Exactly(Vec<u8>),
+}
+
+impl Expected {
+    /// True where `content` is what is expected.
+    #[must_use]
+    pub fn is_met_by(&self, content: Option<&[u8]>) -> bool {
+        match (self, content) {
+            (Self::Absent, None) => true,
+            (Self::Stamp(stamp), Some(content)) => content.starts_with(stamp.as_bytes()),
+            (Self::Exactly(expected), Some(content)) => content == expected,
+            (Self::Absent, Some(_)) | (Self::Stamp(_) | Self::Exactly(_), None) => false,
+        }
+    }
 }
 
 /// What became of a compare-and-set.
@@ -32,18 +56,20 @@ pub trait Register: Send + 'static {
     /// Classified; never an empty reading in place of one that failed.
     fn read(&mut self) -> impl Future<Output = Result<Reading, Failure>> + Send;
 
-    /// Writes `content` if the cell's present content begins with `expected`, or if the cell is empty where
-    /// `expected` is `None`.
+    /// Writes `content` if the cell holds what is expected.
     ///
     /// # Errors
     /// Classified. After a time-out nobody knows whether the write took place; the next compare-and-set
     /// tells.
     fn swap(
         &mut self,
-        expected: Option<&str>,
+        expected: &Expected,
         content: &str,
     ) -> impl Future<Output = Result<Swap, Failure>> + Send;
 
     /// Where the cell is, without credentials: for messages to people.
     fn place(&self) -> &str;
+
+    /// How a person brings back a record that is damaged, as the rest of a sentence.
+    fn way_back(&self) -> String;
 }

@@ -7,7 +7,7 @@ use cdc_machine::{Fault, Lineage};
 use crate::identity;
 use crate::lease::{Claim, LEASE_TTL, Sighting, Verdict, decide};
 use crate::record::{Record, RecordError, Saved};
-use crate::register::{Reading, Register, Swap};
+use crate::register::{Expected, Reading, Register, Swap};
 
 /// How often one call tries again after somebody else wrote in between. More than two writers at once do
 /// not happen; a store that keeps changing under us is reported instead.
@@ -80,23 +80,28 @@ impl<R: Register> LeasedStore<R> {
 
     fn decode(&self, operation: &'static str, reading: &Reading) -> Result<Option<Record>, Failure> {
         let Some(content) = &reading.content else { return Ok(None) };
-        Record::decode(content).map(Some).map_err(|error| {
-            let way_out = match &error {
-                RecordError::NewerVersion(_) => {
-                    "run the newer release, or give this one a token store of its own"
-                }
-                RecordError::Corrupt(_) => {
-                    "restore it from a backup (a file store keeps the previous copy beside it), or run \
-                     `cdc token reset` to begin anew with a gap on record"
-                }
-            };
-            let place = self.register.place();
-            Failure::new(
-                Fault::Fatal,
-                operation,
-                format!("the token record in {place} cannot be read: {error}; {way_out}"),
-            )
-        })
+        Record::decode(content).map(Some).map_err(|error| self.unreadable(operation, &error))
+    }
+
+    /// A damaged record is a lost position: it is for the policy to say what comes of it. One of a newer
+    /// release is not lost, and not ours to touch.
+    fn unreadable(&self, operation: &'static str, error: &RecordError) -> Failure {
+        let place = self.register.place();
+        let (fault, way_out) = match error {
+            RecordError::NewerVersion(_) => {
+                (Fault::Fatal, "run the newer release, or give this one a token store of its own".to_owned())
+            }
+            RecordError::Corrupt(_) => {
+                let way_back = self.register.way_back();
+                let text = format!("{way_back}, or run `cdc token reset` to begin anew with a gap on record");
+                (Fault::HistoryLost, text)
+            }
+        };
+        Failure::new(
+            fault,
+            operation,
+            format!("the token record in {place} cannot be read: {error}; {way_out}"),
+        )
     }
 
     /// The record to go on from: what the register holds, unless the register was flushed or rolled back
@@ -151,42 +156,42 @@ impl<R: Register> LeasedStore<R> {
                 format!("the lease in {} is not held by this process", self.register.place()),
             ));
         };
-        let mut expected = Some(mine.stamp());
+        let mut expected = Expected::Stamp(mine.stamp());
         for _ in 0..SWAP_ATTEMPTS {
             let now_ms = self.clock.now_ms();
             let mut next = mine.clone();
             next.sequence = self.next_sequence(None);
             next.lease_expires_at_ms = now_ms.saturating_add(millis(self.ttl));
             change(&mut next, now_ms);
-            match self.swap(operation, expected.as_deref(), &next).await? {
+            match self.swap(operation, &expected, &next).await? {
                 None => {
                     self.mine = Some(next);
                     return Ok(());
                 }
-                Some(reading) => expected = self.still_mine(operation, &reading)?,
+                Some(reading) => expected = self.still_mine(operation, reading)?,
             }
         }
         Err(self.unsettled(operation))
     }
 
-    /// Looks at a record that stands where ours was expected. Returns the stamp to write over.
-    fn still_mine(&self, operation: &'static str, reading: &Reading) -> Result<Option<String>, Failure> {
+    /// Looks at a record that stands where ours was expected. Returns what to write over.
+    fn still_mine(&self, operation: &'static str, reading: Reading) -> Result<Expected, Failure> {
         let place = self.register.place();
-        match self.decode(operation, reading)? {
-            None => {
-                tracing::warn!(operation, place, "the token record is gone; writing it again from memory");
-                Ok(None)
-            }
-            Some(found) if found.owner == self.owner => {
+        let Some(content) = reading.content else {
+            tracing::warn!(operation, place, "the token record is gone; writing it again from memory");
+            return Ok(Expected::Absent);
+        };
+        match Record::decode(&content) {
+            Ok(found) if found.owner == self.owner => {
                 tracing::warn!(
                     operation,
                     place,
                     found_sequence = found.sequence,
                     "the token record is another of our own writes; writing it again from memory"
                 );
-                Ok(Some(found.stamp()))
+                Ok(Expected::Stamp(found.stamp()))
             }
-            Some(found) => Err(Failure::new(
+            Ok(found) => Err(Failure::new(
                 Fault::Fenced,
                 operation,
                 format!(
@@ -196,6 +201,12 @@ impl<R: Register> LeasedStore<R> {
                     found.incarnation
                 ),
             )),
+            // As good as gone: whoever wrote it cannot read it either.
+            Err(error @ RecordError::Corrupt(_)) => {
+                tracing::warn!(operation, place, %error, "the token record is damaged; writing it again from memory");
+                Ok(Expected::Exactly(content))
+            }
+            Err(error @ RecordError::NewerVersion(_)) => Err(self.unreadable(operation, &error)),
         }
     }
 
@@ -203,7 +214,7 @@ impl<R: Register> LeasedStore<R> {
     async fn swap(
         &mut self,
         operation: &'static str,
-        expected: Option<&str>,
+        expected: &Expected,
         next: &Record,
     ) -> Result<Option<Reading>, Failure> {
         let content = next.encode().map_err(|error| {
@@ -274,8 +285,8 @@ impl<R: Register> TokenStore for LeasedStore<R> {
                 return Ok(Acquisition::Held { holder, expires_in });
             }
             let next = self.claimed(found.as_ref(), verdict, reading.now_ms);
-            let expected = found.as_ref().map(Record::stamp);
-            match self.swap(OPERATION, expected.as_deref(), &next).await? {
+            let expected = found.as_ref().map_or(Expected::Absent, |found| Expected::Stamp(found.stamp()));
+            match self.swap(OPERATION, &expected, &next).await? {
                 None => {
                     let record = next.to_token_record();
                     self.mine = Some(next);

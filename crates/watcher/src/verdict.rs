@@ -39,9 +39,9 @@ impl Verdict {
             Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
             Fault::Fenced => Self::End(Cause::LeaseLost),
             Fault::Auth => Self::End(Cause::Refused(store)),
-            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
-                Self::End(Cause::Failed(store))
-            }
+            // Its record cannot be read: the position is lost.
+            Fault::HistoryLost => Self::End(Cause::TokenDamaged),
+            Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(store)),
         }
     }
 }

@@ -77,8 +77,8 @@ pub trait TokenStore: Send + 'static {
     /// did so within the last TTL.
     ///
     /// # Errors
-    /// `Transient` where the store does not answer, `Fatal` where the record cannot be read, and never an
-    /// empty record for either.
+    /// `Transient` where the store does not answer, `HistoryLost` where the record is damaged, `Fatal` where a
+    /// newer release wrote it; never an empty record for any of these.
     fn acquire(&mut self) -> impl Future<Output = Result<Acquisition, Failure>> + Send;
 
     /// Extends the lease.

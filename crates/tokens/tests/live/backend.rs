@@ -79,24 +79,38 @@ impl Redis {
         Self::start_on(port, &[])
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a test's set-up, before anything runs beside it")]
     pub(crate) fn start_on(port: u16, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
-            .arg(folder.path())
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server on PATH (Debian: apt-get install redis-server)");
-        let server = Self { child, port, folder };
-        let patience = Instant::now() + Duration::from_secs(20);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < patience, "redis-server in {:?} does not listen", server.folder);
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        server
+        let child = spawn(port, &folder, more);
+        Self { child, port, folder }
+    }
+
+    /// One that keeps what it has acknowledged.
+    pub(crate) fn durable() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_on(port, DURABLE)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts a killed one again, on its data.
+    pub(crate) fn restart(&mut self, more: &[&str]) {
+        self.child = spawn(self.port, &self.folder, &[DURABLE, more].concat());
+    }
+
+    /// SIGSTOP or SIGCONT.
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// A place that writes can no longer be saved to.
+    pub(crate) fn remove_folder(&self) {
+        std::fs::remove_dir_all(self.folder.path()).unwrap();
     }
 
     pub(crate) fn settings(&self, key: &str) -> RedisSettings {
@@ -114,6 +128,27 @@ impl Redis {
         let client = ::redis::Client::open(format!("redis://127.0.0.1:{}/0", self.port)).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }
+}
+
+/// Redis' own words for what `durable` promises.
+const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--aof-use-rdb-preamble", "no"];
+
+#[expect(clippy::disallowed_methods, reason = "a test's set-up, before anything runs beside it")]
+fn spawn(port: u16, folder: &TempDir, more: &[&str]) -> Child {
+    let child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+        .arg(folder.path())
+        .args(more)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server on PATH (Debian: apt-get install redis-server)");
+    let patience = Instant::now() + Duration::from_secs(20);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < patience, "redis-server in {folder:?} does not listen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
 }
 
 impl Drop for Redis {

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 use cdc_executor::ports::TokenStore;
 use cdc_machine::Fault;
@@ -81,4 +83,89 @@ async fn a_lock_that_is_never_given_back_is_a_failure_and_not_a_hang() {
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
     lock.unlock().unwrap();
     store.save(&token(1), LINEAGE).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_text_or_endless_is_damaged_too() {
+    let files = Files::new();
+    for damaged in [vec![0xFF; 300], vec![b' '; 2 * 1024 * 1024]] {
+        fs::write(files.path("cell"), &damaged).unwrap();
+        let failure = files.store("cell", "a").acquire().await.unwrap_err();
+        assert_eq!(failure.fault, Fault::HistoryLost, "{failure}");
+        assert_eq!(fs::read(files.path("cell")).unwrap(), damaged, "left for a person to look at");
+    }
+}
+
+#[tokio::test]
+async fn the_way_out_of_damage_is_the_previous_copy() {
+    let files = Files::new();
+    let mut store = files.store("cell", "a");
+    owned(store.acquire().await.unwrap());
+    store.save(&token(1), LINEAGE).await.unwrap();
+    store.save(&token(2), LINEAGE).await.unwrap();
+    let whole = fs::read(files.path("cell")).unwrap();
+    fs::write(files.path("cell"), &whole[..whole.len() - 1]).unwrap();
+    let failure = files.store("cell", "a").acquire().await.unwrap_err();
+    let previous = files.path("cell.previous");
+    assert!(failure.message.contains(&format!("copy {} over it", previous.display())), "{failure}");
+    fs::copy(previous, files.path("cell")).unwrap();
+    assert_same(&owned(files.store("cell", "a").acquire().await.unwrap()).unwrap().token, &token(1));
+}
+
+/// A file system of its own, as small as they come; unmounted at the end.
+struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// `None` where this user may not mount: then only the model disk has told what happens.
+    fn mount() -> Option<Self> {
+        let disk = Self { folder: tempfile::tempdir().unwrap() };
+        disk.run("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).then_some(disk)
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn make(&self, mode: &str) {
+        assert!(self.run("mount", &["-o", &format!("remount,{mode}")]));
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> bool {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(self.path()).stderr(std::process::Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _not_mounted = self.run("umount", &[]);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_waited_for_and_a_read_only_one_is_said() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let mut store = FileStore::new(disk.path().join("cell"), identity(), "a").unwrap();
+    owned(store.acquire().await.unwrap());
+    store.save(&token(1), LINEAGE).await.unwrap();
+
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![0; 64 * 1024]).unwrap_err();
+    let failure = store.save(&token(2), LINEAGE).await.unwrap_err();
+    assert_eq!(failure.fault, Fault::Transient, "{failure}");
+    assert!(failure.message.contains("make room on the disk"), "{failure}");
+    assert_same(&store.peek().await.unwrap().unwrap().token, &token(1));
+    fs::remove_file(&ballast).unwrap();
+    store.save(&token(2), LINEAGE).await.unwrap();
+
+    disk.make("ro");
+    let failure = store.save(&token(3), LINEAGE).await.unwrap_err();
+    assert_eq!(failure.fault, Fault::Fatal, "{failure}");
+    assert!(failure.message.contains("on a disk that can be written"), "{failure}");
+    disk.make("rw");
+    store.save(&token(3), LINEAGE).await.unwrap();
+    assert_same(&store.peek().await.unwrap().unwrap().token, &token(3));
 }

@@ -12,4 +12,5 @@ mod backend;
 mod file;
 mod properties;
 mod redis;
+mod redis_faults;
 mod suite;

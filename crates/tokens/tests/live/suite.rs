@@ -37,6 +37,7 @@ on_both! {
     a_changed_list_of_collections_resumes
     a_newer_version_is_refused_by_name
     a_damaged_record_is_never_an_empty_one
+    a_damaged_record_under_its_holder_is_written_again_from_memory
     of_many_claims_at_once_one_wins
 }
 
@@ -280,11 +281,31 @@ async fn a_damaged_record_is_never_an_empty_one(backend: impl Backend) {
         backend.put("cell", Some(damaged)).await;
         let mut fresh = backend.store("cell", "a");
         for failure in [fresh.acquire().await.unwrap_err(), fresh.peek().await.unwrap_err()] {
-            assert_eq!(failure.fault, Fault::Fatal, "{damaged:?}: {failure}");
+            assert_eq!(failure.fault, Fault::HistoryLost, "{damaged:?}: {failure}");
             assert!(failure.message.contains("cdc token reset"), "{failure}");
+            assert!(
+                failure.message.contains("restore") || failure.message.contains(".previous"),
+                "{failure}"
+            );
         }
         assert_eq!(backend.get("cell").await.as_deref(), Some(damaged), "left for a person to look at");
     }
+}
+
+async fn a_damaged_record_under_its_holder_is_written_again_from_memory(backend: impl Backend) {
+    let mut store = backend.store("cell", "a");
+    owned(store.acquire().await.unwrap());
+    store.save(&token(1), LINEAGE).await.unwrap();
+    for (n, damaged) in (2..).zip(["", "null", "{\"version\":1,", "82AB"]) {
+        backend.put("cell", Some(damaged)).await;
+        store.save(&token(n), LINEAGE).await.unwrap();
+        assert_same(&store.peek().await.unwrap().unwrap().token, &token(n));
+    }
+    // A newer release's record is whole, and somebody else's.
+    let newer = r#"{"version":2,"something":"else"}"#;
+    backend.put("cell", Some(newer)).await;
+    assert_eq!(store.save(&token(9), LINEAGE).await.unwrap_err().fault, Fault::Fatal);
+    assert_eq!(backend.get("cell").await.as_deref(), Some(newer));
 }
 
 async fn of_many_claims_at_once_one_wins(backend: impl Backend) {

@@ -37,9 +37,11 @@ fn a_store_that_does_not_answer_is_tried_again_three_times() {
 
 #[test]
 fn a_store_that_refuses_the_lease_stops_the_service() {
-    for (fault, cause) in
-        [(Fault::Auth, Cause::Refused(Dependency::Redis)), (Fault::Fatal, Cause::Failed(Dependency::Redis))]
-    {
+    for (fault, cause) in [
+        (Fault::Auth, Cause::Refused(Dependency::Redis)),
+        (Fault::HistoryLost, Cause::TokenDamaged),
+        (Fault::Fatal, Cause::Failed(Dependency::Redis)),
+    ] {
         let mut b = Bench::new(small());
         b.step(Input::Start);
         b.step(Input::LeaseFailed { id: EffectId(0), fault });
