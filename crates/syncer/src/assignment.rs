@@ -62,7 +62,7 @@ impl<R: Clone> Turn<'_, R> {
             self.facts.acquisition = Some(Acquisition { id, gaps: gaps.clone() });
             self.out.push(Effect::MoveOffsets { id, gaps });
         }
-        if is_incomplete { self.acquire_later(Fault::Transient) } else { Ok(()) }
+        if is_incomplete { self.acquire_later(Dependency::Postgres, Fault::Transient) } else { Ok(()) }
     }
 
     /// The gaps are durable: reading goes on behind them.
@@ -78,15 +78,23 @@ impl<R: Clone> Turn<'_, R> {
             })
             .collect();
         self.serve(starts);
-        if self.facts.partitions.unask() { self.acquire_later(Fault::Transient) } else { Ok(()) }
+        if self.facts.partitions.unask() {
+            return self.acquire_later(Dependency::Postgres, Fault::Transient);
+        }
+        Ok(())
     }
 
-    pub(crate) fn on_acquire_failed(&mut self, id: EffectId, fault: Fault) -> Result<(), Cause> {
+    pub(crate) fn on_acquire_failed(
+        &mut self,
+        id: EffectId,
+        from: Dependency,
+        fault: Fault,
+    ) -> Result<(), Cause> {
         if self.take_acquisition(id).is_none() {
             return Ok(());
         }
         if self.facts.partitions.unask() {
-            return self.acquire_later(fault);
+            return self.acquire_later(from, fault);
         }
         Ok(())
     }
@@ -157,9 +165,10 @@ impl<R: Clone> Turn<'_, R> {
         taken
     }
 
-    fn acquire_later(&mut self, fault: Fault) -> Result<(), Cause> {
-        let retry = (self.config.retries.postgres_connect, Dependency::Postgres);
-        let verdict = Verdict::on_postgres(fault);
+    fn acquire_later(&mut self, from: Dependency, fault: Fault) -> Result<(), Cause> {
+        let retry = (self.config.retries.of(from), from);
+        let verdict =
+            if from == Dependency::Kafka { Verdict::on_group(fault) } else { Verdict::on_postgres(fault) };
         self.back_off(TimerKind::AcquireRetry, verdict, |facts| &mut facts.retries.acquire, retry)
     }
 }

@@ -89,7 +89,7 @@ impl<R: Clone> Turn<'_, R> {
             return Ok(());
         }
         self.facts.dead_letters.waiting.push_front(bad);
-        let verdict = Verdict::on_commit(fault);
+        let verdict = Verdict::on_commit(fault, Dependency::Kafka);
         if verdict == Verdict::Retry && self.facts.timers.is_running(TimerKind::DeadLetterRetry) {
             // One outage fails all that is in flight, and uses up one retry.
             return Ok(());

@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use cdc_machine::Retry;
+use cdc_machine::{Dependency, Retry};
 
 /// Limits and policies of a Syncer, constant over its life. A limit below 1 counts as 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,18 @@ pub struct Retries {
     pub postgres_connect: Retry,
     /// Writing a batch.
     pub postgres_write: Retry,
+}
+
+impl Retries {
+    /// For a request that one of the two failed to answer.
+    pub(crate) const fn of(&self, from: Dependency) -> Retry {
+        match from {
+            Dependency::Kafka => self.kafka,
+            Dependency::Postgres | Dependency::MongoDb | Dependency::Redis | Dependency::TokenFile => {
+                self.postgres_connect
+            }
+        }
+    }
 }
 
 /// What becomes of a record that can never be written.

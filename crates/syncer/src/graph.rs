@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use cdc_machine::{
-    Backoff, EffectId, Epoch, Explore, Fault, Retry, Signal, StateName, TimerId, Transitions, explore,
+    Backoff, Dependency, EffectId, Epoch, Explore, Fault, Retry, Signal, StateName, TimerId, Transitions,
+    explore,
 };
 
 use crate::facts::Polling;
@@ -132,9 +133,10 @@ impl Explore for Small {
         let id = self.facts.commit.as_ref().map_or(NOBODY, |commit| commit.id);
         inputs.push(Input::Committed { id });
         for fault in [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal] {
-            inputs.push(Input::CommitFailed { id, fault, refused: Vec::new() });
+            inputs.push(Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() });
         }
-        inputs.push(Input::CommitFailed { id, fault: Fault::Fenced, refused: vec![PARTITION] });
+        let from = Dependency::Postgres;
+        inputs.push(Input::CommitFailed { id, from, fault: Fault::Fenced, refused: vec![PARTITION] });
         inputs
     }
 
@@ -339,7 +341,7 @@ impl Small {
         inputs.push(Input::Acquired { id: taking, partitions: vec![row] });
         inputs.push(Input::Acquired { id: taking, partitions: vec![Acquired { log: MOVED_ON, ..row }] });
         inputs.push(Input::Acquired { id: taking, partitions: Vec::new() });
-        inputs.extend(FAULTS.map(|fault| Input::AcquireFailed { id, fault }));
+        inputs.extend(FAULTS.map(|fault| Input::AcquireFailed { id, from: Dependency::Postgres, fault }));
         inputs.push(Input::OffsetsMoved { id: moving, refused: Vec::new() });
         inputs.push(Input::OffsetsMoved { id: moving, refused: vec![PARTITION] });
         let id = self.facts.ledger_check.as_ref().map_or(NOBODY, |check| check.id);

@@ -1,7 +1,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use cdc_machine::{EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
+use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
 
 use crate::TimerKind;
 
@@ -199,8 +199,8 @@ pub enum Input<R> {
 
     /// The ledger's rows are ours.
     Acquired { id: EffectId, partitions: Vec<Acquired> },
-    /// They are not (yet), or their offsets were not moved.
-    AcquireFailed { id: EffectId, fault: Fault },
+    /// They are not (yet), their offsets were not moved, or what Kafka holds is not known: `from` is who failed.
+    AcquireFailed { id: EffectId, from: Dependency, fault: Fault },
     /// The offsets are moved behind their gaps, which are recorded; `refused` are owned by somebody else now.
     OffsetsMoved { id: EffectId, refused: Vec<Partition> },
     /// The ledger was asked. `refused` are owned by somebody else now, or stand lower than we left them.
@@ -220,8 +220,8 @@ pub enum Input<R> {
 
     /// The offsets are recorded in the ledger and in Kafka.
     Committed { id: EffectId },
-    /// They are not, or nobody knows. `refused` are owned by somebody else now.
-    CommitFailed { id: EffectId, fault: Fault, refused: Vec<Partition> },
+    /// They are not, or nobody knows. `from` is who failed; `refused` are owned by somebody else now.
+    CommitFailed { id: EffectId, from: Dependency, fault: Fault, refused: Vec<Partition> },
     /// The group is left, or could not be: either way the service may end.
     Left { id: EffectId },
 

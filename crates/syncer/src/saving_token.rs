@@ -64,6 +64,7 @@ impl<R: Clone> Turn<'_, R> {
         &mut self,
         state: State,
         id: EffectId,
+        from: Dependency,
         fault: Fault,
         refused: &[Partition],
     ) -> Result<(), Cause> {
@@ -74,7 +75,7 @@ impl<R: Clone> Turn<'_, R> {
                 is_relinquished |= self.relinquish(state, partition, epoch);
             }
         }
-        let verdict = Verdict::on_commit(fault);
+        let verdict = Verdict::on_commit(fault, from);
         if verdict == Verdict::Retry
             && self.facts.partitions.windows().all(|window| window.unsaved().is_none())
         {
@@ -87,7 +88,7 @@ impl<R: Clone> Turn<'_, R> {
             }
             return Ok(());
         }
-        let retry = (self.config.retries.kafka, Dependency::Kafka);
+        let retry = (self.config.retries.of(from), from);
         self.back_off(TimerKind::CommitRetry, verdict, |facts| &mut facts.retries.commit, retry)
     }
 

@@ -44,7 +44,9 @@ impl<R: Clone> Turn<'_, R> {
                 Ok(state)
             }
             Input::Acquired { id, partitions } => self.on_acquired(id, &partitions).map(|()| state),
-            Input::AcquireFailed { id, fault } => self.on_acquire_failed(id, fault).map(|()| state),
+            Input::AcquireFailed { id, from, fault } => {
+                self.on_acquire_failed(id, from, fault).map(|()| state)
+            }
             Input::OffsetsMoved { id, refused } => self.on_offsets_moved(id, &refused).map(|()| state),
             Input::LedgerChecked { id, refused } => {
                 self.on_ledger_checked(state, id, &refused);
@@ -64,8 +66,8 @@ impl<R: Clone> Turn<'_, R> {
                 self.on_committed(id);
                 Ok(state)
             }
-            Input::CommitFailed { id, fault, refused } => {
-                self.on_commit_failed(state, id, fault, &refused).map(|()| state)
+            Input::CommitFailed { id, from, fault, refused } => {
+                self.on_commit_failed(state, id, from, fault, &refused).map(|()| state)
             }
         }
     }

@@ -35,12 +35,12 @@ impl Verdict {
     }
 
     /// A fenced commit is not the end: a rebalance is under way, or some partitions have a new owner.
-    pub(crate) const fn on_commit(fault: Fault) -> Self {
+    pub(crate) const fn on_commit(fault: Fault, from: Dependency) -> Self {
         match fault {
             Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::Fenced => Self::Retry,
-            Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
+            Fault::Auth => Self::End(Cause::Refused(from)),
             Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
-                Self::End(Cause::Failed(Dependency::Kafka))
+                Self::End(Cause::Failed(from))
             }
         }
     }

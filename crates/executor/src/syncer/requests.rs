@@ -1,7 +1,7 @@
 //! Requests to PostgreSQL and Kafka, each a task of its own that ends with one answer. The machine bounds
 //! them: one batch for each worker, one commit, one acquisition, a few dead letters.
 
-use cdc_machine::{EffectId, Epoch, Fault};
+use cdc_machine::{Dependency, EffectId, Epoch, Fault};
 use cdc_syncer::{Batch, OffsetCommit, OffsetGap, Partition, WorkerId, WriteOutcome};
 
 use super::{Input, Reply};
@@ -50,7 +50,8 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         Ok(ledger) => ledger,
         Err(failure) => {
             let fault = failure.fault;
-            return Reply::DatabaseFailed(Input::AcquireFailed { id, fault }, failure);
+            let from = Dependency::Postgres;
+            return Reply::DatabaseFailed(Input::AcquireFailed { id, from, fault }, failure);
         }
     };
     let numbers: Vec<Partition> = partitions.iter().map(|&(partition, _)| partition).collect();
@@ -58,14 +59,16 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         Ok(group) => group,
         Err(failure) => {
             let fault = failure.fault;
-            return Reply::BrokerFailed(Input::AcquireFailed { id, fault }, failure);
+            let from = Dependency::Kafka;
+            return Reply::BrokerFailed(Input::AcquireFailed { id, from, fault }, failure);
         }
     };
     let bounds = match consumer.log_bounds(&numbers).await {
         Ok(bounds) => bounds,
         Err(failure) => {
             let fault = failure.fault;
-            return Reply::BrokerFailed(Input::AcquireFailed { id, fault }, failure);
+            let from = Dependency::Kafka;
+            return Reply::BrokerFailed(Input::AcquireFailed { id, from, fault }, failure);
         }
     };
     let acquired = partitions
@@ -95,7 +98,7 @@ pub(super) async fn move_offsets<D: Database>(id: EffectId, gaps: Vec<OffsetGap>
         Ok(refused) => Reply::Moved { id, gaps, refused },
         Err(failure) => {
             let fault = failure.fault;
-            Reply::DatabaseFailed(Input::AcquireFailed { id, fault }, failure)
+            Reply::DatabaseFailed(Input::AcquireFailed { id, from: Dependency::Postgres, fault }, failure)
         }
     }
 }
@@ -151,7 +154,8 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
         Ok(refused) => refused,
         Err(failure) => {
             let fault = failure.fault;
-            return Reply::DatabaseFailed(Input::CommitFailed { id, fault, refused: Vec::new() }, failure);
+            let failed = Input::CommitFailed { id, from: Dependency::Postgres, fault, refused: Vec::new() };
+            return Reply::DatabaseFailed(failed, failure);
         }
     };
     if !refused.is_empty() {
@@ -161,7 +165,8 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
             records.len()
         );
         let failure = Failure::new(Fault::Fenced, "ledger_commit", text);
-        return Reply::DatabaseFailed(Input::CommitFailed { id, fault: Fault::Fenced, refused }, failure);
+        let (from, fault) = (Dependency::Postgres, Fault::Fenced);
+        return Reply::DatabaseFailed(Input::CommitFailed { id, from, fault, refused }, failure);
     }
     let group: Vec<(Partition, i64)> =
         records.iter().map(|record| (record.partition, record.next_offset)).collect();
@@ -170,7 +175,8 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
         Err(failure) => {
             // The ledger has it; a commit that races a rebalance is tried again after it.
             let fault = if failure.fault == Fault::Fenced { Fault::Transient } else { failure.fault };
-            Reply::BrokerFailed(Input::CommitFailed { id, fault, refused: Vec::new() }, failure)
+            let failed = Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() };
+            Reply::BrokerFailed(failed, failure)
         }
     }
 }

@@ -1,5 +1,3 @@
-use cdc_machine::Dependency;
-
 use super::*;
 
 #[test]
@@ -35,7 +33,7 @@ fn one_look_at_the_ledger_at_a_time() {
 fn a_failed_look_is_tried_again_without_what_is_gone_meanwhile() {
     let mut bench = Bench::joined(small());
     bench.step(assigned(&[0, 1]));
-    let lines = bench.step(Input::AcquireFailed { id: EffectId(2), fault: Fault::Transient });
+    let lines = bench.step(acquire_failed(2, Dependency::Postgres, Fault::Transient));
     assert_eq!(lines, ["SetTimer AcquireRetry#0 1s"]);
     assert_eq!(bench.step(revoking(50, &[0])), ["ConfirmRevoked 50"]);
     assert_eq!(bench.expire(TimerKind::AcquireRetry), ["AcquirePartitions 3 [1@1]"]);
@@ -45,9 +43,23 @@ fn a_failed_look_is_tried_again_without_what_is_gone_meanwhile() {
 fn a_look_that_fails_for_good_ends_the_service() {
     let mut bench = Bench::joined(small());
     bench.step(assigned(&[0]));
-    let lines = bench.step(Input::AcquireFailed { id: EffectId(2), fault: Fault::Fatal });
+    let lines = bench.step(acquire_failed(2, Dependency::Postgres, Fault::Fatal));
     assert_eq!(lines, ["Stop Failed(Postgres)"]);
     assert_eq!(bench.at(), stopped(Cause::Failed(Dependency::Postgres)));
+}
+
+#[test]
+fn a_look_that_never_succeeds_blames_who_failed() {
+    for from in [Dependency::Postgres, Dependency::Kafka] {
+        let mut bench = Bench::joined(small());
+        bench.step(assigned(&[0]));
+        for id in 2..7 {
+            bench.step(acquire_failed(id, from, Fault::Transient));
+            bench.expire(TimerKind::AcquireRetry);
+        }
+        bench.step(acquire_failed(7, from, Fault::Transient));
+        assert_eq!(bench.at(), stopped(Cause::Unavailable(from)));
+    }
 }
 
 #[test]
@@ -130,7 +142,7 @@ fn stop_ends_the_service_and_moves_nothing() {
 #[test]
 fn a_gap_that_is_not_recorded_is_looked_at_again() {
     let (mut bench, _) = behind(small());
-    let lines = bench.step(Input::AcquireFailed { id: EffectId(3), fault: Fault::Transient });
+    let lines = bench.step(acquire_failed(3, Dependency::Postgres, Fault::Transient));
     assert_eq!(lines, ["SetTimer AcquireRetry#0 1s"]);
     assert_eq!(bench.expire(TimerKind::AcquireRetry), ["AcquirePartitions 4 [0@0]"]);
 

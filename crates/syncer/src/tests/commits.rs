@@ -1,5 +1,3 @@
-use cdc_machine::Dependency;
-
 use super::*;
 
 /// Feature: cdc-pipeline, Property 11: Offset Commit After Database Write
@@ -53,6 +51,26 @@ fn a_failed_commit_is_tried_again_five_times() {
     }
     assert_eq!(bench.step(commit_failed(9, Fault::Transient, &[])), ["Stop Unavailable(Kafka)"]);
     assert_eq!(bench.at(), stopped(Cause::Unavailable(Dependency::Kafka)));
+}
+
+#[test]
+fn a_commit_that_the_ledger_fails_blames_postgres() {
+    for (fault, cause) in [
+        (Fault::Transient, Cause::Unavailable(Dependency::Postgres)),
+        (Fault::Auth, Cause::Refused(Dependency::Postgres)),
+        (Fault::Fatal, Cause::Failed(Dependency::Postgres)),
+    ] {
+        let mut bench = Bench::committing(small());
+        for id in 4..=9 {
+            let from = Dependency::Postgres;
+            bench.step(Input::CommitFailed { id: EffectId(id), from, fault, refused: Vec::new() });
+            if bench.at() != STREAMING {
+                break;
+            }
+            bench.expire(TimerKind::CommitRetry);
+        }
+        assert_eq!(bench.at(), stopped(cause));
+    }
 }
 
 #[test]

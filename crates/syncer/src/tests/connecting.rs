@@ -1,5 +1,3 @@
-use cdc_machine::Dependency;
-
 use super::*;
 
 #[test]

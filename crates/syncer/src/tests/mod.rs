@@ -19,7 +19,7 @@ use std::time::Duration;
 use std::vec::Vec;
 use std::{assert_eq, format, vec};
 
-use cdc_machine::{Cause, EffectId, Effects, Epoch, Fault, Machine, Signal, StateName, TimerId};
+use cdc_machine::{Cause, Dependency, EffectId, Effects, Epoch, Fault, Machine, Signal, StateName, TimerId};
 
 use crate::{
     Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, Partition, Record, Reject,
@@ -256,8 +256,14 @@ fn committed(id: u64) -> Fact {
     Input::Committed { id: EffectId(id) }
 }
 
+/// A commit that failed in Kafka; a partition is refused by the ledger.
 fn commit_failed(id: u64, fault: Fault, refused: &[u32]) -> Fact {
-    Input::CommitFailed { id: EffectId(id), fault, refused: partitions(refused) }
+    let from = if refused.is_empty() { Dependency::Kafka } else { Dependency::Postgres };
+    Input::CommitFailed { id: EffectId(id), from, fault, refused: partitions(refused) }
+}
+
+fn acquire_failed(id: u64, from: Dependency, fault: Fault) -> Fact {
+    Input::AcquireFailed { id: EffectId(id), from, fault }
 }
 
 fn drain() -> Fact {

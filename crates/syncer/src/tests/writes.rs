@@ -1,5 +1,3 @@
-use cdc_machine::Dependency;
-
 use super::*;
 
 /// Rows 0:0 and 0:1 in worker 0's batch, request 3.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cdc_machine::{EffectId, Epoch, Fault, Signal};
+use cdc_machine::{Dependency, EffectId, Epoch, Fault, Signal};
 use cdc_syncer::{
     Acquired, Input, OffsetGap, OnBadRecord, OnUniqueViolation, Partition, Reject, Rejected, TimerKind,
     WriteOutcome,
@@ -164,7 +164,7 @@ impl World {
             log: self.bounds(*partition),
         };
         let input = match outcome {
-            Outcome::Bad(fault, _) => Input::AcquireFailed { id, fault },
+            Outcome::Bad(fault, _) => Input::AcquireFailed { id, from: Dependency::Postgres, fault },
             Outcome::Rejected(_) => {
                 Input::Acquired { id, partitions: asked.iter().skip(1).map(granted).collect() }
             }
@@ -190,7 +190,7 @@ impl World {
             }
         }
         self.step(match outcome {
-            Outcome::Bad(fault, _) => Input::AcquireFailed { id, fault },
+            Outcome::Bad(fault, _) => Input::AcquireFailed { id, from: Dependency::Postgres, fault },
             Outcome::Good | Outcome::Rejected(_) | Outcome::Refused(_) => Input::OffsetsMoved { id, refused },
         });
     }
@@ -362,10 +362,13 @@ impl World {
             Outcome::Good | Outcome::Rejected(_) => Input::Committed { id },
             Outcome::Refused(_) => Input::CommitFailed {
                 id,
+                from: Dependency::Postgres,
                 fault: Fault::Fenced,
                 refused: refused.map(|commit| commit.partition).into_iter().collect(),
             },
-            Outcome::Bad(fault, _) => Input::CommitFailed { id, fault, refused: Vec::new() },
+            Outcome::Bad(fault, _) => {
+                Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() }
+            }
         });
     }
 
