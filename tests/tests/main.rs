@@ -5,6 +5,7 @@
 mod compares;
 mod converges;
 mod drains;
+mod health;
 mod large_documents;
 mod one_process;
 mod to_the_letter;

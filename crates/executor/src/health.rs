@@ -1,10 +1,84 @@
 use std::time::Duration;
 
-use cdc_machine::StateName;
+use cdc_machine::{Fault, StateName};
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::ports::Failure;
 
 /// How long a dependency may owe an answer before the service says that it is not well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(7);
+
+/// How long a neighbour that is asked nothing may be silent before it is asked for a sign of life.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// How long a sign of life may take. With [`QUIET`] and a tick, a neighbour that is gone is known within
+/// seven seconds.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What one neighbour has shown of itself. It decides nothing but what probes are told.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    name: &'static str,
+    heard: Instant,
+    trouble: Option<String>,
+}
+
+impl Standing {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, heard: Instant::now(), trouble: None }
+    }
+
+    /// It answered as asked.
+    pub(crate) fn answered(&mut self) {
+        self.heard = Instant::now();
+        self.trouble = None;
+    }
+
+    /// It did not. A refusal of one record or one request is an answer, and a good one.
+    pub(crate) fn failed(&mut self, failure: &Failure) {
+        match failure.fault {
+            Fault::Transient | Fault::Auth | Fault::Fatal => {
+                // Trouble is asked about at the same pace as silence.
+                self.heard = Instant::now();
+                self.trouble = Some(format!("{}: {}", self.name, failure.message));
+            }
+            Fault::RetryNow
+            | Fault::Blocked
+            | Fault::Poison
+            | Fault::TooLarge
+            | Fault::HistoryLost
+            | Fault::Fenced => self.answered(),
+        }
+    }
+
+    /// Why the last request was in vain.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Nothing was heard of it for so long that it has to be asked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.heard.elapsed() >= QUIET
+    }
+}
+
+/// The states in which every neighbour has been reached once, and is needed.
+pub(crate) const fn is_working(state: StateName) -> bool {
+    matches!(state, StateName::Streaming | StateName::AwaitingAck | StateName::SavingToken)
+}
+
+/// Bounds a sign of life.
+pub(crate) async fn within_reason(probe: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(Failure::new(
+            Fault::Transient,
+            "probe",
+            format!("no sign of life within {} s", PROBE_TIMEOUT.as_secs()),
+        )),
+    }
+}
 
 /// What a service says of itself, for probes and the status page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,10 +122,9 @@ impl HealthSign {
     }
 
     /// Publishes what has changed. `trouble` is the reason for not being healthy although the machine is in
-    /// a working state: somebody owes an answer for too long.
+    /// a working state: somebody owes an answer for too long, or gave a bad one.
     pub(crate) fn update(&self, state: StateName, trouble: Option<&str>) {
-        let working = matches!(state, StateName::Streaming | StateName::AwaitingAck | StateName::SavingToken);
-        let healthy = working && trouble.is_none();
+        let healthy = is_working(state) && trouble.is_none();
         let reason = match (trouble, state) {
             (Some(trouble), _) => trouble,
             (None, StateName::Connecting) => "connecting",
@@ -77,6 +150,28 @@ impl HealthSign {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_neighbour_is_in_trouble_from_a_failure_to_the_next_answer() {
+        let mut standing = Standing::new("redis");
+        assert_eq!(standing.trouble(), None);
+        for fault in Fault::ALL {
+            standing.failed(&Failure::new(fault, "token_save", "no answer"));
+            let expected = match fault {
+                Fault::Transient | Fault::Auth | Fault::Fatal => Some("redis: no answer"),
+                Fault::RetryNow
+                | Fault::Blocked
+                | Fault::Poison
+                | Fault::TooLarge
+                | Fault::HistoryLost
+                | Fault::Fenced => None,
+            };
+            assert_eq!(standing.trouble(), expected, "{fault}");
+            standing.answered();
+            assert_eq!(standing.trouble(), None);
+        }
+        assert!(!standing.is_quiet());
+    }
 
     #[test]
     fn only_a_working_state_without_trouble_is_healthy() {

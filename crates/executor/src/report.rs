@@ -1,5 +1,7 @@
 //! Failures, on their way into the log. A failure is logged once, here, where the machine has heard of it.
 
+use cdc_machine::Dependency;
+
 use crate::ports::Failure;
 
 /// Where a failed operation stands in its retry schedule.
@@ -26,5 +28,17 @@ pub(crate) fn failure(service: &'static str, state: &'static str, failure: &Fail
         retry_attempt = attempt.retry,
         max_retries = %max_retries,
         "operation failed"
+    );
+}
+
+/// Logs that a neighbour with nothing to do did not answer. Nothing is retried for it: only health is told.
+pub(crate) fn no_sign_of_life(service: &'static str, from: Dependency, failure: &Failure) {
+    tracing::warn!(
+        service,
+        operation = failure.operation,
+        dependency = from.as_str(),
+        fault = failure.fault.as_str(),
+        error = %failure.chain(),
+        "no sign of life"
     );
 }

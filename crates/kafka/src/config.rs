@@ -164,6 +164,8 @@ fn durable(connection: &ConnectionSettings, delivery_timeout: Duration) -> Clien
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("partitioner", "murmur2_random")
+        // A topic that is gone must not come back with the broker's own number of partitions.
+        .set("allow.auto.create.topics", "false")
         .set("message.timeout.ms", millis(delivery_timeout))
         // A request that outlives its messages would keep them unreported.
         .set("request.timeout.ms", millis(SOCKET_TIMEOUT.min(delivery_timeout)));
@@ -265,6 +267,7 @@ mod tests {
             ("queue.buffering.max.messages", "11000"),
             ("acks", "all"),
             ("enable.idempotence", "true"),
+            ("allow.auto.create.topics", "false"),
         ] {
             assert_eq!(config.get(name), Some(value), "{name}");
         }

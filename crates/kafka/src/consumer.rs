@@ -15,6 +15,7 @@ use crate::config;
 use crate::dead_letter::DeadLetters;
 use crate::partitions::PartitionNames;
 use crate::poller::{Command, Poller, Voice};
+use crate::producer::{PROBE, PROBE_TIMEOUT, SILENT};
 use crate::rebalance::GroupCallbacks;
 use crate::settings::ConsumerSettings;
 
@@ -344,6 +345,16 @@ impl RecordConsumer for KafkaConsumer {
 
     async fn dead_letter(&self, record: RejectedRecord) -> Result<(), Failure> {
         self.inner.dead_letters.put(record).await
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        let topics = &self.inner.settings.topics;
+        let named = topics.iter().find(|topic| !topic.starts_with('^')).cloned();
+        self.call(PROBE, PROBE_TIMEOUT, move |client| {
+            let answer = client.fetch_metadata(named.as_deref(), PROBE_TIMEOUT);
+            answer.map(drop).map_err(|error| failure_from(PROBE, SILENT, &error))
+        })
+        .await
     }
 
     fn revocation_deadline(&self) -> Duration {

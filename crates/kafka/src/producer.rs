@@ -23,6 +23,13 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that a former client is waited for. It is purged, so there is nothing to lose.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest that a sign of life may take.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a sign of life is called in the log.
+pub(crate) const PROBE: &str = "kafka_probe";
+/// What there is to say where none came.
+pub(crate) const SILENT: &str = "the brokers give no sign of life";
+
 type Client = ThreadedProducer<DeliveryReports>;
 
 /// What is known of the topics from the last preparation.
@@ -40,7 +47,8 @@ struct KnownTopics {
 pub struct KafkaProducer {
     settings: Arc<ProducerSettings>,
     sink: Arc<ReportSink>,
-    client: Option<Client>,
+    /// Shared with a probe at most.
+    client: Option<Arc<Client>>,
     known: KnownTopics,
     /// The dead-letter topic of each topic, so that a marker needs no formatting.
     dead_letters: HashMap<Arc<str>, String>,
@@ -84,7 +92,7 @@ impl KafkaProducer {
             )
             .because(panic)
         })??;
-        self.client = Some(prepared.client);
+        self.client = Some(Arc::new(prepared.client));
         self.known = prepared.known;
         Ok(prepared.holds_messages)
     }
@@ -187,6 +195,20 @@ impl Producer for KafkaProducer {
             }
             SendRefused::Failed(failure)
         })
+    }
+
+    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
+        let (client, topic) = (self.client.clone(), self.settings.topics.first().cloned());
+        async move {
+            let Some(client) = client else { return Ok(()) };
+            let asked = tokio::task::spawn_blocking(move || {
+                let answer = client.client().fetch_metadata(topic.as_deref(), PROBE_TIMEOUT);
+                answer.map(drop).map_err(|error| failure_from(PROBE, SILENT, &error))
+            });
+            asked.await.unwrap_or_else(|panic| {
+                Err(Failure::new(Fault::Fatal, PROBE, "a probe panicked, which is a bug").because(panic))
+            })
+        }
     }
 
     fn purge_queued(&mut self) {

@@ -237,6 +237,16 @@ impl Database for PostgresDatabase {
         bounded("ledger_check", self.ask_ledger(partitions)).await.map_err(|trouble| trouble.failure)
     }
 
+    async fn probe(&self) -> Result<(), Failure> {
+        const OPERATION: &str = "postgres_probe";
+        let answered = async {
+            let pool = self.pool(OPERATION)?;
+            // A connection on loan has been tried.
+            pool.get(OPERATION).await.map(drop)
+        };
+        bounded(OPERATION, answered).await.map_err(|trouble| trouble.failure)
+    }
+
     async fn close(&self) {
         // Connections on loan close as they come back to a pool that is gone.
         self.set_pool(None);

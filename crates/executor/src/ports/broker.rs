@@ -91,6 +91,10 @@ pub trait Producer: Send + 'static {
 
     /// Takes back what is only queued. Each such message is reported as failed.
     fn purge_queued(&mut self);
+
+    /// Asks the brokers for a sign of life, for the health of a stream on which nothing happens. It stands
+    /// alone: it may outlive the producer.
+    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send + 'static;
 }
 
 /// A topic's partition, as the machine's [`Partition`] numbers stand for them.
@@ -219,6 +223,12 @@ pub trait RecordConsumer: Clone + Send + Sync + 'static {
     /// # Errors
     /// Whatever the broker says, classified.
     fn dead_letter(&self, record: RejectedRecord) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Asks the brokers for a sign of life, for the health of a service that has nothing to do.
+    ///
+    /// # Errors
+    /// Whatever keeps them from answering, classified.
+    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// How long a revocation may take before the group loses patience.
     fn revocation_deadline(&self) -> Duration;

@@ -117,6 +117,12 @@ pub trait Database: Clone + Send + Sync + 'static {
         partitions: &[(Partition, Epoch)],
     ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
 
+    /// Asks the server for a sign of life, for the health of a service that has nothing to do.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL says, classified.
+    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+
     /// Closes the pool.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }

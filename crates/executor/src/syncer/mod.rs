@@ -7,13 +7,13 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cdc_machine::{Cause, EffectId, Effects, Machine, Signal, StateName};
+use cdc_machine::{Cause, Dependency, EffectId, Effects, Machine, Signal, StateName};
 use cdc_syncer::{Config, OffsetGap, Partition, Reject, Row, Syncer, TimerKind, WorkerId, WriteOutcome};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::health::{HealthSign, PATIENCE};
+use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
@@ -45,6 +45,8 @@ enum Reply {
         id: EffectId,
         refused: Vec<Partition>,
     },
+    /// A sign of life, or none.
+    Probed(Dependency, Result<(), Failure>),
     Batch {
         worker: WorkerId,
         id: EffectId,
@@ -84,6 +86,9 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 requests: JoinSet::new(),
                 timers: Timers::new(jitter),
                 owed: Debts::default(),
+                kafka: Standing::new(Dependency::Kafka.as_str()),
+                postgres: Standing::new(Dependency::Postgres.as_str()),
+                probing: [false; 2],
                 writing: 0,
                 metrics: SyncerMetrics::new(),
             },
@@ -139,6 +144,10 @@ struct Hands<C, D> {
     requests: JoinSet<Reply>,
     timers: Timers<TimerKind>,
     owed: Debts,
+    kafka: Standing,
+    postgres: Standing,
+    /// Whether Kafka and PostgreSQL are being asked for a sign of life.
+    probing: [bool; 2],
     /// Batches in flight.
     writing: usize,
     metrics: SyncerMetrics,
@@ -167,6 +176,12 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
     }
 
     fn on_event(&mut self, event: ConsumerEvent) -> ControlFlow<Cause> {
+        match &event {
+            ConsumerEvent::Records(_) | ConsumerEvent::Assigned(_) => self.hands.kafka.answered(),
+            ConsumerEvent::Failed(failure) => self.hands.kafka.failed(failure),
+            // The client says these of its own accord, too.
+            ConsumerEvent::Revoking(..) | ConsumerEvent::Lost(_) => {}
+        }
         match event {
             ConsumerEvent::Assigned(partitions) => self.feed(Input::Assigned { partitions }),
             ConsumerEvent::Revoking(id, partitions) => self.feed(Input::Revoking { id, partitions }),
@@ -186,24 +201,33 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         match reply {
             Reply::Database(input) => {
                 self.hands.answered(&input);
+                self.hands.postgres.answered();
                 self.feed(input)
             }
             Reply::Broker(input) => {
                 self.hands.answered(&input);
+                self.hands.kafka.answered();
+                if matches!(input, Input::Committed { .. }) {
+                    // The ledger before it.
+                    self.hands.postgres.answered();
+                }
                 self.feed(input)
             }
             Reply::DatabaseFailed(input, failure) => {
                 self.hands.answered(&input);
+                self.hands.postgres.failed(&failure);
                 self.log(&failure, self.machine.postgres_attempt(&self.config));
                 self.feed(input)
             }
             Reply::BrokerFailed(input, failure) => {
                 self.hands.answered(&input);
+                self.hands.kafka.failed(&failure);
                 self.log(&failure, self.machine.kafka_attempt(&self.config));
                 self.feed(input)
             }
             Reply::Moved { id, gaps, refused } => {
                 self.hands.owed.connection.answered();
+                self.hands.postgres.answered();
                 for gap in gaps.iter().filter(|gap| !refused.contains(&gap.partition)) {
                     self.hands.moved_behind(gap);
                 }
@@ -211,13 +235,22 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             }
             Reply::Checked { id, refused } => {
                 self.hands.owed.check.answered();
+                self.hands.postgres.answered();
                 if !refused.is_empty() {
                     self.hands.refused("check", refused.len());
                 }
                 self.feed(Input::LedgerChecked { id, refused })
             }
+            Reply::Probed(from, answer) => {
+                self.on_probed(from, answer);
+                ControlFlow::Continue(())
+            }
             Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {
                 self.hands.wrote(worker, rows, oldest_ms, took, &reply);
+                match &reply.failure {
+                    Some(failure) => self.hands.postgres.failed(failure),
+                    None => self.hands.postgres.answered(),
+                }
                 if let Some(failure) = &reply.failure {
                     self.log(failure, self.machine.write_attempt(worker, &self.config));
                 }
@@ -226,10 +259,28 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         }
     }
 
-    fn on_tick(&self) {
+    fn on_probed(&mut self, from: Dependency, answer: Result<(), Failure>) {
+        let hands = &mut self.hands;
+        let (standing, slot) =
+            if from == Dependency::Kafka { (&mut hands.kafka, 0) } else { (&mut hands.postgres, 1) };
+        hands.probing[slot] = false;
+        match answer {
+            Ok(()) => standing.answered(),
+            Err(failure) => {
+                standing.failed(&failure);
+                hands.metrics.common.failed(failure.fault);
+                report::no_sign_of_life(SERVICE, from, &failure);
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
         self.hands.metrics.buffer.set(self.machine.buffered_records() as f64);
         self.hands.metrics.workers.set(self.hands.writing as f64);
         self.hands.metrics.stale.absolute(self.machine.stale_inputs());
+        if is_working(self.machine.state()) {
+            self.hands.probe();
+        }
     }
 
     fn log(&self, failure: &Failure, attempt: (u32, Option<u32>)) {
@@ -458,8 +509,30 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         crate::log_transition(SERVICE, from, to, input);
     }
 
-    /// Which neighbour owes an answer for too long.
+    /// Asks for a sign of life whoever was not heard for a while and owes nothing.
+    fn probe(&mut self) {
+        let is_asked = self.owed.connection.age() + self.owed.commit.age() > Duration::ZERO;
+        if !self.probing[0] && !is_asked && self.kafka.is_quiet() {
+            self.probing[0] = true;
+            let consumer = self.consumer.clone();
+            self.request(
+                async move { Reply::Probed(Dependency::Kafka, within_reason(consumer.probe()).await) },
+            );
+        }
+        if !self.probing[1] && !is_asked && self.writing == 0 && self.postgres.is_quiet() {
+            self.probing[1] = true;
+            let database = self.database.clone();
+            self.request(async move {
+                Reply::Probed(Dependency::Postgres, within_reason(database.probe()).await)
+            });
+        }
+    }
+
+    /// Which neighbour gave a bad answer, or owes one for too long.
     fn trouble(&self) -> Option<String> {
+        if let Some(trouble) = self.kafka.trouble().or(self.postgres.trouble()) {
+            return Some(trouble.to_owned());
+        }
         let debts = [
             ("postgres", self.owed.connection.age().max(self.owed.writes.age()).max(self.owed.check.age())),
             ("postgres or kafka", self.owed.commit.age()),

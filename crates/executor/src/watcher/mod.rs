@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cdc_event::{Message, ResumeToken};
-use cdc_machine::{Cause, Effects, Epoch, Fault, Machine, SeqNo, Signal, StateName};
+use cdc_machine::{Cause, Dependency, Effects, Epoch, Fault, Machine, SeqNo, Signal, StateName};
 use cdc_watcher::{Config, TimerKind, Watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::lanes::{SourceOrder, StoreOrder, source_lane, store_lane};
 use self::publishing::Publishing;
-use crate::health::{HealthSign, PATIENCE};
+use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
 use crate::owed::Owed;
@@ -85,6 +85,7 @@ impl<P: Producer> WatcherService<P> {
     pub async fn run(self, mut signals: mpsc::Receiver<Signal>) -> Cause {
         let Self { config, sink, producer, source_orders, store_orders, mut replies, lanes, health, jitter } =
             self;
+        let neighbours = Neighbours::new(config.token_store);
         let mut driver = Driver {
             machine: Watcher::new(),
             config,
@@ -92,6 +93,7 @@ impl<P: Producer> WatcherService<P> {
             hands: Hands {
                 producer: Some(producer),
                 preparing: None,
+                probing: None,
                 source: source_orders,
                 store: store_orders,
                 timers: Timers::new(jitter),
@@ -99,6 +101,7 @@ impl<P: Producer> WatcherService<P> {
                 publishing: Publishing::default(),
                 published_now: 0,
                 owed: Debts::default(),
+                standing: neighbours,
                 metrics: WatcherMetrics::new(),
                 saved_at: Instant::now(),
             },
@@ -116,6 +119,10 @@ impl<P: Producer> WatcherService<P> {
                 () = sink.take(&mut reports) => driver.on_reports(&mut reports),
                 Some(reply) = replies.recv() => driver.on_reply(reply),
                 prepared = joined(&mut driver.hands.preparing) => driver.on_prepared(prepared),
+                probed = joined(&mut driver.hands.probing) => {
+                    driver.on_probed(probed);
+                    ControlFlow::Continue(())
+                }
                 timer = driver.hands.timers.next() => driver.feed(Input::Timer(timer)),
                 _ = tick.tick() => {
                     driver.on_tick();
@@ -137,11 +144,9 @@ impl<P: Producer> WatcherService<P> {
 /// A producer that is being made, together with the request that asked for it.
 type Preparing<P> = JoinHandle<(P, cdc_machine::EffectId, Result<bool, Failure>)>;
 
-/// Waits for the producer that is being made; for ever where none is.
-async fn joined<P>(
-    preparing: &mut Option<Preparing<P>>,
-) -> Result<(P, cdc_machine::EffectId, Result<bool, Failure>), tokio::task::JoinError> {
-    match preparing {
+/// Waits for a task; for ever where there is none.
+async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    match task {
         Some(handle) => handle.await,
         None => std::future::pending().await,
     }
@@ -156,10 +161,29 @@ struct Debts {
     broker: Owed,
 }
 
+/// What each neighbour has shown of itself.
+struct Neighbours {
+    source: Standing,
+    store: Standing,
+    broker: Standing,
+}
+
+impl Neighbours {
+    fn new(token_store: Dependency) -> Self {
+        Self {
+            source: Standing::new(Dependency::MongoDb.as_str()),
+            store: Standing::new(token_store.as_str()),
+            broker: Standing::new(Dependency::Kafka.as_str()),
+        }
+    }
+}
+
 /// Everything that effects are carried out with. It holds no business state.
 struct Hands<P> {
     producer: Option<P>,
     preparing: Option<Preparing<P>>,
+    /// A sign of life that the brokers were asked for.
+    probing: Option<JoinHandle<Result<(), Failure>>>,
     source: mpsc::Sender<SourceOrder>,
     store: mpsc::Sender<StoreOrder>,
     timers: Timers<TimerKind>,
@@ -168,6 +192,7 @@ struct Hands<P> {
     publishing: Publishing,
     published_now: u64,
     owed: Debts,
+    standing: Neighbours,
     metrics: WatcherMetrics,
     saved_at: Instant,
 }
@@ -214,6 +239,7 @@ impl<P: Producer> Driver<P> {
                 }
                 ProducerReport::Failed(seq, failure) => {
                     self.hands.publishing.settled(1);
+                    self.hands.standing.broker.failed(&failure);
                     let input = Input::DeliveryFailed { seq, fault: failure.fault };
                     self.log(&failure, self.machine.kafka_attempt(&self.config));
                     input
@@ -224,6 +250,7 @@ impl<P: Producer> Driver<P> {
                 }
                 ProducerReport::Lost(failure) => {
                     self.hands.publishing.lost();
+                    self.hands.standing.broker.failed(&failure);
                     self.log(&failure, self.machine.kafka_attempt(&self.config));
                     Input::ProducerLost { fault: failure.fault }
                 }
@@ -241,6 +268,7 @@ impl<P: Producer> Driver<P> {
         }
         let count = delivered.len() as u64;
         let took = self.hands.publishing.settled(count);
+        self.hands.standing.broker.answered();
         self.hands.metrics.publish_seconds.record(took);
         self.hands.metrics.published.increment(count);
         self.feed(Input::Delivered { seqs: std::mem::take(delivered) })
@@ -250,20 +278,24 @@ impl<P: Producer> Driver<P> {
         match reply {
             Reply::Batch { epoch, batch } => {
                 self.hands.owed.source.answered();
+                self.hands.standing.source.answered();
                 self.hands.read(&batch);
                 self.feed(Input::Batch { epoch, events: batch.events, idle: batch.idle })
             }
             Reply::Source(input) => {
                 self.hands.owed.source.answered();
+                self.hands.standing.source.answered();
                 self.feed(input)
             }
             Reply::SourceFailed(input, failure) => {
                 self.hands.owed.source.answered();
+                self.hands.standing.source.failed(&failure);
                 self.log(&failure, self.machine.mongodb_attempt(&self.config));
                 self.feed(input)
             }
             Reply::Store(input) => {
                 self.hands.owed.store.answered();
+                self.hands.standing.store.answered();
                 if matches!(input, Input::Saved { .. }) {
                     self.hands.metrics.save_seconds.record(self.hands.owed.save.answered());
                     self.hands.saved_at = Instant::now();
@@ -272,6 +304,7 @@ impl<P: Producer> Driver<P> {
             }
             Reply::StoreFailed(input, failure) => {
                 self.hands.owed.store.answered();
+                self.hands.standing.store.failed(&failure);
                 if matches!(input, Input::SaveFailed { .. }) {
                     self.hands.owed.save.answered();
                 }
@@ -292,8 +325,12 @@ impl<P: Producer> Driver<P> {
         };
         self.hands.producer = Some(producer);
         match result {
-            Ok(holds_messages) => self.feed(Input::ProducerReady { id, holds_messages }),
+            Ok(holds_messages) => {
+                self.hands.standing.broker.answered();
+                self.feed(Input::ProducerReady { id, holds_messages })
+            }
             Err(failure) => {
+                self.hands.standing.broker.failed(&failure);
                 self.log(&failure, self.machine.kafka_attempt(&self.config));
                 self.feed(Input::ProducerFailed { id, fault: failure.fault })
             }
@@ -305,6 +342,23 @@ impl<P: Producer> Driver<P> {
         hands.metrics.token_age.set(hands.saved_at.elapsed().as_secs_f64());
         hands.metrics.unsaved.set(self.machine.unsaved_events() as f64);
         hands.metrics.stale.absolute(self.machine.stale_inputs());
+        if is_working(self.machine.state()) {
+            self.hands.probe();
+        }
+    }
+
+    fn on_probed(&mut self, probed: Result<Result<(), Failure>, tokio::task::JoinError>) {
+        self.hands.probing = None;
+        // A probe that panicked has told nothing; the next one will.
+        match probed {
+            Ok(Ok(())) => self.hands.standing.broker.answered(),
+            Ok(Err(failure)) => {
+                self.hands.standing.broker.failed(&failure);
+                self.hands.metrics.common.failed(failure.fault);
+                report::no_sign_of_life(SERVICE, Dependency::Kafka, &failure);
+            }
+            Err(_) => {}
+        }
     }
 
     fn log(&self, failure: &Failure, attempt: (u32, Option<u32>)) {
@@ -446,8 +500,24 @@ impl<P: Producer> Hands<P> {
         crate::log_transition(SERVICE, from, to, input);
     }
 
-    /// Which neighbour owes an answer for too long.
+    /// Asks the brokers for a sign of life where there is nothing to publish. The source is read all the
+    /// time, and the store's lease is renewed; only the brokers can be quiet for long.
+    fn probe(&mut self) {
+        let has_reports_due = self.publishing.age() > Duration::ZERO;
+        if self.probing.is_some() || has_reports_due || !self.standing.broker.is_quiet() {
+            return;
+        }
+        if let Some(producer) = &self.producer {
+            self.probing = Some(tokio::spawn(within_reason(producer.probe())));
+        }
+    }
+
+    /// Which neighbour gave a bad answer, or owes one for too long.
     fn trouble(&self) -> Option<String> {
+        let Neighbours { source, store, broker } = &self.standing;
+        if let Some(trouble) = [source, store, broker].into_iter().find_map(Standing::trouble) {
+            return Some(trouble.to_owned());
+        }
         let debts = [
             ("mongodb", self.owed.source.age()),
             ("the token store", self.owed.store.age()),

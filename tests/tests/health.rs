@@ -1,0 +1,69 @@
+//! `/health` while nothing happens: whichever server ceases to answer, it is said within ten seconds.
+
+use std::time::Duration;
+
+use cdc_devstack::pipeline::{Deployment, Endpoints, HEALTHY_WITHIN, PLAYERS_TABLE, Role};
+use cdc_devstack::{Options, Service, Stack};
+use cdc_tests::Failure;
+use tokio::time::Instant;
+
+const SAID_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits until the service says that it is not well; returns its words.
+async fn unwell(service: &Service, since: Instant) -> Result<String, Failure> {
+    loop {
+        let answer = service.get("/health").await?;
+        if answer.status == 503 {
+            return Ok(answer.body);
+        }
+        if since.elapsed() > SAID_WITHIN {
+            return Err(format!("{answer:?} after {:?}", since.elapsed()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_server_is_named_within_ten_seconds_also_while_idle() {
+    let _turn = crate::TURN.lock().await;
+    let mut stack = Box::pin(Stack::start(Options::default())).await.unwrap();
+    let endpoints = Endpoints::of(&stack);
+    endpoints.postgres().await.unwrap().batch_execute(PLAYERS_TABLE).await.unwrap();
+    let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &[]).unwrap();
+    let syncer = Deployment::new(Role::Syncer, "syncer", stack.folder(), &endpoints, &[]).unwrap();
+    let mut watching = watcher.start().await.unwrap();
+    let mut syncing = syncer.start().await.unwrap();
+
+    // One server of each service at a time.
+    stack.mongod.pause().unwrap();
+    stack.postgres.pause().unwrap();
+    let since = Instant::now();
+    let (source, target) = tokio::join!(unwell(&watching, since), unwell(&syncing, since));
+    stack.mongod.resume().unwrap();
+    stack.postgres.resume().unwrap();
+    let (source, target) = (source.unwrap(), target.unwrap());
+    assert!(source.contains("mongodb"), "{source}");
+    assert!(target.contains("postgres"), "{target}");
+    watching.healthy(HEALTHY_WITHIN).await.unwrap();
+    syncing.healthy(HEALTHY_WITHIN).await.unwrap();
+
+    stack.redis.pause().unwrap();
+    let store = unwell(&watching, Instant::now()).await;
+    stack.redis.resume().unwrap();
+    let store = store.unwrap();
+    assert!(store.contains("redis"), "{store}");
+    watching.healthy(HEALTHY_WITHIN).await.unwrap();
+
+    stack.kafka.pause().unwrap();
+    let since = Instant::now();
+    let brokers = tokio::join!(unwell(&watching, since), unwell(&syncing, since));
+    stack.kafka.resume().unwrap();
+    for said in [brokers.0.unwrap(), brokers.1.unwrap()] {
+        assert!(said.contains("kafka"), "{said}");
+    }
+    watching.healthy(HEALTHY_WITHIN).await.unwrap();
+    syncing.healthy(HEALTHY_WITHIN).await.unwrap();
+
+    watching.terminate(Duration::from_secs(30)).await.unwrap();
+    syncing.terminate(Duration::from_secs(30)).await.unwrap();
+}
