@@ -12,12 +12,15 @@
 //! | [`SyncerService`] | the Syncer's loop and its `match effect` |
 //! | [`metrics`] | the metrics' names |
 
+mod clock;
 mod health;
 mod jitter;
 pub mod metrics;
 mod owed;
 pub mod ports;
 mod report;
+#[cfg(test)]
+mod scripted;
 mod syncer;
 mod timers;
 mod watcher;

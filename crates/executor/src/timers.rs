@@ -4,6 +4,7 @@ use std::time::Duration;
 use cdc_machine::TimerId;
 use tokio::time::Instant;
 
+use crate::clock::Clock;
 use crate::jitter::Jitter;
 
 /// A machine's timers: named, at most one of a kind, each with a generation.
@@ -12,17 +13,18 @@ pub(crate) struct Timers<K> {
     due: BTreeSet<(Instant, TimerId<K>)>,
     set: BTreeMap<K, (Instant, TimerId<K>)>,
     jitter: Jitter,
+    clock: Clock,
 }
 
 impl<K: Copy + Ord> Timers<K> {
-    pub(crate) const fn new(jitter: Jitter) -> Self {
-        Self { due: BTreeSet::new(), set: BTreeMap::new(), jitter }
+    pub(crate) const fn new(jitter: Jitter, clock: Clock) -> Self {
+        Self { due: BTreeSet::new(), set: BTreeMap::new(), jitter, clock }
     }
 
     /// Sets a timer; an earlier one of its kind is replaced.
     pub(crate) fn set(&mut self, timer: TimerId<K>, after: Duration) {
         self.forget(timer.kind);
-        let at = Instant::now() + after;
+        let at = self.clock.now() + after;
         self.due.insert((at, timer));
         self.set.insert(timer.kind, (at, timer));
     }
@@ -57,7 +59,7 @@ impl<K: Copy + Ord> Timers<K> {
         let Some((at, timer)) = self.first() else {
             return std::future::pending().await;
         };
-        tokio::time::sleep_until(at).await;
+        self.clock.sleep_until(at).await;
         self.forget(timer.kind);
         timer
     }
@@ -82,7 +84,7 @@ mod tests {
 
     #[test]
     fn timers_come_in_order_of_time_and_only_in_their_last_generation() {
-        let mut timers = Timers::new(Jitter::seeded(1));
+        let mut timers = Timers::new(Jitter::seeded(1), Clock::Runtime);
         timers.set(timer(1, 0), Duration::from_secs(500));
         timers.set(timer(2, 0), Duration::from_secs(200));
         timers.set(timer(1, 1), Duration::from_secs(100));
@@ -95,7 +97,7 @@ mod tests {
     #[test]
     fn a_back_off_is_at_least_as_long_as_asked_and_at_most_a_fifth_longer() {
         let asked = Duration::from_secs(10);
-        let mut timers = Timers::new(Jitter::seeded(7));
+        let mut timers = Timers::new(Jitter::seeded(7), Clock::Runtime);
         for generation in 0..100 {
             let before = Instant::now();
             timers.set_with_jitter(timer(1, generation), asked);

@@ -2,6 +2,8 @@
 //! each request to PostgreSQL or Kafka is a task that ends with one answer.
 
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -13,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use crate::clock::Clock;
 use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
@@ -64,27 +67,33 @@ pub struct SyncerService<C, D> {
     database: D,
     health: HealthSign,
     jitter: Jitter,
+    clock: Clock,
 }
 
 impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
     /// Puts the service together; nothing is ordered before [`Self::run`].
     pub fn new(config: Config, consumer: C, database: D, jitter: Jitter) -> (Self, watch::Receiver<Health>) {
         let (health, receiver) = HealthSign::new(SERVICE);
-        (Self { config, consumer, database, health, jitter }, receiver)
+        (Self { config, consumer, database, health, jitter, clock: Clock::default() }, receiver)
     }
 
     /// Runs until the machine stops, and says why it did.
-    pub async fn run(self, mut signals: mpsc::Receiver<Signal>) -> Cause {
-        let Self { config, consumer, database, health, jitter } = self;
+    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Cause {
+        let machine = Syncer::new(&self.config);
+        self.drive(machine, signals).await
+    }
+
+    async fn drive(self, machine: Syncer<KafkaRecord>, mut signals: mpsc::Receiver<Signal>) -> Cause {
+        let Self { config, consumer, database, health, jitter, clock } = self;
         let mut driver = Driver {
-            machine: Syncer::new(&config),
+            machine,
             config,
             effects: Effects::new(),
             hands: Hands {
                 consumer: consumer.clone(),
                 database: database.clone(),
                 requests: JoinSet::new(),
-                timers: Timers::new(jitter),
+                timers: Timers::new(jitter, clock),
                 owed: Debts::default(),
                 kafka: Standing::new(Dependency::Kafka.as_str()),
                 postgres: Standing::new(Dependency::Postgres.as_str()),

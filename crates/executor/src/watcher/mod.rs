@@ -3,6 +3,8 @@
 
 mod lanes;
 mod publishing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -18,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::lanes::{SourceOrder, StoreOrder, source_lane, store_lane};
 use self::publishing::Publishing;
+use crate::clock::Clock;
 use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
@@ -55,6 +58,7 @@ pub struct WatcherService<P> {
     lanes: [JoinHandle<()>; 2],
     health: HealthSign,
     jitter: Jitter,
+    clock: Clock,
 }
 
 impl<P: Producer> WatcherService<P> {
@@ -76,18 +80,46 @@ impl<P: Producer> WatcherService<P> {
             tokio::spawn(store_lane(store, store_inbox, reply_sender)),
         ];
         let (health, receiver) = HealthSign::new(SERVICE);
-        let service =
-            Self { config, sink, producer, source_orders, store_orders, replies, lanes, health, jitter };
+        let service = Self {
+            config,
+            sink,
+            producer,
+            source_orders,
+            store_orders,
+            replies,
+            lanes,
+            health,
+            jitter,
+            clock: Clock::default(),
+        };
         (service, receiver)
     }
 
     /// Runs until the machine stops, and says why it did.
-    pub async fn run(self, mut signals: mpsc::Receiver<Signal>) -> Cause {
-        let Self { config, sink, producer, source_orders, store_orders, mut replies, lanes, health, jitter } =
-            self;
+    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Cause {
+        self.drive(Watcher::new(), signals).await
+    }
+
+    async fn drive(
+        self,
+        machine: Watcher<Message, ResumeToken>,
+        mut signals: mpsc::Receiver<Signal>,
+    ) -> Cause {
+        let Self {
+            config,
+            sink,
+            producer,
+            source_orders,
+            store_orders,
+            mut replies,
+            lanes,
+            health,
+            jitter,
+            clock,
+        } = self;
         let neighbours = Neighbours::new(config.token_store);
         let mut driver = Driver {
-            machine: Watcher::new(),
+            machine,
             config,
             effects: Effects::new(),
             hands: Hands {
@@ -96,7 +128,7 @@ impl<P: Producer> WatcherService<P> {
                 probing: None,
                 source: source_orders,
                 store: store_orders,
-                timers: Timers::new(jitter),
+                timers: Timers::new(jitter, clock),
                 refused: VecDeque::new(),
                 publishing: Publishing::default(),
                 published_now: 0,

@@ -1,0 +1,147 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cdc_machine::{EffectId, Epoch};
+use cdc_syncer::{Batch, FetchStart, LogBounds, OffsetGap, Partition, Record, Reject, WriteOutcome};
+
+use super::World;
+use crate::ports::{
+    ConsumerEvent, Database, Failure, Headers, KafkaRecord, LedgerClaim, LedgerCommit, RecordConsumer,
+    RejectedRecord, TopicPartition, WriteReply,
+};
+
+const PARTITION: Partition = Partition(0);
+
+impl World {
+    pub(crate) fn tell(&self, event: ConsumerEvent) {
+        self.script().queue.push_back(event);
+        self.nudge.notify_one();
+    }
+}
+
+impl RecordConsumer for World {
+    async fn join(&self) -> Result<(), Failure> {
+        self.call("join")?;
+        self.tell(ConsumerEvent::Assigned(vec![PARTITION]));
+        Ok(())
+    }
+
+    async fn leave(&self) {
+        self.call("leave").unwrap();
+    }
+
+    async fn event(&self) -> ConsumerEvent {
+        loop {
+            if let Some(event) = self.script().queue.pop_front() {
+                return event;
+            }
+            self.nudge.notified().await;
+        }
+    }
+
+    fn name(&self, _: Partition) -> TopicPartition {
+        TopicPartition { topic: Arc::from("t"), partition: 0 }
+    }
+
+    async fn committed(&self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, Failure> {
+        self.call("committed")?;
+        Ok(vec![Some(0); partitions.len()])
+    }
+
+    async fn log_bounds(&self, partitions: &[Partition]) -> Result<Vec<LogBounds>, Failure> {
+        let end = i64::from(self.script().events);
+        Ok(vec![LogBounds { first: 0, end }; partitions.len()])
+    }
+
+    async fn commit(&self, _: &[(Partition, i64)]) -> Result<(), Failure> {
+        self.call("commit")
+    }
+
+    fn start(&self, starts: &[FetchStart]) {
+        let mut script = self.script();
+        script.epoch = starts[0].epoch;
+        script.offset = 0;
+    }
+
+    fn fetch(&self, _: u32, _: u64) {
+        let record = {
+            let mut script = self.script();
+            if script.offset >= i64::from(script.events) {
+                return;
+            }
+            script.offset += 1;
+            let handle =
+                KafkaRecord { key: Bytes::new(), value: None, headers: Headers::default(), timestamp_ms: 0 };
+            let (epoch, offset) = (script.epoch, script.offset - 1);
+            Record { partition: PARTITION, epoch, offset, route: 0, bytes: 1, handle }
+        };
+        self.tell(ConsumerEvent::Records(vec![record]));
+    }
+
+    fn pause(&self) {}
+
+    fn resume(&self) {}
+
+    fn confirm_revoked(&self, _: EffectId) {}
+
+    async fn dead_letter(&self, _: RejectedRecord) -> Result<(), Failure> {
+        self.call("dead_letter")
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        self.call("probe")
+    }
+
+    fn revocation_deadline(&self) -> Duration {
+        Duration::from_secs(6)
+    }
+}
+
+impl Database for World {
+    async fn connect(&self) -> Result<(), Failure> {
+        self.call("connect")
+    }
+
+    async fn acquire(&self, claims: &[LedgerClaim]) -> Result<Vec<Option<i64>>, Failure> {
+        self.call("acquire")?;
+        Ok(vec![Some(0); claims.len()])
+    }
+
+    async fn write(&self, _: &Batch<KafkaRecord>) -> WriteReply {
+        let counts = self.script().counts;
+        match self.call("write") {
+            Ok(()) => {
+                WriteReply { outcome: WriteOutcome::Written { rejected: Vec::new() }, counts, failure: None }
+            }
+            Err(failure) => WriteReply {
+                outcome: WriteOutcome::Failed {
+                    fault: failure.fault,
+                    reason: Reject::Database,
+                    sqlstate: None,
+                    detail: Arc::from("as scripted"),
+                },
+                counts,
+                failure: Some(failure),
+            },
+        }
+    }
+
+    async fn record(&self, _: &[LedgerCommit]) -> Result<Vec<Partition>, Failure> {
+        self.call("record").map(|()| Vec::new())
+    }
+
+    async fn move_offsets(&self, _: &[OffsetGap]) -> Result<Vec<Partition>, Failure> {
+        self.call("move").map(|()| Vec::new())
+    }
+
+    async fn check(&self, _: &[(Partition, Epoch)]) -> Result<Vec<Partition>, Failure> {
+        self.call("check").map(|()| Vec::new())
+    }
+
+    async fn probe(&self) -> Result<(), Failure> {
+        self.call("probe")
+    }
+
+    async fn close(&self) {}
+}

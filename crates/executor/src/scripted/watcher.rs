@@ -1,0 +1,121 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cdc_event::{Message, Position, ResumeToken};
+use cdc_machine::{Lineage, SeqNo};
+use cdc_watcher::{Event, Payload, StartAt};
+
+use super::World;
+use crate::ports::{
+    Acquisition, Failure, Producer, ProducerReport, ReportSink, SendRefused, Source, SourceBatch,
+    StoreIdentity, TokenRecord, TokenStore,
+};
+
+fn token(number: u32) -> ResumeToken {
+    let position = Position::from_bytes(&number.to_be_bytes()).unwrap();
+    ResumeToken { bson: Bytes::new(), position }
+}
+
+/// What a store holds that has saved the position before the first event.
+fn record() -> TokenRecord {
+    TokenRecord {
+        token: token(0),
+        lineage: Lineage(1),
+        identity: StoreIdentity { source: "rs0/db".to_owned(), collections: Vec::new(), topics: Vec::new() },
+        saved_at_ms: 0,
+        incarnation: 1,
+        holder: None,
+        gaps: Vec::new(),
+    }
+}
+
+impl Source for World {
+    async fn open(&mut self, from: StartAt<ResumeToken>, _: Lineage) -> Result<ResumeToken, Failure> {
+        self.call("open")?;
+        let at = match from {
+            StartAt::After(token) => token,
+            _ => token(0),
+        };
+        self.script().read = u32::from_be_bytes(at.position.as_bytes().try_into().unwrap());
+        Ok(at)
+    }
+
+    async fn next(&mut self, _: u32, _: u64) -> Result<SourceBatch, Failure> {
+        self.call("next")?;
+        let next = {
+            let mut script = self.script();
+            let has_more = script.read < script.events;
+            script.read += u32::from(has_more);
+            has_more.then_some(script.read)
+        };
+        let Some(number) = next else {
+            self.nudge.notified().await;
+            return Ok(SourceBatch::default());
+        };
+        let token = token(number);
+        let record = Message {
+            topic: Arc::from("t"),
+            key: Bytes::new(),
+            value: Bytes::new(),
+            position: token.position,
+        };
+        let event = Event { token, payload: Payload::Message { record, bytes: 1 } };
+        Ok(SourceBatch { events: vec![event], ..SourceBatch::default() })
+    }
+
+    async fn close(&mut self) {}
+}
+
+/// The producer needs a place for its reports.
+pub(crate) struct Reporting {
+    pub(crate) world: World,
+    pub(crate) sink: Arc<ReportSink>,
+}
+
+impl Producer for Reporting {
+    async fn prepare(&mut self) -> Result<bool, Failure> {
+        self.world.call("prepare").map(|()| true)
+    }
+
+    fn send(&mut self, seq: SeqNo, _: Message) -> Result<(), SendRefused> {
+        self.sink.push(match self.world.call("publish") {
+            Ok(()) => ProducerReport::Delivered(seq),
+            Err(failure) => ProducerReport::Failed(seq, failure),
+        });
+        Ok(())
+    }
+
+    fn send_marker(&mut self, seq: SeqNo, marker: Message) -> Result<(), SendRefused> {
+        self.send(seq, marker)
+    }
+
+    fn purge_queued(&mut self) {}
+
+    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
+        let answer = self.world.call("probe");
+        async move { answer }
+    }
+}
+
+impl TokenStore for World {
+    async fn acquire(&mut self) -> Result<Acquisition, Failure> {
+        self.call("lease")?;
+        Ok(Acquisition::Owned(Some(record())))
+    }
+
+    async fn renew(&mut self) -> Result<(), Failure> {
+        self.call("renew")
+    }
+
+    async fn save(&mut self, _: &ResumeToken, _: Lineage) -> Result<(), Failure> {
+        self.call("save")
+    }
+
+    async fn release(&mut self) -> Result<(), Failure> {
+        self.call("release")
+    }
+
+    async fn peek(&mut self) -> Result<Option<TokenRecord>, Failure> {
+        self.call("peek").map(|()| None)
+    }
+}

@@ -1,0 +1,194 @@
+//! The Syncer's executor in a scripted world, in virtual time.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
+use cdc_syncer::{Config, OnBadRecord, Partition, Retries, Syncer};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+
+use super::{Input, SyncerService};
+use crate::Jitter;
+use crate::ports::{ConsumerEvent, WriteCounts};
+use crate::scripted::{World, assert_waits, without_end};
+
+fn service(config: Config, world: &World) -> SyncerService<World, World> {
+    let (mut service, _) = SyncerService::new(config, world.clone(), world.clone(), Jitter::seeded(25));
+    service.clock = world.clock.clone();
+    service
+}
+
+fn run(config: Config, world: &World, signals: mpsc::Receiver<Signal>) -> Cause {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(service(config, world).run(signals))
+}
+
+fn signals() -> (mpsc::Sender<Signal>, mpsc::Receiver<Signal>) {
+    mpsc::channel(1)
+}
+
+/// Each call, the dependency that it asks, and the waits in front of its retries.
+const CALLS: [(&str, Dependency, &[u64]); 7] = [
+    ("connect", Dependency::Postgres, &[1, 2, 4, 8, 16]),
+    ("join", Dependency::Kafka, &[1, 2, 4, 8, 16]),
+    ("acquire", Dependency::Postgres, &[1, 2, 4, 8, 16]),
+    ("committed", Dependency::Kafka, &[1, 2, 4, 8, 16]),
+    ("write", Dependency::Postgres, &[1, 2, 4]),
+    ("record", Dependency::Postgres, &[1, 2, 4, 8, 16]),
+    ("commit", Dependency::Kafka, &[1, 2, 4, 8, 16]),
+];
+
+/// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+/// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+///
+/// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+/// Validates: Requirements 12.2
+#[test]
+fn each_call_is_tried_again_on_schedule_and_then_blamed() {
+    for (call, dependency, waits) in CALLS {
+        let world = World::with_events(1).failing(call, Fault::Transient);
+        let (_sender, receiver) = signals();
+        let cause = run(Config::default(), &world, receiver);
+        assert_waits(call, &world.moments(call), waits);
+        assert_eq!((cause, cause.exit_code()), (Cause::Unavailable(dependency), 69), "{call}");
+    }
+}
+
+/// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+/// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+#[test]
+fn a_dead_letter_is_tried_again_on_schedule() {
+    let world =
+        World::with_events(1).failing("write", Fault::Poison).failing("dead_letter", Fault::Transient);
+    let (_sender, receiver) = signals();
+    let config = Config { on_bad_record: OnBadRecord::DeadLetter, ..Config::default() };
+    assert_eq!(run(config, &world, receiver), Cause::Unavailable(Dependency::Kafka));
+    assert_waits("dead_letter", &world.moments("dead_letter"), &[1, 2, 4, 8, 16]);
+}
+
+/// A deadlock's victim is written again at once; two that go on meeting each other wait in the end.
+///
+/// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+/// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+#[test]
+fn a_deadlock_is_tried_again_at_once() {
+    let world = World::with_events(1).failing("write", Fault::RetryNow);
+    let (_sender, receiver) = signals();
+    assert_eq!(run(Config::default(), &world, receiver), Cause::Unavailable(Dependency::Postgres));
+    assert_waits("write", &world.moments("write"), &[0, 0, 4]);
+}
+
+/// Feature: cdc-pipeline, Property 26: Error Type Classification
+/// Validates: Requirements 12.5
+#[test]
+fn what_no_retry_mends_is_asked_once() {
+    for (call, dependency, _) in CALLS {
+        for (fault, cause, exit) in
+            [(Fault::Auth, Cause::Refused(dependency), 77), (Fault::Fatal, Cause::Failed(dependency), 69)]
+        {
+            let world = World::with_events(1).failing(call, fault);
+            let (_sender, receiver) = signals();
+            let ended = run(Config::default(), &world, receiver);
+            assert_eq!((ended, ended.exit_code()), (cause, exit), "{call}");
+            assert_eq!(world.moments(call).len(), 1, "{call}");
+        }
+    }
+}
+
+/// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+/// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+#[test]
+fn without_a_limit_it_goes_on_at_sixteen_seconds() {
+    const ATTEMPTS: usize = 24;
+    let retries = Retries {
+        kafka: Retry::UNLIMITED,
+        postgres_connect: Retry::UNLIMITED,
+        postgres_write: Retry::UNLIMITED,
+    };
+    for (call, _, _) in CALLS {
+        let (sender, receiver) = signals();
+        let world = World::with_events(1).failing(call, Fault::Transient).stopping_at(call, ATTEMPTS, sender);
+        let cause = run(Config { retries, ..Config::default() }, &world, receiver);
+        assert_eq!(cause, Cause::Aborted, "{call}");
+        assert_waits(call, &world.moments(call), &without_end(ATTEMPTS));
+    }
+}
+
+/// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+/// Validates: Requirements 12.2
+#[test]
+fn progress_starts_the_schedule_over() {
+    const DOWN: Result<(), Fault> = Err(Fault::Transient);
+    let (sender, receiver) = signals();
+    // Two batches: one record each, since the second is fetched with the first.
+    let world = World::with_events(2)
+        .answering("write", &[DOWN, DOWN, DOWN, Ok(()), DOWN, DOWN, DOWN, Ok(())])
+        .stopping_at("check", 20, sender);
+    let config = Config { buffer_size: 1, ..Config::default() };
+    assert_eq!(run(config, &world, receiver), Cause::Aborted);
+    let moments = world.moments("write");
+    assert_eq!(moments.len(), 8);
+    assert_waits("the first batch", &moments[..4], &[1, 2, 4]);
+    assert_waits("the second batch", &moments[4..], &[1, 2, 4]);
+}
+
+/// A machine that orders nothing: the executor does nothing, whatever happens around it.
+#[test]
+fn with_a_machine_that_orders_nothing_nothing_is_done() {
+    let world = World::with_events(5);
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let config = Config::default();
+        let mut machine = Syncer::new(&config);
+        // One that has stopped takes every input and orders nothing.
+        machine.step(&config, Input::Signal(Signal::Abort), &mut Effects::new());
+        world.tell(ConsumerEvent::Assigned(vec![Partition(0)]));
+        world.tell(ConsumerEvent::Lost(vec![Partition(0)]));
+        let (sender, receiver) = signals();
+        sender.try_send(Signal::Drain).unwrap();
+        let ended = tokio::time::timeout(crate::TICK * 3, service(config, &world).drive(machine, receiver));
+        assert!(ended.await.is_err(), "it ended by itself");
+    });
+    assert_eq!(world.calls(), [""; 0]);
+}
+
+/// Feature: cdc-pipeline, Property 18: Upsert Operation Logging
+/// Validates: Requirements 8.4
+#[test]
+fn a_written_batch_says_how_many_rows_were_inserted_and_updated() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let (sender, receiver) = signals();
+    let counts = WriteCounts { inserted: 11, updated: 22, deleted: 33, fenced: 44, ..WriteCounts::default() };
+    let world = World::with_events(1).counting(counts).stopping_at("commit", 1, sender);
+    tracing::subscriber::with_default(subscriber, || run(Config::default(), &world, receiver));
+    let text = log.text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("batch written")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    for field in ["messages=1", "inserted=11", "updated=22", "deleted=33", "fenced=44"] {
+        assert!(lines[0].contains(field), "{field}: {}", lines[0]);
+    }
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

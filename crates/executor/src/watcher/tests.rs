@@ -1,0 +1,152 @@
+//! The Watcher's executor in a scripted world, in virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
+use cdc_watcher::{Config, Retries, Watcher};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+
+use super::{Input, WatcherService};
+use crate::Jitter;
+use crate::ports::{Failure, ProducerReport, ReportSink};
+use crate::scripted::{Reporting, World, assert_waits, without_end};
+
+fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherService<Reporting> {
+    let producer = Reporting { world: world.clone(), sink: Arc::clone(sink) };
+    let jitter = Jitter::seeded(24);
+    let (mut service, _) =
+        WatcherService::new(config, world.clone(), producer, Arc::clone(sink), world.clone(), jitter);
+    service.clock = world.clock.clone();
+    service
+}
+
+/// Runs the service to its end in the scripted world.
+fn run(config: Config, world: &World, signals: mpsc::Receiver<Signal>) -> Cause {
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let sink = Arc::new(ReportSink::default());
+        service(config, world, &sink).run(signals).await
+    })
+}
+
+fn signals() -> (mpsc::Sender<Signal>, mpsc::Receiver<Signal>) {
+    mpsc::channel(1)
+}
+
+/// Each call, the dependency that it asks, and the waits in front of its retries.
+const CALLS: [(&str, Dependency, &[u64]); 6] = [
+    ("lease", Dependency::Redis, &[1, 2, 4]),
+    ("open", Dependency::MongoDb, &[1, 2, 4, 8, 16]),
+    ("next", Dependency::MongoDb, &[1, 2, 4, 8, 16]),
+    ("prepare", Dependency::Kafka, &[1, 2, 4, 8, 16]),
+    ("publish", Dependency::Kafka, &[1, 2, 4, 8, 16]),
+    ("save", Dependency::Redis, &[1, 2, 4]),
+];
+
+/// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+/// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+///
+/// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+/// Validates: Requirements 12.2
+#[test]
+fn each_call_is_tried_again_on_schedule_and_then_blamed() {
+    for (call, dependency, waits) in CALLS {
+        let world = World::with_events(1).failing(call, Fault::Transient);
+        let (_sender, receiver) = signals();
+        let cause = run(Config::default(), &world, receiver);
+        assert_waits(call, &world.moments(call), waits);
+        assert_eq!((cause, cause.exit_code()), (Cause::Unavailable(dependency), 69), "{call}");
+    }
+}
+
+/// Feature: cdc-pipeline, Property 26: Error Type Classification
+/// Validates: Requirements 12.5
+#[test]
+fn what_no_retry_mends_is_asked_once() {
+    for (call, dependency, _) in CALLS {
+        for (fault, cause, exit) in
+            [(Fault::Auth, Cause::Refused(dependency), 77), (Fault::Fatal, Cause::Failed(dependency), 69)]
+        {
+            let world = World::with_events(1).failing(call, fault);
+            let (_sender, receiver) = signals();
+            let ended = run(Config::default(), &world, receiver);
+            assert_eq!((ended, ended.exit_code()), (cause, exit), "{call}");
+            let tries = world.moments(call).len();
+            // A drain saves what is settled; where saving is what fails, that is the end.
+            assert_eq!(tries, 1, "{call}");
+        }
+    }
+}
+
+#[test]
+fn a_token_file_that_fails_is_local_io() {
+    for call in ["lease", "save"] {
+        let world = World::with_events(1).failing(call, Fault::Transient);
+        let (_sender, receiver) = signals();
+        let cause = run(Config { token_store: Dependency::TokenFile, ..Config::default() }, &world, receiver);
+        assert_eq!((cause, cause.exit_code()), (Cause::Unavailable(Dependency::TokenFile), 74), "{call}");
+    }
+}
+
+/// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+/// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+#[test]
+fn without_a_limit_it_goes_on_at_sixteen_seconds() {
+    const ATTEMPTS: usize = 24;
+    let retries =
+        Retries { mongodb: Retry::UNLIMITED, kafka: Retry::UNLIMITED, token_store: Retry::UNLIMITED };
+    for (call, _, _) in CALLS {
+        let (sender, receiver) = signals();
+        let world = World::with_events(1).failing(call, Fault::Transient).stopping_at(call, ATTEMPTS, sender);
+        let cause = run(Config { retries, ..Config::default() }, &world, receiver);
+        assert_eq!(cause, Cause::Aborted, "{call}");
+        assert_waits(call, &world.moments(call), &without_end(ATTEMPTS));
+    }
+}
+
+/// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+/// Validates: Requirements 12.2
+#[test]
+fn progress_starts_the_schedule_over() {
+    const DOWN: Result<(), Fault> = Err(Fault::Transient);
+    let world = World::with_events(1)
+        .answering("publish", &[DOWN, DOWN, DOWN, Ok(())])
+        .answering("save", &[DOWN, DOWN, Ok(())])
+        .answering("next", &[DOWN, Ok(()), DOWN, DOWN])
+        .answering("open", &[DOWN]);
+    let (sender, receiver) = signals();
+    let world = world.stopping_at("renew", 20, sender);
+    assert_eq!(run(Config::default(), &world, receiver), Cause::Aborted);
+    // In turn: the stream did not open, broke, was read, broke twice; between these, deliveries failed.
+    let opened = world.moments("open");
+    assert!(opened.len() >= 7, "{opened:?}");
+    let longest = opened.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(longest < Duration::from_secs(5), "no more than three failures in a row: {opened:?}");
+    assert_eq!(world.moments("publish").len(), 4);
+    assert_waits("save", &world.moments("save"), &[1, 2]);
+}
+
+/// A machine that orders nothing: the executor does nothing, whatever happens around it.
+#[test]
+fn with_a_machine_that_orders_nothing_nothing_is_done() {
+    let world = World::with_events(5);
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let config = Config::default();
+        let mut machine = Watcher::new();
+        // One that has stopped takes every input and orders nothing.
+        machine.step(&config, Input::Signal(Signal::Abort), &mut Effects::new());
+        let sink = Arc::new(ReportSink::default());
+        sink.push(ProducerReport::Delivered(cdc_machine::SeqNo(0)));
+        sink.push(ProducerReport::Lost(Failure::new(Fault::Transient, "kafka_publish", "scripted")));
+        let (sender, receiver) = signals();
+        sender.try_send(Signal::Drain).unwrap();
+        let driven = service(config, &world, &sink).drive(machine, receiver);
+        // Several ticks of the runtime's own clock.
+        let ended = tokio::time::timeout(crate::TICK * 3, driven).await;
+        assert!(ended.is_err(), "it ended by itself: {ended:?}");
+    });
+    assert_eq!(world.calls(), [""; 0]);
+}
