@@ -140,3 +140,29 @@ pub fn count(brokers: &str, topic: &str) -> Result<i64, Failure> {
     }
     Ok(total)
 }
+
+/// The first offset of each partition that a group has not committed yet; `None` where it never committed.
+///
+/// # Errors
+/// Whatever the broker says.
+pub fn committed(brokers: &str, topic: &str, group: &str) -> Result<BTreeMap<i32, Option<i64>>, Failure> {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", group).create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let mut asked = TopicPartitionList::new();
+    for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
+        asked.add_partition(topic, partition.id());
+    }
+    let answered = consumer.committed_offsets(asked, TIMEOUT)?;
+    Ok(answered
+        .elements()
+        .iter()
+        .map(|element| {
+            let offset = match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+            (element.partition(), offset)
+        })
+        .collect())
+}

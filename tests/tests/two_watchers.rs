@@ -1,0 +1,103 @@
+//! Two Watchers for one pipeline: one works, the other waits, and at no time do both save.
+
+use std::fs;
+use std::time::Duration;
+
+use cdc_devstack::pipeline::{
+    Deployment, Endpoints, HEALTHY_WITHIN, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC,
+};
+use cdc_devstack::{Options, Service, Stack};
+use cdc_tests::load::Load;
+use cdc_tests::{history, saved, topic, verdict};
+use futures_util::StreamExt as _;
+use mongodb::Client;
+use tokio::time::Instant;
+
+/// What a Watcher logs that has to wait.
+const WAITS: &str = "the lease is held by another instance";
+
+fn waits(service: &Service) -> usize {
+    fs::read_to_string(service.log()).unwrap().matches(WAITS).count()
+}
+
+async fn record(redis: &str) -> serde_json::Value {
+    let client = redis::Client::open(redis).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let text: String = redis::AsyncCommands::get(&mut connection, TOKEN_KEY).await.unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_works_and_the_other_waits_until_the_first_is_gone() {
+    let _turn = crate::TURN.lock().await;
+    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
+    let endpoints = Endpoints::of(&stack);
+    let redis = stack.redis.url();
+    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    let since = history::now(&mongo).await.unwrap();
+    let first = Deployment::new(Role::Watcher, "first", stack.folder(), &endpoints, &[]).unwrap();
+    let second = Deployment::new(Role::Watcher, "second", stack.folder(), &endpoints, &[]).unwrap();
+    let mut working = first.start().await.unwrap();
+    let load = Load::start(&mongo, SOURCE_DATABASE, 0x2_3a7c, 2, 300);
+
+    // The second waits, and says for whom.
+    let mut waiting = second.spawn().unwrap();
+    let patience = Instant::now() + HEALTHY_WITHIN;
+    while waits(&waiting) == 0 {
+        assert!(Instant::now() < patience, "the second Watcher does not say that it waits");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(fs::read_to_string(waiting.log()).unwrap().contains("\"holder\":\"first\""));
+    assert_eq!(waiting.get("/health").await.unwrap().status, 503);
+    assert_eq!(record(&redis).await["holder"], "first");
+
+    // The first stands still for longer than its lease: the second goes on where it was.
+    working.pause().unwrap();
+    waiting.healthy(HEALTHY_WITHIN).await.unwrap();
+    assert_eq!(record(&redis).await["holder"], "second");
+
+    // The first wakes up, is told, and has saved nothing by then.
+    let client = redis::Client::open(redis.as_str()).unwrap();
+    let mut commands = client.get_async_monitor().await.unwrap().into_on_message::<String>();
+    working.resume().unwrap();
+    let status = working.exited(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(status.code(), Some(75), "a restart is safe: {}", working.log().display());
+    let mut stores = 0;
+    while let Ok(Some(line)) = tokio::time::timeout(Duration::from_millis(300), commands.next()).await {
+        // What the script does carries the client `lua`.
+        if line.contains(" lua]") && line.contains("\"SET\"") {
+            assert!(line.contains("\\\"holder\\\":\\\"second\\\""), "{line}");
+            stores += 1;
+        }
+        if stores >= 20 {
+            break;
+        }
+    }
+    assert!(stores > 0, "the second saves meanwhile");
+
+    // Killed and started again under its name, it waits for nobody, itself included.
+    let waited = waits(&waiting);
+    waiting.kill().await.unwrap();
+    let mut restarted = second.start().await.unwrap();
+    assert_eq!(waits(&restarted), waited);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let applied = load.stop().await.unwrap();
+    assert!(applied.total() > 0);
+    let happened = history::changes(&mongo, SOURCE_DATABASE, since).await.unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    loop {
+        let published = topic::read_all(&endpoints.kafka_brokers, TOPIC).unwrap();
+        let absent = verdict::absent(&happened, &published).len();
+        if absent == 0 {
+            break;
+        }
+        assert!(Instant::now() < patience, "{absent} of {} changes are missing", happened.len());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let status = restarted.terminate(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    let last = saved::token(&redis, TOKEN_KEY).await.unwrap().unwrap();
+    let published = topic::read_all(&endpoints.kafka_brokers, TOPIC).unwrap();
+    assert!(verdict::covered_but_absent(&happened, &last, &published).is_empty());
+}
