@@ -160,7 +160,11 @@ pub fn committed(brokers: &str, topic: &str, group: &str) -> Result<BTreeMap<i32
         .map(|element| {
             let offset = match element.offset() {
                 Offset::Offset(offset) => Some(offset),
-                _ => None,
+                Offset::Beginning
+                | Offset::End
+                | Offset::Stored
+                | Offset::Invalid
+                | Offset::OffsetTail(_) => None,
             };
             (element.partition(), offset)
         })
