@@ -43,6 +43,9 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
     /// librdkafka's name for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

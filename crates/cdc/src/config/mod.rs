@@ -20,7 +20,7 @@ pub use layers::Sources;
 pub use problem::{ConfigError, Problem};
 pub use syncer::{BatchConfig, ConsumerConfig, PostgresConfig, SyncerConfig, WorkersConfig};
 pub use watcher::{
-    Compression, FullDocument, MongoConfig, OnHistoryLost, PerformanceConfig, ProducerConfig, TokenBackend,
+    FullDocument, MongoConfig, OnHistoryLost, PerformanceConfig, ProducerConfig, TokenBackend,
     TokenStorageConfig, WatcherConfig,
 };
 

@@ -64,7 +64,7 @@ fn the_watchers_file_of_the_design_document_works_unchanged() {
     assert_eq!(config.mongodb.connection_timeout, Duration::from_secs(10));
     assert_eq!(config.kafka.brokers, ["localhost:9092"]);
     assert_eq!(config.topics(), ["cdc.game_db.players"]);
-    assert_eq!(config.kafka.compression, Compression::Snappy);
+    assert_eq!(config.kafka.compression, cdc_kafka::Compression::Snappy);
     assert_eq!((config.kafka.batch_size, config.kafka.batch_timeout), (100, millis(10)));
     assert_eq!(config.kafka.max_retries, Retry::times(5));
     let TokenBackend::Redis { addr, password, db, key } = &config.token_storage.backend else {

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use cdc_kafka::Compression;
 use cdc_machine::Retry;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -97,35 +98,6 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// `properties`
     pub properties: Properties,
-}
-
-/// How batches of messages are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip
-    Gzip,
-    /// snappy
-    Snappy,
-    /// lz4
-    Lz4,
-    /// zstd
-    Zstd,
-}
-
-impl Compression {
-    /// librdkafka's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Snappy => "snappy",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        }
-    }
 }
 
 /// `token_storage`.
@@ -263,13 +235,11 @@ impl ProducerConfig {
             .value("topic", legal, |text| TopicTemplate::parse(text, &["database", "collection"]))
             .unwrap_or_else(TopicTemplate::by_collection);
         check_topics(kafka, &topic, mongodb);
-        let compressions =
-            [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
-                .map(|compression| (compression.as_str(), compression));
+        let compressions = Compression::ALL.map(|compression| (compression.as_str(), compression));
         Self {
             brokers: common::brokers(kafka),
             topic,
-            compression: kafka.choice("compression", &compressions, &[], Compression::Snappy),
+            compression: kafka.choice("compression", &compressions, &[], Compression::default()),
             batch_size: kafka.integer("batch_size", 1..=1_000_000, 100),
             batch_timeout: kafka.duration(
                 "batch_timeout",

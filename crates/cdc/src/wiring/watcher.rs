@@ -9,7 +9,7 @@ use cdc_watcher::{Config, OnTooLarge, Retries};
 use tokio::sync::{mpsc, watch};
 
 use super::tokens::{dependency, token_store};
-use crate::config::{Compression, FullDocument, OnHistoryLost, OnReject, WatcherConfig};
+use crate::config::{FullDocument, OnHistoryLost, OnReject, WatcherConfig};
 
 /// Puts the Watcher together. `source_name` is what [`describe_source`] found.
 ///
@@ -115,13 +115,7 @@ fn producer_settings(config: &WatcherConfig) -> ProducerSettings {
         topics: config.topics().into_iter().map(Arc::from).collect(),
         partitions: kafka.partitions,
         replication_factor: i32::from(kafka.replication_factor),
-        compression: match kafka.compression {
-            Compression::None => cdc_kafka::Compression::None,
-            Compression::Gzip => cdc_kafka::Compression::Gzip,
-            Compression::Snappy => cdc_kafka::Compression::Snappy,
-            Compression::Lz4 => cdc_kafka::Compression::Lz4,
-            Compression::Zstd => cdc_kafka::Compression::Zstd,
-        },
+        compression: kafka.compression,
         batch_size: kafka.batch_size,
         batch_timeout: kafka.batch_timeout,
         delivery_timeout: kafka.delivery_timeout,
