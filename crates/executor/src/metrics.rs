@@ -50,6 +50,8 @@ pub const END_TO_END_SECONDS: &str = "cdc_end_to_end_seconds";
 pub const DEAD_LETTERS: &str = "cdc_dead_letters_total";
 /// Writes that met a newer row or tombstone.
 pub const FENCE_REJECTED: &str = "cdc_fence_rejected_total";
+/// Writes that met a row of a higher lineage: what they carry may be lost.
+pub const FENCE_OUTRANKED: &str = "cdc_fence_outranked_total";
 /// Rows by what became of them.
 pub const ROWS: &str = "cdc_rows_total";
 /// Answers that came for something that is gone.
@@ -98,6 +100,7 @@ pub fn describe() {
     );
     describe_counter!(DEAD_LETTERS, "Records put aside or skipped, by reason");
     describe_counter!(FENCE_REJECTED, "Writes that met a newer row or tombstone");
+    describe_counter!(FENCE_OUTRANKED, "Writes that met a row or tombstone of a higher lineage");
     describe_counter!(ROWS, "Records by what became of them in PostgreSQL");
     describe_counter!(
         LEDGER_REFUSED,
@@ -204,6 +207,7 @@ pub(crate) struct SyncerMetrics {
     pub(crate) buffer: Gauge,
     pub(crate) workers: Gauge,
     pub(crate) fenced: Counter,
+    pub(crate) outranked: Counter,
     pub(crate) stale: Counter,
     rows: [Counter; ROW_OUTCOMES.len()],
     dead: [Counter; Reject::ALL.len()],
@@ -223,6 +227,7 @@ impl SyncerMetrics {
             buffer: gauge!(SYNCER_BUFFER),
             workers: gauge!(SYNCER_WORKERS),
             fenced: counter!(FENCE_REJECTED),
+            outranked: counter!(FENCE_OUTRANKED),
             stale: counter!(STALE_INPUTS, "service" => "syncer"),
             rows: ROW_OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),
             dead: Reject::ALL.map(|reason| counter!(DEAD_LETTERS, "reason" => reason.as_str())),
@@ -234,6 +239,7 @@ impl SyncerMetrics {
     pub(crate) fn wrote(&self, counts: &crate::ports::WriteCounts) {
         self.written.increment(counts.inserted + counts.updated + counts.deleted);
         self.fenced.increment(counts.fenced);
+        self.outranked.increment(counts.outranked);
         let by_outcome = [
             counts.inserted,
             counts.updated,

@@ -171,6 +171,7 @@ fn merge(planned: WriteCounts, written: WriteCounts) -> WriteCounts {
         updated: written.updated,
         deleted: written.deleted,
         fenced: written.fenced,
+        outranked: written.outranked,
         absent: written.absent,
         copied_statements: written.copied_statements,
         prepared_statements: written.prepared_statements,

@@ -22,6 +22,7 @@ mod database;
 mod decimal;
 mod failure;
 mod ledger;
+mod outranked;
 mod plan;
 mod pool;
 mod row;

@@ -13,6 +13,7 @@ use postgres_types::Type;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::column::ColumnBuffer;
+use crate::outranked::Outranked;
 use crate::table::{Column, ColumnType, Origin, Table, array_of, quote, quote_literal};
 
 /// One column of a statement's source.
@@ -58,6 +59,8 @@ pub(crate) struct Statements {
     pub delete: Arc<str>,
     /// The arrays' types.
     pub delete_types: Vec<Type>,
+    /// Asks after rows that a higher lineage fences off.
+    pub outranked: Option<Outranked>,
 }
 
 impl Statements {
@@ -69,8 +72,10 @@ impl Statements {
             source.iter().map(|column| format!("{} {}", column.alias, sql_type(&column.element))).collect();
         let stage: Arc<str> = format!("cdc_stage_{:016x}", xxh3_64(declared.join(", ").as_bytes())).into();
         let staged = format!("pg_temp.{}", quote(&stage));
+        let (arrays, rows) = (unnest(&source), format!("{staged} AS s"));
         Self {
-            upsert: upsert(table, &unnest(&source)).into(),
+            outranked: Outranked::new(table, &arrays, &rows),
+            upsert: upsert(table, &arrays).into(),
             upsert_types: source.iter().map(|column| array_of(&column.element)).collect(),
             create_stage: format!(
                 "CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS",
@@ -78,7 +83,7 @@ impl Statements {
                 declared.join(", ")
             ),
             copy: format!("COPY {staged} FROM STDIN (FORMAT binary)").into(),
-            merge: upsert(table, &format!("{staged} AS s")).into(),
+            merge: upsert(table, &rows).into(),
             delete: delete(table).into(),
             delete_types: vec![array_of(&id_type(table)), Type::TEXT_ARRAY, Type::BYTEA_ARRAY],
             stage,
@@ -182,7 +187,7 @@ fn upsert(table: &Table, source: &str) -> String {
     );
     let fence = position_index(table);
     if let Some(position) = fence {
-        let key = if id_is_text(table) { "c0" } else { "k" };
+        let key = key_of(table);
         let _infallible = write!(
             sql,
             " WHERE NOT EXISTS (SELECT FROM cdc.tombstones AS d WHERE d.table_name = {} \
@@ -201,22 +206,34 @@ fn upsert(table: &Table, source: &str) -> String {
     sql
 }
 
-fn position_index(table: &Table) -> Option<usize> {
+/// The source's column that holds the row's id as text.
+pub(crate) fn key_of(table: &Table) -> &'static str {
+    if id_is_text(table) { "c0" } else { "k" }
+}
+
+/// An id as it is compared with the table's own: a bpchar index serves only a bpchar comparison.
+pub(crate) fn same_id(table: &Table, id: &str) -> String {
+    match table.columns.first() {
+        Some(Column { column_type: ColumnType::Text { padded: true, .. }, .. }) => format!("{id}::bpchar"),
+        _ => id.to_owned(),
+    }
+}
+
+/// The rows to delete, as a source `s`.
+pub(crate) fn delete_rows(table: &Table) -> String {
+    let id = sql_type(&id_type(table));
+    format!("unnest($1::{id}[], $2::text[], $3::bytea[]) AS s(id, k, position)")
+}
+
+pub(crate) fn position_index(table: &Table) -> Option<usize> {
     table.columns.iter().position(|column| column.origin == Origin::Position)
 }
 
 /// Answers how many rows were deleted and how many were there. All parts see the statement's one snapshot.
 fn delete(table: &Table) -> String {
-    let id = match table.columns.first() {
-        // A bpchar index serves only a bpchar comparison.
-        Some(Column { column_type: ColumnType::Text { padded: true, .. }, .. }) => "s.id::bpchar",
-        _ => "s.id",
-    };
+    let id = same_id(table, "s.id");
     let quoted = table.quoted();
-    let mut sql = format!(
-        "WITH s AS (SELECT * FROM unnest($1::{}[], $2::text[], $3::bytea[]) AS s(id, k, position))",
-        sql_type(&id_type(table)),
-    );
+    let mut sql = format!("WITH s AS (SELECT * FROM {})", delete_rows(table));
     if table.fenced {
         let _infallible = write!(
             sql,

@@ -142,8 +142,10 @@ async fn write_table(
     prepared: &Prepared,
     counts: &mut WriteCounts,
 ) -> Result<(), Trouble> {
+    let outranked = table.target.statements.outranked.as_ref();
     if let Some(statement) = &prepared.delete {
-        delete(session, statement, &table.deletes, counts)
+        let question = outranked.map(|outranked| &*outranked.delete);
+        delete(session, statement, question, &table.deletes, counts)
             .await
             .map_err(|error| Trouble::of(OPERATION, error))?;
     }
@@ -153,7 +155,8 @@ async fn write_table(
             counts.prepared_statements += 1;
             let parameters: Vec<&(dyn ToSql + Sync)> =
                 table.upserts.buffers.iter().map(|buffer| buffer as &(dyn ToSql + Sync)).collect();
-            upsert(session, statement, &parameters, &table.upserts, counts).await
+            let question = outranked.map(|outranked| &*outranked.upsert);
+            upsert(session, statement, question, &parameters, &table.upserts, counts).await
         }
         Some(PreparedUpsert::Copy { copy, merge }) => {
             counts.copied_statements += 1;
@@ -167,7 +170,8 @@ async fn write_table(
                     format!("COPY took {copied} of {} rows, which is a bug", table.upserts.len()),
                 ));
             }
-            upsert(session, merge, &[], &table.upserts, counts).await
+            let question = outranked.map(|outranked| &*outranked.merge);
+            upsert(session, merge, question, &[], &table.upserts, counts).await
         }
     }
 }
@@ -175,33 +179,51 @@ async fn write_table(
 async fn upsert(
     session: &Session,
     statement: &Statement,
+    question: Option<&str>,
     parameters: &[&(dyn ToSql + Sync)],
     upserts: &Upserts,
     counts: &mut WriteCounts,
 ) -> Result<(), Trouble> {
-    let row = session
-        .client
-        .query_one(statement, parameters)
-        .await
-        .map_err(|error| Trouble::of(OPERATION, error))?;
+    let trouble = |error| Trouble::of(OPERATION, error);
+    let row = session.client.query_one(statement, parameters).await.map_err(trouble)?;
     let (inserted, updated) = (count(row.get(0)), count(row.get(1)));
     counts.inserted += inserted;
     counts.updated += updated;
-    counts.fenced += (upserts.len() as u64).saturating_sub(inserted + updated);
+    let fenced = (upserts.len() as u64).saturating_sub(inserted + updated);
+    counts.fenced += fenced;
+    counts.outranked += outranked(session, question, parameters, fenced).await.map_err(trouble)?;
     Ok(())
+}
+
+/// How many of the rows that the fence kept off met a higher lineage.
+async fn outranked(
+    session: &Session,
+    question: Option<&str>,
+    parameters: &[&(dyn ToSql + Sync)],
+    fenced: u64,
+) -> Result<u64, Error> {
+    match question {
+        Some(question) if fenced > 0 => {
+            Ok(count(session.client.query_one(question, parameters).await?.get(0)))
+        }
+        _ => Ok(0),
+    }
 }
 
 async fn delete(
     session: &Session,
     statement: &Statement,
+    question: Option<&str>,
     deletes: &Deletes,
     counts: &mut WriteCounts,
 ) -> Result<(), Error> {
-    let row =
-        session.client.query_one(statement, &[&deletes.ids, &deletes.row_ids, &deletes.positions]).await?;
+    let parameters: [&(dyn ToSql + Sync); 3] = [&deletes.ids, &deletes.row_ids, &deletes.positions];
+    let row = session.client.query_one(statement, &parameters).await?;
     let (deleted, there) = (count(row.get(0)), count(row.get(1)));
     counts.deleted += deleted;
-    counts.fenced += there.saturating_sub(deleted);
+    let fenced = there.saturating_sub(deleted);
+    counts.fenced += fenced;
+    counts.outranked += outranked(session, question, &parameters, fenced).await?;
     counts.absent += (deletes.len() as u64).saturating_sub(there);
     Ok(())
 }

@@ -39,6 +39,9 @@ pub struct WriteCounts {
     pub deleted: u64,
     /// Rows or tombstones that were newer already.
     pub fenced: u64,
+    /// Of these, the ones that met a higher lineage: no replay, but a source or a token record that was
+    /// replaced.
+    pub outranked: u64,
     /// Deletes of rows that were not there.
     pub absent: u64,
     /// Updates whose document was gone at look-up: they touch nothing.

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cdc_machine::{Cause, Dependency, EffectId, Effects, Machine, Signal, StateName};
+use cdc_machine::{Cause, Dependency, EffectId, Effects, Fault, Machine, Signal, StateName};
 use cdc_syncer::{Config, OffsetGap, Partition, Reject, Row, Syncer, TimerKind, WorkerId, WriteOutcome};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -256,6 +256,9 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             }
             Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {
                 self.hands.wrote(worker, rows, oldest_ms, took, &reply);
+                if reply.counts.outranked > 0 {
+                    self.log(&outranked(reply.counts.outranked), (0, Some(0)));
+                }
                 match &reply.failure {
                     Some(failure) => self.hands.postgres.failed(failure),
                     None => self.hands.postgres.answered(),
@@ -297,6 +300,16 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         let attempt = Attempt { retry: attempt.0, max: attempt.1 };
         report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);
     }
+}
+
+/// A fence that a higher lineage has put up is no replay: somebody has to look.
+fn outranked(rows: u64) -> Failure {
+    let text = format!(
+        "{rows} changes met rows of a higher lineage and were not applied. If a running Watcher sends them, its \
+         token record is an old copy: stop it and run `cdc token reset --new-source`, which raises its lineage. \
+         If they are left over from a source that was replaced, nothing is missing"
+    );
+    Failure::new(Fault::Fenced, "batch_write", text)
 }
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {

@@ -161,12 +161,20 @@ fn a_written_batch_says_how_many_rows_were_inserted_and_updated() {
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let (sender, receiver) = signals();
-    let counts = WriteCounts { inserted: 11, updated: 22, deleted: 33, fenced: 44, ..WriteCounts::default() };
+    let counts = WriteCounts {
+        inserted: 11,
+        updated: 22,
+        deleted: 33,
+        fenced: 44,
+        outranked: 4,
+        ..WriteCounts::default()
+    };
     let world = World::with_events(1).counting(counts).stopping_at("commit", 1, sender);
     tracing::subscriber::with_default(subscriber, || run(Config::default(), &world, receiver));
     let text = log.text();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("batch written")).collect();
     assert_eq!(lines.len(), 1, "{text}");
+    assert!(text.contains("4 changes met rows of a higher lineage"), "{text}");
     for field in ["messages=1", "inserted=11", "updated=22", "deleted=33", "fenced=44"] {
         assert!(lines[0].contains(field), "{field}: {}", lines[0]);
     }
