@@ -89,6 +89,8 @@ impl Listeners {
     }
 }
 
+super::ends_and_pauses!(Kafka, brokers);
+
 impl Kafka {
     /// Starts a cluster in a folder of its own and waits until all brokers are in it.
     ///
@@ -169,35 +171,6 @@ impl Kafka {
     /// From now on, dropping it does nothing.
     pub(crate) fn detach(&mut self) {
         self.brokers.detach();
-    }
-
-    /// Ends all brokers in order. See [`Server::stop`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn stop(&mut self) -> Result<(), Error> {
-        self.brokers.stop().await
-    }
-
-    /// Kills all brokers. See [`Server::kill`].
-    pub async fn kill(&mut self) {
-        self.brokers.kill().await;
-    }
-
-    /// Freezes all brokers. See [`Server::pause`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        self.brokers.pause()
-    }
-
-    /// Lets them go on.
-    ///
-    /// # Errors
-    /// As for [`Server::resume`].
-    pub fn resume(&mut self) -> Result<(), Error> {
-        self.brokers.resume()
     }
 
     /// The brokers' processes.

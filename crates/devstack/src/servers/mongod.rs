@@ -47,6 +47,8 @@ pub struct Mongod {
     _folder: Option<RunFolder>,
 }
 
+super::ends_and_pauses!(Mongod, members);
+
 impl Mongod {
     /// Starts a replica set in a folder of its own and waits for its primary.
     ///
@@ -136,35 +138,6 @@ impl Mongod {
     /// From now on, dropping it does nothing.
     pub(crate) fn detach(&mut self) {
         self.members.detach();
-    }
-
-    /// Ends all members in order. See [`Server::stop`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn stop(&mut self) -> Result<(), Error> {
-        self.members.stop().await
-    }
-
-    /// Kills all members. See [`Server::kill`].
-    pub async fn kill(&mut self) {
-        self.members.kill().await;
-    }
-
-    /// Freezes all members. See [`Server::pause`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        self.members.pause()
-    }
-
-    /// Lets them go on.
-    ///
-    /// # Errors
-    /// As for [`Server::resume`].
-    pub fn resume(&mut self) -> Result<(), Error> {
-        self.members.resume()
     }
 
     /// The members' processes.

@@ -46,6 +46,8 @@ pub struct Postgres {
     _folder: Option<RunFolder>,
 }
 
+super::ends_and_pauses!(Postgres, server);
+
 impl Postgres {
     /// Makes a cluster in a folder of its own, starts the server and waits until it answers.
     ///
@@ -157,35 +159,6 @@ impl Postgres {
         if let Some(folder) = &mut self.elsewhere {
             folder.keep();
         }
-    }
-
-    /// Ends it in order, as `pg_ctl stop -m fast` does. See [`Server::stop`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn stop(&mut self) -> Result<(), Error> {
-        self.server.stop().await
-    }
-
-    /// Kills the server and all its backends. See [`Server::kill`].
-    pub async fn kill(&mut self) {
-        self.server.kill().await;
-    }
-
-    /// Freezes the server and all its backends. See [`Server::pause`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        self.server.pause()
-    }
-
-    /// Lets them go on.
-    ///
-    /// # Errors
-    /// As for [`Server::resume`].
-    pub fn resume(&mut self) -> Result<(), Error> {
-        self.server.resume()
     }
 
     /// The process.

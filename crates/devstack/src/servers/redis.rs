@@ -31,6 +31,8 @@ pub struct Redis {
     _folder: Option<RunFolder>,
 }
 
+super::ends_and_pauses!(Redis, server);
+
 impl Redis {
     /// Starts a server in a folder of its own and waits until it answers.
     ///
@@ -82,35 +84,6 @@ impl Redis {
     /// From now on, dropping it does nothing.
     pub(crate) fn detach(&mut self) {
         self.server.detach();
-    }
-
-    /// Ends it in order. See [`Server::stop`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn stop(&mut self) -> Result<(), Error> {
-        self.server.stop().await
-    }
-
-    /// Kills it. See [`Server::kill`].
-    pub async fn kill(&mut self) {
-        self.server.kill().await;
-    }
-
-    /// Freezes it. See [`Server::pause`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        self.server.pause()
-    }
-
-    /// Lets it go on.
-    ///
-    /// # Errors
-    /// As for [`Server::resume`].
-    pub fn resume(&mut self) -> Result<(), Error> {
-        self.server.resume()
     }
 
     /// The process.
