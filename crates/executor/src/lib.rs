@@ -3,7 +3,8 @@
 //! One driver loop owns each machine. Lanes are the tasks that own a port; timers, signals, reports and the
 //! lanes' answers meet in the loop and become inputs, one at a time. After each step every effect is carried
 //! out before the next input is looked at. There is no second brain here: with a machine that orders
-//! nothing, nothing is done.
+//! nothing, nothing is done. (A server that was quiet for a while is asked for a sign of life, but only in the
+//! states in which the machine has it in use, and only health hears of it.)
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -173,8 +173,8 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
     match consumer.commit(&group).await {
         Ok(()) => Reply::Broker(Input::Committed { id }),
         Err(failure) => {
-            // The ledger has it; a commit that races a rebalance is tried again after it.
-            let fault = if failure.fault == Fault::Fenced { Fault::Transient } else { failure.fault };
+            // The ledger has it. A commit that races a rebalance is fenced, and for the machine to wait with.
+            let fault = failure.fault;
             let failed = Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() };
             Reply::BrokerFailed(failed, failure)
         }

@@ -133,6 +133,16 @@ fn progress_starts_the_schedule_over() {
     assert_waits("the second batch", &moments[4..], &[1, 2, 4]);
 }
 
+/// However long the group rebalances, the commit waits for it, and uses up no retry.
+#[test]
+fn a_commit_that_races_a_rebalance_waits_for_its_end() {
+    let (sender, receiver) = signals();
+    let rebalancing = [Err(Fault::Fenced); 9];
+    let world = World::with_events(1).answering("commit", &rebalancing).stopping_at("check", 9, sender);
+    assert_eq!(run(Config::default(), &world, receiver), Cause::Aborted);
+    assert_waits("commit", &world.moments("commit"), &[1; 9]);
+}
+
 /// A machine that orders nothing: the executor does nothing, whatever happens around it.
 #[test]
 fn with_a_machine_that_orders_nothing_nothing_is_done() {
