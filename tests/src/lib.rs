@@ -3,6 +3,7 @@
 
 pub mod history;
 pub mod load;
+pub mod names;
 pub mod saved;
 pub mod topic;
 pub mod verdict;

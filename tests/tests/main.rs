@@ -10,6 +10,7 @@ mod large_documents;
 mod one_process;
 mod to_the_letter;
 mod two_watchers;
+mod unique;
 
 /// One pipeline at a time: each brings four servers and two services onto the same few cores.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

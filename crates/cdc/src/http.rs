@@ -98,6 +98,9 @@ struct StatusBody {
     version: &'static str,
     commit: &'static str,
     uptime_seconds: u64,
+    /// Rows that wait for a unique value; the Syncer's only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked_rows: Option<u64>,
 }
 
 fn health(State(probes): State<Probes>) -> Ready<Response> {
@@ -139,6 +142,7 @@ fn status(State(probes): State<Probes>) -> Ready<Response> {
         version: version::PACKAGE_VERSION,
         commit: version::COMMIT,
         uptime_seconds: probes.started.elapsed().as_secs(),
+        parked_rows: it.parked_rows,
     };
     ready(json(StatusCode::OK, &body))
 }

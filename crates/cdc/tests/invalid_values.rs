@@ -41,6 +41,7 @@ fn numbers() -> impl Strategy<Value = Key> {
         ("syncer.yaml", "batch.copy_threshold"),
         ("syncer.yaml", "workers.pool_size"),
         ("syncer.yaml", "workers.channel_buffer"),
+        ("syncer.yaml", "parked.max_rows"),
         ("syncer.yaml", "dead_letter.stop_after.window"),
         ("syncer.yaml", "dead_letter.stop_after.at_least"),
     ])

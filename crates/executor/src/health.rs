@@ -93,6 +93,8 @@ pub struct Health {
     pub ready: bool,
     /// Why it is not healthy; what it is doing where it is.
     pub reason: String,
+    /// Rows that wait for a unique value; the Syncer's only.
+    pub parked_rows: Option<u64>,
 }
 
 impl Health {
@@ -105,6 +107,7 @@ impl Health {
             healthy: false,
             ready: false,
             reason: "starting".to_owned(),
+            parked_rows: None,
         }
     }
 }
@@ -119,6 +122,11 @@ impl HealthSign {
     pub(crate) fn new(service: &'static str) -> (Self, watch::Receiver<Health>) {
         let (sender, receiver) = watch::channel(Health::starting(service));
         (Self { sender }, receiver)
+    }
+
+    /// Publishes the number of parked rows.
+    pub(crate) fn parked(&self, rows: u64) {
+        self.sender.send_if_modified(|health| health.parked_rows.replace(rows) != Some(rows));
     }
 
     /// Publishes what has changed. `trouble` is the reason for not being healthy although the machine is in

@@ -54,6 +54,10 @@ pub const FENCE_REJECTED: &str = "cdc_fence_rejected_total";
 pub const FENCE_OUTRANKED: &str = "cdc_fence_outranked_total";
 /// Rows by what became of them.
 pub const ROWS: &str = "cdc_rows_total";
+/// Rows that wait for a unique value that another row holds.
+pub const PARKED_ROWS: &str = "cdc_parked_rows";
+/// What became of parked rows.
+pub const PARKED: &str = "cdc_parked_total";
 /// Answers that came for something that is gone.
 pub const STALE_INPUTS: &str = "cdc_stale_inputs_total";
 
@@ -66,8 +70,12 @@ pub const OFFSET_GAPS: &str = "cdc_offset_gaps_total";
 const LEDGER_REQUESTS: [&str; 3] = ["write", "commit", "check"];
 
 /// What `cdc_rows_total` is labelled with.
-const ROW_OUTCOMES: [&str; 8] =
-    ["inserted", "updated", "deleted", "fenced", "absent", "null_lookup", "ignored", "merged"];
+const ROW_OUTCOMES: [&str; 9] =
+    ["inserted", "updated", "deleted", "fenced", "absent", "null_lookup", "ignored", "merged", "parked"];
+
+/// What `cdc_parked_total` is labelled with: put into `cdc.parked`; replaced there by a newer write; written to
+/// its table after all; its older version taken out of the table, so that others find its value free.
+const PARKED_EVENTS: [&str; 4] = ["parked", "superseded", "unparked", "opened"];
 
 /// Registers every description; called once, after the recorder is installed.
 pub fn describe() {
@@ -110,6 +118,8 @@ pub fn describe() {
         OFFSET_GAPS,
         "Gaps in a partition, by what became of its records; each stands in cdc.gaps"
     );
+    describe_gauge!(PARKED_ROWS, "Rows of the partitions in hand that wait for a unique value");
+    describe_counter!(PARKED, "What became of rows that a unique constraint blocked");
     describe_counter!(STALE_INPUTS, "Answers that came for something that is gone");
 }
 
@@ -209,6 +219,8 @@ pub(crate) struct SyncerMetrics {
     pub(crate) fenced: Counter,
     pub(crate) outranked: Counter,
     pub(crate) stale: Counter,
+    pub(crate) parked_rows: Gauge,
+    parked: [Counter; PARKED_EVENTS.len()],
     rows: [Counter; ROW_OUTCOMES.len()],
     dead: [Counter; Reject::ALL.len()],
     ledger_refused: [Counter; LEDGER_REQUESTS.len()],
@@ -229,6 +241,8 @@ impl SyncerMetrics {
             fenced: counter!(FENCE_REJECTED),
             outranked: counter!(FENCE_OUTRANKED),
             stale: counter!(STALE_INPUTS, "service" => "syncer"),
+            parked_rows: gauge!(PARKED_ROWS),
+            parked: PARKED_EVENTS.map(|event| counter!(PARKED, "event" => event)),
             rows: ROW_OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),
             dead: Reject::ALL.map(|reason| counter!(DEAD_LETTERS, "reason" => reason.as_str())),
             ledger_refused: LEDGER_REQUESTS.map(|what| counter!(LEDGER_REFUSED, "request" => what)),
@@ -249,10 +263,19 @@ impl SyncerMetrics {
             counts.null_lookups,
             counts.ignored,
             counts.merged,
+            counts.parked,
         ];
         for (counter, rows) in self.rows.iter().zip(by_outcome) {
             counter.increment(rows);
         }
+        self.parked[0].increment(counts.parked);
+        self.parked[1].increment(counts.superseded);
+    }
+
+    pub(crate) fn retried(&self, counts: &crate::ports::RetryCounts) {
+        self.written.increment(counts.resolved);
+        self.parked[2].increment(counts.resolved);
+        self.parked[3].increment(counts.opened);
     }
 
     pub(crate) fn refused(&self, request: &'static str) {

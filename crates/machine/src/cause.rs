@@ -62,6 +62,8 @@ pub enum Cause {
     TooManyBadRecords,
     /// The log no longer holds the offset to go on from, and the policy is to stop.
     OffsetLost,
+    /// Too many rows wait for a unique value that another row holds.
+    ParkedFull,
     /// An invariant broke: a bug in this program.
     Invariant(&'static str),
 }
@@ -78,7 +80,8 @@ impl Cause {
             | Self::OtherSource
             | Self::BadRecord
             | Self::TooManyBadRecords
-            | Self::OffsetLost => 65,
+            | Self::OffsetLost
+            | Self::ParkedFull => 65,
             Self::Failed(Dependency::TokenFile) | Self::Unavailable(Dependency::TokenFile) => 74,
             Self::Unavailable(_) | Self::Failed(_) => 69,
             Self::Invariant(_) => 70,
@@ -122,6 +125,10 @@ impl fmt::Display for Cause {
             Self::OffsetLost => f.write_str(
                 "the log no longer holds the offset to go on from, and kafka.offset_reset is stop; set it to earliest \
                  or latest to go on behind the gap, which is then recorded in cdc.gaps",
+            ),
+            Self::ParkedFull => f.write_str(
+                "as many rows are parked as parked.max_rows allows, each waiting for a unique value that another row \
+                 holds; the log names the constraint and the way out",
             ),
             Self::Invariant(what) => write!(f, "an invariant broke, which is a bug: {what}"),
         }

@@ -1,4 +1,5 @@
-//! The schema `cdc`: who owns a partition and how far it is written, what the log lost before it was read, what was deleted, and whose table is whose.
+//! The schema `cdc`: who owns a partition and how far it is written, what the log lost before it was read, what
+//! was deleted, what waits for a unique value, and whose table is whose.
 
 use cdc_machine::Fault;
 
@@ -46,6 +47,25 @@ CREATE TABLE IF NOT EXISTS cdc.tombstones (
     position bytea NOT NULL,
     PRIMARY KEY (table_name, id)
 );
+CREATE TABLE IF NOT EXISTS cdc.parked (
+    table_name text COLLATE \"C\" NOT NULL,
+    id text COLLATE \"C\" NOT NULL,
+    position bytea NOT NULL,
+    consumer_group text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    record_offset bigint NOT NULL,
+    route numeric(20) NOT NULL,
+    key bytea NOT NULL,
+    value bytea NOT NULL,
+    headers bytea NOT NULL,
+    timestamp_ms bigint NOT NULL,
+    constraint_name text,
+    attempts integer NOT NULL DEFAULT 0,
+    parked_at timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (table_name, id)
+);
+CREATE INDEX IF NOT EXISTS parked_by_partition ON cdc.parked (consumer_group, topic, partition);
 CREATE TABLE IF NOT EXISTS cdc.tables (
     table_name text PRIMARY KEY,
     consumer_group text NOT NULL,
@@ -80,7 +100,8 @@ async fn is_complete(session: &Session) -> Result<bool, Trouble> {
         .client
         .query_one(
             "SELECT to_regclass('cdc.version') IS NOT NULL AND to_regclass('cdc.partitions') IS NOT NULL \
-             AND to_regclass('cdc.gaps') IS NOT NULL AND to_regclass('cdc.tombstones') IS NOT NULL AND to_regclass('cdc.tables') IS NOT NULL",
+             AND to_regclass('cdc.gaps') IS NOT NULL AND to_regclass('cdc.tombstones') IS NOT NULL \
+             AND to_regclass('cdc.tables') IS NOT NULL AND to_regclass('cdc.parked') IS NOT NULL",
             &[],
         )
         .await

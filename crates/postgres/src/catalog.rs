@@ -133,17 +133,21 @@ async fn read(session: &mut Session, schema: &str, name: &str) -> Result<Option<
     let rows = query(session, schema, name).await;
     rollback(session).await;
     match rows.map_err(|error| Trouble::of(OPERATION, error))? {
-        Some((kind, unique_id, columns)) => assemble(schema, name, &kind, unique_id, &columns).map(Some),
+        Some(found) => assemble(schema, name, &found).map(Some),
         None => Ok(None),
     }
 }
 
+/// What the catalog has of a table.
+struct Found {
+    kind: String,
+    unique_id: bool,
+    cascades: bool,
+    columns: Vec<Row>,
+}
+
 /// An empty search path makes `pg_get_expr` qualify every name in a default's expression.
-async fn query(
-    session: &Session,
-    schema: &str,
-    name: &str,
-) -> Result<Option<(String, bool, Vec<Row>)>, Error> {
+async fn query(session: &Session, schema: &str, name: &str) -> Result<Option<Found>, Error> {
     session.client.batch_execute("SET LOCAL search_path = ''").await?;
     let relation = session
         .client
@@ -165,6 +169,14 @@ async fn query(
             &[&oid],
         )
         .await?;
+    let cascades = session
+        .client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = $1 \
+             AND confdeltype IN ('c', 'n', 'd'))",
+            &[&oid],
+        )
+        .await?;
     let columns = session
         .client
         .query(
@@ -181,34 +193,34 @@ async fn query(
             &[&oid],
         )
         .await?;
-    Ok(Some((relation.get(1), unique.get(0), columns)))
+    Ok(Some(Found { kind: relation.get(1), unique_id: unique.get(0), cascades: cascades.get(0), columns }))
 }
 
-fn assemble(schema: &str, name: &str, kind: &str, unique_id: bool, rows: &[Row]) -> Result<Table, Trouble> {
+fn assemble(schema: &str, name: &str, found: &Found) -> Result<Table, Trouble> {
     let refuse = |what: &str| {
         Trouble::new(Fault::Fatal, OPERATION, format!("table {schema}.{name} cannot be written: {what}"))
     };
-    if kind != "r" {
+    if found.kind != "r" {
         return Err(refuse(
             "it is not an ordinary table (views, foreign and partitioned tables are not supported)",
         ));
     }
-    let described: Vec<Described> = rows.iter().map(Described::of).collect();
+    let described: Vec<Described> = found.columns.iter().map(Described::of).collect();
     let mirror = is_mirror(&described);
     let mut columns = Vec::with_capacity(described.len());
     let mut unsupported = Vec::new();
-    for found in described {
-        let origin = origin(&found.name, mirror);
-        if found.generated && origin == Origin::Field {
+    for it in described {
+        let origin = origin(&it.name, mirror);
+        if it.generated && origin == Origin::Field {
             continue;
         }
-        check_type(&found, origin).map_err(|what| refuse(&what))?;
+        check_type(&it, origin).map_err(|what| refuse(&what))?;
         let column = Column {
-            name: found.name,
-            column_type: found.column_type,
+            name: it.name,
+            column_type: it.column_type,
             origin,
-            not_null: found.not_null,
-            default: found.default,
+            not_null: it.not_null,
+            default: it.default,
         };
         match (origin, &column.column_type) {
             (Origin::Id, _) => columns.insert(0, column),
@@ -219,12 +231,14 @@ fn assemble(schema: &str, name: &str, kind: &str, unique_id: bool, rows: &[Row])
     if columns.first().is_none_or(|column| column.origin != Origin::Id) {
         return Err(refuse("it has no column id, which takes the document's _id"));
     }
-    if !unique_id {
+    if !found.unique_id {
         return Err(refuse(
             "its column id is neither the primary key nor unique by itself; add PRIMARY KEY (id)",
         ));
     }
-    Ok(Table::new(schema.to_owned(), name.to_owned(), columns, unsupported))
+    let mut table = Table::new(schema.to_owned(), name.to_owned(), columns, unsupported);
+    table.cascades = found.cascades;
+    Ok(table)
 }
 
 /// One row of the catalog's answer.

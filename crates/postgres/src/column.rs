@@ -98,6 +98,26 @@ impl ColumnBuffer {
         }
     }
 
+    /// A column of these rows of this one, in their order.
+    #[must_use]
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let mut selected = Self::new(self.element.clone());
+        for row in rows {
+            let field = self.field(*row);
+            selected.nulls += usize::from(field.starts_with(&NULL_LENGTH.to_be_bytes()));
+            selected.data.extend_from_slice(field);
+            selected.ends.push(selected.data.len());
+        }
+        selected
+    }
+
+    /// One row's value, without its length; `None` for NULL.
+    #[must_use]
+    pub(crate) fn value(&self, row: usize) -> Option<&[u8]> {
+        let field = self.field(row);
+        (!field.starts_with(&NULL_LENGTH.to_be_bytes())).then(|| &field[NULL_LENGTH.to_be_bytes().len()..])
+    }
+
     /// One row's value with its length in front.
     fn field(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
@@ -204,6 +224,13 @@ mod tests {
         assert_eq!(Vec::<String>::from_sql(&Type::TEXT_ARRAY, &out).unwrap(), ["one"]);
         column.truncate(0);
         assert!(column.is_empty() && column.data.is_empty());
+    }
+
+    #[test]
+    fn chosen_rows_keep_their_values() {
+        let chosen = sample().select(&[1, 0]);
+        assert_eq!((chosen.value(0), chosen.value(1)), (None, Some(&b"one"[..])));
+        assert_eq!((chosen.len(), chosen.nulls), (2, 1));
     }
 
     #[test]

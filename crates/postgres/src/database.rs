@@ -4,19 +4,22 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use cdc_executor::ports::{
-    Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, WriteCounts, WriteReply,
+    Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share,
+    WriteCounts, WriteReply,
 };
 use cdc_machine::{Epoch, Fault};
-use cdc_syncer::{Batch, OffsetGap, Partition, Rejected, WriteOutcome};
+use cdc_syncer::{Batch, OffsetGap, ParkedRows, Parking, Partition, Rejected, RetryOutcome, WriteOutcome};
 
 use crate::bookkeeping;
 use crate::failure::Trouble;
 use crate::ledger::Ledger;
 use crate::plan::{Plan, read_records};
 use crate::pool::Pool;
+use crate::retry::{self, OPERATION as RETRY, Retried};
+use crate::session::Session;
 use crate::settings::Settings;
 use crate::targets::{Collection, Target, Targets};
-use crate::write::{OPERATION as WRITE, Written, write};
+use crate::write::{Job, OPERATION as WRITE, Written, write};
 
 /// No call takes longer. The server's own time-outs are shorter; this one is for a server that has stopped
 /// answering at all. The connection in use is given up.
@@ -84,10 +87,10 @@ impl PostgresDatabase {
         Ok(())
     }
 
-    async fn take(&self, claims: &[LedgerClaim]) -> Result<Vec<Option<i64>>, Trouble> {
+    async fn take(&self, claims: &[LedgerClaim], workers: u32) -> Result<Vec<LedgerEntry>, Trouble> {
         let pool = self.pool("ledger_acquire")?;
         let mut session = pool.get("ledger_acquire").await?;
-        self.shared.ledger.acquire(&mut session, claims).await
+        self.shared.ledger.acquire(&mut session, claims, workers).await
     }
 
     async fn record_offsets(&self, offsets: &[LedgerCommit]) -> Result<Vec<Partition>, Trouble> {
@@ -108,33 +111,69 @@ impl PostgresDatabase {
         self.shared.ledger.check(&mut session, partitions).await
     }
 
-    async fn write_batch(&self, batch: &Batch<KafkaRecord>) -> Result<Reply, Trouble> {
+    async fn write_batch(
+        &self,
+        batch: &Batch<KafkaRecord>,
+        share: Share,
+        parking: Parking,
+    ) -> Result<Reply, Trouble> {
         let holds = match self.shared.ledger.holds_of(batch.rows()) {
             Ok(holds) => holds,
             Err(refused) => return Ok(Reply::Refused(refused)),
         };
         let records = read_records(batch.rows());
         let targets = self.targets_of(records.collections()).await?;
-        let mut plan = Plan::new(records, &targets);
+        let mut plan = Plan::new(records, &targets, parking != Parking::Off);
         let rejected = std::mem::take(&mut plan.rejected);
+        let planned = plan.counts;
         if plan.tables.is_empty() {
-            return Ok(Reply::Written { counts: plan.counts, rejected });
+            return Ok(Reply::Written { counts: planned, rejected, parked: Vec::new() });
         }
         let pool = self.pool(WRITE)?;
         let mut session = pool.get(WRITE).await?;
-        let threshold = self.shared.settings.copy_threshold;
-        match write(&mut session, &self.shared.ledger, &holds, &plan, threshold).await {
-            Ok(Written::Committed(counts)) => {
-                Ok(Reply::Written { counts: merge(plan.counts, counts), rejected })
+        let copy_threshold = self.shared.settings.copy_threshold;
+        let job = Job { batch: batch.rows(), holds: &holds, share, parking, copy_threshold };
+        match write(&mut session, &self.shared.ledger, plan, &job).await {
+            Ok(Written::Committed { counts, parked }) => {
+                Ok(Reply::Written { counts: merge(planned, counts), rejected, parked })
             }
             Ok(Written::Refused(partitions)) => Ok(Reply::Refused(partitions)),
             Err(trouble) => {
-                if trouble.outdates_catalog {
-                    self.shared.targets.forget();
-                    session.forget_statements();
-                }
+                self.note_trouble(&trouble, &mut session);
                 Err(trouble)
             }
+        }
+    }
+
+    async fn try_parked(&self, share: Share, partitions: &[(Partition, Epoch)]) -> Result<Retried, Trouble> {
+        let holds = match self.shared.ledger.holds(partitions) {
+            Ok(holds) => holds,
+            Err(refused) => return Ok(Retried::Refused(refused)),
+        };
+        let pool = self.pool(RETRY)?;
+        let mut session = pool.get(RETRY).await?;
+        // Outside of the transaction, because tables may have to be looked up. Only this worker writes these
+        // rows, as long as the partitions are held.
+        let entries =
+            retry::read(&mut session, self.shared.ledger.consumer_group(), share, &holds, partitions)
+                .await
+                .map_err(|error| Trouble::of(RETRY, error))?;
+        drop(session);
+        let records = read_records(&entries.rows);
+        let targets = self.targets_of(records.collections()).await?;
+        let plan = Plan::new(records, &targets, true);
+        let mut session = pool.get(RETRY).await?;
+        let retried = retry::retry(&mut session, &self.shared.ledger, share, &holds, &entries, &plan).await;
+        if let Err(trouble) = &retried {
+            self.note_trouble(trouble, &mut session);
+        }
+        retried
+    }
+
+    fn note_trouble(&self, trouble: &Trouble, session: &mut Session) {
+        if trouble.outdates_catalog {
+            self.shared.targets.forget();
+            session.forget_statements();
         }
     }
 
@@ -160,7 +199,7 @@ impl PostgresDatabase {
 }
 
 enum Reply {
-    Written { counts: WriteCounts, rejected: Vec<Rejected> },
+    Written { counts: WriteCounts, rejected: Vec<Rejected>, parked: Vec<ParkedRows> },
     Refused(Vec<Partition>),
 }
 
@@ -173,6 +212,8 @@ fn merge(planned: WriteCounts, written: WriteCounts) -> WriteCounts {
         fenced: written.fenced,
         outranked: written.outranked,
         absent: written.absent,
+        parked: written.parked,
+        superseded: written.superseded,
         copied_statements: written.copied_statements,
         prepared_statements: written.prepared_statements,
         ..planned
@@ -199,14 +240,14 @@ impl Database for PostgresDatabase {
         bounded("postgres_connect", self.open()).await.map_err(|trouble| trouble.failure)
     }
 
-    async fn acquire(&self, claims: &[LedgerClaim]) -> Result<Vec<Option<i64>>, Failure> {
-        bounded("ledger_acquire", self.take(claims)).await.map_err(|trouble| trouble.failure)
+    async fn acquire(&self, claims: &[LedgerClaim], workers: u32) -> Result<Vec<LedgerEntry>, Failure> {
+        bounded("ledger_acquire", self.take(claims, workers)).await.map_err(|trouble| trouble.failure)
     }
 
-    async fn write(&self, batch: &Batch<KafkaRecord>) -> WriteReply {
-        match bounded(WRITE, self.write_batch(batch)).await {
-            Ok(Reply::Written { counts, rejected }) => {
-                WriteReply { outcome: WriteOutcome::Written { rejected }, counts, failure: None }
+    async fn write(&self, batch: &Batch<KafkaRecord>, share: Share, parking: Parking) -> WriteReply {
+        match bounded(WRITE, self.write_batch(batch, share, parking)).await {
+            Ok(Reply::Written { counts, rejected, parked }) => {
+                WriteReply { outcome: WriteOutcome::Written { rejected, parked }, counts, failure: None }
             }
             Ok(Reply::Refused(partitions)) => WriteReply {
                 outcome: WriteOutcome::Refused { partitions },
@@ -221,6 +262,24 @@ impl Database for PostgresDatabase {
                     detail: trouble.failure.message.as_str().into(),
                 },
                 counts: WriteCounts::default(),
+                failure: Some(trouble.failure),
+            },
+        }
+    }
+
+    async fn retry_parked(&self, share: Share, partitions: &[(Partition, Epoch)]) -> RetryReply {
+        let counts = RetryCounts::default();
+        match bounded(RETRY, self.try_parked(share, partitions)).await {
+            Ok(Retried::Done { parked, counts }) => {
+                let is_changed = counts.resolved > 0 || counts.opened > 0;
+                RetryReply { outcome: RetryOutcome::Done { parked, is_changed }, counts, failure: None }
+            }
+            Ok(Retried::Refused(partitions)) => {
+                RetryReply { outcome: RetryOutcome::Refused { partitions }, counts, failure: None }
+            }
+            Err(trouble) => RetryReply {
+                outcome: RetryOutcome::Failed { fault: trouble.failure.fault },
+                counts,
                 failure: Some(trouble.failure),
             },
         }

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use cdc_executor::ports::{KafkaRecord, LedgerClaim, LedgerCommit, TopicPartition};
+use cdc_executor::ports::{KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, TopicPartition};
 use cdc_machine::{Epoch, Fault};
-use cdc_syncer::{OffsetGap, Partition, Row};
+use cdc_syncer::{OffsetGap, Partition, Row, WorkerId};
 use tokio_postgres::{Error, Statement};
 
 use crate::failure::Trouble;
+use crate::parked;
 use crate::session::Session;
 use crate::transaction::{begin, commit, rollback};
 
@@ -58,6 +59,12 @@ FROM unnest($2::text[], $3::int[]) AS c(topic, partition) \
 WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
 RETURNING p.topic, p.partition, p.epoch, p.owner, p.next_offset";
 
+/// How many rows of each partition are parked, by worker. A route is a 64-bit hash without a sign.
+const PARKED: &str = "\
+SELECT p.topic, p.partition, mod(p.route, $4::int)::int, count(*) FROM cdc.parked AS p \
+JOIN unnest($2::text[], $3::int[]) AS c(topic, partition) ON p.topic = c.topic AND p.partition = c.partition \
+WHERE p.consumer_group = $1 GROUP BY 1, 2, 3";
+
 const RECORD: &str = "\
 UPDATE cdc.partitions AS p SET next_offset = c.next_offset \
 FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[]) \
@@ -69,6 +76,13 @@ const ACQUIRE: &str = "ledger_acquire";
 const RECORDING: &str = "ledger_record";
 const MOVING: &str = "ledger_move";
 const CHECKING: &str = "ledger_check";
+
+/// What the statements that take partitions answer.
+struct Taken {
+    transaction: i64,
+    rows: Vec<tokio_postgres::Row>,
+    parked: Vec<tokio_postgres::Row>,
+}
 
 /// A partition that is ours until somebody else takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +100,8 @@ struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     partitions: Vec<Partition>,
-    topics: Vec<String>,
-    numbers: Vec<i32>,
+    pub(crate) topics: Vec<String>,
+    pub(crate) numbers: Vec<i32>,
     epochs: Vec<i64>,
     owners: Vec<String>,
     /// As they were when this was put together: what is recorded meanwhile is no reason to doubt the row.
@@ -107,6 +121,19 @@ impl Holds {
     /// The partitions among these that the answer does not name, or names with a lower offset than we left.
     fn missing_from(&self, answer: &[tokio_postgres::Row]) -> Vec<Partition> {
         self.without(answer, |row, floor| row.get::<_, Option<i64>>(2) >= floor)
+    }
+
+    /// Topic and number of one of these.
+    pub(crate) fn name(&self, partition: Partition) -> Option<(&str, i32)> {
+        let at = self.partitions.iter().position(|held| *held == partition)?;
+        Some((self.topics.get(at)?, *self.numbers.get(at)?))
+    }
+
+    /// The one of these with that name.
+    pub(crate) fn named(&self, topic: &str, number: i32) -> Option<Partition> {
+        let at =
+            self.topics.iter().zip(&self.numbers).position(|(held, of)| held == topic && *of == number)?;
+        self.partitions.get(at).copied()
     }
 
     /// The partitions among these that the answer does not name.
@@ -152,17 +179,22 @@ impl Ledger {
         Self { consumer_group, held: Mutex::new(HashMap::new()) }
     }
 
-    /// Takes the partitions and returns their `next_offset`, in the same order.
+    pub(crate) fn consumer_group(&self) -> &str {
+        &self.consumer_group
+    }
+
+    /// Takes the partitions and returns what the ledger has of them, in the same order.
     pub(crate) async fn acquire(
         &self,
         session: &mut Session,
         claims: &[LedgerClaim],
-    ) -> Result<Vec<Option<i64>>, Trouble> {
+        workers: u32,
+    ) -> Result<Vec<LedgerEntry>, Trouble> {
         if claims.is_empty() {
             return Ok(Vec::new());
         }
         begin(session, ACQUIRE).await?;
-        let (transaction, rows) = match self.take(session, claims).await {
+        let Taken { transaction, rows, parked } = match self.take(session, claims, workers).await {
             Ok(taken) => taken,
             Err(error) => {
                 rollback(session).await;
@@ -195,16 +227,12 @@ impl Ledger {
                         floor: row.get(4),
                     },
                 );
-                Ok(row.get(4))
+                Ok(LedgerEntry { next_offset: row.get(4), parked: parked_of(&parked, &claim.name) })
             })
             .collect()
     }
 
-    async fn take(
-        &self,
-        session: &Session,
-        claims: &[LedgerClaim],
-    ) -> Result<(i64, Vec<tokio_postgres::Row>), Error> {
+    async fn take(&self, session: &Session, claims: &[LedgerClaim], workers: u32) -> Result<Taken, Error> {
         let mut names: Vec<&TopicPartition> = claims.iter().map(|claim| &claim.name).collect();
         names.sort_unstable();
         names.dedup();
@@ -215,8 +243,11 @@ impl Ledger {
         let locked = session.client.query(LOCK, &[group, &topics, &numbers]).await?;
         // Its own statement: only a snapshot taken after the wait sees what the former owner committed.
         let rows = session.client.query(TAKE, &[group, &topics, &numbers]).await?;
+        // Nobody else writes these any more.
+        let workers = parked::workers(workers);
+        let parked = session.client.query(PARKED, &[group, &topics, &numbers, &workers]).await?;
         let transaction = locked.first().map_or(0, |row| row.get(0));
-        Ok((transaction, rows))
+        Ok(Taken { transaction, rows, parked })
     }
 
     /// The ledger's rows of a batch; or the partitions that were never, or are no longer, ours.
@@ -231,7 +262,8 @@ impl Ledger {
         self.holds(&distinct)
     }
 
-    fn holds(&self, wanted: &[(Partition, Epoch)]) -> Result<Holds, Vec<Partition>> {
+    /// Those of the partitions that are ours under these assignments; or those that are not.
+    pub(crate) fn holds(&self, wanted: &[(Partition, Epoch)]) -> Result<Holds, Vec<Partition>> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: Vec<(Partition, &Held)> = Vec::with_capacity(wanted.len());
         let mut refused = Vec::new();
@@ -430,4 +462,14 @@ impl Ledger {
         }
         (holds, next, refused)
     }
+}
+
+fn parked_of(rows: &[tokio_postgres::Row], name: &TopicPartition) -> Vec<(WorkerId, u64)> {
+    rows.iter()
+        .filter(|row| row.get::<_, &str>(0) == &*name.topic && row.get::<_, i32>(1) == name.partition)
+        .filter_map(|row| {
+            let worker = u32::try_from(row.get::<_, i32>(2)).ok()?;
+            Some((WorkerId(worker), u64::try_from(row.get::<_, i64>(3)).ok()?))
+        })
+        .collect()
 }

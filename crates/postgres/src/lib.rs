@@ -10,6 +10,9 @@
 //! BEGIN + hold the partitions ─▶ deletes ─▶ upserts ─▶ COMMIT, verified
 //! ```
 //!
+//! A row that a unique constraint blocks is parked in the same transaction, where the machine gives leave: what can
+//! be written is written piece by piece, and the rest waits in `cdc.parked`.
+//!
 //! The position fence makes a replay harmless, the hold makes a former owner harmless, and the verified commit
 //! makes the answer true.
 
@@ -23,8 +26,11 @@ mod decimal;
 mod failure;
 mod ledger;
 mod outranked;
+mod parked;
+mod piecewise;
 mod plan;
 mod pool;
+mod retry;
 mod row;
 mod session;
 mod settings;

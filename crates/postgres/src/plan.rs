@@ -121,9 +121,53 @@ pub(crate) struct TablePlan {
 #[derive(Debug)]
 pub(crate) struct Upserts {
     pub(crate) buffers: Vec<ColumnBuffer>,
+    /// What parking has to know of each row; nothing where nothing is parked.
+    pub(crate) keys: Option<Keys>,
+}
+
+/// What parking has to know of the rows.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// The index in the batch of the record that each row comes from.
+    pub(crate) origins: Vec<usize>,
+    /// The rows' ids as text.
+    pub(crate) row_ids: ColumnBuffer,
+    pub(crate) positions: ColumnBuffer,
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self {
+            origins: Vec::new(),
+            row_ids: ColumnBuffer::new(Type::TEXT),
+            positions: ColumnBuffer::new(Type::BYTEA),
+        }
+    }
+
+    fn push(&mut self, candidate: &Candidate<'_>) {
+        self.origins.push(candidate.index);
+        self.row_ids.push_bytes(candidate.row_id.as_bytes());
+        self.positions.push_bytes(candidate.envelope.position.as_bytes());
+    }
+
+    fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            origins: rows.iter().map(|row| self.origins[*row]).collect(),
+            row_ids: self.row_ids.select(rows),
+            positions: self.positions.select(rows),
+        }
+    }
 }
 
 impl Upserts {
+    /// These rows, in this order.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            buffers: self.buffers.iter().map(|buffer| buffer.select(rows)).collect(),
+            keys: self.keys.as_ref().map(|keys| keys.select(rows)),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.buffers.first().map_or(0, ColumnBuffer::len)
     }
@@ -146,6 +190,15 @@ impl Deletes {
         }
     }
 
+    /// These rows, in this order.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            ids: self.ids.select(rows),
+            row_ids: self.row_ids.select(rows),
+            positions: self.positions.select(rows),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
@@ -157,8 +210,9 @@ impl Deletes {
 
 impl Plan {
     /// Decides, for every row of every table, which record it gets: the one of the greatest position among
-    /// those that convert. A record that does not is rejected, and the next one gets its chance.
-    pub(crate) fn new(records: Records<'_>, targets: &[(Collection, Arc<Target>)]) -> Self {
+    /// those that convert. A record that does not is rejected, and the next one gets its chance. With
+    /// `keeps_keys` the rows can be parked.
+    pub(crate) fn new(records: Records<'_>, targets: &[(Collection, Arc<Target>)], keeps_keys: bool) -> Self {
         let Records { candidates, mut rejected, mut counts } = records;
         let written_at = unix_micros();
         let mut tables = Vec::with_capacity(targets.len());
@@ -169,7 +223,7 @@ impl Plan {
                     .then_with(|| b.envelope.position.cmp(&a.envelope.position))
                     .then_with(|| a.index.cmp(&b.index))
             });
-            let plan = TablePlan::new(target, &contest, written_at, &mut rejected, &mut counts);
+            let plan = TablePlan::new(target, &contest, (written_at, keeps_keys), &mut rejected, &mut counts);
             if plan.upserts.len() > 0 || !plan.deletes.is_empty() {
                 tables.push(plan);
             }
@@ -203,12 +257,12 @@ impl TablePlan {
     fn new(
         target: Arc<Target>,
         contest: &[Candidate<'_>],
-        written_at: i64,
+        (written_at, keeps_keys): (i64, bool),
         rejected: &mut Vec<Rejected>,
         counts: &mut WriteCounts,
     ) -> Self {
         let id = target.table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire());
-        let mut upserts = Upserts { buffers: target.statements.buffers() };
+        let mut upserts = Upserts { buffers: target.statements.buffers(), keys: keeps_keys.then(Keys::new) };
         let mut deletes = Deletes::new(id);
         let mut writer = RowWriter::new(&target, written_at);
         for rivals in contest.chunk_by(|a, b| a.row_id == b.row_id) {
@@ -217,7 +271,11 @@ impl TablePlan {
                 let converted = if candidate.envelope.operation == Operation::Delete {
                     writer.delete(candidate, &mut deletes)
                 } else {
-                    writer.upsert(candidate, &mut upserts)
+                    writer.upsert(candidate, &mut upserts).inspect(|()| {
+                        if let Some(keys) = &mut upserts.keys {
+                            keys.push(candidate);
+                        }
+                    })
                 };
                 match converted {
                     Ok(()) => {

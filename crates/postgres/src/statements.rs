@@ -61,6 +61,11 @@ pub(crate) struct Statements {
     pub delete_types: Vec<Type>,
     /// Asks after rows that a higher lineage fences off.
     pub outranked: Option<Outranked>,
+    /// Takes rows that are older than a position out of the table, by id and position, and leaves no
+    /// tombstone: the parked version fences.
+    pub withdraw: Arc<str>,
+    /// The arrays' types.
+    pub withdraw_types: Vec<Type>,
 }
 
 impl Statements {
@@ -86,6 +91,8 @@ impl Statements {
             merge: upsert(table, &rows).into(),
             delete: delete(table).into(),
             delete_types: vec![array_of(&id_type(table)), Type::TEXT_ARRAY, Type::BYTEA_ARRAY],
+            withdraw: withdraw(table).into(),
+            withdraw_types: vec![array_of(&id_type(table)), Type::BYTEA_ARRAY],
             stage,
             source,
         }
@@ -229,6 +236,20 @@ pub(crate) fn position_index(table: &Table) -> Option<usize> {
     table.columns.iter().position(|column| column.origin == Origin::Position)
 }
 
+fn withdraw(table: &Table) -> String {
+    format!(
+        "DELETE FROM {} AS t USING unnest($1::{}[], $2::bytea[]) AS s(id, position) WHERE t.\"id\" = {}{}",
+        table.quoted(),
+        sql_type(&id_type(table)),
+        same_id(table, "s.id"),
+        older_than_source(table),
+    )
+}
+
+fn older_than_source(table: &Table) -> &'static str {
+    if table.fenced { " AND (t.\"cdc_position\" IS NULL OR t.\"cdc_position\" < s.position)" } else { "" }
+}
+
 /// Answers how many rows were deleted and how many were there. All parts see the statement's one snapshot.
 fn delete(table: &Table) -> String {
     let id = same_id(table, "s.id");
@@ -244,11 +265,7 @@ fn delete(table: &Table) -> String {
             quote_literal(&table.label()),
         );
     }
-    let fence = if table.fenced {
-        " AND (t.\"cdc_position\" IS NULL OR t.\"cdc_position\" < s.position)"
-    } else {
-        ""
-    };
+    let fence = older_than_source(table);
     let _infallible = write!(
         sql,
         ", deleted AS (DELETE FROM {quoted} AS t USING s WHERE t.\"id\" = {id}{fence} RETURNING 1) \

@@ -193,6 +193,8 @@ pub(crate) struct Table {
     pub mirror: bool,
     /// Whether rows carry the position of the event that wrote them.
     pub fenced: bool,
+    /// Whether deleting a row would delete or change rows of other tables, by their foreign keys.
+    pub cascades: bool,
     by_field: HashMap<String, FieldTarget, RandomState>,
 }
 
@@ -220,7 +222,7 @@ impl Table {
         for (index, column) in unsupported.iter().enumerate() {
             by_field.insert(column.name.clone(), FieldTarget::Unsupported(index));
         }
-        Self { schema, name, columns, unsupported, mirror, fenced, by_field }
+        Self { schema, name, columns, unsupported, mirror, fenced, cascades: false, by_field }
     }
 
     /// What the document's field of this name meets; `None` where the table has no such column.

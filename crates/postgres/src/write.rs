@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cdc_executor::ports::WriteCounts;
+use cdc_executor::ports::{KafkaRecord, Share, WriteCounts};
 use cdc_machine::Fault;
-use cdc_syncer::Partition;
+use cdc_syncer::{ParkedRows, Parking, Partition, Row};
 use futures_util::SinkExt as _;
 use postgres_types::ToSql;
 use tokio_postgres::{Error, Statement};
@@ -13,6 +13,8 @@ use tokio_postgres::{Error, Statement};
 use crate::column::copy_data;
 use crate::failure::Trouble;
 use crate::ledger::{HOLD, HoldOutcome, Holds, Ledger};
+use crate::parked::{self, Blocked, Parcels};
+use crate::piecewise::{CHECK_AT_ONCE, upsert_around};
 use crate::plan::{Deletes, Plan, TablePlan, Upserts};
 use crate::session::Session;
 use crate::statements::Statements;
@@ -23,11 +25,21 @@ pub(crate) const OPERATION: &str = "postgres_write";
 /// COPY data are handed to the driver in pieces of this many bytes, so that its buffer does not double them.
 const COPY_CHUNK_BYTES: usize = 256 * 1024;
 
+/// A plan, and what it takes to write it.
+#[derive(Debug)]
+pub(crate) struct Job<'a> {
+    pub(crate) batch: &'a [Row<KafkaRecord>],
+    pub(crate) holds: &'a Holds,
+    pub(crate) share: Share,
+    pub(crate) parking: Parking,
+    pub(crate) copy_threshold: usize,
+}
+
 /// What became of a plan that met no error.
 #[derive(Debug)]
 pub(crate) enum Written {
     /// Committed, and the commit verified.
-    Committed(WriteCounts),
+    Committed { counts: WriteCounts, parked: Vec<ParkedRows> },
     /// These partitions are somebody else's; nothing was written.
     Refused(Vec<Partition>),
 }
@@ -47,13 +59,12 @@ enum PreparedUpsert {
 pub(crate) async fn write(
     session: &mut Session,
     ledger: &Ledger,
-    holds: &Holds,
-    plan: &Plan,
-    copy_threshold: usize,
+    mut plan: Plan,
+    job: &Job<'_>,
 ) -> Result<Written, Trouble> {
-    let prepared = prepare(session, plan, copy_threshold).await;
+    let prepared = prepare(session, &plan, job).await;
     let (hold, prepared) = prepared.map_err(|error| Trouble::of(OPERATION, error))?;
-    let transaction = match begin_and_hold(session, ledger, &hold, holds).await {
+    let transaction = match begin_and_hold(session, ledger, &hold, job.holds).await {
         Ok(HoldOutcome::Held { transaction }) => transaction,
         Ok(HoldOutcome::Refused(partitions)) => {
             rollback(session).await;
@@ -65,21 +76,124 @@ pub(crate) async fn write(
         }
     };
     let mut counts = WriteCounts::default();
-    for (table, statements) in plan.tables.iter().zip(&prepared) {
-        if let Err(trouble) = write_table(session, table, statements, &mut counts).await {
+    let parked = match write_tables(session, ledger, &mut plan, &prepared, job, &mut counts).await {
+        Ok(parked) => parked,
+        Err(trouble) => {
             rollback(session).await;
             return Err(trouble);
         }
-    }
+    };
     if let Err(trouble) = commit(session, OPERATION, transaction).await {
         rollback(session).await;
         return Err(trouble);
     }
-    Ok(Written::Committed(counts))
+    Ok(Written::Committed { counts, parked })
+}
+
+/// With nothing parked, the tables' statements are all that there is.
+async fn write_tables(
+    session: &mut Session,
+    ledger: &Ledger,
+    plan: &mut Plan,
+    prepared: &[Prepared],
+    job: &Job<'_>,
+    counts: &mut WriteCounts,
+) -> Result<Vec<ParkedRows>, Trouble> {
+    if job.parking == Parking::Off {
+        for (table, statements) in plan.tables.iter().zip(prepared) {
+            write_table(session, table, statements, counts).await?;
+        }
+        return Ok(Vec::new());
+    }
+    if job.parking == Parking::Park {
+        session.client.batch_execute(CHECK_AT_ONCE).await.map_err(|error| Trouble::of(OPERATION, error))?;
+    }
+    for (table, statements) in plan.tables.iter_mut().zip(prepared) {
+        heed_parked(session, table, counts).await?;
+        match (job.parking, &statements.upsert) {
+            (Parking::Park, Some(PreparedUpsert::Arrays(statement))) => {
+                delete_rows(session, table, statements, counts).await?;
+                let question = table.target.statements.outranked.as_ref().map(|outranked| &*outranked.upsert);
+                let blocked = upsert_around(session, (statement, question), &table.upserts, counts).await?;
+                park_rows(session, ledger, table, &blocked, job, counts).await?;
+            }
+            _ => write_table(session, table, statements, counts).await?,
+        }
+    }
+    parked::count(session, ledger.consumer_group(), job.share, job.holds)
+        .await
+        .map_err(|error| Trouble::of(OPERATION, error))
+}
+
+/// Takes out of the plan what is not newer than a parked version, and out of `cdc.parked` what is older than
+/// the plan's.
+async fn heed_parked(
+    session: &mut Session,
+    table: &mut TablePlan,
+    counts: &mut WriteCounts,
+) -> Result<(), Trouble> {
+    let label = table.target.table.label();
+    let failed = |error| Trouble::of(OPERATION, error);
+    if let Some(keys) = table.upserts.keys.as_ref().filter(|keys| !keys.origins.is_empty()) {
+        let heeded = parked::heed(session, &label, &keys.row_ids, &keys.positions).await.map_err(failed)?;
+        counts.superseded += heeded.superseded;
+        if !heeded.fenced.is_empty() {
+            counts.fenced += heeded.fenced.len() as u64;
+            let rows = all_but(&heeded.fenced, table.upserts.len());
+            table.upserts = table.upserts.select(&rows);
+        }
+    }
+    if !table.deletes.is_empty() {
+        let deletes = &table.deletes;
+        let heeded =
+            parked::heed(session, &label, &deletes.row_ids, &deletes.positions).await.map_err(failed)?;
+        counts.superseded += heeded.superseded;
+        if !heeded.fenced.is_empty() {
+            counts.fenced += heeded.fenced.len() as u64;
+            let rows = all_but(&heeded.fenced, deletes.len());
+            table.deletes = deletes.select(&rows);
+        }
+    }
+    Ok(())
+}
+
+/// Both lists rise.
+fn all_but(left_out: &[usize], rows: usize) -> Vec<usize> {
+    (0..rows).filter(|row| left_out.binary_search(row).is_err()).collect()
+}
+
+async fn park_rows(
+    session: &mut Session,
+    ledger: &Ledger,
+    table: &TablePlan,
+    blocked: &[Blocked],
+    job: &Job<'_>,
+    counts: &mut WriteCounts,
+) -> Result<(), Trouble> {
+    let Some(keys) = table.upserts.keys.as_ref().filter(|_| !blocked.is_empty()) else { return Ok(()) };
+    let mut parcels = Parcels::default();
+    for Blocked { row, constraint } in blocked {
+        let record = &job.batch[keys.origins[*row]];
+        let (Some(id), Some(position), Some(name)) =
+            (keys.row_ids.value(*row), keys.positions.value(*row), job.holds.name(record.partition))
+        else {
+            continue;
+        };
+        let id = std::str::from_utf8(id).map_err(|_| {
+            Trouble::new(Fault::Fatal, OPERATION, "a row's id is not UTF-8, which is a bug in this program")
+        })?;
+        parcels.push(record, name, (id, position), constraint.as_deref());
+    }
+    let label = table.target.table.label();
+    counts.parked += parcels
+        .park(session, ledger.consumer_group(), &label)
+        .await
+        .map_err(|error| Trouble::of(OPERATION, error))?;
+    Ok(())
 }
 
 /// Both go out in one round trip.
-async fn begin_and_hold(
+pub(crate) async fn begin_and_hold(
     session: &mut Session,
     ledger: &Ledger,
     statement: &Statement,
@@ -101,7 +215,7 @@ async fn begin_and_hold(
 async fn prepare(
     session: &mut Session,
     plan: &Plan,
-    copy_threshold: usize,
+    job: &Job<'_>,
 ) -> Result<(Statement, Vec<Prepared>), Error> {
     let hold = session.prepare(&HOLD.into(), &[]).await?;
     let mut prepared = Vec::with_capacity(plan.tables.len());
@@ -114,9 +228,10 @@ async fn prepare(
         };
         let upsert = match table.upserts.len() {
             0 => None,
-            rows if rows < copy_threshold => Some(PreparedUpsert::Arrays(
-                session.prepare(&statements.upsert, &statements.upsert_types).await?,
-            )),
+            // Rows that may be set aside go piece by piece.
+            rows if rows < job.copy_threshold || job.parking == Parking::Park => Some(
+                PreparedUpsert::Arrays(session.prepare(&statements.upsert, &statements.upsert_types).await?),
+            ),
             _ => Some(prepare_copy(session, statements).await?),
         };
         prepared.push(Prepared { delete, upsert });
@@ -142,14 +257,11 @@ async fn write_table(
     prepared: &Prepared,
     counts: &mut WriteCounts,
 ) -> Result<(), Trouble> {
+    delete_rows(session, table, prepared, counts).await?;
     let outranked = table.target.statements.outranked.as_ref();
-    if let Some(statement) = &prepared.delete {
-        let question = outranked.map(|outranked| &*outranked.delete);
-        delete(session, statement, question, &table.deletes, counts)
-            .await
-            .map_err(|error| Trouble::of(OPERATION, error))?;
-    }
     match &prepared.upsert {
+        // Nothing may be left of them since they were prepared.
+        Some(_) if table.upserts.len() == 0 => Ok(()),
         None => Ok(()),
         Some(PreparedUpsert::Arrays(statement)) => {
             counts.prepared_statements += 1;
@@ -176,6 +288,23 @@ async fn write_table(
     }
 }
 
+async fn delete_rows(
+    session: &Session,
+    table: &TablePlan,
+    prepared: &Prepared,
+    counts: &mut WriteCounts,
+) -> Result<(), Trouble> {
+    match &prepared.delete {
+        Some(statement) if !table.deletes.is_empty() => {
+            let question = table.target.statements.outranked.as_ref().map(|outranked| &*outranked.delete);
+            delete(session, statement, question, &table.deletes, counts)
+                .await
+                .map_err(|error| Trouble::of(OPERATION, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn upsert(
     session: &Session,
     statement: &Statement,
@@ -196,7 +325,7 @@ async fn upsert(
 }
 
 /// How many of the rows that the fence kept off met a higher lineage.
-async fn outranked(
+pub(crate) async fn outranked(
     session: &Session,
     question: Option<&str>,
     parameters: &[&(dyn ToSql + Sync)],
@@ -240,6 +369,6 @@ async fn copy_in(session: &Session, statement: &Statement, upserts: &Upserts) ->
 }
 
 /// PostgreSQL counts in signed numbers.
-fn count(rows: i64) -> u64 {
+pub(crate) fn count(rows: i64) -> u64 {
     u64::try_from(rows).unwrap_or(0)
 }

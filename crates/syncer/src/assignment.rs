@@ -48,6 +48,9 @@ impl<R: Clone> Turn<'_, R> {
             if !self.is_at(Stage::Acquiring, partition, epoch) {
                 continue;
             }
+            for (worker, rows) in &row.parked {
+                self.facts.parked.set(*worker, partition, epoch, *rows);
+            }
             match start_of(row, self.config.offset_reset) {
                 Start::At(offset) => starts.push(FetchStart { partition, epoch, offset }),
                 Start::Behind(gap) => gaps.push(gap),

@@ -1,4 +1,5 @@
-//! PostgreSQL's answers. A batch that holds a bad row is halved, in order, until the row stands alone.
+//! PostgreSQL's answers. A batch that holds a bad row is halved, in order, until the row stands alone; one that
+//! holds a blocked row is written again with leave to park it.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -7,9 +8,11 @@ use cdc_machine::{Cause, Dependency, EffectId, Fault};
 
 use crate::facts::BadRow;
 use crate::state::State;
-use crate::turn::Turn;
+use crate::turn::{IMMEDIATE_RETRIES_MAX, Turn};
 use crate::worker::{Piece, Writer};
-use crate::{Partition, Reject, Rejected, SqlState, TimerKind, WorkerId, WriteOutcome};
+use crate::{
+    Effect, OnUniqueViolation, Partition, Reject, Rejected, SqlState, TimerKind, WorkerId, WriteOutcome,
+};
 
 /// What is said of a row that cannot be written.
 type Words = (Reject, Option<SqlState>, Arc<str>);
@@ -28,13 +31,22 @@ impl<R: Clone> Turn<'_, R> {
             return Ok(());
         };
         match outcome {
-            WriteOutcome::Written { rejected } => self.on_written(worker, &piece, rejected)?,
+            WriteOutcome::Written { rejected, parked } => {
+                self.note_parked(worker, piece.batch.rows(), &parked);
+                self.stir_parked();
+                self.on_written(worker, &piece, rejected)?;
+            }
             WriteOutcome::Refused { partitions } => self.on_refused(state, worker, piece, &partitions)?,
             WriteOutcome::Failed { fault, reason, sqlstate, detail } => {
                 self.on_write_failed(worker, piece, fault, (reason, sqlstate, detail))?;
             }
         }
-        // The writer is free for what came meanwhile.
+        self.leave_when_free(worker);
+        Ok(())
+    }
+
+    /// A writer that has become free is free for what came meanwhile.
+    pub(crate) fn leave_when_free(&mut self, worker: WorkerId) {
         if self.config.lingers()
             && let Some(lane) = self.facts.workers.get_mut(worker.0 as usize)
             && lane.is_idle()
@@ -42,7 +54,6 @@ impl<R: Clone> Turn<'_, R> {
         {
             lane.make_due();
         }
-        Ok(())
     }
 
     pub(crate) fn on_write_retry(&mut self, worker: WorkerId) {
@@ -108,7 +119,16 @@ impl<R: Clone> Turn<'_, R> {
         words: Words,
     ) -> Result<(), Cause> {
         match fault {
+            Fault::RetryNow if self.is_deadlocked_again(worker) && piece.batch.rows().len() > 1 => {
+                // The locks of fewer rows meet fewer others.
+                self.forget_retries(worker);
+                self.bisect(worker, piece, words)
+            }
             Fault::Transient | Fault::RetryNow => self.write_again(worker, piece, fault),
+            Fault::Blocked if self.config.on_unique_violation == OnUniqueViolation::Park && !piece.parks => {
+                self.forget_retries(worker);
+                self.park(worker, piece, words.2)
+            }
             Fault::Poison | Fault::Blocked | Fault::TooLarge => {
                 self.forget_retries(worker);
                 self.bisect(worker, piece, words)
@@ -116,6 +136,17 @@ impl<R: Clone> Turn<'_, R> {
             Fault::Auth => Err(Cause::Refused(Dependency::Postgres)),
             Fault::HistoryLost | Fault::Fenced | Fault::Fatal => Err(Cause::Failed(Dependency::Postgres)),
         }
+    }
+
+    /// The same rows again, this time with leave to park those that are blocked.
+    fn park(&mut self, worker: WorkerId, piece: Piece<R>, detail: Arc<str>) -> Result<(), Cause> {
+        let rows = self.facts.parked.rows();
+        if rows >= self.config.max_parked_rows {
+            self.out.push(Effect::ParkedFull { rows, detail });
+            return Err(Cause::ParkedFull);
+        }
+        self.push_piece(worker, Piece { parks: true, ..piece });
+        Ok(())
     }
 
     fn write_again(&mut self, worker: WorkerId, piece: Piece<R>, fault: Fault) -> Result<(), Cause> {
@@ -140,8 +171,9 @@ impl<R: Clone> Turn<'_, R> {
     ) -> Result<(), Cause> {
         let attempts = piece.attempts;
         if let Some((first, second)) = piece.batch.halves() {
-            self.push_piece(worker, Piece { batch: second, attempts });
-            self.push_piece(worker, Piece { batch: first, attempts });
+            for batch in [second, first] {
+                self.push_piece(worker, Piece { batch, attempts, parks: false });
+            }
             return Ok(());
         }
         for row in piece.batch.rows() {
@@ -151,6 +183,12 @@ impl<R: Clone> Turn<'_, R> {
         Ok(())
     }
 
+    /// Two workers may deadlock over the same rows again and again.
+    fn is_deadlocked_again(&self, worker: WorkerId) -> bool {
+        let lane = self.facts.workers.get(worker.0 as usize);
+        lane.is_some_and(|lane| lane.retries.retries() >= IMMEDIATE_RETRIES_MAX)
+    }
+
     /// The piece is the next that the worker writes.
     fn push_piece(&mut self, worker: WorkerId, piece: Piece<R>) {
         if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
@@ -158,7 +196,7 @@ impl<R: Clone> Turn<'_, R> {
         }
     }
 
-    fn forget_retries(&mut self, worker: WorkerId) {
+    pub(crate) fn forget_retries(&mut self, worker: WorkerId) {
         if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
             lane.retries.reset();
         }

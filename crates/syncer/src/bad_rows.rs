@@ -110,6 +110,8 @@ impl<R: Clone> Turn<'_, R> {
     const fn fate(&self, reason: Reject) -> Fate {
         match reason {
             Reject::UniqueViolation => match self.config.on_unique_violation {
+                // Parking refused it, too: no unique value is in its way then, but the row itself.
+                OnUniqueViolation::Park => self.fate_of_bad(),
                 OnUniqueViolation::DeadLetter => Fate::DeadLetter,
                 OnUniqueViolation::Skip => Fate::Skip,
                 OnUniqueViolation::Stop => Fate::Stop,
@@ -122,11 +124,15 @@ impl<R: Clone> Turn<'_, R> {
             | Reject::CheckViolation
             | Reject::ForeignKeyViolation
             | Reject::TooLarge
-            | Reject::Database => match self.config.on_bad_record {
-                OnBadRecord::DeadLetter => Fate::DeadLetter,
-                OnBadRecord::Skip => Fate::Skip,
-                OnBadRecord::Stop => Fate::Stop,
-            },
+            | Reject::Database => self.fate_of_bad(),
+        }
+    }
+
+    const fn fate_of_bad(&self) -> Fate {
+        match self.config.on_bad_record {
+            OnBadRecord::DeadLetter => Fate::DeadLetter,
+            OnBadRecord::Skip => Fate::Skip,
+            OnBadRecord::Stop => Fate::Stop,
         }
     }
 }

@@ -36,6 +36,9 @@ pub struct Config {
     pub on_bad_record: OnBadRecord,
     /// What becomes of a record whose unique value another row holds.
     pub on_unique_violation: OnUniqueViolation,
+    /// Parked rows beyond which nothing more is parked and the service ends. A batch that is parked as the
+    /// bound is met may exceed it.
+    pub max_parked_rows: u64,
     /// Where a partition goes on whose offset is no longer, or not yet, in the log.
     pub offset_reset: OffsetPolicy,
     /// How often the ledger is asked whether the partitions are still ours and where they were: only then is a
@@ -110,6 +113,8 @@ pub enum OnBadRecord {
 /// What becomes of a record that a unique constraint other than the row's key refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUniqueViolation {
+    /// It waits in the database until the value is free.
+    Park,
     /// It goes to the dead letters.
     DeadLetter,
     /// It is logged, counted and given up.
@@ -169,7 +174,8 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(25),
             retries: Retries::default(),
             on_bad_record: OnBadRecord::DeadLetter,
-            on_unique_violation: OnUniqueViolation::DeadLetter,
+            on_unique_violation: OnUniqueViolation::Park,
+            max_parked_rows: 10_000,
             offset_reset: OffsetPolicy::Earliest,
             ledger_check: Duration::from_secs(5),
             stop_after: StopAfter::default(),

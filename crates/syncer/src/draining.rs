@@ -5,7 +5,7 @@ use cdc_machine::{Cause, EffectId};
 use crate::facts::Polling;
 use crate::state::{Connecting, Draining, Group, State};
 use crate::turn::Turn;
-use crate::worker::{Worker, Writer};
+use crate::worker::Worker;
 use crate::{Effect, TimerKind};
 
 impl<R: Clone> Turn<'_, R> {
@@ -75,6 +75,6 @@ impl<R: Clone> Turn<'_, R> {
     fn is_drain_busy(&self) -> bool {
         self.facts.partitions.records() > 0
             || self.facts.commit.is_some()
-            || self.facts.workers.iter().any(|worker| matches!(worker.writer, Writer::Writing { .. }))
+            || self.facts.workers.iter().any(|worker| worker.is_at_work())
     }
 }

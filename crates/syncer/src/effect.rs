@@ -27,6 +27,8 @@ pub enum TimerKind {
     Linger(WorkerId),
     /// This worker's oldest row is as old as a row may get.
     Flush(WorkerId),
+    /// This worker's parked rows are to be tried again.
+    ParkedRetry(WorkerId),
     /// The shortest time between two commits.
     CommitSpacing,
     /// No room for so long that the partitions must be paused, so that the consumer can go on polling.
@@ -132,6 +134,18 @@ impl<R> Batch<R> {
     }
 }
 
+/// What a write does about parked rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Parking {
+    /// None of the batch's keys has a parked row: nothing is looked up. A blocked row fails the batch.
+    Off,
+    /// Some may have: a parked row fences like one in its table, and a newer one takes its place. A blocked
+    /// row fails the batch.
+    Heed,
+    /// The same, and blocked rows are parked while their neighbours are written.
+    Park,
+}
+
 /// An offset to record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OffsetCommit {
@@ -175,7 +189,13 @@ pub enum Effect<R> {
     ConfirmRevoked { id: EffectId },
 
     /// Write these rows in one transaction. Answered by `BatchDone`.
-    WriteBatch { worker: WorkerId, id: EffectId, batch: Batch<R> },
+    WriteBatch { worker: WorkerId, id: EffectId, batch: Batch<R>, parking: Parking },
+    /// Try this worker's parked rows of these partitions again, as many as fit one transaction; of a row that
+    /// is still blocked, take the older version out of its table. Answered by `ParkedRetried`.
+    RetryParked { worker: WorkerId, id: EffectId, partitions: Vec<(Partition, Epoch)> },
+    /// So many rows are parked that no more may be: say so, with what blocked the last one. `Stop` follows.
+    /// Not answered.
+    ParkedFull { rows: u64, detail: Arc<str> },
     /// Put a bad record aside, durably. Answered by `DeadLettered` or `DeadLetterFailed`.
     DeadLetter {
         id: EffectId,

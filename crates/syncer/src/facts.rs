@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use cdc_machine::{Backoff, EffectId, Epoch};
 
 use crate::breaker::Breaker;
+use crate::parked::Parked;
 use crate::partitions::Partitions;
 use crate::timers::Timers;
 use crate::worker::Worker;
@@ -24,6 +25,7 @@ pub(crate) struct Facts<R> {
     pub(crate) commit: Option<CommitInFlight>,
     pub(crate) dead_letters: DeadLetters<R>,
     pub(crate) breaker: Breaker,
+    pub(crate) parked: Parked,
     /// Usually one at most: the group asks again only once it has its answer.
     pub(crate) revocations: Vec<Revocation>,
     pub(crate) timers: Timers,
@@ -122,6 +124,7 @@ impl<R: Clone> Facts<R> {
             commit: None,
             dead_letters: DeadLetters { waiting: VecDeque::new(), in_flight: Vec::new() },
             breaker: Breaker::new(config.stop_after),
+            parked: Parked::default(),
             revocations: Vec::new(),
             timers: Timers::new(workers),
             retries: RetriesUsed::default(),

@@ -12,12 +12,14 @@ use cdc_machine::{
 };
 
 use crate::facts::Polling;
+use crate::parked::Phase;
 use crate::partitions::{Assignment, Stage};
 use crate::state::{Connecting, Draining, Group, State};
-use crate::worker::Writer;
+use crate::worker::{Worker, Writer};
 use crate::{
-    Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, OnUniqueViolation, Partition,
-    Record, Reject, Rejected, Retries, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
+    Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, OnUniqueViolation, ParkedRows,
+    Partition, Record, Reject, Rejected, Retries, RetryOutcome, StopAfter, Syncer, TimerKind, WorkerId,
+    WriteOutcome,
 };
 
 /// Situations that one exploration visits at most; the small machines have fewer.
@@ -57,7 +59,7 @@ fn transitions() -> Transitions {
     found
 }
 
-fn small_configs() -> [Config; 8] {
+fn small_configs() -> [Config; 9] {
     let once = Retry::times(1);
     let small = small();
     let retries = small.retries;
@@ -72,6 +74,7 @@ fn small_configs() -> [Config; 8] {
         Config { on_bad_record: OnBadRecord::Stop, ..small.clone() },
         // The first bad record is one too many.
         Config { stop_after: StopAfter { share: 0, window: 1, at_least: 1 }, ..small.clone() },
+        Config { on_unique_violation: OnUniqueViolation::Park, max_parked_rows: 1, ..small.clone() },
     ]
 }
 
@@ -101,6 +104,7 @@ impl Explore for Small {
         let facts = &self.facts;
         shape.extend(self.partition_shape());
         shape.extend(self.worker_shape());
+        shape.extend(self.parked_shape());
         let commits = facts.commit.iter().flat_map(|commit| &commit.offsets);
         shape.extend([
             u64::from(facts.acquisition.is_some()),
@@ -122,13 +126,17 @@ impl Explore for Small {
         self.state()
     }
 
-    fn inputs(&self, _config: &Config) -> Vec<Input<()>> {
+    fn inputs(&self, config: &Config) -> Vec<Input<()>> {
         let mut inputs = vec![Input::Start, Input::Signal(Signal::Drain), Input::Signal(Signal::Abort)];
         self.push_timers(&mut inputs);
         self.push_connection_replies(&mut inputs);
         self.push_group_events(&mut inputs);
+        if config.on_unique_violation == OnUniqueViolation::Park {
+            self.push_acquired_parked(&mut inputs);
+        }
         self.push_records(&mut inputs);
         self.push_write_replies(&mut inputs);
+        self.push_retry_replies(&mut inputs);
         self.push_dead_letter_replies(&mut inputs);
         let id = self.facts.commit.as_ref().map_or(NOBODY, |commit| commit.id);
         inputs.push(Input::Committed { id });
@@ -159,10 +167,17 @@ impl Explore for Small {
                 }
             }
             Input::BatchDone { outcome, .. } => match outcome {
-                WriteOutcome::Written { rejected } if rejected.is_empty() => "written",
+                WriteOutcome::Written { parked, .. } if !parked.is_empty() => "written, one row parked",
+                WriteOutcome::Written { rejected, .. } if rejected.is_empty() => "written",
                 WriteOutcome::Written { .. } => "written, one row rejected",
                 WriteOutcome::Refused { .. } => "refused",
                 WriteOutcome::Failed { fault, .. } => fault.as_str(),
+            },
+            Input::ParkedRetried { outcome, .. } => match outcome {
+                RetryOutcome::Done { is_changed: true, .. } => "none left",
+                RetryOutcome::Done { .. } => "still blocked",
+                RetryOutcome::Refused { .. } => "refused",
+                RetryOutcome::Failed { fault } => fault.as_str(),
             },
             Input::CommitFailed { refused, .. } if !refused.is_empty() => "refused",
             Input::DatabaseFailed { fault, .. }
@@ -201,6 +216,15 @@ const NOBODY: EffectId = EffectId(u64::MAX);
 /// A log that has moved on behind the ledger's offset.
 const MOVED_ON: LogBounds = LogBounds { first: 5, end: 9 };
 
+const fn parked(rows: u64) -> ParkedRows {
+    ParkedRows { partition: PARTITION, rows }
+}
+
+/// True where the answer may tell of a parked row.
+const fn writes_parking(worker: &Worker<()>) -> bool {
+    matches!(&worker.writer, Writer::Writing { piece, .. } if piece.parks)
+}
+
 /// An assignment that never was.
 const GONE: Epoch = Epoch(u64::MAX);
 
@@ -215,6 +239,7 @@ fn kinds() -> impl Iterator<Item = TimerKind> {
         TimerKind::AcquireRetry,
         TimerKind::Linger(WORKER),
         TimerKind::Flush(WORKER),
+        TimerKind::ParkedRetry(WORKER),
         TimerKind::CommitSpacing,
         TimerKind::Pause,
         TimerKind::Revocation,
@@ -267,6 +292,7 @@ impl Small {
                 Writer::Idle => (0, None),
                 Writer::Writing { piece, .. } => (1, Some(piece)),
                 Writer::BackingOff(piece) => (2, Some(piece)),
+                Writer::Retrying { .. } => (3, None),
             };
             shape.extend([
                 tag,
@@ -277,11 +303,25 @@ impl Small {
             for piece in piece.into_iter().chain(&worker.pieces) {
                 let rows = piece.batch.rows();
                 let live = rows.iter().filter(|row| self.is_current(row.epoch)).count();
-                shape.extend([rows.len() as u64, live as u64]);
+                shape.extend([rows.len() as u64, live as u64, u64::from(piece.parks)]);
             }
             shape.push(u64::MAX);
         }
         shape
+    }
+
+    fn parked_shape(&self) -> [u64; 3] {
+        let parked = &self.facts.parked;
+        let phase = parked.retry(WORKER).map_or(0, |retry| match retry.phase {
+            Phase::Later => 1,
+            Phase::Soon => 2,
+            Phase::Due => 3,
+            Phase::InFlight { is_stirred: false } => 4,
+            Phase::InFlight { is_stirred: true } => 5,
+        });
+        // How often a retry was fruitless changes only how long the next one waits.
+        let live = parked.entries().filter(|(_, _, epoch, _)| self.is_current(*epoch)).count();
+        [phase, parked.rows(), live as u64]
     }
 
     /// Those of assignments that are gone all behave alike.
@@ -335,10 +375,8 @@ impl Small {
             Some(acquisition) if acquisition.gaps.is_empty() => (acquisition.id, acquisition.id, NOBODY),
             Some(acquisition) => (acquisition.id, NOBODY, acquisition.id),
         };
-        let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
-        let log = LogBounds { first: 0, end: 1 };
-        let row = Acquired { partition: PARTITION, epoch, ledger: Some(0), group: None, log };
-        inputs.push(Input::Acquired { id: taking, partitions: vec![row] });
+        let row = self.acquired(Vec::new());
+        inputs.push(Input::Acquired { id: taking, partitions: vec![row.clone()] });
         inputs.push(Input::Acquired { id: taking, partitions: vec![Acquired { log: MOVED_ON, ..row }] });
         inputs.push(Input::Acquired { id: taking, partitions: Vec::new() });
         inputs.extend(FAULTS.map(|fault| Input::AcquireFailed { id, from: Dependency::Postgres, fault }));
@@ -348,6 +386,20 @@ impl Small {
         inputs.push(Input::LedgerChecked { id, refused: Vec::new() });
         inputs.push(Input::LedgerChecked { id, refused: vec![PARTITION] });
         inputs.extend(FAULTS.map(|fault| Input::LedgerCheckFailed { id, fault }));
+    }
+
+    /// With its one row parked.
+    fn push_acquired_parked(&self, inputs: &mut Vec<Input<()>>) {
+        if let Some(acquisition) = self.facts.acquisition.as_ref().filter(|it| it.gaps.is_empty()) {
+            let partitions = vec![self.acquired(vec![(WORKER, 1)])];
+            inputs.push(Input::Acquired { id: acquisition.id, partitions });
+        }
+    }
+
+    fn acquired(&self, parked: Vec<(WorkerId, u64)>) -> Acquired {
+        let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
+        let log = LogBounds { first: 0, end: 1 };
+        Acquired { partition: PARTITION, epoch, ledger: Some(0), group: None, log, parked }
     }
 
     fn push_records(&self, inputs: &mut Vec<Input<()>>) {
@@ -366,7 +418,7 @@ impl Small {
     fn push_write_replies(&self, inputs: &mut Vec<Input<()>>) {
         let id = self.facts.workers.iter().find_map(|worker| match worker.writer {
             Writer::Writing { id, .. } => Some(id),
-            Writer::Idle | Writer::BackingOff(_) => None,
+            Writer::Idle | Writer::BackingOff(_) | Writer::Retrying { .. } => None,
         });
         let mut push = |outcome| {
             inputs.push(Input::BatchDone { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
@@ -374,8 +426,11 @@ impl Small {
         let detail: Arc<str> = Arc::from("");
         let rejected =
             Rejected { index: 0, reason: Reject::TypeConflict, sqlstate: None, detail: Arc::clone(&detail) };
-        push(WriteOutcome::Written { rejected: Vec::new() });
-        push(WriteOutcome::Written { rejected: vec![rejected] });
+        push(WriteOutcome::Written { rejected: Vec::new(), parked: Vec::new() });
+        push(WriteOutcome::Written { rejected: vec![rejected], parked: Vec::new() });
+        if self.facts.workers.iter().any(writes_parking) {
+            push(WriteOutcome::Written { rejected: Vec::new(), parked: vec![parked(1)] });
+        }
         push(WriteOutcome::Refused { partitions: vec![PARTITION] });
         for fault in [Fault::Transient, Fault::RetryNow, Fault::Poison, Fault::Auth, Fault::Fatal] {
             let detail = Arc::clone(&detail);
@@ -383,6 +438,21 @@ impl Small {
         }
         let reason = Reject::UniqueViolation;
         push(WriteOutcome::Failed { fault: Fault::Blocked, reason, sqlstate: None, detail });
+    }
+
+    fn push_retry_replies(&self, inputs: &mut Vec<Input<()>>) {
+        let id = self.facts.workers.iter().find_map(|worker| match worker.writer {
+            Writer::Retrying { id, .. } => Some(id),
+            Writer::Idle | Writer::BackingOff(_) | Writer::Writing { .. } => None,
+        });
+        let mut push =
+            |outcome| inputs.push(Input::ParkedRetried { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
+        push(RetryOutcome::Done { parked: vec![parked(0)], is_changed: true });
+        push(RetryOutcome::Done { parked: vec![parked(1)], is_changed: false });
+        push(RetryOutcome::Refused { partitions: vec![PARTITION] });
+        for fault in [Fault::Transient, Fault::Auth, Fault::Fatal] {
+            push(RetryOutcome::Failed { fault });
+        }
     }
 
     fn push_dead_letter_replies(&self, inputs: &mut Vec<Input<()>>) {

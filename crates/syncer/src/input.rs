@@ -31,7 +31,7 @@ pub struct Record<R> {
 }
 
 /// What the ledger and the consumer group know of a partition when it is acquired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acquired {
     /// Which partition.
     pub partition: Partition,
@@ -43,6 +43,17 @@ pub struct Acquired {
     pub group: Option<i64>,
     /// What the log holds.
     pub log: LogBounds,
+    /// How many of its rows are parked, by the worker that they route to; those without any are left out.
+    pub parked: Vec<(WorkerId, u64)>,
+}
+
+/// How many rows of a partition and of the answering worker are parked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ParkedRows {
+    /// Which partition.
+    pub partition: Partition,
+    /// All of its parked rows that route to the worker.
+    pub rows: u64,
 }
 
 /// The offsets that a partition's log holds.
@@ -162,14 +173,27 @@ pub struct Rejected {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "a variant's own line says what its fields are")]
 pub enum WriteOutcome {
-    /// Committed, and the commit verified. All rows but the rejected ones are in the table, or a newer
-    /// version of them is.
-    Written { rejected: Vec<Rejected> },
+    /// Committed, and the commit verified. All rows but the rejected ones are in the table or parked, or a
+    /// newer version of them is. `parked` leaves out the partitions whose parked rows are as before.
+    Written { rejected: Vec<Rejected>, parked: Vec<ParkedRows> },
     /// These partitions are owned by somebody else now: nothing was written.
     Refused { partitions: Vec<Partition> },
     /// Nothing was written, or nobody knows; writing it again does no harm. `reason`, `sqlstate` and `detail`
     /// are for the dead letter if the batch comes down to one row.
     Failed { fault: Fault, reason: Reject, sqlstate: Option<SqlState>, detail: Arc<str> },
+}
+
+/// What became of a retry of parked rows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "a variant's own line says what its fields are")]
+pub enum RetryOutcome {
+    /// Committed, and the commit verified. `parked` names each partition that was asked for. `is_changed` where
+    /// a row was written or an older version taken out of its table: others may find their values free now.
+    Done { parked: Vec<ParkedRows>, is_changed: bool },
+    /// These partitions are owned by somebody else now: nothing was written.
+    Refused { partitions: Vec<Partition> },
+    /// Nothing was written, or nobody knows; trying again does no harm.
+    Failed { fault: Fault },
 }
 
 /// A fact about the world, as the Syncer hears it.
@@ -213,6 +237,8 @@ pub enum Input<R> {
 
     /// The answer to one `WriteBatch`.
     BatchDone { worker: WorkerId, id: EffectId, outcome: WriteOutcome },
+    /// The answer to one `RetryParked`.
+    ParkedRetried { worker: WorkerId, id: EffectId, outcome: RetryOutcome },
     /// The dead letter is durable.
     DeadLettered { id: EffectId },
     /// It is not.
@@ -242,6 +268,8 @@ pub struct Row<R> {
     pub seq: SeqNo,
     /// Its offset.
     pub offset: i64,
+    /// Hash of the message key.
+    pub route: u64,
     /// Key and value, in bytes.
     pub bytes: u32,
     /// The record itself.

@@ -2,6 +2,7 @@
 
 use crate::bad_rows::DEAD_LETTERS_IN_FLIGHT_MAX;
 use crate::facts::Polling;
+use crate::parked::{Phase, is_served};
 use crate::partitions::{Assignment, Stage};
 use crate::state::{Connecting, State};
 use crate::worker::{Worker, Writer};
@@ -23,6 +24,7 @@ impl<R: Clone> Syncer<R> {
         self.check_lanes(config)?;
         self.check_slots()?;
         self.check_commit()?;
+        self.check_parked()?;
         self.check_polling()?;
         ensure(
             self.facts.partitions.records() <= config.buffered_records(),
@@ -78,7 +80,7 @@ impl<R: Clone> Syncer<R> {
         let bad = dead_letters.in_flight.iter().map(|(_, bad)| bad).chain(&dead_letters.waiting);
         let held = self.facts.workers.iter().flat_map(|worker| {
             let at_work = match &worker.writer {
-                Writer::Idle => None,
+                Writer::Idle | Writer::Retrying { .. } => None,
                 Writer::Writing { piece, .. } | Writer::BackingOff(piece) => Some(piece),
             };
             let pieces = at_work.into_iter().chain(&worker.pieces);
@@ -95,6 +97,29 @@ impl<R: Clone> Syncer<R> {
             {
                 ensure(window.covers(&commit.offset), "committed ≤ written")?;
             }
+        }
+        Ok(())
+    }
+
+    /// A worker with parked rows in a served partition has its retry in view, and no other worker has.
+    fn check_parked(&self) -> Result<(), &'static str> {
+        let draining = matches!(self.state, State::Draining(_));
+        for (id, worker) in (0u32..).map(WorkerId).zip(&self.facts.workers) {
+            let phase = self.facts.parked.retry(id).map(|retry| retry.phase);
+            let has_rows = self.facts.parked.entries().any(|(of, partition, epoch, _)| {
+                let assignment = self.facts.partitions.get(partition);
+                of == id && assignment.is_some_and(|it| it.epoch == epoch && is_served(it))
+            });
+            ensure(phase.is_some() == (has_rows && !draining), "parked rows have their retry in view")?;
+            ensure(
+                matches!(phase, Some(Phase::Soon | Phase::Later))
+                    == self.facts.timers.is_running(TimerKind::ParkedRetry(id)),
+                "a retry that waits has its timer",
+            )?;
+            ensure(
+                phase != Some(Phase::Due) || !worker.is_idle(),
+                "a retry that is due waits for nothing but its writer",
+            )?;
         }
         Ok(())
     }

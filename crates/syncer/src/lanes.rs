@@ -5,7 +5,7 @@
 
 use crate::turn::Turn;
 use crate::worker::{Piece, Writer};
-use crate::{Effect, TimerKind, WorkerId};
+use crate::{Effect, Parking, TimerKind, WorkerId};
 
 impl<R: Clone> Turn<'_, R> {
     /// The worker's rows have waited long enough.
@@ -33,20 +33,32 @@ impl<R: Clone> Turn<'_, R> {
             if config.linger.is_zero() && config.lingers() {
                 lane.make_due();
             }
+            // Between two batches, never between the pieces of one.
+            if lane.pieces.is_empty() && self.retry_parked(worker) {
+                return;
+            }
+            let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) else { return };
             let piece = match lane.pieces.pop() {
                 Some(piece) => piece.retain(|row| self.facts.partitions.is_live(row)),
                 None if lane.due > 0 || lane.is_full(config) => {
-                    Some(Piece { batch: lane.take_batch(config), attempts: 0 })
+                    Some(Piece { batch: lane.take_batch(config), attempts: 0, parks: false })
                 }
                 None => return,
             };
             if let Some(piece) = piece {
                 let batch = piece.batch.clone();
+                let parking = if piece.parks {
+                    Parking::Park
+                } else if self.facts.parked.concerns(worker, batch.rows()) {
+                    Parking::Heed
+                } else {
+                    Parking::Off
+                };
                 let id = self.facts.new_id();
                 if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
                     lane.writer = Writer::Writing { id, piece };
                 }
-                self.out.push(Effect::WriteBatch { worker, id, batch });
+                self.out.push(Effect::WriteBatch { worker, id, batch, parking });
             }
         }
     }

@@ -20,6 +20,7 @@
 //! | `streaming` | room, fetching, routing, pause and resume |
 //! | `lanes`, `worker` | when a batch leaves, and what is in it |
 //! | `awaiting_ack`, `bad_rows`, `breaker` | PostgreSQL's answers, bisection, dead letters, and when they are too many |
+//! | `parked` | rows that wait for a unique value, and their retries |
 //! | `saving_token` | offset commits |
 //! | `settle` | what follows from the facts, and which state is next |
 //!
@@ -43,6 +44,7 @@ mod invariants;
 mod lanes;
 mod ledger_check;
 mod names;
+mod parked;
 mod partitions;
 mod revocation;
 mod saving_token;
@@ -62,9 +64,11 @@ mod tests;
 
 pub use config::{Config, OffsetPolicy, OnBadRecord, OnUniqueViolation, Retries, StopAfter};
 pub use effect::{
-    Batch, Effect, FetchStart, OffsetCommit, OffsetGap, OffsetLoss, StartOffset, TimerKind, WrittenOffset,
+    Batch, Effect, FetchStart, OffsetCommit, OffsetGap, OffsetLoss, Parking, StartOffset, TimerKind,
+    WrittenOffset,
 };
 pub use input::{
-    Acquired, Input, LogBounds, Partition, Record, Reject, Rejected, Row, SqlState, WorkerId, WriteOutcome,
+    Acquired, Input, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RetryOutcome, Row, SqlState,
+    WorkerId, WriteOutcome,
 };
 pub use syncer::Syncer;

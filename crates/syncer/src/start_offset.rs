@@ -41,7 +41,7 @@ mod tests {
 
     fn row(ledger: Option<i64>, group: Option<i64>) -> Acquired {
         let log = LogBounds { first: 10, end: 20 };
-        Acquired { partition: Partition(0), epoch: Epoch(0), ledger, group, log }
+        Acquired { partition: Partition(0), epoch: Epoch(0), ledger, group, log, parked: std::vec![] }
     }
 
     #[test]

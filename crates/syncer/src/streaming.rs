@@ -49,7 +49,7 @@ impl<R: Clone> Turn<'_, R> {
         // The remainder is below the number of workers, so it fits.
         let worker = (route % self.facts.workers.len() as u64) as usize;
         if let Some(worker) = self.facts.workers.get_mut(worker) {
-            worker.push(Row { partition, epoch, seq, offset, bytes, handle });
+            worker.push(Row { partition, epoch, seq, offset, route, bytes, handle });
         }
         Ok(())
     }

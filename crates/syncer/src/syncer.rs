@@ -53,6 +53,12 @@ impl<R: Clone> Syncer<R> {
         self.facts.partitions.bytes()
     }
 
+    /// Rows that wait in the database for a unique value, of the partitions in hand.
+    #[must_use]
+    pub fn parked_rows(&self) -> u64 {
+        self.facts.parked.rows()
+    }
+
     /// Inputs that answered what was gone, and changed nothing.
     #[must_use]
     pub const fn stale_inputs(&self) -> u64 {

@@ -8,7 +8,7 @@ use crate::{Effect, TimerKind, WorkerId};
 
 /// Kinds that exist once; behind them come [`PER_WORKER`] for each worker.
 const SINGLE: usize = 9;
-const PER_WORKER: usize = 3;
+const PER_WORKER: usize = 4;
 
 /// Which timers run. At most one of a kind does; one set again has a new generation, so that the expiry of
 /// the old one is recognised.
@@ -89,5 +89,6 @@ const fn place(kind: TimerKind) -> usize {
         TimerKind::WriteRetry(WorkerId(worker)) => SINGLE + PER_WORKER * worker as usize,
         TimerKind::Linger(WorkerId(worker)) => SINGLE + PER_WORKER * worker as usize + 1,
         TimerKind::Flush(WorkerId(worker)) => SINGLE + PER_WORKER * worker as usize + 2,
+        TimerKind::ParkedRetry(WorkerId(worker)) => SINGLE + PER_WORKER * worker as usize + 3,
     }
 }

@@ -57,6 +57,9 @@ impl<R: Clone> Turn<'_, R> {
             Input::BatchDone { worker, id, outcome } => {
                 self.on_batch_done(state, worker, id, outcome).map(|()| state)
             }
+            Input::ParkedRetried { worker, id, outcome } => {
+                self.on_parked_retried(state, worker, id, outcome).map(|()| state)
+            }
             Input::DeadLettered { id } => {
                 self.on_dead_lettered(id);
                 Ok(state)
@@ -83,6 +86,7 @@ impl<R: Clone> Turn<'_, R> {
             TimerKind::Drain => return Err(Cause::DrainTimedOut),
             TimerKind::WriteRetry(worker) => self.on_write_retry(worker),
             TimerKind::Linger(worker) | TimerKind::Flush(worker) => self.on_departure(worker),
+            TimerKind::ParkedRetry(worker) => self.on_parked_retry(worker),
             TimerKind::Pause => self.on_pause(),
             TimerKind::LedgerCheck => self.on_ledger_check_due(),
             TimerKind::Revocation => self.on_revocation_deadline(),
@@ -131,4 +135,4 @@ impl<R: Clone> Turn<'_, R> {
 }
 
 /// Retries in a row without a wait: two workers that deadlock again and again must not spin.
-const IMMEDIATE_RETRIES_MAX: u32 = 2;
+pub(crate) const IMMEDIATE_RETRIES_MAX: u32 = 2;

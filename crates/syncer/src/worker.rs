@@ -1,9 +1,9 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use cdc_machine::{Backoff, EffectId};
+use cdc_machine::{Backoff, EffectId, Epoch};
 
-use crate::{Batch, Config, Row};
+use crate::{Batch, Config, Partition, Row};
 
 /// One lane: the rows of the keys that route to it, in the order in which they were read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,8 +22,16 @@ pub(crate) struct Worker<R> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Writer<R> {
     Idle,
-    Writing { id: EffectId, piece: Piece<R> },
+    Writing {
+        id: EffectId,
+        piece: Piece<R>,
+    },
     BackingOff(Piece<R>),
+    /// Its parked rows of these partitions are being tried again.
+    Retrying {
+        id: EffectId,
+        partitions: Vec<(Partition, Epoch)>,
+    },
 }
 
 /// A batch, or a part of one, with the number of times that it was tried.
@@ -31,6 +39,8 @@ pub(crate) enum Writer<R> {
 pub(crate) struct Piece<R> {
     pub(crate) batch: Batch<R>,
     pub(crate) attempts: u32,
+    /// Whether its blocked rows are to be parked.
+    pub(crate) parks: bool,
 }
 
 impl<R: Clone> Worker<R> {
@@ -54,10 +64,15 @@ impl<R: Clone> Worker<R> {
         matches!(self.writer, Writer::Idle)
     }
 
+    /// True while PostgreSQL owes its writer an answer.
+    pub(crate) const fn is_at_work(&self) -> bool {
+        matches!(self.writer, Writer::Writing { .. } | Writer::Retrying { .. })
+    }
+
     /// Rows of the batch being written, its other pieces included.
     pub(crate) fn rows_in_hand(&self) -> usize {
         let at_work = match &self.writer {
-            Writer::Idle => 0,
+            Writer::Idle | Writer::Retrying { .. } => 0,
             Writer::Writing { piece, .. } | Writer::BackingOff(piece) => piece.batch.rows().len(),
         };
         at_work + self.pieces.iter().map(|piece| piece.batch.rows().len()).sum::<usize>()
@@ -84,7 +99,24 @@ impl<R: Clone> Worker<R> {
             Writer::Writing { id: writing, piece } if writing == id => {
                 Some(Piece { attempts: piece.attempts.saturating_add(1), ..piece })
             }
-            writer @ (Writer::Idle | Writer::Writing { .. } | Writer::BackingOff(_)) => {
+            writer @ (Writer::Idle
+            | Writer::Writing { .. }
+            | Writer::BackingOff(_)
+            | Writer::Retrying { .. }) => {
+                self.writer = writer;
+                None
+            }
+        }
+    }
+
+    /// The partitions of the retry that the reply is for; the writer is free again.
+    pub(crate) fn finish_retry(&mut self, id: EffectId) -> Option<Vec<(Partition, Epoch)>> {
+        match mem::replace(&mut self.writer, Writer::Idle) {
+            Writer::Retrying { id: asked, partitions } if asked == id => Some(partitions),
+            writer @ (Writer::Idle
+            | Writer::Writing { .. }
+            | Writer::BackingOff(_)
+            | Writer::Retrying { .. }) => {
                 self.writer = writer;
                 None
             }
@@ -95,7 +127,9 @@ impl<R: Clone> Worker<R> {
     pub(crate) fn end_back_off(&mut self) {
         match mem::replace(&mut self.writer, Writer::Idle) {
             Writer::BackingOff(piece) => self.pieces.push(piece),
-            writer @ (Writer::Idle | Writer::Writing { .. }) => self.writer = writer,
+            writer @ (Writer::Idle | Writer::Writing { .. } | Writer::Retrying { .. }) => {
+                self.writer = writer;
+            }
         }
     }
 
@@ -154,6 +188,6 @@ impl<R: Clone> Piece<R> {
             return Some(self);
         }
         let rows = rows.iter().filter(|row| is_live(row)).cloned().collect();
-        Some(Self { batch: Batch::new(rows), attempts: self.attempts })
+        Some(Self { batch: Batch::new(rows), ..self })
     }
 }

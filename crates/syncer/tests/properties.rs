@@ -14,7 +14,7 @@ use cdc_syncer::{Config, OffsetPolicy, OnBadRecord, OnUniqueViolation, Retries, 
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-use world::{Move, Outcome, RECORD_BYTES_MAX, World};
+use world::{Move, Naming, Outcome, RECORD_BYTES_MAX, World};
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
@@ -40,9 +40,32 @@ fn connection() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-fn moves() -> BoxedStrategy<Move> {
+/// Records, some of which expire before they are read.
+fn produced() -> BoxedStrategy<Move> {
     prop_oneof![
-        30 => (0..9u8, 0..2u8, 1..=RECORD_BYTES_MAX).prop_map(|(key, gap, bytes)| Move::Produce(key, gap, bytes)),
+        30 => (0..9u8, 0..2u8, 1..=RECORD_BYTES_MAX)
+            .prop_map(|(key, gap, bytes)| Move::Produce(key, gap, bytes)),
+        1 => (any::<u8>(), 1..4u8).prop_map(|(partition, count)| Move::Expire(partition, count)),
+    ]
+    .boxed()
+}
+
+fn renamed() -> BoxedStrategy<Move> {
+    let key = || 0..9u8;
+    prop_oneof![
+        4 => key().prop_map(Naming::Fresh),
+        1 => key().prop_map(Naming::Delete),
+        2 => (key(), key()).prop_map(|(from, to)| Naming::HandOver(from, to)),
+        3 => (key(), key()).prop_map(|(a, b)| Naming::Swap(a, b)),
+        2 => (key(), key(), key()).prop_map(|(a, b, c)| Naming::Rotate(a, b, c)),
+    ]
+    .prop_map(Move::Rename)
+    .boxed()
+}
+
+fn moves(changed: BoxedStrategy<Move>) -> BoxedStrategy<Move> {
+    prop_oneof![
+        30 => changed,
         8 => connection().prop_map(Move::Connect),
         8 => connection().prop_map(Move::Join),
         2 => Just(Move::Leave),
@@ -53,16 +76,16 @@ fn moves() -> BoxedStrategy<Move> {
         8 => connection().prop_map(Move::Acquire),
         4 => connection().prop_map(Move::Behind),
         2 => outcome().prop_map(Move::CheckLedger),
-        1 => (any::<u8>(), 1..4u8).prop_map(|(partition, count)| Move::Expire(partition, count)),
         1 => Just(Move::Backup),
         1 => Just(Move::Restore),
         24 => (1..8u32).prop_map(Move::Poll),
         24 => (any::<u8>(), outcome()).prop_map(|(which, outcome)| Move::Write(which, outcome)),
+        8 => (any::<u8>(), outcome()).prop_map(|(which, outcome)| Move::Retry(which, outcome)),
         6 => (any::<u8>(), outcome()).prop_map(|(which, outcome)| Move::DeadLetter(which, outcome)),
         10 => outcome().prop_map(Move::Commit),
         20 => (0..7u8).prop_map(Move::Timer),
         1 => Just(Move::Drain),
-        1 => prop_oneof![Just(Move::Crash), Just(Move::Abort)],
+        1 => prop_oneof![any::<u8>().prop_map(Move::Crash), Just(Move::Abort)],
     ]
     .boxed()
 }
@@ -79,7 +102,25 @@ impl ReferenceStateMachine for AnyMoves {
     }
 
     fn transitions((): &()) -> BoxedStrategy<Move> {
-        moves()
+        moves(produced())
+    }
+
+    fn apply((): (), _move: &Move) {}
+}
+
+/// The same, of documents whose unique names change hands.
+struct AnyRenames;
+
+impl ReferenceStateMachine for AnyRenames {
+    type State = ();
+    type Transition = Move;
+
+    fn init_state() -> BoxedStrategy<()> {
+        Just(()).boxed()
+    }
+
+    fn transitions((): &()) -> BoxedStrategy<Move> {
+        moves(renamed())
     }
 
     fn apply((): (), _move: &Move) {}
@@ -109,15 +150,15 @@ fn to_the_letter() -> Config {
 }
 
 macro_rules! world_test {
-    ($name:ident, $config:expr, $end:expr) => {
+    ($name:ident, $moves:ident, $world:expr, $end:expr) => {
         struct $name;
 
         impl StateMachineTest for $name {
             type SystemUnderTest = World;
-            type Reference = AnyMoves;
+            type Reference = $moves;
 
             fn init_test((): &()) -> World {
-                World::new($config)
+                $world
             }
 
             fn apply(mut world: World, (): &(), r#move: Move) -> World {
@@ -148,16 +189,22 @@ fn one_by_one() -> Config {
     }
 }
 
-world_test!(Natural, natural(), World::catch_up);
-world_test!(ToTheLetter, to_the_letter(), World::catch_up);
-world_test!(OneByOne, one_by_one(), World::catch_up);
 /// Three bad ones among the last eight are too many.
 fn with_a_breaker() -> Config {
     Config { stop_after: StopAfter { share: StopAfter::WHOLE / 3, window: 8, at_least: 3 }, ..natural() }
 }
 
-world_test!(Breaking, with_a_breaker(), World::catch_up);
-world_test!(DrainedAnywhere, natural(), |world| {
+fn one_by_one_parking() -> Config {
+    Config { on_unique_violation: OnUniqueViolation::Park, ..one_by_one() }
+}
+
+world_test!(Natural, AnyMoves, World::new(natural()), World::catch_up);
+world_test!(ToTheLetter, AnyMoves, World::new(to_the_letter()), World::catch_up);
+world_test!(OneByOne, AnyMoves, World::new(one_by_one()), World::catch_up);
+world_test!(Breaking, AnyMoves, World::new(with_a_breaker()), World::catch_up);
+world_test!(Renamed, AnyRenames, World::faultless(natural()), World::catch_up);
+world_test!(RenamedOneByOne, AnyRenames, World::faultless(one_by_one_parking()), World::catch_up);
+world_test!(DrainedAnywhere, AnyMoves, World::new(natural()), |world| {
     if !world.is_stopped() && !world.is_draining() {
         world.drain();
     }
@@ -183,6 +230,17 @@ prop_state_machine! {
     /// The same without lingering; at the end no row is left in a buffer and all offsets are committed.
     #[test]
     fn nothing_is_lost_without_lingering(sequential 1..250 => ToTheLetter);
+
+    /// Feature: cdc-pipeline, Property 17: Idempotent Write Operations
+    /// Validates: Requirements 8.2, 8.5
+    ///
+    /// Documents hand over and swap unique names across partitions, and everything fails: in the end the
+    /// table equals the source, and nothing is left parked.
+    #[test]
+    fn unique_names_end_up_where_the_source_has_them(sequential 1..250 => Renamed);
+
+    #[test]
+    fn unique_names_end_up_right_one_by_one(sequential 1..250 => RenamedOneByOne);
 
     #[test]
     fn nothing_is_lost_one_by_one(sequential 1..250 => OneByOne);
@@ -238,8 +296,8 @@ proptest! {
             (0..records).for_each(|_| world.make(Move::Produce(0, 0, 1)));
             world.make(Move::Poll(records));
             waiting += records;
-            while let Some((_, _, batch)) = world.pending.writes.first() {
-                prop_assert_eq!(batch.rows().len(), size as usize);
+            while let Some(write) = world.pending.writes.first() {
+                prop_assert_eq!(write.batch.rows().len(), size as usize);
                 waiting -= size;
                 world.make(Move::Write(0, Outcome::Good));
             }
@@ -248,7 +306,19 @@ proptest! {
             prop_assert!(waiting < size);
         }
         world.expire(|kind| matches!(kind, TimerKind::Flush(_)));
-        let left: usize = world.pending.writes.iter().map(|(_, _, batch)| batch.rows().len()).sum();
+        let left: usize = world.pending.writes.iter().map(|write| write.batch.rows().len()).sum();
         prop_assert_eq!(left, waiting as usize);
     }
+}
+
+/// Two documents swap their names: neither can be written before the other, unless an older version gives way.
+#[test]
+fn a_swap_is_opened_by_taking_an_older_version_out() {
+    let mut world = World::faultless(natural());
+    [0, 1].into_iter().for_each(|key| world.make(Move::Rename(Naming::Fresh(key))));
+    world.catch_up();
+    assert_eq!((world.database.parkings, world.database.openings), (0, 0));
+    world.make(Move::Rename(Naming::Swap(0, 1)));
+    world.catch_up();
+    assert_eq!((world.database.parkings, world.database.openings), (2, 1));
 }

@@ -74,6 +74,23 @@ pub enum OnReject {
     Stop,
 }
 
+/// What becomes of a record whose unique value another row holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBlocked {
+    /// It waits in `cdc.parked` until the value is free.
+    Park,
+    /// As for a record that can never be written.
+    Reject(OnReject),
+}
+
+/// The words for [`OnBlocked`].
+pub(super) const ON_BLOCKED: [(&str, OnBlocked); 4] = [
+    ("park", OnBlocked::Park),
+    ("dead_letter", OnBlocked::Reject(OnReject::DeadLetter)),
+    ("skip", OnBlocked::Reject(OnReject::Skip)),
+    ("stop", OnBlocked::Reject(OnReject::Stop)),
+];
+
 /// The words for [`OnReject`].
 pub(super) const ON_REJECT: [(&str, OnReject); 3] =
     [("dead_letter", OnReject::DeadLetter), ("skip", OnReject::Skip), ("stop", OnReject::Stop)];

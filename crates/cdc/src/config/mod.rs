@@ -15,7 +15,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use common::{LogFormat, LogLevel, Logging, OnReject, Properties, TopicTemplate};
+pub use common::{LogFormat, LogLevel, Logging, OnBlocked, OnReject, Properties, TopicTemplate};
 pub use layers::Sources;
 pub use problem::{ConfigError, Problem};
 pub use syncer::{BatchConfig, ConsumerConfig, PostgresConfig, SyncerConfig, WorkersConfig};

@@ -6,7 +6,10 @@ use cdc_machine::Retry;
 use cdc_syncer::{OffsetPolicy, StopAfter};
 use secrecy::SecretString;
 
-use super::common::{self, CONNECTION, Logging, ON_REJECT, OnReject, Properties, TopicTemplate, is_topic};
+use super::common::{
+    self, CONNECTION, Logging, ON_BLOCKED, ON_REJECT, OnBlocked, OnReject, Properties, TopicTemplate,
+    is_topic,
+};
 use super::section::Section;
 
 /// librdkafka fetches up to 64 MiB ahead for every partition; the Syncer's own buffers are the bound here.
@@ -35,7 +38,9 @@ pub struct SyncerConfig {
     /// `on_bad_record`
     pub on_bad_record: OnReject,
     /// `on_unique_violation`
-    pub on_unique_violation: OnReject,
+    pub on_unique_violation: OnBlocked,
+    /// `parked.max_rows`: rows that may wait for a unique value, at most
+    pub max_parked_rows: u64,
     /// `dead_letter.topic`
     pub dead_letter_topic: TopicTemplate,
     /// `dead_letter.stop_after`
@@ -133,12 +138,9 @@ impl SyncerConfig {
             postgres,
             batch,
             on_bad_record: syncer.choice("on_bad_record", &ON_REJECT, &[], OnReject::DeadLetter),
-            on_unique_violation: syncer.choice(
-                "on_unique_violation",
-                &ON_REJECT,
-                &["park"],
-                OnReject::DeadLetter,
-            ),
+            on_unique_violation: syncer.choice("on_unique_violation", &ON_BLOCKED, &[], OnBlocked::Park),
+            max_parked_rows: syncer
+                .section("parked", |parked| parked.integer("max_rows", 1..=10_000_000, 10_000)),
             dead_letter_topic,
             stop_after,
             logging: syncer.section("logging", Logging::read),

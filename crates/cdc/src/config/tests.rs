@@ -120,10 +120,8 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(syncer.workers.max_buffered_bytes, 64 * 1024 * 1024);
     assert_eq!(syncer.postgres.write_max_retries, Retry::times(3));
     assert!(syncer.postgres.manage_schema);
-    assert_eq!(
-        (syncer.on_bad_record, syncer.on_unique_violation),
-        (OnReject::DeadLetter, OnReject::DeadLetter)
-    );
+    assert_eq!((syncer.on_bad_record, syncer.on_unique_violation), (OnReject::DeadLetter, OnBlocked::Park));
+    assert_eq!(syncer.max_parked_rows, 10_000);
     assert_eq!(syncer.http_listen, SocketAddr::from(([127, 0, 0, 1], 9465)));
     let properties: Vec<_> = syncer.kafka.properties.iter().collect();
     assert_eq!(properties, [("queued.max.messages.kbytes", "8192")]);
@@ -248,10 +246,6 @@ fn keys_that_contradict_each_other_are_refused() {
             "workers.max_buffered_bytes: 1.0 MiB is less than one batch may hold: batch.buffer_bytes is 8.0 MiB",
         ),
         ("kafka: {topic: '^cdc.*'}", "kafka.topic: patterns are not available yet; list the topics"),
-        (
-            "on_unique_violation: park",
-            "on_unique_violation: this value is not available yet; legal: dead_letter, skip, stop",
-        ),
         (
             "dead_letter: {stop_after: {window: 50, at_least: 60}}",
             "dead_letter.stop_after.at_least: 60 is more than dead_letter.stop_after.window (50)",

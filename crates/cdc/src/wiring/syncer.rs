@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::watcher::pairs;
 use super::{CONNECTION_IDLE, CONNECTION_LIFETIME};
-use crate::config::{OnReject, SyncerConfig};
+use crate::config::{OnBlocked, OnReject, SyncerConfig};
 
 /// Puts the Syncer together.
 #[must_use]
@@ -84,12 +84,14 @@ fn limits(config: &SyncerConfig) -> Config {
             OnReject::Stop => OnBadRecord::Stop,
         },
         on_unique_violation: match config.on_unique_violation {
-            OnReject::DeadLetter => OnUniqueViolation::DeadLetter,
-            OnReject::Skip => OnUniqueViolation::Skip,
-            OnReject::Stop => OnUniqueViolation::Stop,
+            OnBlocked::Park => OnUniqueViolation::Park,
+            OnBlocked::Reject(OnReject::DeadLetter) => OnUniqueViolation::DeadLetter,
+            OnBlocked::Reject(OnReject::Skip) => OnUniqueViolation::Skip,
+            OnBlocked::Reject(OnReject::Stop) => OnUniqueViolation::Stop,
         },
         stop_after: config.stop_after,
         offset_reset: config.kafka.offset_reset,
+        max_parked_rows: config.max_parked_rows,
         ..Config::default()
     }
 }

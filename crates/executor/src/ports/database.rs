@@ -1,7 +1,7 @@
 use std::future::Future;
 
 use cdc_machine::Epoch;
-use cdc_syncer::{Batch, OffsetGap, Partition, WriteOutcome};
+use cdc_syncer::{Batch, OffsetGap, Parking, Partition, RetryOutcome, WorkerId, WriteOutcome};
 
 use super::{Failure, KafkaRecord, TopicPartition};
 
@@ -16,6 +16,24 @@ pub struct LedgerClaim {
     pub name: TopicPartition,
 }
 
+/// What the ledger has of a partition that was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// The first offset that is not yet written; `None` where the ledger had no row.
+    pub next_offset: Option<i64>,
+    /// How many rows are parked, by the worker that they route to; those without any are left out.
+    pub parked: Vec<(WorkerId, u64)>,
+}
+
+/// The keys of one worker: those whose route, divided by the number of workers, leaves the worker's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// How many workers there are.
+    pub of: u32,
+}
+
 /// An offset to record in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerCommit {
@@ -27,8 +45,8 @@ pub struct LedgerCommit {
     pub next_offset: i64,
 }
 
-/// What a batch did, in rows. `inserted + updated + deleted + fenced + absent + ignored + rejected` is the
-/// number of records in the batch, less those that a newer record of the same batch replaced (`merged`).
+/// What a batch did, in rows. `inserted + updated + deleted + fenced + absent + parked + ignored + rejected` is
+/// the number of records in the batch, less those that a newer record of the same batch replaced (`merged`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteCounts {
     /// Rows that were not there.
@@ -37,11 +55,15 @@ pub struct WriteCounts {
     pub updated: u64,
     /// Rows deleted (or marked so).
     pub deleted: u64,
-    /// Rows or tombstones that were newer already.
+    /// Rows, parked rows or tombstones that were newer already.
     pub fenced: u64,
     /// Of these, the ones that met a higher lineage: no replay, but a source or a token record that was
     /// replaced.
     pub outranked: u64,
+    /// Rows parked: a unique value of theirs is another row's.
+    pub parked: u64,
+    /// Parked rows that a newer write or delete took the place of.
+    pub superseded: u64,
     /// Deletes of rows that were not there.
     pub absent: u64,
     /// Updates whose document was gone at look-up: they touch nothing.
@@ -69,6 +91,32 @@ pub struct WriteReply {
     pub failure: Option<Failure>,
 }
 
+/// What a retry of parked rows did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetryCounts {
+    /// Parked rows tried.
+    pub tried: u64,
+    /// Written to their table, or found outdated there: they are parked no longer.
+    pub resolved: u64,
+    /// Older versions taken out of their table, so that the values that their documents gave up are free.
+    pub opened: u64,
+    /// Still parked, of those tried.
+    pub blocked: u64,
+    /// What stood in the way of one of these: the constraint or the reason, without values.
+    pub why: Option<String>,
+}
+
+/// The answer to one retry of parked rows.
+#[derive(Debug)]
+pub struct RetryReply {
+    /// For the machine.
+    pub outcome: RetryOutcome,
+    /// For the log and the metrics; all zero unless done.
+    pub counts: RetryCounts,
+    /// The text behind a failed outcome.
+    pub failure: Option<Failure>,
+}
+
 /// The Syncer's way into PostgreSQL: the pool, the ledger and the tables. Clones are handles to the same pool.
 pub trait Database: Clone + Send + Sync + 'static {
     /// Opens the pool, sees to the bookkeeping schema and reads the catalog.
@@ -78,18 +126,32 @@ pub trait Database: Clone + Send + Sync + 'static {
     fn connect(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Takes the partitions' rows: waits for a former owner's write in flight, and refuses its later ones.
-    /// Returns each `next_offset`, in the same order; `None` where the ledger had no row.
+    /// Returns what the ledger has of each, in the same order, with the parked rows of each of so many workers.
     ///
     /// # Errors
     /// Whatever PostgreSQL says, classified.
     fn acquire(
         &self,
         claims: &[LedgerClaim],
-    ) -> impl Future<Output = Result<Vec<Option<i64>>, Failure>> + Send;
+        workers: u32,
+    ) -> impl Future<Output = Result<Vec<LedgerEntry>, Failure>> + Send;
 
     /// Writes a batch in one transaction that first holds its partitions' rows, and verifies the commit.
-    /// Waits for a free connection where the pool is exhausted.
-    fn write(&self, batch: &Batch<KafkaRecord>) -> impl Future<Output = WriteReply> + Send;
+    /// Waits for a free connection where the pool is exhausted. All keys are of this share.
+    fn write(
+        &self,
+        batch: &Batch<KafkaRecord>,
+        share: Share,
+        parking: Parking,
+    ) -> impl Future<Output = WriteReply> + Send;
+
+    /// Tries parked rows of these partitions and this share again, in one transaction that first holds the
+    /// partitions' rows. Of a row that is still blocked it takes the older version out of its table.
+    fn retry_parked(
+        &self,
+        share: Share,
+        partitions: &[(Partition, Epoch)],
+    ) -> impl Future<Output = RetryReply> + Send;
 
     /// Records offsets. Returns the partitions that are owned by somebody else now; the others are recorded.
     ///

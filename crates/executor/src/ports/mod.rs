@@ -13,7 +13,9 @@ pub use broker::{
     ConsumerEvent, Headers, KafkaRecord, PolledRecord, Producer, ProducerReport, RecordConsumer,
     RejectedRecord, ReportSink, SendRefused, TopicPartition,
 };
-pub use database::{Database, LedgerClaim, LedgerCommit, WriteCounts, WriteReply};
+pub use database::{
+    Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share, WriteCounts, WriteReply,
+};
 pub use failure::Failure;
 pub use source::{Source, SourceBatch};
 pub use token_store::{Acquisition, GapRecord, StoreIdentity, TokenRecord, TokenStore};

@@ -3,12 +3,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cdc_machine::{EffectId, Epoch};
-use cdc_syncer::{Batch, FetchStart, LogBounds, OffsetGap, Partition, Record, Reject, WriteOutcome};
+use cdc_syncer::{
+    Batch, FetchStart, LogBounds, OffsetGap, Parking, Partition, Record, Reject, RetryOutcome, WriteOutcome,
+};
 
 use super::World;
 use crate::ports::{
-    ConsumerEvent, Database, Failure, Headers, KafkaRecord, LedgerClaim, LedgerCommit, RecordConsumer,
-    RejectedRecord, TopicPartition, WriteReply,
+    ConsumerEvent, Database, Failure, Headers, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry,
+    RecordConsumer, RejectedRecord, RetryCounts, RetryReply, Share, TopicPartition, WriteReply,
 };
 
 const PARTITION: Partition = Partition(0);
@@ -103,16 +105,17 @@ impl Database for World {
         self.call("connect")
     }
 
-    async fn acquire(&self, claims: &[LedgerClaim]) -> Result<Vec<Option<i64>>, Failure> {
+    async fn acquire(&self, claims: &[LedgerClaim], _: u32) -> Result<Vec<LedgerEntry>, Failure> {
         self.call("acquire")?;
-        Ok(vec![Some(0); claims.len()])
+        Ok(vec![LedgerEntry { next_offset: Some(0), parked: Vec::new() }; claims.len()])
     }
 
-    async fn write(&self, _: &Batch<KafkaRecord>) -> WriteReply {
+    async fn write(&self, _: &Batch<KafkaRecord>, _: Share, _: Parking) -> WriteReply {
         let counts = self.script().counts;
         match self.call("write") {
             Ok(()) => {
-                WriteReply { outcome: WriteOutcome::Written { rejected: Vec::new() }, counts, failure: None }
+                let outcome = WriteOutcome::Written { rejected: Vec::new(), parked: Vec::new() };
+                WriteReply { outcome, counts, failure: None }
             }
             Err(failure) => WriteReply {
                 outcome: WriteOutcome::Failed {
@@ -125,6 +128,14 @@ impl Database for World {
                 failure: Some(failure),
             },
         }
+    }
+
+    async fn retry_parked(&self, _: Share, _: &[(Partition, Epoch)]) -> RetryReply {
+        let (outcome, failure) = match self.call("retry_parked") {
+            Ok(()) => (RetryOutcome::Done { parked: Vec::new(), is_changed: false }, None),
+            Err(failure) => (RetryOutcome::Failed { fault: failure.fault }, Some(failure)),
+        };
+        RetryReply { outcome, counts: RetryCounts::default(), failure }
     }
 
     async fn record(&self, _: &[LedgerCommit]) -> Result<Vec<Partition>, Failure> {

@@ -1,6 +1,7 @@
 //! The Syncer's executor: one driver loop owns the machine; the consumer's client has a thread of its own;
 //! each request to PostgreSQL or Kafka is a task that ends with one answer.
 
+mod parked;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,8 @@ use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
 use crate::ports::{
-    ConsumerEvent, Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, WriteReply,
+    ConsumerEvent, Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, RetryReply, Share,
+    WriteReply,
 };
 use crate::report::{self, Attempt};
 use crate::timers::Timers;
@@ -58,6 +60,12 @@ enum Reply {
         took: Duration,
         reply: WriteReply,
     },
+    Parked {
+        worker: WorkerId,
+        id: EffectId,
+        took: Duration,
+        reply: RetryReply,
+    },
 }
 
 /// The Syncer with its ports, ready to run.
@@ -85,6 +93,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
 
     async fn drive(self, machine: Syncer<KafkaRecord>, mut signals: mpsc::Receiver<Signal>) -> Cause {
         let Self { config, consumer, database, health, jitter, clock } = self;
+        let workers = config.pool_size.max(1);
         let mut driver = Driver {
             machine,
             config,
@@ -99,6 +108,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 postgres: Standing::new(Dependency::Postgres.as_str()),
                 probing: [false; 2],
                 writing: 0,
+                workers,
                 metrics: SyncerMetrics::new(),
             },
         };
@@ -108,6 +118,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
         let mut flow = driver.feed(Input::Start);
         while flow.is_continue() {
             health.update(driver.machine.state(), driver.hands.trouble().as_deref());
+            health.parked(driver.machine.parked_rows());
             flow = tokio::select! {
                 biased;
                 Some(signal) = signals.recv() => driver.feed(Input::Signal(signal)),
@@ -159,6 +170,8 @@ struct Hands<C, D> {
     probing: [bool; 2],
     /// Batches in flight.
     writing: usize,
+    /// How many the machine routes to.
+    workers: u32,
     metrics: SyncerMetrics,
 }
 
@@ -264,9 +277,16 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                     None => self.hands.postgres.answered(),
                 }
                 if let Some(failure) = &reply.failure {
-                    self.log(failure, self.machine.write_attempt(worker, &self.config));
+                    self.log_write(failure, worker);
                 }
                 self.feed(Input::BatchDone { worker, id, outcome: reply.outcome })
+            }
+            Reply::Parked { worker, id, took, reply } => {
+                self.hands.retried(worker, took, &reply);
+                if let Some(failure) = &reply.failure {
+                    self.log(failure, self.machine.write_attempt(worker, &self.config));
+                }
+                self.feed(Input::ParkedRetried { worker, id, outcome: reply.outcome })
             }
         }
     }
@@ -290,6 +310,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         self.hands.metrics.buffer.set(self.machine.buffered_records() as f64);
         self.hands.metrics.workers.set(self.hands.writing as f64);
         self.hands.metrics.stale.absolute(self.machine.stale_inputs());
+        self.hands.metrics.parked_rows.set(self.machine.parked_rows() as f64);
         if is_working(self.machine.state()) {
             self.hands.probe();
         }
@@ -328,7 +349,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             Effect::LeaveGroup { id } => self.request(requests::leave(id, consumer)),
             Effect::AcquirePartitions { id, partitions } => {
                 self.owed.connection.asked();
-                self.request(requests::acquire(id, partitions, consumer, database));
+                self.request(requests::acquire(id, partitions, self.workers, consumer, database));
             }
             Effect::MoveOffsets { id, gaps } => {
                 self.owed.connection.asked();
@@ -343,11 +364,15 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             Effect::Pause => consumer.pause(),
             Effect::Resume => consumer.resume(),
             Effect::ConfirmRevoked { id } => consumer.confirm_revoked(id),
-            Effect::WriteBatch { worker, id, batch } => {
-                self.writing += 1;
-                self.owed.writes.asked();
-                self.request(requests::write(worker, id, batch, database));
+            Effect::WriteBatch { worker, id, batch, parking } => {
+                self.begin_writing();
+                self.request(requests::write(self.share(worker), id, batch, parking, database));
             }
+            Effect::RetryParked { worker, id, partitions } => {
+                self.begin_writing();
+                self.request(requests::retry_parked(self.share(worker), id, partitions, database));
+            }
+            Effect::ParkedFull { rows, detail } => parked::report_full(rows, &detail),
             Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts } => {
                 self.put_aside(&row, reason, &detail, "dead_letter");
                 let origin = self.consumer.name(row.partition);
@@ -369,6 +394,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 | TimerKind::AcquireRetry => self.timers.set_with_jitter(timer, after),
                 TimerKind::Linger(_)
                 | TimerKind::Flush(_)
+                | TimerKind::ParkedRetry(_)
                 | TimerKind::CommitSpacing
                 | TimerKind::Pause
                 | TimerKind::Revocation
@@ -379,6 +405,23 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             Effect::Stop { cause } => return ControlFlow::Break(cause),
         }
         ControlFlow::Continue(())
+    }
+
+    const fn share(&self, worker: WorkerId) -> Share {
+        Share { worker, of: self.workers }
+    }
+
+    fn begin_writing(&mut self) {
+        self.writing += 1;
+        self.owed.writes.asked();
+    }
+
+    fn end_writing(&mut self) {
+        self.writing -= 1;
+        self.owed.writes.answered();
+        if self.writing > 0 {
+            self.owed.writes.asked();
+        }
     }
 
     fn request(&mut self, request: impl Future<Output = Reply> + Send + 'static) {
@@ -417,6 +460,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             | Input::LedgerChecked { .. }
             | Input::Records { .. }
             | Input::BatchDone { .. }
+            | Input::ParkedRetried { .. }
             | Input::DeadLettered { .. }
             | Input::DeadLetterFailed { .. }
             | Input::Left { .. }
@@ -434,11 +478,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         took: Duration,
         reply: &WriteReply,
     ) {
-        self.writing -= 1;
-        self.owed.writes.answered();
-        if self.writing > 0 {
-            self.owed.writes.asked();
-        }
+        self.end_writing();
         if let WriteOutcome::Refused { partitions } = &reply.outcome {
             self.refused("write", partitions.len());
         }
@@ -467,6 +507,8 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             deleted = counts.deleted,
             fenced = counts.fenced,
             absent = counts.absent,
+            parked = counts.parked,
+            superseded = counts.superseded,
             null_lookups = counts.null_lookups,
             ignored = counts.ignored,
             merged = counts.merged,

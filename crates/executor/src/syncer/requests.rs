@@ -2,11 +2,12 @@
 //! them: one batch for each worker, one commit, one acquisition, a few dead letters.
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault};
-use cdc_syncer::{Batch, OffsetCommit, OffsetGap, Partition, WorkerId, WriteOutcome};
+use cdc_syncer::{Batch, OffsetCommit, OffsetGap, Parking, Partition, WriteOutcome};
 
 use super::{Input, Reply};
 use crate::ports::{
-    Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, RecordConsumer, RejectedRecord,
+    Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RecordConsumer, RejectedRecord,
+    Share,
 };
 
 pub(super) async fn connect<D: Database>(id: EffectId, database: D) -> Reply {
@@ -39,6 +40,7 @@ pub(super) async fn leave<C: RecordConsumer>(id: EffectId, consumer: C) -> Reply
 pub(super) async fn acquire<C: RecordConsumer, D: Database>(
     id: EffectId,
     partitions: Vec<(Partition, Epoch)>,
+    workers: u32,
     consumer: C,
     database: D,
 ) -> Reply {
@@ -46,7 +48,7 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         .iter()
         .map(|&(partition, epoch)| LedgerClaim { partition, epoch, name: consumer.name(partition) })
         .collect();
-    let ledger = match database.acquire(&claims).await {
+    let ledger = match database.acquire(&claims, workers).await {
         Ok(ledger) => ledger,
         Err(failure) => {
             let fault = failure.fault;
@@ -74,7 +76,8 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
     let acquired = partitions
         .into_iter()
         .zip(ledger.into_iter().zip(group.into_iter().zip(bounds)))
-        .map(|((partition, epoch), (ledger, (group, log)))| {
+        .map(|((partition, epoch), (entry, (group, log)))| {
+            let LedgerEntry { next_offset: ledger, parked } = entry;
             let name = consumer.name(partition);
             tracing::info!(
                 service = "syncer",
@@ -85,9 +88,10 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
                 group_offset = group,
                 log_first = log.first,
                 log_end = log.end,
+                parked = parked.iter().map(|(_, rows)| rows).sum::<u64>(),
                 "partition acquired"
             );
-            cdc_syncer::Acquired { partition, epoch, ledger, group, log }
+            cdc_syncer::Acquired { partition, epoch, ledger, group, log, parked }
         })
         .collect();
     Reply::Database(Input::Acquired { id, partitions: acquired })
@@ -118,20 +122,33 @@ pub(super) async fn check_ledger<D: Database>(
 }
 
 pub(super) async fn write<D: Database>(
-    worker: WorkerId,
+    share: Share,
     id: EffectId,
     batch: Batch<KafkaRecord>,
+    parking: Parking,
     database: D,
 ) -> Reply {
     let begun = tokio::time::Instant::now();
-    let reply = database.write(&batch).await;
+    let reply = database.write(&batch, share, parking).await;
     let oldest_ms = match reply.outcome {
         WriteOutcome::Written { .. } => {
             batch.rows().iter().map(|row| row.handle.timestamp_ms).filter(|ms| *ms > 0).min()
         }
         WriteOutcome::Refused { .. } | WriteOutcome::Failed { .. } => None,
     };
-    Reply::Batch { worker, id, rows: batch.rows().len(), oldest_ms, took: begun.elapsed(), reply }
+    let (worker, rows, took) = (share.worker, batch.rows().len(), begun.elapsed());
+    Reply::Batch { worker, id, rows, oldest_ms, took, reply }
+}
+
+pub(super) async fn retry_parked<D: Database>(
+    share: Share,
+    id: EffectId,
+    partitions: Vec<(Partition, Epoch)>,
+    database: D,
+) -> Reply {
+    let begun = tokio::time::Instant::now();
+    let reply = database.retry_parked(share, &partitions).await;
+    Reply::Parked { worker: share.worker, id, took: begun.elapsed(), reply }
 }
 
 /// The ledger first, then Kafka: the ledger decides where a restart begins, the group's offset is what

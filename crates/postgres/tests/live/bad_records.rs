@@ -2,10 +2,10 @@
 
 use cdc_executor::ports::Database;
 use cdc_machine::Fault;
-use cdc_syncer::{Reject, WriteOutcome};
+use cdc_syncer::{Parking, Reject, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{PLAYERS, Stand, batch, batch_of, write, written};
+use crate::stand::{ALL, PLAYERS, Stand, batch, batch_of, write, written};
 
 fn player(id: &str, fields: &str, position: u32) -> Message {
     let fields = format!("\"created_at\":\"2024-01-15T10:30:00Z\"{fields}");
@@ -69,7 +69,7 @@ async fn what_is_no_message_is_rejected() {
         (Vec::new(), Some(good.value().into())),
         (good.key().into(), Some(good.value().into())),
     ];
-    let (counts, rejected) = written(database.write(&batch_of(records)).await);
+    let (counts, rejected) = written(database.write(&batch_of(records), ALL, Parking::Off).await);
     assert_eq!(
         rejected.iter().map(|r| (r.index, r.reason)).collect::<Vec<_>>(),
         [(0, Reject::Malformed), (1, Reject::Malformed), (2, Reject::Malformed)]
@@ -82,7 +82,11 @@ async fn what_only_postgresql_can_see_fails_the_batch_with_its_class() {
     let stand = Stand::new(&format!("{PLAYERS} ALTER TABLE players ADD CHECK (level < 100);")).await;
     let database = stand.database().await;
     let reply = database
-        .write(&batch(&[Message::player("insert", "a", 1, 1), Message::player("insert", "b", 100, 2)]))
+        .write(
+            &batch(&[Message::player("insert", "a", 1, 1), Message::player("insert", "b", 100, 2)]),
+            ALL,
+            Parking::Off,
+        )
         .await;
     let failure = reply.failure.unwrap();
     assert!(
@@ -106,7 +110,8 @@ async fn what_only_postgresql_can_see_fails_the_batch_with_its_class() {
     let twin =
         Message::upsert("insert", "c", "\"username\":\"name a\",\"created_at\":\"2024-01-15T10:30:00Z\"", 3)
             .typed("date", "/full_document/created_at");
-    let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1), twin])).await;
+    let reply =
+        database.write(&batch(&[Message::player("insert", "a", 1, 1), twin]), ALL, Parking::Off).await;
     assert!(
         matches!(
             &reply.outcome,

@@ -52,7 +52,7 @@ async fn values_arrive_as_they_left() {
     settings.copy_threshold = 1;
     let copying = PostgresDatabase::new(settings);
     copying.connect().await.unwrap();
-    copying.acquire(&[claim(EPOCH)]).await.unwrap();
+    copying.acquire(&[claim(EPOCH)], 1).await.unwrap();
     let counts = write_all(&copying, &[document(2, 1)]).await;
     assert_eq!(counts.copied_statements, 1);
     for id in [1, 2] {

@@ -55,7 +55,7 @@ async fn a_row_without_a_position_gives_way() {
         .batch_execute("INSERT INTO players (id, username, created_at, cdc_timestamp) VALUES ('a', 'old', now(), now()), ('b', 'old b', now(), now())")
         .await
         .unwrap();
-    database.acquire(&[crate::stand::claim(crate::stand::EPOCH)]).await.unwrap();
+    database.acquire(&[crate::stand::claim(crate::stand::EPOCH)], 1).await.unwrap();
     let counts = write_all(&database, &[Message::player("update", "a", 2, 1), Message::delete("b", 1)]).await;
     assert_eq!((counts.updated, counts.deleted), (1, 1));
     assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "2");

@@ -1,27 +1,31 @@
 //! Who owns a partition, and how far it is written.
 
-use cdc_executor::ports::{Database, LedgerCommit};
+use cdc_executor::ports::{Database, LedgerCommit, LedgerEntry};
 use cdc_machine::Epoch;
-use cdc_syncer::{OffsetGap, OffsetLoss, WriteOutcome};
+use cdc_syncer::{OffsetGap, OffsetLoss, Parking, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
+use crate::stand::{ALL, EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
 
 fn offset(next_offset: i64) -> LedgerCommit {
     LedgerCommit { partition: PARTITION, epoch: EPOCH, next_offset }
+}
+
+fn entry(next_offset: Option<i64>) -> LedgerEntry {
+    LedgerEntry { next_offset, parked: vec![] }
 }
 
 #[tokio::test]
 async fn offsets_are_found_again() {
     let stand = Stand::new(PLAYERS).await;
     let first = stand.connected().await;
-    assert_eq!(first.acquire(&[claim(EPOCH)]).await.unwrap(), [None]);
+    assert_eq!(first.acquire(&[claim(EPOCH)], 1).await.unwrap(), [entry(None)]);
     assert_eq!(first.record(&[offset(7)]).await.unwrap(), []);
     let second = stand.connected().await;
-    assert_eq!(second.acquire(&[claim(EPOCH)]).await.unwrap(), [Some(7)]);
+    assert_eq!(second.acquire(&[claim(EPOCH)], 1).await.unwrap(), [entry(Some(7))]);
     // An operator's rewind is written again from below.
     assert_eq!(second.record(&[offset(3)]).await.unwrap(), []);
-    assert_eq!(second.acquire(&[claim(Epoch(2))]).await.unwrap(), [Some(3)]);
+    assert_eq!(second.acquire(&[claim(Epoch(2))], 1).await.unwrap(), [entry(Some(3))]);
 }
 
 #[tokio::test]
@@ -31,7 +35,9 @@ async fn a_former_owner_writes_and_records_nothing() {
     write_all(&zombie, &[Message::player("insert", "a", 1, 1)]).await;
     let owner = stand.database().await;
 
-    let reply = zombie.write(&batch(&[Message::player("update", "a", 9, 9), Message::delete("b", 9)])).await;
+    let reply = zombie
+        .write(&batch(&[Message::player("update", "a", 9, 9), Message::delete("b", 9)]), ALL, Parking::Off)
+        .await;
     assert_eq!(reply.outcome, WriteOutcome::Refused { partitions: vec![PARTITION] });
     assert_eq!(zombie.record(&[offset(99)]).await.unwrap(), [PARTITION]);
     assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "1");
@@ -40,7 +46,7 @@ async fn a_former_owner_writes_and_records_nothing() {
 
     write_all(&owner, &[Message::player("update", "a", 2, 2)]).await;
     // And the connection that was refused is as good as before.
-    zombie.acquire(&[claim(Epoch(1))]).await.unwrap();
+    zombie.acquire(&[claim(Epoch(1))], 1).await.unwrap();
     write_all(&zombie, &[Message::player("update", "a", 3, 3)]).await;
 }
 
@@ -48,8 +54,8 @@ async fn a_former_owner_writes_and_records_nothing() {
 async fn an_assignment_that_is_over_is_refused_without_asking() {
     let stand = Stand::new(PLAYERS).await;
     let database = stand.database().await;
-    database.acquire(&[claim(Epoch(2))]).await.unwrap();
-    let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)])).await;
+    database.acquire(&[claim(Epoch(2))], 1).await.unwrap();
+    let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)]), ALL, Parking::Off).await;
     assert_eq!(reply.outcome, WriteOutcome::Refused { partitions: vec![PARTITION] });
     assert_eq!(database.record(&[offset(1)]).await.unwrap(), [PARTITION]);
 }
@@ -64,17 +70,18 @@ async fn a_takeover_waits_for_a_write_in_flight() {
 
     // Somebody's lock stops the write between its hold and its commit.
     stand.client.batch_execute("BEGIN; SELECT FROM players FOR UPDATE").await.unwrap();
-    let in_flight =
-        tokio::spawn(async move { former.write(&batch(&[Message::player("update", "a", 2, 2)])).await });
+    let in_flight = tokio::spawn(async move {
+        former.write(&batch(&[Message::player("update", "a", 2, 2)]), ALL, Parking::Off).await
+    });
     stand.until_blocked().await;
-    let mut takeover = tokio::spawn(async move { heir.acquire(&[claim(EPOCH)]).await });
+    let mut takeover = tokio::spawn(async move { heir.acquire(&[claim(EPOCH)], 1).await });
     let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut takeover).await;
     assert!(early.is_err(), "the takeover did not wait");
 
     stand.client.batch_execute("COMMIT").await.unwrap();
     let reply = in_flight.await.unwrap();
-    assert_eq!(reply.outcome, WriteOutcome::Written { rejected: vec![] });
-    assert_eq!(takeover.await.unwrap().unwrap(), [None]);
+    assert_eq!(reply.outcome, WriteOutcome::Written { rejected: vec![], parked: vec![] });
+    assert_eq!(takeover.await.unwrap().unwrap(), [entry(None)]);
     assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "2");
 }
 
@@ -92,12 +99,12 @@ async fn a_ledger_that_stands_lower_than_it_was_left_is_no_longer_ours() {
             .batch_execute(&format!("UPDATE cdc.partitions SET next_offset = {earlier}"))
             .await
             .unwrap();
-        let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)])).await;
+        let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)]), ALL, Parking::Off).await;
         assert_eq!(reply.outcome, WriteOutcome::Refused { partitions: vec![PARTITION] });
         assert_eq!(stand.count("players").await, 0);
         assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), [PARTITION]);
     }
-    assert_eq!(database.acquire(&[claim(Epoch(2))]).await.unwrap(), [None]);
+    assert_eq!(database.acquire(&[claim(Epoch(2))], 1).await.unwrap(), [entry(None)]);
     assert_eq!(database.check(&[(PARTITION, Epoch(2))]).await.unwrap(), []);
     assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), [PARTITION], "the assignment is over");
 }

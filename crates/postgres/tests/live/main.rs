@@ -6,6 +6,7 @@ mod columns;
 mod fence;
 mod ledger;
 mod messages;
+mod parked;
 mod players;
 mod pool;
 mod schema;

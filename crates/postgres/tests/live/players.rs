@@ -4,8 +4,10 @@ use cdc_executor::ports::{Database, WriteCounts};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use cdc_syncer::Parking;
+
 use crate::messages::Message;
-use crate::stand::{PLAYERS, Stand, batch_of, write, write_all, written};
+use crate::stand::{ALL, PLAYERS, Stand, batch_of, write, write_all, written};
 
 #[tokio::test]
 async fn the_sample_reaches_the_players_table() {
@@ -62,7 +64,7 @@ async fn every_record_of_a_batch_is_counted_once() {
     .map(|message| (message.key().into(), Some(message.value().into())))
     .collect();
     records.push((b"\"e\"".to_vec(), None));
-    let (counts, rejected) = written(database.write(&batch_of(records)).await);
+    let (counts, rejected) = written(database.write(&batch_of(records), ALL, Parking::Off).await);
     assert_eq!(rejected, []);
     assert_eq!(
         counts,
@@ -175,7 +177,7 @@ fn any_repetition_in_any_order_ends_the_same() {
                 if way == "copied" {
                     database.connect().await.unwrap();
                 }
-                database.acquire(&[crate::stand::claim(crate::stand::EPOCH)]).await.unwrap();
+                database.acquire(&[crate::stand::claim(crate::stand::EPOCH)], 1).await.unwrap();
                 for chunk in replayed.chunks(size) {
                     write(database, chunk).await;
                 }

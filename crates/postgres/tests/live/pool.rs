@@ -5,10 +5,10 @@ use std::time::Duration;
 use cdc_executor::ports::Database;
 use cdc_machine::Fault;
 use cdc_postgres::{Endpoint, PostgresDatabase, Settings};
-use cdc_syncer::WriteOutcome;
+use cdc_syncer::{Parking, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{PLAYERS, Stand, batch, write_all};
+use crate::stand::{ALL, PLAYERS, Stand, batch, write_all};
 
 /// Feature: cdc-pipeline, Property 16: Connection Pool Wait on Exhaustion
 /// Validates: Requirements 7.5
@@ -22,14 +22,17 @@ async fn an_exhausted_pool_is_waited_for() {
 
     stand.client.batch_execute("BEGIN; LOCK TABLE players").await.unwrap();
     let holder = database.clone();
-    let first =
-        tokio::spawn(async move { holder.write(&batch(&[Message::player("update", "a", 2, 2)])).await });
+    let first = tokio::spawn(async move {
+        holder.write(&batch(&[Message::player("update", "a", 2, 2)]), ALL, Parking::Off).await
+    });
     stand.until_blocked().await;
     let waiting: Vec<_> = (3..6)
         .map(|position| {
             let database = database.clone();
             tokio::spawn(async move {
-                database.write(&batch(&[Message::player("update", "a", 3, position)])).await
+                database
+                    .write(&batch(&[Message::player("update", "a", 3, position)]), ALL, Parking::Off)
+                    .await
             })
         })
         .collect();
@@ -38,7 +41,7 @@ async fn an_exhausted_pool_is_waited_for() {
     assert!(waiting.iter().all(|write| !write.is_finished()));
     stand.client.batch_execute("COMMIT").await.unwrap();
     for write in waiting.into_iter().chain([first]) {
-        assert_eq!(write.await.unwrap().outcome, WriteOutcome::Written { rejected: vec![] });
+        assert_eq!(write.await.unwrap().outcome, WriteOutcome::Written { rejected: vec![], parked: vec![] });
     }
     let sessions = "pg_stat_activity WHERE datname = current_database() AND application_name = 'cdc-syncer'";
     assert_eq!(stand.count(sessions).await, 1);
@@ -63,8 +66,9 @@ async fn a_connection_that_dies_in_a_write_fails_it_and_not_the_next() {
     write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
     stand.client.batch_execute("BEGIN; LOCK TABLE players").await.unwrap();
     let handle = database.clone();
-    let write =
-        tokio::spawn(async move { handle.write(&batch(&[Message::player("update", "a", 2, 2)])).await });
+    let write = tokio::spawn(async move {
+        handle.write(&batch(&[Message::player("update", "a", 2, 2)]), ALL, Parking::Off).await
+    });
     stand.until_blocked().await;
     stand
         .client
@@ -112,7 +116,7 @@ async fn what_is_closed_may_be_opened_again() {
     let stand = Stand::new(PLAYERS).await;
     let database = stand.database().await;
     database.close().await;
-    let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)])).await;
+    let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)]), ALL, Parking::Off).await;
     assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Transient, .. }));
     database.connect().await.unwrap();
     write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;

@@ -3,10 +3,10 @@
 use cdc_executor::ports::Database;
 use cdc_machine::Fault;
 use cdc_postgres::{BOOKKEEPING_SQL, PostgresDatabase};
-use cdc_syncer::WriteOutcome;
+use cdc_syncer::{Parking, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{EPOCH, PLAYERS, Stand, batch, claim, write_all};
+use crate::stand::{ALL, EPOCH, PLAYERS, Stand, batch, claim, write_all};
 
 #[tokio::test]
 async fn a_missing_table_becomes_a_mirror() {
@@ -50,7 +50,7 @@ async fn names_that_postgresql_would_cut_are_refused() {
     let stand = Stand::new("").await;
     let database = stand.database().await;
     let message = Message::upsert("insert", "a", "", 1).in_collection(&"n".repeat(64));
-    let reply = database.write(&batch(&[message])).await;
+    let reply = database.write(&batch(&[message]), ALL, Parking::Off).await;
     assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }));
 }
 
@@ -65,7 +65,7 @@ async fn without_manage_schema_the_missing_statements_are_printed() {
 
     stand.client.batch_execute(BOOKKEEPING_SQL).await.unwrap();
     database.connect().await.unwrap();
-    database.acquire(&[claim(EPOCH)]).await.unwrap();
+    database.acquire(&[claim(EPOCH)], 1).await.unwrap();
     // Without the column the table runs without the fence, and that is told.
     write_all(&database, &[Message::player("insert", "a", 5, 5)]).await;
     assert_eq!(database.unfenced_tables(), ["public.players"]);
@@ -75,7 +75,7 @@ async fn without_manage_schema_the_missing_statements_are_printed() {
     assert_eq!(counts.deleted, 1);
 
     let missing = Message::upsert("insert", "a", "", 1).in_collection("other");
-    let reply = database.write(&batch(&[missing])).await;
+    let reply = database.write(&batch(&[missing]), ALL, Parking::Off).await;
     assert!(reply.failure.unwrap().message.contains("CREATE TABLE"));
 }
 
@@ -86,7 +86,7 @@ async fn a_table_has_one_source() {
     write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
     stand.settings.consumer_group = "another".to_owned();
     let other = stand.database().await;
-    let reply = other.write(&batch(&[Message::player("insert", "b", 1, 1)])).await;
+    let reply = other.write(&batch(&[Message::player("insert", "b", 1, 1)]), ALL, Parking::Off).await;
     assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }));
     assert!(reply.failure.unwrap().message.contains("claimed by consumer group cdc-syncer"));
     assert_eq!(stand.count("players").await, 1);
@@ -105,7 +105,7 @@ async fn tables_that_cannot_be_written_are_refused_by_name() {
     for (schema, hint) in cases {
         let stand = Stand::new(schema).await;
         let database = stand.database().await;
-        let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)])).await;
+        let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)]), ALL, Parking::Off).await;
         assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }), "{schema}");
         let failure = reply.failure.unwrap();
         assert!(failure.message.contains(hint), "{schema}: {failure}");
@@ -118,7 +118,7 @@ async fn a_dropped_column_is_noticed() {
     let database = stand.database().await;
     write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
     stand.client.batch_execute("ALTER TABLE players DROP COLUMN score").await.unwrap();
-    let reply = database.write(&batch(&[Message::player("update", "a", 2, 2)])).await;
+    let reply = database.write(&batch(&[Message::player("update", "a", 2, 2)]), ALL, Parking::Off).await;
     assert!(
         matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Transient, .. }),
         "{:?}",

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use cdc_devstack::{Postgres, PostgresOptions};
 use cdc_executor::ports::{
-    Database, Headers, KafkaRecord, LedgerClaim, TopicPartition, WriteCounts, WriteReply,
+    Database, Headers, KafkaRecord, LedgerClaim, Share, TopicPartition, WriteCounts, WriteReply,
 };
 use cdc_machine::{Epoch, SeqNo};
 use cdc_postgres::{Endpoint, PostgresDatabase, Settings};
-use cdc_syncer::{Batch, Partition, Rejected, Row, WriteOutcome};
+use cdc_syncer::{Batch, Parking, Partition, Rejected, Row, WorkerId, WriteOutcome};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
@@ -41,6 +41,9 @@ CREATE INDEX idx_players_created_at ON players(created_at);
 pub(crate) const PARTITION: Partition = Partition(0);
 pub(crate) const EPOCH: Epoch = Epoch(1);
 
+/// The keys of the only worker.
+pub(crate) const ALL: Share = Share { worker: WorkerId(0), of: 1 };
+
 /// One database of the shared server.
 pub(crate) struct Stand {
     pub(crate) settings: Settings,
@@ -66,7 +69,7 @@ impl Stand {
     /// The adapter, connected and with partition 0 acquired.
     pub(crate) async fn database(&self) -> PostgresDatabase {
         let database = self.connected().await;
-        database.acquire(&[claim(EPOCH)]).await.unwrap();
+        database.acquire(&[claim(EPOCH)], 1).await.unwrap();
         database
     }
 
@@ -132,6 +135,7 @@ pub(crate) fn batch_of(records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8
             epoch: EPOCH,
             seq: SeqNo(index as u64),
             offset: i64::try_from(index).unwrap(),
+            route: u64::MAX - index as u64,
             bytes: 0,
             handle: KafkaRecord {
                 key: Bytes::from(key),
@@ -146,12 +150,12 @@ pub(crate) fn batch_of(records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8
 
 /// Writes, and expects the batch to be written.
 pub(crate) async fn write(database: &PostgresDatabase, messages: &[Message]) -> (WriteCounts, Vec<Rejected>) {
-    written(database.write(&batch(messages)).await)
+    written(database.write(&batch(messages), ALL, Parking::Off).await)
 }
 
 pub(crate) fn written(reply: WriteReply) -> (WriteCounts, Vec<Rejected>) {
     let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
-    let WriteOutcome::Written { rejected } = reply.outcome else { panic!("{shown}") };
+    let WriteOutcome::Written { rejected, .. } = reply.outcome else { panic!("{shown}") };
     (reply.counts, rejected)
 }
 

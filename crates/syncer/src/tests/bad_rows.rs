@@ -3,7 +3,7 @@ use crate::OnUniqueViolation;
 use super::*;
 
 fn with_one_rejected(reason: Reject) -> Fact {
-    done(0, 3, WriteOutcome::Written { rejected: vec![rejected(0, reason)] })
+    done(0, 3, WriteOutcome::Written { rejected: vec![rejected(0, reason)], parked: vec![] })
 }
 
 fn writing_two(config: Config) -> Bench {
@@ -56,7 +56,7 @@ fn a_failed_dead_letter_is_sent_again_after_a_wait() {
 fn one_outage_of_the_broker_uses_up_one_retry() {
     let mut bench = writing_two(small());
     let rejected = vec![rejected(1, Reject::Malformed), rejected(0, Reject::Malformed)];
-    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected }));
+    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected, parked: vec![] }));
     assert_eq!(lines, ["DeadLetter 4 0:0 malformed x1", "DeadLetter 5 0:1 malformed x1"]);
     let failed = |id| Input::DeadLetterFailed { id: EffectId(id), fault: Fault::Transient };
     assert_eq!(bench.step(failed(4)), ["SetTimer DeadLetterRetry#0 1s"]);
@@ -84,7 +84,7 @@ fn with_a_breaker(config: Config) -> Config {
 fn a_batch_with_too_many_bad_rows_stops_the_service_before_any_dead_letter() {
     let mut bench = writing_two(with_a_breaker(small()));
     let rejected = vec![rejected(0, Reject::Malformed), rejected(1, Reject::MissingValue)];
-    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected }));
+    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected, parked: vec![] }));
     assert_eq!(lines, ["ReportTrip 2 of 2 [malformed 1, missing_value 1]", "Stop TooManyBadRecords"]);
     assert_eq!(bench.at(), stopped(Cause::TooManyBadRecords));
 }
@@ -105,7 +105,7 @@ fn good_rows_keep_the_breaker_still() {
     bench.step(with_one_rejected(Reject::Malformed));
     bench.step(records(&[(0, 2, 0), (0, 3, 0)]));
     let rejected = vec![rejected(1, Reject::Malformed)];
-    let lines = bench.step(done(0, 5, WriteOutcome::Written { rejected }));
+    let lines = bench.step(done(0, 5, WriteOutcome::Written { rejected, parked: vec![] }));
     assert_eq!(lines[0], "DeadLetter 6 0:3 malformed x1", "2 of 4 are not more than half");
 }
 
@@ -113,7 +113,7 @@ fn good_rows_keep_the_breaker_still() {
 fn records_that_are_given_up_by_policy_do_not_trip_the_breaker() {
     let mut bench = writing_two(Config { on_bad_record: OnBadRecord::Skip, ..with_a_breaker(small()) });
     let rejected = vec![rejected(0, Reject::Malformed), rejected(1, Reject::Malformed)];
-    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected }));
+    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected, parked: vec![] }));
     assert_eq!(lines, ["Skip 0:0 malformed", "Skip 0:1 malformed", "CommitOffsets 4 [0@0 2]"]);
 }
 
@@ -123,5 +123,5 @@ fn rows_of_an_assignment_that_is_gone_do_not_count() {
     let mut bench = writing_two(with_a_breaker(small()));
     bench.step(lost(&[0]));
     let rejected = vec![rejected(0, Reject::Malformed), rejected(1, Reject::Malformed)];
-    assert_eq!(bench.step(done(0, 3, WriteOutcome::Written { rejected })), NOTHING);
+    assert_eq!(bench.step(done(0, 3, WriteOutcome::Written { rejected, parked: vec![] })), NOTHING);
 }

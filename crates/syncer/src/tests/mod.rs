@@ -9,6 +9,7 @@ mod connecting;
 mod draining;
 mod lanes;
 mod ledger_check;
+mod parked;
 mod revocation;
 mod room;
 mod writes;
@@ -22,8 +23,9 @@ use std::{assert_eq, format, vec};
 use cdc_machine::{Cause, Dependency, EffectId, Effects, Epoch, Fault, Machine, Signal, StateName, TimerId};
 
 use crate::{
-    Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, Partition, Record, Reject,
-    Rejected, SqlState, StartOffset, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
+    Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, ParkedRows, Parking, Partition,
+    Record, Reject, Rejected, RetryOutcome, SqlState, StartOffset, StopAfter, Syncer, TimerKind, WorkerId,
+    WriteOutcome,
 };
 
 type Order = Effect<&'static str>;
@@ -160,11 +162,21 @@ fn show(effect: &Order) -> String {
         }
         Effect::Fetch { max_records, max_bytes } => format!("{name} {max_records} records {max_bytes} bytes"),
         Effect::Pause | Effect::Resume => String::from(name),
-        Effect::WriteBatch { worker, id, batch } => {
+        Effect::WriteBatch { worker, id, batch, parking } => {
             let rows: Vec<_> =
                 batch.rows().iter().map(|row| format!("{}:{}", row.partition.0, row.offset)).collect();
-            format!("{name} w{} {} [{}]", worker.0, id.0, rows.join(" "))
+            let how = match parking {
+                Parking::Off => "",
+                Parking::Heed => " heed",
+                Parking::Park => " park",
+            };
+            format!("{name} w{} {} [{}]{how}", worker.0, id.0, rows.join(" "))
         }
+        Effect::RetryParked { worker, id, partitions } => {
+            let of: Vec<_> = partitions.iter().map(|(p, epoch)| format!("{}@{}", p.0, epoch.0)).collect();
+            format!("{name} w{} {} [{}]", worker.0, id.0, of.join(" "))
+        }
+        Effect::ParkedFull { rows, detail } => format!("{name} {rows}: {detail}"),
         Effect::DeadLetter { id, row, reason, sqlstate, attempts, .. } => {
             let code = sqlstate.map_or_else(String::new, |code| format!(" {code:?}"));
             let place = format!("{}:{}", row.partition.0, row.offset);
@@ -211,7 +223,7 @@ fn lost(numbers: &[u32]) -> Fact {
 
 fn acquired(partition: u32, epoch: u64, ledger: Option<i64>, group: Option<i64>) -> Acquired {
     let log = LogBounds { first: 0, end: 1_000 };
-    Acquired { partition: Partition(partition), epoch: Epoch(epoch), ledger, group, log }
+    Acquired { partition: Partition(partition), epoch: Epoch(epoch), ledger, group, log, parked: vec![] }
 }
 
 /// Partition, offset and route; partition n is in its epoch n.
@@ -232,7 +244,20 @@ fn done(worker: u32, id: u64, outcome: WriteOutcome) -> Fact {
 }
 
 fn written(worker: u32, id: u64) -> Fact {
-    done(worker, id, WriteOutcome::Written { rejected: vec![] })
+    done(worker, id, WriteOutcome::Written { rejected: vec![], parked: vec![] })
+}
+
+/// Partition and number of its parked rows.
+fn parked(of: &[(u32, u64)]) -> Vec<ParkedRows> {
+    of.iter().map(|(partition, rows)| ParkedRows { partition: Partition(*partition), rows: *rows }).collect()
+}
+
+fn written_with(worker: u32, id: u64, of: &[(u32, u64)]) -> Fact {
+    done(worker, id, WriteOutcome::Written { rejected: vec![], parked: parked(of) })
+}
+
+fn retried(worker: u32, id: u64, outcome: RetryOutcome) -> Fact {
+    Input::ParkedRetried { worker: WorkerId(worker), id: EffectId(id), outcome }
 }
 
 fn rejected(index: usize, reason: Reject) -> Rejected {

@@ -1,5 +1,7 @@
 //! A world in which everything works: what must come about does.
 
+use std::collections::BTreeMap;
+
 use cdc_machine::{Cause, Signal};
 use cdc_syncer::{Input, Partition, TimerKind};
 
@@ -69,6 +71,8 @@ impl World {
             self.check_ledger(Outcome::Good);
         } else if !self.pending.writes.is_empty() {
             self.finish_write(0, Outcome::Good);
+        } else if !self.pending.retries.is_empty() {
+            self.finish_retry(0, Outcome::Good);
         } else if !self.pending.dead_letters.is_empty() {
             self.finish_dead_letter(0, Outcome::Good);
         } else if self.pending.commit.is_some() {
@@ -107,6 +111,13 @@ impl World {
             self.check_covered(partition, end);
         }
         assert_eq!(self.machine.buffered_records(), 0);
+        assert_eq!(self.machine.parked_rows(), 0, "{:?}", self.database);
+        assert!(self.database.parked.is_empty(), "{:?}", self.database);
+        if self.is_faultless {
+            let table: BTreeMap<u8, u16> =
+                self.database.table.iter().map(|(key, (_, name))| (*key, *name)).collect();
+            assert_eq!(table, self.source.names);
+        }
     }
 
     fn check_drained_before_leaving(&self) {

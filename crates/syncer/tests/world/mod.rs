@@ -1,19 +1,26 @@
 //! A world of plain lists: partition logs, the ledger, the group's offsets, what is durable. It answers the
 //! machine's orders in any order and with any outcome, and checks each order as it is given.
 
+mod database;
 mod fair;
 mod moves;
+mod names;
 mod orders;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cdc_machine::{Cause, EffectId, Effects, Epoch, Machine, StateName, TimerId};
 use cdc_syncer::{
-    Batch, Config, Effect, Input, LogBounds, OffsetCommit, OffsetGap, Partition, Record, Row, StopAfter,
-    Syncer, TimerKind, WorkerId,
+    Batch, Config, Effect, Input, LogBounds, OffsetCommit, OffsetGap, Parking, Partition, Record, Row,
+    StopAfter, Syncer, TimerKind, WorkerId,
 };
 
+use database::Database;
+use names::Source;
+
 pub(crate) use moves::{Move, Outcome};
+pub(crate) use names::Naming;
 
 /// Partitions of the topic.
 pub(crate) const PARTITIONS: u32 = 3;
@@ -28,6 +35,15 @@ pub(crate) struct Message {
     pub(crate) offset: i64,
     pub(crate) key: u8,
     pub(crate) bytes: u32,
+    /// Rises over all messages.
+    pub(crate) position: u64,
+    /// The document's unique name; none where it is deleted.
+    pub(crate) name: Option<u16>,
+}
+
+/// The hash of a key.
+pub(crate) fn route(key: u8) -> u64 {
+    u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
 }
 
 /// What became of a polled record, within one assignment.
@@ -69,15 +85,33 @@ pub(crate) struct Pending {
     pub(crate) moving: Option<(EffectId, Vec<OffsetGap>)>,
     pub(crate) check: Option<(EffectId, Vec<(Partition, Epoch)>)>,
     pub(crate) fetch: Option<(u32, u64)>,
-    pub(crate) writes: Vec<(WorkerId, EffectId, Batch<Message>)>,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) retries: Vec<Retry>,
     pub(crate) dead_letters: Vec<(EffectId, Row<Message>)>,
     pub(crate) commit: Option<(EffectId, Vec<OffsetCommit>)>,
     pub(crate) timers: Vec<TimerId<TimerKind>>,
     pub(crate) revoking: Option<Revoking>,
 }
 
-/// The ledger, and what is written.
-pub(crate) type Copied = (BTreeMap<Partition, i64>, BTreeSet<(u32, i64)>);
+/// The ledger, what is settled, and the tables.
+pub(crate) type Copied = (BTreeMap<Partition, i64>, BTreeSet<(u32, i64)>, Database);
+
+/// A retry of parked rows in flight.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    pub(crate) worker: WorkerId,
+    pub(crate) id: EffectId,
+    pub(crate) partitions: Vec<(Partition, Epoch)>,
+}
+
+/// A batch in flight.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) worker: WorkerId,
+    pub(crate) id: EffectId,
+    pub(crate) batch: Batch<Message>,
+    pub(crate) parking: Parking,
+}
 
 pub(crate) struct World {
     pub(crate) machine: Syncer<Message>,
@@ -89,7 +123,11 @@ pub(crate) struct World {
     pub(crate) logs: Vec<Vec<Message>>,
     pub(crate) ledger: BTreeMap<Partition, i64>,
     pub(crate) group: BTreeMap<Partition, i64>,
-    /// Written, dead-lettered or skipped, ever.
+    pub(crate) source: Source,
+    pub(crate) database: Database,
+    /// Whether every record can be written, so that the table equals the source in the end.
+    pub(crate) is_faultless: bool,
+    /// Written, parked, dead-lettered or skipped, ever.
     pub(crate) durable: BTreeSet<(u32, i64)>,
     /// The first offset that each log keeps.
     pub(crate) first: Vec<i64>,
@@ -117,6 +155,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: Config) -> Self {
+        let database = Database::new(config.pool_size.max(1));
         let mut world = Self {
             machine: Syncer::new(&config),
             config,
@@ -125,6 +164,9 @@ impl World {
             logs: vec![Vec::new(); PARTITIONS as usize],
             ledger: BTreeMap::new(),
             group: BTreeMap::new(),
+            source: Source::default(),
+            database,
+            is_faultless: false,
             durable: BTreeSet::new(),
             first: vec![0; PARTITIONS as usize],
             backup: None,
@@ -141,6 +183,11 @@ impl World {
         };
         world.step(Input::Start);
         world
+    }
+
+    /// A world in which every record can be written, if not at once.
+    pub(crate) fn faultless(config: Config) -> Self {
+        Self { is_faultless: true, ..Self::new(config) }
     }
 
     /// One step of the machine, and everything that must hold after it.
@@ -239,7 +286,7 @@ impl World {
                     partition: *partition,
                     epoch: assigned.epoch,
                     offset: message.offset,
-                    route: u64::from(message.key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32,
+                    route: route(message.key),
                     bytes: message.bytes,
                     handle: *message,
                 });

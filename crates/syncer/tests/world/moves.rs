@@ -1,15 +1,10 @@
 //! What the world may do next. A move that is impossible does nothing.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use cdc_machine::{Dependency, EffectId, Epoch, Fault, Signal};
-use cdc_syncer::{
-    Acquired, Input, OffsetGap, OnBadRecord, OnUniqueViolation, Partition, Reject, Rejected, TimerKind,
-    WriteOutcome,
-};
+use cdc_syncer::{Acquired, Input, OffsetGap, Partition, TimerKind};
 
-use super::{Fate, Message, PARTITIONS, RECORD_BYTES_MAX, Revoking, World};
+use super::names::Naming;
+use super::{PARTITIONS, Revoking, World};
 
 /// How a request ends.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +14,7 @@ pub(crate) enum Outcome {
     Rejected(u8),
     /// Somebody else owns a partition now.
     Refused(u8),
-    /// It fails; where it is a commit, it may have been carried out all the same.
+    /// It fails, and may have been carried out all the same.
     Bad(Fault, bool),
 }
 
@@ -27,6 +22,7 @@ pub(crate) enum Outcome {
 pub(crate) enum Move {
     /// A record with this key; the gap before its offset; its size.
     Produce(u8, u8, u32),
+    Rename(Naming),
     Connect(Outcome),
     Join(Outcome),
     Leave,
@@ -43,12 +39,14 @@ pub(crate) enum Move {
     Restore,
     Poll(u32),
     Write(u8, Outcome),
+    Retry(u8, Outcome),
     DeadLetter(u8, Outcome),
     Commit(Outcome),
     Timer(u8),
     Drain,
     Abort,
-    Crash,
+    /// Of the batches in flight, those of these bits are committed.
+    Crash(u8),
 }
 
 impl World {
@@ -58,6 +56,7 @@ impl World {
         }
         match r#move {
             Move::Produce(key, gap, bytes) => self.produce(key, gap, bytes),
+            Move::Rename(naming) => self.rename(naming),
             Move::Connect(outcome) => self.connect(outcome),
             Move::Join(outcome) => self.join(outcome),
             Move::Leave => self.leave(),
@@ -69,24 +68,26 @@ impl World {
             Move::Behind(outcome) => self.move_offsets(outcome),
             Move::CheckLedger(outcome) => self.check_ledger(outcome),
             Move::Expire(partition, count) => self.expire_records(partition, count),
-            Move::Backup => self.backup = Some((self.ledger.clone(), self.durable.clone())),
+            Move::Backup => {
+                self.backup = Some((self.ledger.clone(), self.durable.clone(), self.database.clone()));
+            }
             Move::Restore => self.restore(),
             Move::Poll(at_most) => drop(self.poll(at_most)),
             Move::Write(which, outcome) => self.finish_write(which, outcome),
+            Move::Retry(which, outcome) => self.finish_retry(which, outcome),
             Move::DeadLetter(which, outcome) => self.finish_dead_letter(which, outcome),
             Move::Commit(outcome) => self.finish_commit(outcome),
             Move::Timer(which) => self.expire_any(which),
             Move::Drain => self.step(Input::Signal(Signal::Drain)),
             Move::Abort => self.step(Input::Signal(Signal::Abort)),
-            Move::Crash => self.restart(),
+            Move::Crash(mask) => {
+                let writes = std::mem::take(&mut self.pending.writes);
+                for (_, write) in (0..8).zip(&writes).filter(|(bit, _)| mask & (1 << bit) != 0) {
+                    self.write_unheard(write);
+                }
+                self.restart();
+            }
         }
-    }
-
-    fn produce(&mut self, key: u8, gap: u8, bytes: u32) {
-        let partition = u32::from(key) % PARTITIONS;
-        let offset = self.bounds(Partition(partition)).end + i64::from(gap);
-        let log = &mut self.logs[partition as usize];
-        log.push(Message { partition, offset, key, bytes: bytes.clamp(1, RECORD_BYTES_MAX) });
     }
 
     pub(crate) fn connect(&mut self, outcome: Outcome) {
@@ -156,12 +157,16 @@ impl World {
 
     pub(crate) fn acquire(&mut self, outcome: Outcome) {
         let Some((id, asked)) = self.pending.acquire.take() else { return };
+        if !matches!(outcome, Outcome::Bad(_, false)) {
+            self.database.owners.extend(asked.iter().map(|(partition, epoch)| (*partition, Some(*epoch))));
+        }
         let granted = |(partition, epoch): &(Partition, _)| Acquired {
             partition: *partition,
             epoch: *epoch,
             ledger: self.ledger.get(partition).copied(),
             group: self.group.get(partition).copied(),
             log: self.bounds(*partition),
+            parked: self.database.parked_of(*partition),
         };
         let input = match outcome {
             Outcome::Bad(fault, _) => Input::AcquireFailed { id, from: Dependency::Postgres, fault },
@@ -227,94 +232,14 @@ impl World {
 
     /// The database is replaced by its copy, under a Syncer that runs.
     fn restore(&mut self) {
-        let Some((ledger, durable)) = self.backup.clone() else { return };
-        (self.ledger, self.durable) = (ledger, durable);
+        let Some((ledger, durable, database)) = self.backup.clone() else { return };
+        (self.ledger, self.durable, self.database) = (ledger, durable, database);
+        // Whoever had a partition then has it no more.
+        self.database.owners.clear();
         self.disowned.extend(self.assigned.iter().map(|(partition, assigned)| (*partition, assigned.epoch)));
         // What is being taken at this moment is taken in the copy.
         let moving = self.pending.moving.iter().flat_map(|(_, gaps)| gaps);
         self.disowned.extend(moving.map(|gap| (gap.partition, gap.epoch)));
-    }
-
-    pub(crate) fn finish_write(&mut self, which: u8, outcome: Outcome) {
-        if self.pending.writes.is_empty() {
-            return;
-        }
-        let (worker, id, batch) = self.pending.writes.remove(usize::from(which) % self.pending.writes.len());
-        let rows = batch.rows();
-        let disowned: BTreeSet<_> = rows
-            .iter()
-            .map(|row| (row.partition, row.epoch))
-            .filter(|held| self.disowned.contains(held))
-            .collect();
-        if !disowned.is_empty() {
-            for row in rows {
-                if let Some(fate) = self.fate_mut(row) {
-                    *fate = Fate::Waiting;
-                }
-            }
-            for (partition, epoch) in &disowned {
-                self.disown(*partition, *epoch);
-            }
-            let partitions = disowned.into_iter().map(|(partition, _)| partition).collect();
-            let outcome = WriteOutcome::Refused { partitions };
-            return self.step(Input::BatchDone { worker, id, outcome });
-        }
-        let detail: Arc<str> = Arc::from("level: text, integer wanted");
-        let rejected = match outcome {
-            Outcome::Rejected(which) => Some(usize::from(which) % rows.len()),
-            Outcome::Good | Outcome::Refused(_) | Outcome::Bad(..) => None,
-        };
-        let is_bad = |fault| matches!(fault, Fault::Poison | Fault::Blocked | Fault::TooLarge);
-        for (index, row) in rows.iter().enumerate() {
-            let next = match outcome {
-                Outcome::Good | Outcome::Rejected(_) if rejected != Some(index) => {
-                    self.note(row, false);
-                    self.finish(row);
-                    continue;
-                }
-                Outcome::Good | Outcome::Rejected(_) => {
-                    self.note(row, self.config.on_bad_record == OnBadRecord::DeadLetter);
-                    Fate::Rejected
-                }
-                Outcome::Bad(fault, _) if rows.len() == 1 && is_bad(fault) => {
-                    let is_dead = if fault == Fault::Blocked {
-                        self.config.on_unique_violation == OnUniqueViolation::DeadLetter
-                    } else {
-                        self.config.on_bad_record == OnBadRecord::DeadLetter
-                    };
-                    self.note(row, is_dead);
-                    Fate::Rejected
-                }
-                Outcome::Refused(_) | Outcome::Bad(..) => Fate::Waiting,
-            };
-            if let Some(fate) = self.fate_mut(row) {
-                *fate = next;
-            }
-        }
-        let outcome = match outcome {
-            Outcome::Good | Outcome::Rejected(_) => {
-                let rejected = rejected.map(|index| Rejected {
-                    index,
-                    reason: Reject::TypeConflict,
-                    sqlstate: None,
-                    detail,
-                });
-                WriteOutcome::Written { rejected: rejected.into_iter().collect() }
-            }
-            Outcome::Refused(which) => {
-                let row = &rows[usize::from(which) % rows.len()];
-                self.disown(row.partition, row.epoch);
-                WriteOutcome::Refused { partitions: vec![row.partition] }
-            }
-            Outcome::Bad(Fault::Blocked, _) => {
-                let reason = Reject::UniqueViolation;
-                WriteOutcome::Failed { fault: Fault::Blocked, reason, sqlstate: None, detail }
-            }
-            Outcome::Bad(fault, _) => {
-                WriteOutcome::Failed { fault, reason: Reject::Database, sqlstate: None, detail }
-            }
-        };
-        self.step(Input::BatchDone { worker, id, outcome });
     }
 
     pub(crate) fn finish_dead_letter(&mut self, which: u8, outcome: Outcome) {
@@ -374,11 +299,14 @@ impl World {
 
     /// The ledger's row has another owner: what was polled of this assignment is void. The group may still
     /// count the partition as ours, and a later assignment is no matter of this refusal.
-    fn disown(&mut self, partition: Partition, epoch: Epoch) {
+    pub(crate) fn disown(&mut self, partition: Partition, epoch: Epoch) {
         if self.assigned.get(&partition).is_some_and(|assigned| assigned.epoch == epoch) {
             self.assigned.remove(&partition);
         }
         self.disowned.remove(&(partition, epoch));
+        if self.database.owners.get(&partition) == Some(&Some(epoch)) {
+            self.database.owners.insert(partition, None);
+        }
     }
 
     fn expire_any(&mut self, which: u8) {

@@ -1,11 +1,9 @@
 //! The machine's orders, checked as they come.
 
-use cdc_machine::{EffectId, StateName};
-use cdc_syncer::{
-    Batch, Effect, FetchStart, OffsetCommit, OffsetPolicy, Partition, Row, StartOffset, WorkerId,
-};
+use cdc_machine::{EffectId, Epoch, StateName};
+use cdc_syncer::{Effect, FetchStart, OffsetCommit, OffsetPolicy, Partition, Row, StartOffset, WorkerId};
 
-use super::{Assigned, Fate, Message, World};
+use super::{Assigned, Fate, Message, Retry, World, Write};
 
 impl World {
     pub(crate) fn order(&mut self, effect: Effect<Message>) {
@@ -46,7 +44,11 @@ impl World {
             }
             Effect::Resume => self.is_paused = false,
             Effect::ConfirmRevoked { id } => self.confirm(id),
-            Effect::WriteBatch { worker, id, batch } => self.write(worker, id, batch),
+            Effect::WriteBatch { worker, id, batch, parking } => {
+                self.write(Write { worker, id, batch, parking });
+            }
+            Effect::RetryParked { worker, id, partitions } => self.retry(worker, id, partitions),
+            Effect::ParkedFull { rows, .. } => assert!(rows >= self.config.max_parked_rows),
             Effect::ReportTrip { bad, of, .. } => {
                 assert!(self.must_trip && bad >= self.config.stop_after.at_least && of >= bad);
             }
@@ -106,15 +108,34 @@ impl World {
         self.assigned.insert(partition, Assigned { epoch, next, polled: Default::default() });
     }
 
-    fn write(&mut self, worker: WorkerId, id: EffectId, batch: Batch<Message>) {
-        let rows = batch.rows();
+    fn retry(&mut self, worker: WorkerId, id: EffectId, partitions: Vec<(Partition, Epoch)>) {
+        assert!(!partitions.is_empty(), "a retry is of some partition");
+        self.check_free(worker);
+        for (partition, epoch) in &partitions {
+            assert_eq!(
+                self.assigned.get(partition).map(|assigned| assigned.epoch),
+                Some(*epoch),
+                "parked rows of an assignment that is gone are not tried"
+            );
+        }
+        self.pending.retries.push(Retry { worker, id, partitions });
+    }
+
+    fn check_free(&self, worker: WorkerId) {
+        assert!(
+            self.pending.writes.iter().all(|write| write.worker != worker)
+                && self.pending.retries.iter().all(|retry| retry.worker != worker),
+            "one job in flight for each worker"
+        );
+    }
+
+    fn write(&mut self, write: Write) {
+        let worker = write.worker;
+        self.check_free(worker);
+        let rows = write.batch.rows();
         assert!(!rows.is_empty() && rows.len() <= self.config.buffer_size as usize);
         let bytes: u64 = rows.iter().map(|row| u64::from(row.bytes)).sum();
         assert!(rows.len() == 1 || bytes <= self.config.buffer_bytes);
-        assert!(
-            self.pending.writes.iter().all(|(other, _, _)| *other != worker),
-            "one batch in flight for each worker"
-        );
         for row in rows {
             assert_eq!((row.partition.0, row.offset), (row.handle.partition, row.handle.offset));
             // Of one key, whatever came before is off the machine's hands or earlier in this very batch.
@@ -134,7 +155,7 @@ impl World {
             *fate = Fate::Writing(worker);
         }
         self.workers_used.insert(worker);
-        self.pending.writes.push((worker, id, batch));
+        self.pending.writes.push(write);
     }
 
     /// Committed ≤ written without a gap: in this assignment, and in the log.

@@ -1,0 +1,225 @@
+use cdc_machine::Dependency;
+
+use super::*;
+
+const RETRY: TimerKind = TimerKind::ParkedRetry(WorkerId(0));
+
+fn blocked(worker: u32, id: u64) -> Fact {
+    failed(worker, id, Fault::Blocked, Reject::UniqueViolation)
+}
+
+fn still(of: &[(u32, u64)]) -> RetryOutcome {
+    RetryOutcome::Done { parked: parked(of), is_changed: false }
+}
+
+fn resolved(of: &[(u32, u64)]) -> RetryOutcome {
+    RetryOutcome::Done { parked: parked(of), is_changed: true }
+}
+
+/// One row of partition 0 is parked by worker 0, committed, and its retry is timed. The next request is
+/// number 6.
+fn with_one_parked(config: Config) -> Bench {
+    let mut bench = Bench::writing(config);
+    assert_eq!(bench.step(blocked(0, 3)), ["WriteBatch w0 4 [0:0] park"]);
+    let lines = bench.step(written_with(0, 4, &[(0, 1)]));
+    assert_eq!(lines, ["SetTimer ParkedRetry#0 50ms", "CommitOffsets 5 [0@0 1]"]);
+    bench.step(committed(5));
+    assert_eq!(bench.machine.parked_rows(), 1);
+    bench
+}
+
+/// The same with its retry, request 6, under way.
+fn retrying(config: Config) -> Bench {
+    let mut bench = with_one_parked(config);
+    assert_eq!(bench.expire(RETRY), ["RetryParked w0 6 [0@0]"]);
+    bench
+}
+
+#[test]
+fn a_blocked_batch_is_written_again_as_a_whole_with_leave_to_park() {
+    let mut bench = Bench::streaming(small());
+    bench.step(records(&[(0, 0, 0), (0, 1, 0)]));
+    assert_eq!(bench.step(blocked(0, 3)), ["WriteBatch w0 4 [0:0 0:1] park"]);
+    // Both settle: one is in its table, the other durable where it is parked.
+    let lines = bench.step(written_with(0, 4, &[(0, 1)]));
+    assert_eq!(lines, ["SetTimer ParkedRetry#0 50ms", "CommitOffsets 5 [0@0 2]"]);
+}
+
+#[test]
+fn leave_to_park_outlasts_a_failed_try() {
+    let mut bench = Bench::writing(small());
+    bench.step(blocked(0, 3));
+    assert_eq!(bench.step(transient(0, 4)), ["SetTimer WriteRetry#0 1s"]);
+    assert_eq!(bench.expire(TimerKind::WriteRetry(WorkerId(0))), ["WriteBatch w0 5 [0:0] park"]);
+}
+
+#[test]
+fn a_bad_row_among_blocked_ones_is_found_by_halving() {
+    let mut bench = Bench::streaming(small());
+    bench.step(records(&[(0, 0, 0), (0, 1, 0)]));
+    bench.step(blocked(0, 3));
+    let poison = |id| failed(0, id, Fault::Poison, Reject::CheckViolation);
+    assert_eq!(bench.step(poison(4)), ["WriteBatch w0 5 [0:0]"]);
+    assert_eq!(bench.step(blocked(0, 5)), ["WriteBatch w0 6 [0:0] park"]);
+    let lines = bench.step(written_with(0, 6, &[(0, 1)]));
+    assert_eq!(
+        lines,
+        ["SetTimer ParkedRetry#0 50ms", "WriteBatch w0 7 [0:1] heed", "CommitOffsets 8 [0@0 1]"]
+    );
+    assert_eq!(bench.step(poison(7)), ["DeadLetter 9 0:1 check_violation x3"]);
+}
+
+#[test]
+fn a_row_that_even_parking_refuses_is_a_bad_one() {
+    let mut bench = Bench::writing(small());
+    bench.step(blocked(0, 3));
+    assert_eq!(bench.step(blocked(0, 4)), ["DeadLetter 5 0:0 unique_violation x2"]);
+}
+
+#[test]
+fn only_batches_of_the_same_worker_and_partition_look_for_parked_rows() {
+    let mut bench = with_one_parked(small());
+    bench.step(records(&[(1, 0, 0), (0, 1, 1)]));
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 6 [1:0]"]);
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(1))), ["WriteBatch w1 7 [0:1]"]);
+    bench.step(written(0, 6));
+    bench.step(records(&[(0, 2, 0)]));
+    let lines = bench.expire(TimerKind::Linger(WorkerId(0)));
+    assert_eq!(lines[0], "WriteBatch w0 8 [0:2] heed");
+}
+
+#[test]
+fn a_newer_row_that_takes_the_parked_one_s_place_ends_the_retries() {
+    let mut bench = with_one_parked(small());
+    bench.step(records(&[(0, 1, 0)]));
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 6 [0:1] heed"]);
+    let lines = bench.step(written_with(0, 6, &[(0, 0)]));
+    assert_eq!(lines, ["CancelTimer ParkedRetry#0"]);
+    assert_eq!(bench.machine.parked_rows(), 0);
+}
+
+#[test]
+fn a_retry_waits_for_its_writer_and_batches_for_the_retry() {
+    let mut bench = with_one_parked(small());
+    bench.step(records(&[(0, 1, 0)]));
+    bench.expire(TimerKind::Linger(WorkerId(0)));
+    assert_eq!(bench.expire(RETRY), NOTHING);
+    bench.step(records(&[(0, 2, 0)]));
+    let lines = bench.step(written_with(0, 6, &[(0, 1)]));
+    assert_eq!(lines, ["RetryParked w0 7 [0@0]"]);
+    assert_eq!(bench.step(retried(0, 7, resolved(&[(0, 0)])))[0], "WriteBatch w0 8 [0:2]");
+}
+
+#[test]
+fn a_retry_that_changes_nothing_comes_later_and_later() {
+    let mut bench = retrying(small());
+    let mut id = 6;
+    for wait in ["100ms", "200ms", "400ms", "800ms", "1.6s", "2s", "2s"] {
+        let lines = bench.step(retried(0, id, still(&[(0, 1)])));
+        assert_eq!(lines, [format!("SetTimer ParkedRetry#{} {wait}", id - 5)]);
+        id += 1;
+        assert_eq!(bench.expire(RETRY), [format!("RetryParked w0 {id} [0@0]")]);
+    }
+}
+
+#[test]
+fn a_row_written_meanwhile_makes_the_next_retry_come_soon() {
+    let mut bench = retrying(small());
+    for id in 6..16 {
+        bench.step(retried(0, id, still(&[(0, 1)])));
+        bench.expire(RETRY);
+    }
+    bench.step(records(&[(0, 1, 1)]));
+    bench.expire(TimerKind::Linger(WorkerId(1)));
+    // While it runs.
+    bench.step(written(1, 17));
+    let lines = bench.step(retried(0, 16, still(&[(0, 1)])));
+    assert_eq!(lines, ["SetTimer ParkedRetry#11 500ms"]);
+    // While it waits.
+    bench.expire(RETRY);
+    bench.step(retried(0, 18, still(&[(0, 1)])));
+    bench.step(records(&[(0, 2, 1)]));
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(1))), ["WriteBatch w1 19 [0:2]"]);
+    assert_eq!(bench.step(written(1, 19))[0], "SetTimer ParkedRetry#13 500ms");
+}
+
+#[test]
+fn a_retry_that_opens_a_cycle_stirs_the_other_workers_up() {
+    let mut bench = Bench::joined(small());
+    bench.step(assigned(&[0]));
+    let parked = vec![(WorkerId(0), 1), (WorkerId(1), 1)];
+    let partitions = vec![Acquired { parked, ..acquired(0, 0, Some(0), None) }];
+    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions });
+    assert_eq!(lines[1..3], ["SetTimer ParkedRetry#0 50ms", "SetTimer ParkedRetry#0 50ms"]);
+    let other = TimerKind::ParkedRetry(WorkerId(1));
+    assert_eq!(bench.expire(other), ["RetryParked w1 3 [0@0]"]);
+    assert_eq!(bench.step(retried(1, 3, still(&[(0, 1)]))), ["SetTimer ParkedRetry#1 100ms"]);
+    assert_eq!(bench.expire(RETRY), ["RetryParked w0 4 [0@0]"]);
+    let lines = bench.step(retried(0, 4, resolved(&[(0, 1)])));
+    assert_eq!(lines, ["SetTimer ParkedRetry#2 100ms", "SetTimer ParkedRetry#1 50ms"]);
+}
+
+#[test]
+fn a_revoked_partition_s_rows_are_left_to_its_next_owner() {
+    let mut bench = with_one_parked(small());
+    assert_eq!(bench.step(revoking(9, &[0])), ["ConfirmRevoked 9", "CancelTimer ParkedRetry#0"]);
+    assert_eq!(bench.machine.parked_rows(), 0);
+}
+
+#[test]
+fn the_answer_to_a_retry_of_a_lost_partition_changes_nothing() {
+    let mut bench = retrying(small());
+    assert_eq!(bench.step(lost(&[0])), NOTHING);
+    assert_eq!(bench.step(retried(0, 6, still(&[(0, 1)]))), NOTHING);
+    assert_eq!(bench.machine.parked_rows(), 0);
+    assert_eq!(bench.step(retried(0, 6, still(&[(0, 1)]))), NOTHING);
+    assert_eq!(bench.machine.stale_inputs(), 1);
+}
+
+#[test]
+fn a_refused_retry_gives_its_partition_up() {
+    let mut bench = retrying(small());
+    let lines = bench.step(retried(0, 6, RetryOutcome::Refused { partitions: partitions(&[0]) }));
+    assert_eq!(lines, ["AcquirePartitions 7 [0@2]"]);
+}
+
+#[test]
+fn a_failed_retry_is_a_failed_write() {
+    let mut bench = retrying(small());
+    let failed = |id, fault| retried(0, id, RetryOutcome::Failed { fault });
+    assert_eq!(bench.step(failed(6, Fault::RetryNow)), ["RetryParked w0 7 [0@0]"]);
+    assert_eq!(bench.step(failed(7, Fault::Transient)), ["SetTimer ParkedRetry#1 2s"]);
+    assert_eq!(bench.expire(RETRY), ["RetryParked w0 8 [0@0]"]);
+    assert_eq!(bench.step(failed(8, Fault::Poison)), ["SetTimer ParkedRetry#2 100ms"]);
+    bench.expire(RETRY);
+    bench.step(failed(9, Fault::Fatal));
+    assert_eq!(bench.at(), stopped(Cause::Failed(Dependency::Postgres)));
+}
+
+#[test]
+fn a_drain_waits_for_a_retry_and_begins_none() {
+    let mut bench = retrying(small());
+    bench.step(drain());
+    assert_eq!(bench.at(), DRAINING);
+    assert_eq!(bench.step(retried(0, 6, still(&[(0, 1)]))), ["LeaveGroup 7"]);
+}
+
+#[test]
+fn too_many_parked_rows_end_the_service() {
+    let mut bench = with_one_parked(Config { max_parked_rows: 1, ..small() });
+    bench.step(records(&[(0, 1, 1)]));
+    bench.expire(TimerKind::Linger(WorkerId(1)));
+    assert_eq!(bench.step(blocked(1, 6)), ["ParkedFull 1: detail", "Stop ParkedFull"]);
+    assert_eq!(Cause::ParkedFull.exit_code(), 65);
+}
+
+#[test]
+fn a_batch_that_deadlocks_again_and_again_is_halved() {
+    let mut bench = Bench::streaming(small());
+    bench.step(records(&[(0, 0, 0), (0, 1, 0)]));
+    let deadlock = |id| failed(0, id, Fault::RetryNow, Reject::Database);
+    assert_eq!(bench.step(deadlock(3)), ["WriteBatch w0 4 [0:0 0:1]"]);
+    assert_eq!(bench.step(deadlock(4)), ["WriteBatch w0 5 [0:0 0:1]"]);
+    assert_eq!(bench.step(deadlock(5)), ["WriteBatch w0 6 [0:0]"]);
+    assert_eq!(bench.step(written(0, 6))[0], "WriteBatch w0 7 [0:1]");
+}
