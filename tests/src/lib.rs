@@ -3,6 +3,8 @@
 
 pub mod history;
 pub mod load;
+pub mod log;
+pub mod messages;
 pub mod names;
 pub mod saved;
 pub mod topic;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -79,6 +79,41 @@ pub fn read_from(
     topic: &str,
     starts: &BTreeMap<i32, i64>,
 ) -> Result<Vec<TopicMessage>, Failure> {
+    let read = read_raw(brokers, topic, starts)?;
+    read.iter()
+        .map(|message| {
+            Ok(TopicMessage {
+                partition: message.partition(),
+                offset: message.offset(),
+                key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+                value: serde_json::from_slice(message.payload().unwrap_or(b"null"))?,
+                timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+                position_header: headers_of(message).remove("cdc-position"),
+            })
+        })
+        .collect()
+}
+
+/// A message's headers, as text.
+#[must_use]
+pub fn headers_of(message: &OwnedMessage) -> BTreeMap<String, String> {
+    let all = message.headers().into_iter().flat_map(Headers::iter);
+    all.map(|header| {
+        let value = String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned();
+        (header.key.to_owned(), value)
+    })
+    .collect()
+}
+
+/// The same as [`read_from`] for messages that need not be JSON. Nothing where there is no such topic.
+///
+/// # Errors
+/// Whatever the broker says.
+pub fn read_raw(
+    brokers: &str,
+    topic: &str,
+    starts: &BTreeMap<i32, i64>,
+) -> Result<Vec<OwnedMessage>, Failure> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "an-independent-reader")
@@ -105,17 +140,7 @@ pub fn read_from(
             let message = consumer
                 .poll(TIMEOUT)
                 .ok_or_else(|| format!("{topic}/{partition} did not give all of its messages"))??;
-            messages.push(TopicMessage {
-                partition,
-                offset: message.offset(),
-                key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
-                value: serde_json::from_slice(message.payload().unwrap_or(b"null"))?,
-                timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
-                position_header: message.headers().and_then(|headers| {
-                    let header = headers.iter().find(|header| header.key == "cdc-position")?;
-                    Some(String::from_utf8_lossy(header.value?).into_owned())
-                }),
-            });
+            messages.push(message.detach());
             if message.offset() + 1 >= high {
                 break;
             }

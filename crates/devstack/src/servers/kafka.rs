@@ -19,6 +19,9 @@ use crate::{
 /// What `kafka.tools.StorageTool format` writes beside `meta.properties`: the same for every cluster of one version.
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
 
+/// The largest heap of one of Kafka's own tools, in MiB.
+const TOOL_HEAP_MIB: u32 = 256;
+
 /// How Kafka is started.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
@@ -171,6 +174,29 @@ impl Kafka {
     /// From now on, dropping it does nothing.
     pub(crate) fn detach(&mut self) {
         self.brokers.detach();
+    }
+
+    /// Runs one of Kafka's own tools against the cluster, such as
+    /// `org.apache.kafka.tools.consumer.group.ConsumerGroupCommand`; returns what it printed.
+    ///
+    /// # Errors
+    /// If it cannot be run or fails; with what it said.
+    pub async fn tool(&self, class: &str, args: &[&str]) -> Result<String, Error> {
+        let server = self.bootstrap_servers();
+        let output = tokio::process::Command::new(binaries::java()?)
+            .args(jvm_args(TOOL_HEAP_MIB)?)
+            .args([class, "--bootstrap-server", &server])
+            .args(args)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|source| Error::io("kafka", format!("{class} could not be run"), source))?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok(said);
+        }
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        Err(Error::new("kafka", format!("{class} {args:?} failed: {said}{complaint}")))
     }
 
     /// The brokers' processes.

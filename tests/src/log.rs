@@ -1,0 +1,159 @@
+//! The broker from its own side: topics made, deleted, grown and trimmed, and messages put straight into them.
+
+use std::time::Duration;
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::Failure;
+use crate::messages::Spelled;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cluster's topics.
+pub struct Log {
+    brokers: String,
+    admin: AdminClient<DefaultClientContext>,
+    producer: BaseProducer,
+}
+
+impl Log {
+    /// # Errors
+    /// Whatever the client says.
+    pub fn new(brokers: &str) -> Result<Self, Failure> {
+        let admin = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("enable.idempotence", "true")
+            .set("message.max.bytes", "4000000")
+            .set("linger.ms", "5")
+            .create()?;
+        Ok(Self { brokers: brokers.to_owned(), admin, producer })
+    }
+
+    /// Makes a topic with settings of its own, and waits until it is there.
+    ///
+    /// # Errors
+    /// Whatever the broker says.
+    pub async fn create(
+        &self,
+        topic: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<(), Failure> {
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        for (name, value) in settings {
+            new = new.set(name, value);
+        }
+        for answer in self.admin.create_topics([&new], &options()).await? {
+            answer.map_err(|(topic, code)| format!("{topic} could not be made: {code}"))?;
+        }
+        for _ in 0..100 {
+            if self.bounds(topic)?.len() == usize::try_from(partitions)? {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(format!("{topic} did not come up").into())
+    }
+
+    /// Deletes a topic, and waits until it is gone.
+    ///
+    /// # Errors
+    /// Whatever the broker says.
+    pub async fn delete(&self, topic: &str) -> Result<(), Failure> {
+        for answer in self.admin.delete_topics(&[topic], &options()).await? {
+            answer.map_err(|(topic, code)| format!("{topic} could not be deleted: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Lets a topic have more partitions.
+    ///
+    /// # Errors
+    /// Whatever the broker says.
+    pub async fn grow(&self, topic: &str, partitions: usize) -> Result<(), Failure> {
+        let more = NewPartitions::new(topic, partitions);
+        for answer in self.admin.create_partitions([&more], &options()).await? {
+            answer.map_err(|(topic, code)| format!("{topic} could not grow: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Sets one of a topic's settings.
+    ///
+    /// # Errors
+    /// Whatever the broker says.
+    pub async fn set(&self, topic: &str, name: &str, value: &str) -> Result<(), Failure> {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        for answer in self.admin.alter_configs([&change], &options()).await? {
+            answer.map_err(|(_, code)| format!("{topic}: {name} was not set: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a partition's records below an offset, as retention does.
+    ///
+    /// # Errors
+    /// Whatever the broker says.
+    pub async fn trim(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Failure> {
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        self.admin.delete_records(&before, &options()).await?;
+        Ok(())
+    }
+
+    /// Each partition's first offset and end; empty where there is no such topic.
+    ///
+    /// # Errors
+    /// Whatever the broker says.
+    pub fn bounds(&self, topic: &str) -> Result<Vec<(i64, i64)>, Failure> {
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        (0..i32::try_from(count)?)
+            .map(|partition| Ok(consumer.fetch_watermarks(topic, partition, TIMEOUT)?))
+            .collect()
+    }
+
+    /// Puts a message into a partition, without waiting.
+    ///
+    /// # Errors
+    /// Whatever the client says, but for a full queue, which is waited for.
+    pub fn put(&self, topic: &str, partition: i32, message: &Spelled) -> Result<(), Failure> {
+        loop {
+            let record =
+                BaseRecord::to(topic).partition(partition).key(&message.key).payload(&message.value).headers(
+                    OwnedHeaders::new()
+                        .insert(Header { key: "cdc-position", value: Some(&message.position) }),
+                );
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    self.producer.poll(Duration::from_millis(10));
+                }
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits until all that was put is acknowledged.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn flush(&self) -> Result<(), Failure> {
+        Ok(self.producer.flush(TIMEOUT)?)
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+}
