@@ -7,6 +7,7 @@ pub mod log;
 pub mod messages;
 pub mod names;
 pub mod saved;
+pub mod site;
 pub mod topic;
 pub mod verdict;
 

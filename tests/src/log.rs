@@ -56,8 +56,10 @@ impl Log {
         for answer in self.admin.create_topics([&new], &options()).await? {
             answer.map_err(|(topic, code)| format!("{topic} could not be made: {code}"))?;
         }
+        let count = usize::try_from(partitions)?;
         for _ in 0..100 {
-            if self.bounds(topic)?.len() == usize::try_from(partitions)? {
+            // A partition whose leader is not known yet has no bounds to tell.
+            if self.bounds(topic).is_ok_and(|bounds| bounds.len() == count) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -129,7 +131,7 @@ impl Log {
     /// # Errors
     /// Whatever the client says, but for a full queue, which is waited for.
     pub fn put(&self, topic: &str, partition: i32, message: &Spelled) -> Result<(), Failure> {
-        loop {
+        for _ in 0..1_000 {
             let record =
                 BaseRecord::to(topic).partition(partition).key(&message.key).payload(&message.value).headers(
                     OwnedHeaders::new()
@@ -140,9 +142,20 @@ impl Log {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     self.producer.poll(Duration::from_millis(10));
                 }
+                // The topic has grown, or was made anew.
+                Err((
+                    KafkaError::MessageProduction(
+                        RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic,
+                    ),
+                    _,
+                )) => {
+                    self.producer.client().fetch_metadata(Some(topic), TIMEOUT)?;
+                    self.producer.poll(Duration::from_millis(10));
+                }
                 Err((error, _)) => return Err(error.into()),
             }
         }
+        Err(format!("{topic}/{partition} takes nothing").into())
     }
 
     /// Waits until all that was put is acknowledged.

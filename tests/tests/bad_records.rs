@@ -95,6 +95,8 @@ struct Expected {
     position: Option<String>,
 }
 
+/// Feature: cdc-pipeline, Property 10: Consumer Error Resilience
+/// Validates: Requirements 4.4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_records_are_found_and_hold_nobody_up_and_too_many_stop_the_syncer() {
     let _turn = crate::TURN.lock().await;
@@ -335,7 +337,10 @@ impl Stage {
         let mut syncing = self.syncer_of(stack, "half", &[]).spawn().unwrap();
         assert_eq!(syncing.exited(PATIENCE).await.unwrap().code(), Some(65));
         let log = std::fs::read_to_string(syncing.log()).unwrap();
-        let line = log.lines().find(|line| line.contains("\"breaker\"")).expect("the breaker says so");
+        let line = log
+            .lines()
+            .find(|line| line.contains("\"breaker\""))
+            .unwrap_or_else(|| panic!("the breaker is silent: {log}"));
         assert!(line.contains("malformed") && line.contains("newer_version"), "{line}");
         let dead = format!("{topic}.dead-letters");
         let fallen = topic::read_raw(&self.endpoints.kafka_brokers, &dead, &BTreeMap::new()).unwrap().len();

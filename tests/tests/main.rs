@@ -1,6 +1,10 @@
 //! End-to-end tests of both services on real servers.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a test fails, and what it measured is printed"
+)]
 
 mod bad_records;
 mod compares;
@@ -9,6 +13,7 @@ mod drains;
 mod health;
 mod large_documents;
 mod one_process;
+mod rebalances;
 mod to_the_letter;
 mod two_watchers;
 mod unique;

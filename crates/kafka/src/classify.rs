@@ -18,7 +18,7 @@ const AUTH: [Code; 11] = [
 ];
 
 /// The partition, or the place in the group, is somebody else's now or is about to be.
-const FENCED: [Code; 7] = [
+const FENCED: [Code; 9] = [
     Code::IllegalGeneration,
     Code::UnknownMemberId,
     Code::RebalanceInProgress,
@@ -26,13 +26,15 @@ const FENCED: [Code; 7] = [
     Code::AssignmentLost,
     Code::Fenced,
     Code::ProducerFenced,
+    Code::FencedMemberEpoch,
+    Code::StaleMemberEpoch,
 ];
 
 /// The message is larger than the client, the topic or the broker allows.
 const TOO_LARGE: [Code; 2] = [Code::MessageSizeTooLarge, Code::MessageBatchTooLarge];
 
-/// The offset is no longer, or not yet, in the log.
-const HISTORY_LOST: [Code; 2] = [Code::OffsetOutOfRange, Code::AutoOffsetReset];
+/// The offset is no longer, or not yet, in the log; or the log lost its end and is another one from there.
+const HISTORY_LOST: [Code; 3] = [Code::OffsetOutOfRange, Code::AutoOffsetReset, Code::LogTruncation];
 
 /// The request or the configuration is wrong and stays wrong.
 const FATAL: [Code; 20] = [
@@ -177,6 +179,22 @@ mod tests {
             Code::KafkaStorageError,
             Code::InvalidReplicationFactor,
             Code::UnknownTopicOrPartition,
+            Code::UnknownTopic,
+            Code::UnknownPartition,
+            Code::UnknownTopicId,
+            Code::ReplicaNotAvailable,
+            Code::FencedLeaderEpoch,
+            Code::UnknownLeaderEpoch,
+            Code::OffsetNotAvailable,
+            Code::UnstableOffsetCommit,
+            Code::GroupIdNotFound,
+            Code::UnreleasedInstanceId,
+            Code::ThrottlingQuotaExceeded,
+            // A new producer mends these.
+            Code::OutOfOrderSequenceNumber,
+            Code::UnknownProducerId,
+            Code::InvalidProducerEpoch,
+            Code::InvalidProducerIdMapping,
             Code::Fatal,
         ] {
             assert_eq!(fault_of(code), Fault::Transient, "{code:?}");

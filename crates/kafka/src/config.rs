@@ -45,8 +45,9 @@ const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the group's members look for topics that did not exist when they subscribed.
 const METADATA_REFRESH: Duration = Duration::from_secs(2);
-/// Members tell the group that they live this many times within its patience (Kafka's own ratio).
-const HEARTBEATS_PER_SESSION: u32 = 3;
+/// Members tell the group that they live this many times within its patience. The answers tell them of a
+/// rebalance: at Kafka's own ratio of 3 a lost member's partitions would stand still for 3 s longer.
+const HEARTBEATS_PER_SESSION: u32 = 10;
 /// Fetched ahead of the application, over all partitions, in KiB.
 const PREFETCH_KBYTES: u64 = 8 * 1024;
 /// How long a partition's fetcher rests once the prefetch is full. librdkafka's default of a second makes a

@@ -158,12 +158,18 @@ fn not_joined(operation: &'static str) -> Failure {
 /// Waits until the brokers answer, and subscribes. Blocks for at most [`JOIN_TIMEOUT`].
 fn subscribe(client: &Client, settings: &ConsumerSettings) -> Result<(), Failure> {
     let named = settings.topics.iter().find(|topic| !topic.starts_with('^')).map(String::as_str);
-    // A topic that is missing is no failure: the group is told of it once it exists.
-    client.fetch_metadata(named, JOIN_TIMEOUT).map_err(|error| {
+    let answered = client.fetch_metadata(named, JOIN_TIMEOUT).map_err(|error| {
         // What the client has heard lies in its queue until it is polled.
         while client.poll(Duration::ZERO).is_some() {}
         client.context().explain(failure_from("kafka_join", "the brokers did not answer", &error))
     })?;
+    for topic in answered.topics().iter().filter(|topic| topic.partitions().is_empty()) {
+        // No failure: the group is told of it once it exists.
+        tracing::warn!(
+            topic = topic.name(),
+            "the topic does not exist yet; the Syncer waits for it. The Watcher makes it at its start"
+        );
+    }
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     client
         .subscribe(&topics)

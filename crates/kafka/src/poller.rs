@@ -133,7 +133,14 @@ impl Poller {
     pub(crate) fn run(mut self) {
         match self.serve() {
             Ok(()) => self.leave(),
-            Err(failed) => self.voice.say(ConsumerEvent::Failed(failed)),
+            Err(failed) => {
+                // The log is not what the group's assignment was made for: it may have been made anew, with fewer
+                // partitions. A static member that only came back would get the same assignment again.
+                if failed.fault == Fault::HistoryLost {
+                    self.leave();
+                }
+                self.voice.say(ConsumerEvent::Failed(failed));
+            }
         }
         // Dropping the client closes it and polls until it is closed. Where the brokers are away that may
         // never end, and nobody waits for this thread for long.

@@ -187,3 +187,27 @@ async fn without_a_client_nothing_is_queued() {
     let failure = KafkaProducer::new(settings, Arc::default()).prepare().await.unwrap_err();
     assert_eq!(failure.fault, Fault::Fatal);
 }
+
+/// A client that gave itself up is of no more use. The next preparation makes another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_fatal_error_the_next_preparation_makes_a_new_producer() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 4, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let sink = Arc::new(ReportSink::default());
+    let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
+    cluster.request_errors(
+        RDKafkaApiKey::InitProducerId,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED],
+    );
+    producer.prepare().await.unwrap();
+    // Refused on the spot, or taken and lost: either way it is told, once.
+    if producer.send(SeqNo(0), message("t", 0, 0)).is_ok() {
+        let told = reports(&sink, 1).await;
+        assert!(matches!(told[0], ProducerReport::Lost(_) | ProducerReport::Failed(SeqNo(0), _)), "{told:?}");
+    }
+    producer.prepare().await.unwrap();
+    producer.send(SeqNo(1), message("t", 1, 1)).unwrap();
+    let told = reports(&sink, 1).await;
+    assert!(matches!(told[0], ProducerReport::Delivered(SeqNo(1))), "{told:?}");
+}

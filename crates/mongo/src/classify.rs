@@ -35,7 +35,9 @@ pub(crate) fn code_fault(code: i32) -> Fault {
         // BSONObjectTooLarge.
         10334 => Fault::TooLarge,
         // A request that is wrong in itself, or a server that cannot have change streams.
-        2 | 9 | 14 | 20 | 59 | 72 | 73 | 76 | 115 | 123 | 238 | 323 | 40324 | 40415 | 40573 => Fault::Fatal,
+        2 | 9 | 14 | 20 | 59 | 72 | 73 | 76 | 115 | 123 | 166 | 167 | 238 | 323 | 40324 | 40415 | 40573 => {
+            Fault::Fatal
+        }
         // Elections, shutdowns, killed cursors, time-outs; and a code that nobody foresaw: retries are
         // counted, so that ends too, and with a message.
         _ => Fault::Transient,
@@ -130,11 +132,23 @@ mod tests {
             (8000, Fault::Auth),
             (391, Fault::Auth),
             (10334, Fault::TooLarge),
-            (40324, Fault::Fatal),
-            (40573, Fault::Fatal),
-            (40415, Fault::Fatal),
-            (59, Fault::Fatal),
-            (2, Fault::Fatal),
+            (2, Fault::Fatal),     // BadValue
+            (9, Fault::Fatal),     // FailedToParse
+            (14, Fault::Fatal),    // TypeMismatch
+            (20, Fault::Fatal),    // IllegalOperation
+            (59, Fault::Fatal),    // CommandNotFound
+            (72, Fault::Fatal),    // InvalidOptions
+            (73, Fault::Fatal),    // InvalidNamespace
+            (76, Fault::Fatal),    // NoReplicationEnabled
+            (115, Fault::Fatal),   // CommandNotSupported
+            (123, Fault::Fatal),   // NotAReplicaSet
+            (166, Fault::Fatal),   // CommandNotSupportedOnView
+            (167, Fault::Fatal),   // OptionNotSupportedOnView
+            (238, Fault::Fatal),   // NotImplemented
+            (323, Fault::Fatal),   // APIStrictError
+            (40324, Fault::Fatal), // an unknown stage
+            (40415, Fault::Fatal), // an unknown field
+            (40573, Fault::Fatal), // change streams need a replica set
             (1, Fault::Transient),
             (999_999, Fault::Transient),
         ];

@@ -45,18 +45,22 @@ pub fn classify(sqlstate: &str) -> Classification {
         "25006" => fault(Fault::Transient),
         // idle_in_transaction_session_timeout
         "25P03" => fault(Fault::Transient),
-        // system_error of the operating system beneath the server, or its disk's.
-        "58000" | "58030" => fault(Fault::Transient),
+        // transaction_timeout, of servers from 17 on
+        "25P04" => fault(Fault::Transient),
+        // internal_error: a table that was altered at the same moment, a block that could not be read. Retries
+        // are counted, so one that stays ends the service all the same.
+        "XX000" => fault(Fault::Transient),
         _ => match class {
             // connection exception, insufficient resources, operator intervention, object not in prerequisite
-            // state (lock_not_available), transaction rollback (serialization_failure)
-            "08" | "53" | "57" | "55" | "40" => fault(Fault::Transient),
+            // state (lock_not_available), transaction rollback (serialization_failure), an error of the system
+            // beneath the server, snapshot too old
+            "08" | "53" | "57" | "55" | "40" | "58" | "72" => fault(Fault::Transient),
             "21" | "23" | "44" => poison(Reject::Database),
             "22" => poison(Reject::OutOfRange),
             // program_limit_exceeded: a row, an index entry or a nesting that is too large
             "54" => poison(Reject::TooLarge),
-            // RAISE in somebody's trigger
-            "P0" => poison(Reject::Database),
+            // RAISE in somebody's trigger, and what triggers in PL/pgSQL and other languages fail with
+            "P0" | "09" | "20" | "38" | "39" => poison(Reject::Database),
             "28" => fault(Fault::Auth),
             _ => fault(Fault::Fatal),
         },
@@ -102,7 +106,23 @@ mod tests {
             ("25P03", Fault::Transient, Reject::Database),
             ("42P01", Fault::Transient, Reject::Database),
             ("42703", Fault::Transient, Reject::Database),
+            ("58000", Fault::Transient, Reject::Database),
             ("58030", Fault::Transient, Reject::Database),
+            ("58P01", Fault::Transient, Reject::Database),
+            ("72000", Fault::Transient, Reject::Database),
+            ("25P04", Fault::Transient, Reject::Database),
+            ("XX000", Fault::Transient, Reject::Database),
+            ("40003", Fault::Transient, Reject::Database),
+            ("53200", Fault::Transient, Reject::Database),
+            ("53400", Fault::Transient, Reject::Database),
+            ("55006", Fault::Transient, Reject::Database),
+            ("57P04", Fault::Transient, Reject::Database),
+            ("57P05", Fault::Transient, Reject::Database),
+            ("08P01", Fault::Transient, Reject::Database),
+            ("42804", Fault::Transient, Reject::Database),
+            ("0A000", Fault::Transient, Reject::Database),
+            ("3F000", Fault::Transient, Reject::Database),
+            ("26000", Fault::Transient, Reject::Database),
             ("23505", Fault::Blocked, Reject::UniqueViolation),
             ("23502", Fault::Poison, Reject::MissingValue),
             ("23503", Fault::Poison, Reject::ForeignKeyViolation),
@@ -113,10 +133,24 @@ mod tests {
             ("22008", Fault::Poison, Reject::OutOfRange),
             ("22021", Fault::Poison, Reject::OutOfRange),
             ("22P05", Fault::Poison, Reject::OutOfRange),
+            ("22012", Fault::Poison, Reject::OutOfRange),
             ("22P02", Fault::Poison, Reject::TypeConflict),
+            ("22P03", Fault::Poison, Reject::TypeConflict),
+            ("22018", Fault::Poison, Reject::TypeConflict),
+            ("22007", Fault::Poison, Reject::TypeConflict),
+            ("23000", Fault::Poison, Reject::Database),
+            ("23001", Fault::Poison, Reject::Database),
+            ("21000", Fault::Poison, Reject::Database),
+            ("44000", Fault::Poison, Reject::Database),
+            ("09000", Fault::Poison, Reject::Database),
+            ("20000", Fault::Poison, Reject::Database),
+            ("38000", Fault::Poison, Reject::Database),
+            ("39P01", Fault::Poison, Reject::Database),
             ("54000", Fault::Poison, Reject::TooLarge),
             ("54001", Fault::Poison, Reject::TooLarge),
+            ("54023", Fault::Poison, Reject::TooLarge),
             ("P0001", Fault::Poison, Reject::Database),
+            ("P0004", Fault::Poison, Reject::Database),
             ("28P01", Fault::Auth, Reject::Database),
             ("28000", Fault::Auth, Reject::Database),
             ("42501", Fault::Auth, Reject::Database),
