@@ -65,15 +65,6 @@ impl Site {
         Ok(Deployment::new(Role::Syncer, name, self.folder.path(), &self.endpoints, &all)?)
     }
 
-    /// Makes new clients for the log.
-    ///
-    /// # Errors
-    /// Whatever the client says.
-    pub fn renew_log(&mut self) -> Result<(), Failure> {
-        self.log = Log::new(&self.endpoints.kafka_brokers)?;
-        Ok(())
-    }
-
     /// What the services said last, without what they say of each batch.
     #[must_use]
     pub fn last_words(&self) -> String {

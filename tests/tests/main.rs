@@ -12,6 +12,7 @@ mod converges;
 mod drains;
 mod health;
 mod large_documents;
+mod ledger;
 mod one_process;
 mod rebalances;
 mod to_the_letter;
