@@ -28,6 +28,10 @@ pub struct Config {
     pub pause_after: Duration,
     /// How long a revocation may take: below the group's own patience.
     pub revocation_deadline: Duration,
+    /// Two fencings within this time: another process has our name in the group. One alone may be our own
+    /// doing: librdkafka, back after an outage longer than its session, sends a commit under a member id that
+    /// it has just given up.
+    pub fencing_window: Duration,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// How often each kind of operation is tried again.
@@ -171,6 +175,7 @@ impl Default for Config {
             commit_spacing: Duration::from_millis(10),
             pause_after: Duration::from_millis(500),
             revocation_deadline: Duration::from_secs(6),
+            fencing_window: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(25),
             retries: Retries::default(),
             on_bad_record: OnBadRecord::DeadLetter,

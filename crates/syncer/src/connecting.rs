@@ -114,7 +114,11 @@ impl<R: Clone> Turn<'_, R> {
     fn rejoin(&mut self, fault: Fault) -> Result<State, Cause> {
         self.lose_everything();
         let retry = (self.config.retries.kafka, Dependency::Kafka);
-        let verdict = Verdict::on_group(fault);
+        let is_fenced_again = fault == Fault::Fenced && self.facts.timers.is_running(TimerKind::Fencing);
+        let verdict = if is_fenced_again { Verdict::End(Cause::LeaseLost) } else { Verdict::on_group(fault) };
+        if fault == Fault::Fenced {
+            self.set_timer(TimerKind::Fencing, self.config.fencing_window);
+        }
         self.back_off(TimerKind::Reconnect, verdict, |facts| &mut facts.retries.group, retry)?;
         Ok(State::Connecting(Connecting::GroupDue))
     }

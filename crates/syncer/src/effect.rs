@@ -35,6 +35,8 @@ pub enum TimerKind {
     Pause,
     /// The end of the group's patience with a revocation.
     Revocation,
+    /// The time after a fencing within which another one means that a second process has our name.
+    Fencing,
     /// Time to ask the ledger whether the partitions are still ours.
     LedgerCheck,
     /// The end of a drain's patience.

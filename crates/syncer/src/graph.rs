@@ -244,6 +244,7 @@ fn kinds() -> impl Iterator<Item = TimerKind> {
         TimerKind::Pause,
         TimerKind::Revocation,
         TimerKind::LedgerCheck,
+        TimerKind::Fencing,
         TimerKind::Drain,
     ]
     .into_iter()

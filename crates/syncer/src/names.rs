@@ -84,6 +84,7 @@ macro_rules! timer_names {
             TimerKind::Pause => concat!($word, " Pause"),
             TimerKind::Revocation => concat!($word, " Revocation"),
             TimerKind::LedgerCheck => concat!($word, " LedgerCheck"),
+            TimerKind::Fencing => concat!($word, " Fencing"),
             TimerKind::Drain => concat!($word, " Drain"),
         }
     };
@@ -106,6 +107,7 @@ impl TimerKind {
             Self::Pause => "pause",
             Self::Revocation => "revocation",
             Self::LedgerCheck => "ledger_check",
+            Self::Fencing => "fencing",
             Self::Drain => "drain",
         }
     }

@@ -90,6 +90,8 @@ impl<R: Clone> Turn<'_, R> {
             TimerKind::Pause => self.on_pause(),
             TimerKind::LedgerCheck => self.on_ledger_check_due(),
             TimerKind::Revocation => self.on_revocation_deadline(),
+            // A fencing after this is the first one again.
+            TimerKind::Fencing => {}
             // What these held back, `settle` finds due.
             TimerKind::CommitRetry
             | TimerKind::DeadLetterRetry

@@ -22,13 +22,14 @@ impl Verdict {
         }
     }
 
-    /// A fenced consumer met another process with its instance name. To join again would only throw that
-    /// one out, for ever in turn.
+    /// A consumer that is fenced joins anew, once in a while: see `Config::fencing_window`. More often would only
+    /// throw another process of its name out, for ever in turn.
     pub(crate) const fn on_group(fault: Fault) -> Self {
         match fault {
             // Where an offset left the log under a fetch, the next acquisition sees the log's bounds and decides.
-            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::HistoryLost => Self::Retry,
-            Fault::Fenced => Self::End(Cause::LeaseLost),
+            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::HistoryLost | Fault::Fenced => {
+                Self::Retry
+            }
             Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
             Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
         }

@@ -398,6 +398,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 | TimerKind::CommitSpacing
                 | TimerKind::Pause
                 | TimerKind::Revocation
+                | TimerKind::Fencing
                 | TimerKind::LedgerCheck
                 | TimerKind::Drain => self.timers.set(timer, after),
             },
