@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use cdc_event::Position;
@@ -38,11 +38,28 @@ pub(crate) struct DeliveryReports {
     complaints: Complaints,
     /// Set once nothing more may be said: the producer died, or another took its place.
     retired: AtomicBool,
+    /// What the topics allowed when they were asked, in bytes; 0 where nobody knows.
+    known_limit: AtomicU32,
+}
+
+/// What a message takes in a batch beside key and value, at most: the batch's and the record's own fields, and
+/// the headers.
+const MESSAGE_OVERHEAD_BYTES: usize = 512;
+
+/// Whether the broker's refusal of a message is explained by the limit as it is known. Where it is not, the
+/// limit has been lowered, and a batch of small messages is refused as a whole.
+const fn is_beyond(size: usize, known_limit: u32) -> bool {
+    known_limit == 0 || size + MESSAGE_OVERHEAD_BYTES > known_limit as usize
 }
 
 impl DeliveryReports {
     pub(crate) const fn new(sink: Arc<ReportSink>, complaints: Complaints) -> Self {
-        Self { sink, complaints, retired: AtomicBool::new(false) }
+        Self { sink, complaints, retired: AtomicBool::new(false), known_limit: AtomicU32::new(0) }
+    }
+
+    /// What the topics allow, as they say now.
+    pub(crate) fn learn_limit(&self, bytes: u32) {
+        self.known_limit.store(bytes, Ordering::Relaxed);
     }
 
     /// Says nothing from now on. True the first time.
@@ -50,16 +67,17 @@ impl DeliveryReports {
         !self.retired.swap(true, Ordering::AcqRel)
     }
 
-    fn failed(error: &KafkaError, message: &BorrowedMessage<'_>, opaque: usize) -> ProducerReport {
+    fn failed(&self, error: &KafkaError, message: &BorrowedMessage<'_>, opaque: usize) -> ProducerReport {
         let seq = seq_of(opaque);
         let is_marker = opaque & MARKER_BIT != 0;
         let too_large = error.rdkafka_error_code().map(fault_of) == Some(Fault::TooLarge);
-        if too_large && !is_marker {
+        let size = message.key_len() + message.payload_len();
+        if too_large && !is_marker && is_beyond(size, self.known_limit.load(Ordering::Relaxed)) {
             return Self::too_large(seq, message);
         }
         let what = format!("a message for {} was not delivered", message.topic());
         let mut failure = failure_from("kafka_publish", &what, error);
-        if too_large {
+        if too_large && is_marker {
             // The key alone exceeds the dead letters' limit: no marker can take its place.
             failure.fault = Fault::Fatal;
         }
@@ -120,7 +138,7 @@ impl ProducerContext for DeliveryReports {
         }
         self.sink.push(match result {
             Ok(_) => ProducerReport::Delivered(seq_of(opaque)),
-            Err((error, message)) => Self::failed(error, message, opaque),
+            Err((error, message)) => self.failed(error, message, opaque),
         });
     }
 }
@@ -128,6 +146,14 @@ impl ProducerContext for DeliveryReports {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_below_the_known_limit_is_a_lowered_limit() {
+        assert!(is_beyond(10, 0), "nobody knows the limit: the broker is believed");
+        assert!(!is_beyond(1_000, 1_048_588));
+        assert!(is_beyond(1_048_500, 1_048_588), "what the batch adds counts");
+        assert!(is_beyond(2_000_000, 1_048_588));
+    }
 
     #[test]
     fn a_slots_number_survives_the_pointer() {

@@ -266,12 +266,13 @@ impl Preparation {
             await_topic(client.client(), topic, deadline)?;
         }
 
-        if let Some(allowed) = self.described_limit(&admin)
-            && allowed != limit
-        {
-            limit = allowed;
-            known.message_max_bytes = Some(limit);
-            client = self.connect(limit)?;
+        if let Some(allowed) = self.described_limit(&admin) {
+            if allowed != limit {
+                limit = allowed;
+                known.message_max_bytes = Some(limit);
+                client = self.connect(limit)?;
+            }
+            client.context().learn_limit(allowed);
         }
         Ok(Prepared { client, known, holds_messages: holds })
     }

@@ -38,9 +38,11 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
         if let State::Draining { .. } = state {
             return self.drain_incompletely(state);
         }
-        match Verdict::on_kafka(fault) {
-            Verdict::Retry => self.rewind_for_delivery(state),
-            Verdict::End(cause) => {
+        match (fault, Verdict::on_kafka(fault)) {
+            // Refused, though it fits the limits that the producer was made with: a new one asks for them.
+            (Fault::TooLarge, _) => self.rewind_for(state, Trouble::Producer),
+            (_, Verdict::Retry) => self.rewind_for(state, Trouble::Delivery),
+            (_, Verdict::End(cause)) => {
                 let next = self.end(state, cause);
                 self.out.push(Effect::PurgeQueued);
                 next
@@ -48,13 +50,14 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
         }
     }
 
-    fn rewind_for_delivery(&mut self, state: State) -> State {
-        if let State::AwaitingAck(Awaiting::Rewind(Trouble::Delivery | Trouble::Producer)) = state {
-            return state;
+    fn rewind_for(&mut self, state: State, trouble: Trouble) -> State {
+        if let State::AwaitingAck(Awaiting::Rewind(present @ (Trouble::Delivery | Trouble::Producer))) = state
+        {
+            return State::AwaitingAck(Awaiting::Rewind(present.max(trouble)));
         }
         self.close_stream(state);
         self.out.push(Effect::PurgeQueued);
-        State::AwaitingAck(Awaiting::Rewind(Trouble::Delivery))
+        State::AwaitingAck(Awaiting::Rewind(trouble))
     }
 
     pub(crate) fn on_too_large(&mut self, state: State, seq: SeqNo, marker: R) -> State {

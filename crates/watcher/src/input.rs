@@ -76,7 +76,8 @@ pub enum Input<R, T> {
 
     /// Kafka has these messages.
     Delivered { seqs: Vec<SeqNo> },
-    /// Kafka does not have this message.
+    /// Kafka does not have this message. `TooLarge` where it fits the limits as the producer knows them, so
+    /// that they must have been lowered.
     DeliveryFailed { seq: SeqNo, fault: Fault },
     /// This message does not fit. `marker` says so in its place.
     DeliveryTooLarge { seq: SeqNo, marker: R },

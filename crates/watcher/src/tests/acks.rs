@@ -44,6 +44,29 @@ fn a_report_that_fails_while_a_lost_source_settles_purges_after_all() {
     assert_eq!((b.machine.kafka_attempt(&b.config).0, b.machine.mongodb_attempt(&b.config).0), (1, 0));
 }
 
+/// The broker refuses a whole batch by the topic's lowered limit: its messages are not too large for that, and
+/// only a producer that has asked for the new limit can tell which are.
+#[test]
+fn a_limit_that_was_lowered_is_asked_for_anew() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    assert_eq!(b.step(failed(0, Fault::TooLarge)), ["CloseStream 0", "PurgeQueued"]);
+    assert_eq!(b.at(), AWAITING_ACK);
+    assert_eq!(b.step(failed(1, Fault::Transient)), ["SetTimer Reconnect#0 1s"]);
+    let due = b.expiry(TimerKind::Reconnect);
+    assert_eq!(b.step(due), ["PrepareProducer 2"]);
+    let ready = Input::ProducerReady { id: EffectId(2), holds_messages: true };
+    assert_eq!(b.step(ready), ["OpenStream 1 after 10 in 7"]);
+}
+
+#[test]
+fn a_lowered_limit_outweighs_a_failed_delivery() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    b.step(failed(0, Fault::Transient));
+    b.step(failed(1, Fault::TooLarge));
+    let due = b.expiry(TimerKind::Reconnect);
+    assert_eq!(b.step(due), ["PrepareProducer 2"]);
+}
+
 #[test]
 fn a_dead_producer_owes_no_reports_and_is_made_anew() {
     let mut b = Bench::reading(small(), &[11, 12]);
