@@ -123,6 +123,12 @@ pub fn describe() {
     describe_counter!(STALE_INPUTS, "Answers that came for something that is gone");
 }
 
+/// The Watcher's series, from before it has a machine: while its source does not answer it is `Connecting`.
+pub fn start_watcher() {
+    // The series stay; the machine's driver takes its handles to the same ones.
+    drop(WatcherMetrics::new());
+}
+
 /// What both services count.
 pub(crate) struct Common {
     states: [Gauge; 6],
