@@ -6,7 +6,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test setup build fmt lint unit specs bench help
+.PHONY: demo test setup build fmt lint unit specs soak bench help
 
 help: ## show the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,8 +29,15 @@ build: ## the binary, optimised, in target/release/cdc
 	@./scripts/setup.sh build
 	$(CARGO) build --release -p cdc
 
-specs: ## write the state tables and diagrams anew from the code
-	UPDATE_SPECS=1 $(CARGO) test -p cdc-watcher -p cdc-syncer
+specs: ## write the state tables, the diagrams and the table of faults anew from the code
+	UPDATE_SPECS=1 $(CARGO) test -p cdc-watcher -p cdc-syncer -p cdc-model
+
+soak: ## the chaos run and the memory stalls, longer (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS)
+	@./scripts/setup.sh all
+	$(CARGO) build --bins
+	CDC_CHAOS_ROUNDS=$${CDC_CHAOS_ROUNDS:-20} CDC_CHAOS_CHANGES=$${CDC_CHAOS_CHANGES:-200000} \
+	CDC_CHAOS_ASSIGNMENTS=$${CDC_CHAOS_ASSIGNMENTS:-300} CDC_STALL_SECONDS=$${CDC_STALL_SECONDS:-60} \
+	$(CARGO) test --test live -- --nocapture chaos:: memory::
 
 bench: ## load and ceiling measurements on real servers, optimised
 	@./scripts/setup.sh all

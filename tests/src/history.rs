@@ -32,12 +32,15 @@ pub async fn now(client: &Client) -> Result<Timestamp, Failure> {
 pub async fn changes(client: &Client, database: &str, since: Timestamp) -> Result<Vec<Change>, Failure> {
     let until = now(client).await?;
     let database = client.database(database);
+    // A cursor belongs to the session that opened it, and the client hands out any to a command without one.
+    let mut session = client.start_session().await?;
     let reply = database
         .run_command(doc! {
             "aggregate": "players",
             "pipeline": [{ "$changeStream": { "startAtOperationTime": since } }],
             "cursor": { "batchSize": 0 },
         })
+        .session(&mut session)
         .await?;
     let cursor = reply.get_document("cursor")?.get_i64("id")?;
     let mut changes = Vec::new();
@@ -46,6 +49,7 @@ pub async fn changes(client: &Client, database: &str, since: Timestamp) -> Resul
             .run_command(
                 doc! { "getMore": cursor, "collection": "players", "batchSize": 1000, "maxTimeMS": 200 },
             )
+            .session(&mut session)
             .await?;
         let batch = reply.get_document("cursor")?.get_array("nextBatch")?;
         for event in batch {

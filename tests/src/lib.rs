@@ -2,6 +2,7 @@
 //! with it.
 
 pub mod history;
+pub mod lane;
 pub mod load;
 pub mod log;
 pub mod messages;
@@ -13,3 +14,9 @@ pub mod verdict;
 
 /// Any failure of a server, a driver or a service under test: it fails the test with its text.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A line of a long test's progress, shown by `--nocapture`.
+#[expect(clippy::print_stderr, reason = "the harness shows it with a failed test")]
+pub fn say(line: &str) {
+    eprintln!("{line}");
+}

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
@@ -68,6 +70,23 @@ pub fn ends(brokers: &str, topic: &str) -> Result<BTreeMap<i32, i64>, Failure> {
     partitions
         .map(|partition| Ok((partition.id(), consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?.1)))
         .collect()
+}
+
+/// Sets one property of a topic.
+///
+/// # Errors
+/// Whatever the broker says.
+pub async fn configure(
+    brokers: &str,
+    topic: &str,
+    name: &'static str,
+    value: &'static str,
+) -> Result<(), Failure> {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let wanted = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+    let answers = admin.alter_configs([&wanted], &AdminOptions::new()).await?;
+    answers.into_iter().find_map(Result::err).map_or(Ok(()), |(_, code)| Err(code.to_string().into()))
 }
 
 /// Reads everything from these offsets on, from the beginning where none is given, each partition in order.

@@ -7,12 +7,15 @@
 )]
 
 mod bad_records;
+mod chaos;
 mod compares;
 mod converges;
 mod drains;
 mod health;
 mod large_documents;
 mod ledger;
+mod matrix;
+mod memory;
 mod one_process;
 mod rebalances;
 mod to_the_letter;

@@ -193,6 +193,20 @@ impl Deployment {
         })
     }
 
+    /// Another instance of the same service, with the same file and settings: it competes with this one.
+    ///
+    /// # Errors
+    /// If no port is to be had.
+    pub fn rival(&self, instance: &str) -> Result<Self, Error> {
+        let mut rival = self.clone();
+        rival.http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        instance.clone_into(&mut rival.instance);
+        rival.env.retain(|(name, _)| name != "CDC__INSTANCE" && name != "CDC__HTTP__LISTEN");
+        rival.env.push(("CDC__INSTANCE".to_owned(), instance.to_owned()));
+        rival.env.push(("CDC__HTTP__LISTEN".to_owned(), rival.http.to_string()));
+        Ok(rival)
+    }
+
     /// Starts the service, without waiting for anything.
     ///
     /// # Errors

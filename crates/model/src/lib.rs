@@ -1,1 +1,4 @@
-//! Checks that belong to no single crate: the dependency table, and what ties the specification to the code.
+//! Checks that belong to no single crate: the dependency table, what ties the specification to the code, and the
+//! list of faults that the end-to-end tests strike with.
+
+pub mod faults;

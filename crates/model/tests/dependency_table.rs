@@ -33,7 +33,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("cdc-model", &[]),
     ("cdc-devstack", &[]),
-    ("cdc-tests", &["cdc-devstack"]),
+    ("cdc-tests", &["cdc-devstack", "cdc-model"]),
     ("cdc-benches", &["cdc-devstack"]),
 ];
 

@@ -39,6 +39,8 @@ pub struct PostgresOptions {
 pub struct Postgres {
     server: Server,
     port: u16,
+    data: PathBuf,
+    user: Option<User>,
     socket_folder: Option<PathBuf>,
     /// Where the data is, if the run's folder cannot be reached by the user that the server runs as.
     elsewhere: Option<RunFolder>,
@@ -77,6 +79,8 @@ impl Postgres {
         Ok(Self {
             server,
             port,
+            data: cluster.data,
+            user: cluster.user,
             socket_folder: cluster.socket_folder,
             elsewhere: cluster.elsewhere,
             _folder: None,
@@ -151,6 +155,23 @@ impl Postgres {
         self.server.spawn()?;
         let port = self.port;
         self.server.ready(async || answers(port).await).await
+    }
+
+    /// Ends it in order and starts it as a standby, which reads and does not write until `pg_promote()`: what
+    /// clients meet behind an address that has moved too early.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn restart_as_standby(&mut self) -> Result<(), Error> {
+        self.server.stop().await?;
+        let signal = self.data.join("standby.signal");
+        fs::write(&signal, b"")
+            .and_then(|()| {
+                self.user
+                    .map_or(Ok(()), |user| std::os::unix::fs::chown(&signal, Some(user.uid), Some(user.gid)))
+            })
+            .map_err(|source| Error::io("postgres", "standby.signal could not be written", source))?;
+        self.restart().await
     }
 
     /// From now on, dropping it does nothing.

@@ -1,0 +1,98 @@
+use super::Outcome::{Exits, NotApplicable, Open, Recovers, Restarted};
+use super::{Fault, Link, Outcome, Row, Server, Service, Test};
+
+/// Lane-local faults: the service itself, its links, what strikes its own resources.
+const LANES: Test = Test { file: "tests/tests/matrix.rs", name: "a_fault_of_one_pipeline_in_each_state" };
+/// Faults of a server, which strike every lane at once.
+const SERVERS: Test = Test { file: "tests/tests/matrix.rs", name: "a_fault_of_a_server_in_each_state" };
+/// Dependencies that stay away.
+const BUDGETS: Test =
+    Test { file: "tests/tests/matrix.rs", name: "a_dependency_that_stays_away_ends_the_service" };
+
+/// Nothing but a delay, or a retry: the drain ends as if nothing had been.
+const RECOVERS: [Outcome; 5] = [Recovers, Recovers, Recovers, Recovers, Exits(0)];
+const RESTARTED: [Outcome; 5] = [Restarted; 5];
+
+const fn watcher(fault: Fault, outcomes: [Outcome; 5], test: Test) -> Row {
+    Row { fault, service: Service::Watcher, outcomes, test }
+}
+
+const fn syncer(fault: Fault, outcomes: [Outcome; 5], test: Test) -> Row {
+    Row { fault, service: Service::Syncer, outcomes, test }
+}
+
+const NO_CURSOR_YET: Outcome = NotApplicable("there is no cursor before the stream is open");
+const NO_CURSOR_ANY_MORE: Outcome = NotApplicable("the cursor is closed before the drain begins");
+const SILENT: Outcome = NotApplicable("nothing passes on the link: the stream is closed");
+const NO_BACKEND_YET: Outcome = NotApplicable("there is no connection before the first one is made");
+
+/// Every fault of the matrix.
+pub const ROWS: &[Row] = &[
+    watcher(Fault::ServiceKilled, RESTARTED, LANES),
+    watcher(Fault::ServiceTerminated, [Exits(0), Exits(0), Exits(0), Exits(0), Exits(75)], LANES),
+    watcher(Fault::LinkCut(Link::WatcherMongodb), RECOVERS, LANES),
+    watcher(Fault::LinkLosesRequests(Link::WatcherMongodb), RECOVERS, LANES),
+    watcher(Fault::LinkLosesAnswers(Link::WatcherMongodb), RECOVERS, LANES),
+    watcher(Fault::LinkSlow(Link::WatcherMongodb), RECOVERS, LANES),
+    watcher(Fault::LinkReset(Link::WatcherMongodb), [Recovers, Recovers, Recovers, Recovers, SILENT], LANES),
+    watcher(Fault::LinkCut(Link::WatcherKafka), RECOVERS, LANES),
+    watcher(Fault::LinkLosesRequests(Link::WatcherKafka), RECOVERS, LANES),
+    watcher(Fault::LinkLosesAnswers(Link::WatcherKafka), RECOVERS, LANES),
+    watcher(Fault::LinkSlow(Link::WatcherKafka), RECOVERS, LANES),
+    watcher(Fault::LinkReset(Link::WatcherKafka), RECOVERS, LANES),
+    watcher(Fault::LinkCut(Link::WatcherRedis), RECOVERS, LANES),
+    watcher(Fault::LinkLosesRequests(Link::WatcherRedis), RECOVERS, LANES),
+    watcher(Fault::LinkLosesAnswers(Link::WatcherRedis), RECOVERS, LANES),
+    watcher(Fault::LinkSlow(Link::WatcherRedis), RECOVERS, LANES),
+    watcher(Fault::LinkReset(Link::WatcherRedis), RECOVERS, LANES),
+    watcher(Fault::CursorKilled, [NO_CURSOR_YET, Recovers, Recovers, Recovers, NO_CURSOR_ANY_MORE], LANES),
+    watcher(Fault::NotEnoughReplicas, RECOVERS, LANES),
+    watcher(Fault::LimitLowered, [Recovers, Recovers, Recovers, Recovers, Exits(75)], LANES),
+    watcher(Fault::ServiceFrozen, [Recovers, Exits(75), Exits(75), Exits(75), Exits(75)], LANES),
+    watcher(Fault::ServerKilled(Server::Mongodb), RECOVERS, SERVERS),
+    watcher(Fault::ServerFrozen(Server::Mongodb), RECOVERS, SERVERS),
+    watcher(Fault::SessionsKilled, RECOVERS, SERVERS),
+    watcher(Fault::ServerKilled(Server::Kafka), RECOVERS, SERVERS),
+    watcher(Fault::ServerFrozen(Server::Kafka), RECOVERS, SERVERS),
+    watcher(Fault::ServerKilled(Server::Redis), RECOVERS, SERVERS),
+    watcher(Fault::ServerRestarted(Server::Redis), RECOVERS, SERVERS),
+    watcher(Fault::ServerFrozen(Server::Redis), RECOVERS, SERVERS),
+    watcher(Fault::ReadOnlyReplica, RECOVERS, SERVERS),
+    watcher(Fault::OutOfMemory, RECOVERS, SERVERS),
+    watcher(Fault::OutlastsRetries(Server::Mongodb), [Open, Exits(69), Open, Open, Open], BUDGETS),
+    watcher(Fault::OutlastsRetries(Server::Kafka), [Open, Exits(69), Open, Open, Open], BUDGETS),
+    watcher(Fault::OutlastsRetries(Server::Redis), [Open, Exits(69), Open, Open, Open], BUDGETS),
+    syncer(Fault::ServiceKilled, RESTARTED, LANES),
+    syncer(Fault::ServiceTerminated, [Exits(0), Exits(0), Exits(0), Exits(0), Exits(75)], LANES),
+    syncer(Fault::LinkCut(Link::SyncerKafka), RECOVERS, LANES),
+    syncer(Fault::LinkLosesRequests(Link::SyncerKafka), RECOVERS, LANES),
+    syncer(Fault::LinkLosesAnswers(Link::SyncerKafka), RECOVERS, LANES),
+    syncer(Fault::LinkSlow(Link::SyncerKafka), RECOVERS, LANES),
+    syncer(Fault::LinkReset(Link::SyncerKafka), RECOVERS, LANES),
+    syncer(Fault::LinkCut(Link::SyncerPostgres), RECOVERS, LANES),
+    syncer(Fault::LinkLosesRequests(Link::SyncerPostgres), RECOVERS, LANES),
+    syncer(Fault::LinkLosesAnswers(Link::SyncerPostgres), RECOVERS, LANES),
+    syncer(Fault::LinkSlow(Link::SyncerPostgres), RECOVERS, LANES),
+    syncer(Fault::LinkReset(Link::SyncerPostgres), RECOVERS, LANES),
+    syncer(Fault::CommitLostBefore, RECOVERS, LANES),
+    syncer(Fault::CommitLostDuring, RECOVERS, LANES),
+    syncer(Fault::CommitLostAfter, RECOVERS, LANES),
+    syncer(Fault::BackendsTerminated, [NO_BACKEND_YET, Recovers, Recovers, Recovers, Exits(0)], LANES),
+    syncer(Fault::StatementsCancelled, [NO_BACKEND_YET, Recovers, Recovers, Recovers, Exits(0)], LANES),
+    syncer(Fault::TableLocked, RECOVERS, LANES),
+    syncer(Fault::ConnectionsExhausted, RECOVERS, LANES),
+    syncer(Fault::Deadlock, [Open; 5], LANES),
+    syncer(Fault::DiskFull, [Open; 5], LANES),
+    syncer(Fault::SerializationFailure, [NotApplicable(READ_COMMITTED); 5], LANES),
+    syncer(Fault::ServiceFrozen, RECOVERS, LANES),
+    syncer(Fault::ServerKilled(Server::Kafka), RECOVERS, SERVERS),
+    syncer(Fault::ServerFrozen(Server::Kafka), RECOVERS, SERVERS),
+    syncer(Fault::ServerKilled(Server::Postgres), RECOVERS, SERVERS),
+    syncer(Fault::ServerRestarted(Server::Postgres), RECOVERS, SERVERS),
+    syncer(Fault::ServerFrozen(Server::Postgres), RECOVERS, SERVERS),
+    syncer(Fault::ReadOnlyStandby, RECOVERS, SERVERS),
+    syncer(Fault::OutlastsRetries(Server::Postgres), [Open, Exits(69), Open, Open, Open], BUDGETS),
+    syncer(Fault::OutlastsRetries(Server::Kafka), [Exits(69), Open, Open, Open, Open], BUDGETS),
+];
+
+const READ_COMMITTED: &str = "every transaction of the Syncer is read committed, where PostgreSQL raises none; classified as transient all the same";

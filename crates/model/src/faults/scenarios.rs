@@ -1,0 +1,145 @@
+use super::{Scenario, Service, Test};
+
+const fn it(
+    fault: &'static str,
+    service: Service,
+    outcome: &'static str,
+    file: &'static str,
+    name: &'static str,
+) -> Scenario {
+    Scenario { fault, service, outcome, test: Test { file, name } }
+}
+
+const CHAOS: &str = "tests/tests/chaos.rs";
+const REDIS: &str = "crates/tokens/tests/live/redis_faults.rs";
+const TOKENS: &str = "crates/tokens/tests/live/suite.rs";
+
+/// Faults that tests of their own show.
+pub const SCENARIOS: &[Scenario] = &[
+    it(
+        "every server and both services killed, every link cut, several times, in random order",
+        Service::Watcher,
+        "the topic holds every event",
+        CHAOS,
+        "nothing_is_lost_whatever_breaks",
+    ),
+    it(
+        "the same, and Syncers that join, leave and are killed until 50 assignments have written",
+        Service::Syncer,
+        "every row equals its document",
+        CHAOS,
+        "nothing_is_lost_whatever_breaks",
+    ),
+    it(
+        "the primary of three steps down, is killed, falls silent",
+        Service::Watcher,
+        "goes on with the next primary, without a restart",
+        CHAOS,
+        "a_failover_of_the_replica_set_loses_nothing",
+    ),
+    it(
+        "both services killed five times under load",
+        Service::Watcher,
+        "at no kill does the saved token cover an event that the topic lacks",
+        "tests/tests/converges.rs",
+        "every_row_equals_its_document_after_kills_under_load",
+    ),
+    it(
+        "Kafka frozen under full load, documents of 1 KiB to 4 MiB",
+        Service::Watcher,
+        "memory stays below 256 MiB",
+        "tests/tests/memory.rs",
+        "a_stalled_server_does_not_fill_the_memory",
+    ),
+    it(
+        "PostgreSQL frozen under full load, documents of 1 KiB to 4 MiB",
+        Service::Syncer,
+        "memory stays below 256 MiB",
+        "tests/tests/memory.rs",
+        "a_stalled_server_does_not_fill_the_memory",
+    ),
+    it(
+        "a second Watcher for the same pipeline",
+        Service::Watcher,
+        "one works, the other waits until the first is gone",
+        "tests/tests/two_watchers.rs",
+        "one_works_and_the_other_waits_until_the_first_is_gone",
+    ),
+    it(
+        "a server falls silent while nothing happens",
+        Service::Watcher,
+        "`/health` names it within ten seconds",
+        "tests/tests/health.rs",
+        "a_silent_server_is_named_within_ten_seconds_also_while_idle",
+    ),
+    it(
+        "documents beyond Kafka's default limit",
+        Service::Watcher,
+        "arrive whole, up to 16 MiB",
+        "tests/tests/large_documents.rs",
+        "documents_of_up_to_16_mib_arrive_whole",
+    ),
+    it(
+        "the saved position has left the oplog",
+        Service::Watcher,
+        "recognised as lost history",
+        "crates/mongo/tests/live/failures.rs",
+        "a_position_that_has_left_the_oplog_is_lost_history",
+    ),
+    it(
+        "Redis has failed over to a replica that was behind",
+        Service::Watcher,
+        "the position comes back from memory",
+        REDIS,
+        "failed_over_to_a_replica_that_was_behind",
+    ),
+    it(
+        "Redis drops the connections while idle",
+        Service::Watcher,
+        "the next save goes through",
+        REDIS,
+        "every_connection_dropped_while_idle",
+    ),
+    it(
+        "the token store is flushed under its holder",
+        Service::Watcher,
+        "the record is written again from memory",
+        TOKENS,
+        "a_flushed_store_is_written_again_from_memory",
+    ),
+    it(
+        "the token record is damaged",
+        Service::Watcher,
+        "never taken for an empty store",
+        TOKENS,
+        "a_damaged_record_is_never_an_empty_one",
+    ),
+    it(
+        "a former owner of a partition writes late",
+        Service::Syncer,
+        "refused by the ledger",
+        "crates/postgres/tests/live/ledger.rs",
+        "a_former_owner_writes_and_records_nothing",
+    ),
+    it(
+        "PostgreSQL is restored from an older copy",
+        Service::Syncer,
+        "the ledger is no longer ours; partitions are acquired again",
+        "crates/postgres/tests/live/ledger.rs",
+        "a_ledger_that_stands_lower_than_it_was_left_is_no_longer_ours",
+    ),
+    it(
+        "an offset that is not in the log",
+        Service::Syncer,
+        "recognised as lost history",
+        "crates/kafka/tests/consumer.rs",
+        "an_offset_that_is_not_in_the_log_is_history_lost",
+    ),
+    it(
+        "records that cannot be written",
+        Service::Syncer,
+        "each is named with column and reason; its neighbours are written",
+        "crates/postgres/tests/live/bad_records.rs",
+        "each_bad_record_is_named_with_its_column_and_reason",
+    ),
+];

@@ -1,0 +1,54 @@
+//! `specs/faults.md` is what the list of faults says, and each test that the list names is there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::{env, fs};
+
+use cdc_model::faults::{Fault, Outcome, ROWS, SCENARIOS, Service, State, Test, cells, page};
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+#[test]
+fn the_page_is_what_the_list_says() {
+    let path = root().join("specs/faults.md");
+    let text = page();
+    if env::var_os("UPDATE_SPECS").is_some() {
+        assert!(fs::write(&path, &text).is_ok(), "{} cannot be written", path.display());
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, text, "specs/faults.md is stale: UPDATE_SPECS=1 cargo test -p cdc-model");
+}
+
+#[test]
+fn each_test_that_the_list_names_exists() {
+    let named = ROWS.iter().map(|row| row.test).chain(SCENARIOS.iter().map(|it| it.test));
+    for Test { file, name } in named {
+        let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+        assert!(source.contains(&format!("fn {name}(")), "{file} has no test {name}");
+    }
+}
+
+#[test]
+fn no_row_stands_there_twice_and_enough_faults_are_struck() {
+    let rows: BTreeSet<(Fault, Service)> = ROWS.iter().map(|row| (row.fault, row.service)).collect();
+    assert_eq!(rows.len(), ROWS.len());
+    let faults: BTreeSet<Fault> = cells().map(|cell| cell.fault).collect();
+    assert!(faults.len() >= 24, "{} faults", faults.len());
+    for state in State::ALL {
+        for service in [Service::Watcher, Service::Syncer] {
+            assert!(
+                cells().any(|cell| cell.state == state && cell.service == service),
+                "nothing strikes {service:?} in {state:?}"
+            );
+        }
+    }
+    for row in ROWS {
+        for outcome in row.outcomes {
+            if let Outcome::NotApplicable(reason) = outcome {
+                assert!(reason.len() > 10, "{:?} says why not", row.fault);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Memory stays bounded whatever stalls: with a server frozen under full load, each service holds what its windows
+//! allow and no more. The aim for documents of up to 16 KiB is 128 MiB, which is not reached yet (the table that is
+//! printed shows it); what the test refuses is more than [`BOUND_MIB`], whatever the documents.
+//!
+//! | variable | default | |
+//! |---|---|---|
+//! | `CDC_STALL_SECONDS` | 10 | how long each server is frozen; buffers fill within the first of them |
+
+use std::env;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use bson::{DateTime, Document, doc};
+use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE};
+use cdc_devstack::workload::player_id;
+use cdc_devstack::{KafkaOptions, Options, Service, Stack};
+use cdc_tests::{Failure, say};
+use mongodb::Collection;
+
+const KIB: usize = 1024;
+const MIB: u64 = 1024 * 1024;
+/// What is written into MongoDB during one stall: more than all windows of both services together.
+const BACKLOG_BYTES: usize = 160 * 1024 * KIB;
+/// One insert command.
+const COMMAND_BYTES: usize = 8 * 1024 * KIB;
+/// The largest message that broker and topics take here: documents of 4 MiB and their envelope.
+const MESSAGE_MAX_BYTES: usize = 8 * 1024 * KIB;
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// The most that a service may hold, with the shipped defaults.
+const BOUND_MIB: u64 = 256;
+/// From the end of the stall until every row is there.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(180);
+
+/// What is frozen. The token store is the Watcher's and the target the Syncer's, so both stall in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stalled {
+    Kafka,
+    PostgresAndRedis,
+}
+
+/// A service under a supervisor, with the most memory that any of its processes has held.
+struct Watched {
+    deployment: Deployment,
+    service: Service,
+    peak: u64,
+}
+
+impl Watched {
+    async fn start(deployment: Deployment) -> Result<Self, Failure> {
+        let service = deployment.start().await?;
+        Ok(Self { deployment, service, peak: 0 })
+    }
+
+    fn look(&mut self) -> Result<(), Failure> {
+        if let Ok(peak) = self.service.memory_peak_bytes() {
+            self.peak = self.peak.max(peak);
+        }
+        if self.service.exit_status()?.is_some() {
+            self.service = self.deployment.spawn()?;
+        }
+        Ok(())
+    }
+}
+
+/// Inserts documents of one size, numbered on.
+struct Filler {
+    players: Collection<Document>,
+    next: u32,
+}
+
+impl Filler {
+    async fn fill(&mut self, size: usize) -> Result<(), Failure> {
+        let each = (COMMAND_BYTES / size).clamp(1, 10_000);
+        let mut bytes = 0;
+        while bytes < BACKLOG_BYTES {
+            let documents: Vec<Document> =
+                (self.next..).take(each).map(|number| document(number, size)).collect();
+            self.players.insert_many(documents).await?;
+            self.next += u32::try_from(each)?;
+            bytes += each * size;
+        }
+        Ok(())
+    }
+}
+
+/// A text that compresses well: what is fetched is bounded before it is unpacked, and what is held after it.
+fn document(number: u32, size: usize) -> Document {
+    doc! {
+        "_id": player_id(number),
+        "username": format!("player-{number}"),
+        "score": i64::from(number),
+        "created_at": DateTime::from_millis(1_705_312_200_000),
+        "bio": "a player's life is long ".repeat(size.div_ceil(24)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_server_does_not_fill_the_memory() {
+    let _turn = crate::TURN.lock().await;
+    let seconds = env::var("CDC_STALL_SECONDS").map_or(10, |text| text.parse().unwrap());
+    let limit = MESSAGE_MAX_BYTES.to_string();
+    let properties =
+        ["message.max.bytes", "replica.fetch.max.bytes", "socket.request.max.bytes"].map(|name| {
+            (name.to_owned(), if name.starts_with("socket") { "104857600".to_owned() } else { limit.clone() })
+        });
+    let kafka = KafkaOptions { properties: properties.to_vec(), ..KafkaOptions::default() };
+    let mut stack = Box::pin(Stack::start(Options { kafka, ..Options::default() })).await.unwrap();
+    let endpoints = Endpoints::of(&stack);
+    let postgres = endpoints.postgres().await.unwrap();
+    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
+    let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    let mut filler = Filler { players: mongo.database(SOURCE_DATABASE).collection("players"), next: 0 };
+
+    let mut table = format!("peak memory in MiB, servers frozen for {seconds} s\n");
+    table.push_str("| documents | frozen | Watcher | Syncer |\n|---|---|---|---|\n");
+    let mut beyond = Vec::new();
+    for size in [KIB, 16 * KIB, 4 * 1024 * KIB] {
+        for stalled in [Stalled::Kafka, Stalled::PostgresAndRedis] {
+            let stall = Duration::from_secs(seconds);
+            let peaks = Box::pin(stall_once(&mut stack, &endpoints, &mut filler, size, stalled, stall));
+            let peaks = peaks.await.unwrap().map(|bytes| bytes.div_ceil(MIB));
+            let row = format!("| {} KiB | {stalled:?} | {} | {} |", size / KIB, peaks[0], peaks[1]);
+            say(&row);
+            let _infallible = writeln!(table, "{row}");
+            if peaks.iter().any(|peak| *peak > BOUND_MIB) {
+                beyond.push(row);
+            }
+        }
+    }
+    say(&table);
+    assert!(beyond.is_empty(), "beyond the bound:\n{}", beyond.join("\n"));
+}
+
+/// Peak memory of the Watcher and of the Syncer through one stall and the catching up after it.
+async fn stall_once(
+    stack: &mut Stack,
+    endpoints: &Endpoints,
+    filler: &mut Filler,
+    size: usize,
+    stalled: Stalled,
+    stall: Duration,
+) -> Result<[u64; 2], Failure> {
+    let deploy = |role: Role| Deployment::new(role, role.name(), stack.folder(), endpoints, &[]);
+    let (watcher, syncer) = (deploy(Role::Watcher)?, deploy(Role::Syncer)?);
+    let mut services = [Watched::start(watcher).await?, Watched::start(syncer).await?];
+    // Half of the load is on its way when the server freezes, the other half comes meanwhile.
+    filler.fill(size).await?;
+    match stalled {
+        Stalled::Kafka => stack.kafka.pause()?,
+        Stalled::PostgresAndRedis => {
+            stack.postgres.pause()?;
+            stack.redis.pause()?;
+        }
+    }
+    let until = Instant::now() + stall;
+    filler.fill(size).await?;
+    while Instant::now() < until {
+        services.iter_mut().try_for_each(Watched::look)?;
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    match stalled {
+        Stalled::Kafka => stack.kafka.resume()?,
+        Stalled::PostgresAndRedis => {
+            stack.postgres.resume()?;
+            stack.redis.resume()?;
+        }
+    }
+    let deadline = Instant::now() + ARRIVES_WITHIN;
+    let postgres = endpoints.postgres().await?;
+    loop {
+        services.iter_mut().try_for_each(Watched::look)?;
+        let rows: i64 = postgres.query_one("SELECT count(*) FROM players", &[]).await?.get(0);
+        if rows == i64::from(filler.next) {
+            break;
+        }
+        if Instant::now() >= deadline {
+            return Err(format!("{rows} of {} rows have arrived", filler.next).into());
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    let [watcher, syncer] = &mut services;
+    for service in [&mut *watcher, &mut *syncer] {
+        service.look()?;
+        service.service.terminate(Duration::from_secs(30)).await?;
+    }
+    Ok([watcher.peak, syncer.peak])
+}
