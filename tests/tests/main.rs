@@ -11,6 +11,7 @@ mod chaos;
 mod compares;
 mod converges;
 mod drains;
+mod gaps;
 mod health;
 mod large_documents;
 mod ledger;

@@ -28,7 +28,7 @@ pub enum Command {
     Run(ConfigArgs),
     /// Check a configuration
     Validate(ValidateArgs),
-    /// Look at the saved position
+    /// Look at the saved position, or move it
     #[command(subcommand)]
     Token(TokenCommand),
     /// Print a service's state diagram, made from the code
@@ -70,6 +70,22 @@ pub struct ValidateArgs {
 pub enum TokenCommand {
     /// Print the saved position; `null` where there is none
     Show(TokenShowArgs),
+    /// Move the saved position, with the gap that this leaves on record; no Watcher may be running
+    Reset(TokenResetArgs),
+}
+
+/// The arguments of `cdc token reset`.
+#[derive(Debug, Args)]
+pub struct TokenResetArgs {
+    /// The files and overrides.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// now; a time such as 2024-01-15T10:30:00Z; or a resume token, as `token show --json` prints it
+    #[arg(long, value_name = "POSITION")]
+    pub to: String,
+    /// The source or the topic was replaced: bind the record to this configuration, in a new lineage
+    #[arg(long)]
+    pub new_source: bool,
 }
 
 /// The arguments of `cdc token show`.

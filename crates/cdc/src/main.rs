@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run(arguments),
         Command::Validate(arguments) => commands::validate(arguments),
         Command::Token(TokenCommand::Show(arguments)) => commands::token_show(arguments),
+        Command::Token(TokenCommand::Reset(arguments)) => commands::token_reset(arguments),
         Command::Graph(arguments) => commands::graph(arguments),
     };
     match outcome {

@@ -13,6 +13,9 @@ use crate::{ClusterTime, Position, WIRE_VERSION, json, key};
 /// Scratch beyond this many bytes is given back after the event that needed it.
 const SCRATCH_KEPT_BYTES: usize = 1 << 20;
 
+/// The field that a pipeline adds to an event in the place of the documents that it leaves out: their size.
+pub const OMITTED_FIELD: &str = "cdcOmittedBytes";
+
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -85,6 +88,11 @@ pub struct Encoded<'e> {
     pub database: &'e str,
     /// The collection; empty where the event names none.
     pub collection: &'e str,
+    /// The database and the collection that a `rename` gives; empty for all else.
+    pub renamed_to: (&'e str, &'e str),
+    /// The size in bytes of what the server left out of the event ([`OMITTED_FIELD`]); there is a key then,
+    /// but no value.
+    pub omitted_bytes: Option<u64>,
     /// The message key in the message buffer; empty unless [`Kind::is_document`].
     pub key: Range<usize>,
     /// The message value in the message buffer; empty unless [`Kind::is_document`].
@@ -186,7 +194,11 @@ impl Encoder {
         };
         let mut value_end = start;
         if parts.kind.is_document() {
-            let written = write_value(out, &mut self.scratch, &head).and_then(|()| {
+            let value = match parts.omitted_bytes {
+                None => write_value(out, &mut self.scratch, &head),
+                Some(_) => Ok(()),
+            };
+            let written = value.and_then(|()| {
                 value_end = out.len();
                 write_key(out, parts.document_key)
             });
@@ -202,6 +214,8 @@ impl Encoder {
             kind: parts.kind,
             database: parts.database,
             collection: parts.collection,
+            renamed_to: parts.renamed_to,
+            omitted_bytes: parts.omitted_bytes,
             key: value_end..out.len(),
             value: start..value_end,
             token: token_start..tokens.len(),
@@ -221,6 +235,8 @@ struct Parts<'e> {
     document_key: Option<&'e [u8]>,
     full_document: Option<Element<'e>>,
     update_description: Option<&'e [u8]>,
+    renamed_to: (&'e str, &'e str),
+    omitted_bytes: Option<u64>,
 }
 
 /// What the message says besides the document.
@@ -238,6 +254,7 @@ impl<'e> Parts<'e> {
         let (mut database, mut collection) = ("", "");
         let mut cluster_time = None;
         let (mut document_key, mut full_document, mut update_description) = (None, None, None);
+        let (mut renamed_to, mut omitted_bytes) = (("", ""), None);
         for element in Elements::new(event)? {
             let element = element?;
             match element.key {
@@ -247,6 +264,8 @@ impl<'e> Parts<'e> {
                 }
                 b"clusterTime" => cluster_time = Some(time(&element)?),
                 b"ns" => (database, collection) = namespace(document(&element, "ns")?)?,
+                b"to" => renamed_to = namespace(document(&element, "to")?)?,
+                _ if element.key == OMITTED_FIELD.as_bytes() => omitted_bytes = Some(size(&element)?),
                 b"documentKey" => document_key = Some(document(&element, "documentKey")?),
                 b"fullDocument" => full_document = Some(element),
                 b"updateDescription" => {
@@ -264,6 +283,8 @@ impl<'e> Parts<'e> {
             document_key,
             full_document,
             update_description,
+            renamed_to,
+            omitted_bytes,
         })
     }
 }
@@ -298,6 +319,17 @@ fn time(element: &Element<'_>) -> Result<ClusterTime, EncodeError> {
     }
     let [i0, i1, i2, i3, t0, t1, t2, t3] = elements::number(element.value)?;
     Ok(ClusterTime { t: u32::from_le_bytes([t0, t1, t2, t3]), i: u32::from_le_bytes([i0, i1, i2, i3]) })
+}
+
+/// A number of bytes, as the server's arithmetic gives it.
+fn size(element: &Element<'_>) -> Result<u64, EncodeError> {
+    const WRONG: EncodeError = EncodeError::WrongType(OMITTED_FIELD);
+    let bytes = match element.tag {
+        tag::INT32 => i64::from(i32::from_le_bytes(elements::number(element.value)?)),
+        tag::INT64 => i64::from_le_bytes(elements::number(element.value)?),
+        _ => return Err(WRONG),
+    };
+    u64::try_from(bytes).map_err(|_| WRONG)
 }
 
 fn write_value(out: &mut Vec<u8>, scratch: &mut Scratch, head: &Head<'_, '_>) -> Result<(), EncodeError> {

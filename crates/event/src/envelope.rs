@@ -100,6 +100,22 @@ impl Member {
     }
 }
 
+/// A control message's gap.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Gap<'a> {
+    /// The position before it, in hex; `None` where nobody knows.
+    #[serde(borrow)]
+    pub from: Option<Cow<'a, str>>,
+    /// The position behind it, in hex.
+    #[serde(borrow)]
+    pub to: Cow<'a, str>,
+    /// Why.
+    #[serde(borrow)]
+    pub cause: Cow<'a, str>,
+    /// Where.
+    pub collections: Vec<String>,
+}
+
 /// A message, taken apart as far as its envelope goes. Everything is borrowed from the message's bytes; the
 /// JSON parts are well-formed but not looked into.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +142,8 @@ pub struct Envelope<'a> {
     pub bson_types: Option<&'a str>,
     /// JSON object: pointer to base64.
     pub raw_bson: Option<&'a str>,
+    /// Only in an [`Operation::Gap`].
+    pub gap: Option<Box<Gap<'a>>>,
 }
 
 /// A message that this version does not understand. Texts name fields, never values.
@@ -210,6 +228,8 @@ struct Wire<'a> {
     bson_types: Option<&'a RawValue>,
     #[serde(borrow)]
     raw_bson: Option<&'a RawValue>,
+    #[serde(borrow)]
+    gap: Option<Box<Gap<'a>>>,
 }
 
 fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<&'de RawValue>>, D::Error> {
@@ -246,6 +266,7 @@ impl<'a> Envelope<'a> {
             position: Position::from_hex(&wire.position).ok_or(DecodeError::Invalid("position"))?,
             bson_types: object(wire.bson_types, "bson_types")?,
             raw_bson: object(wire.raw_bson, "raw_bson")?,
+            gap: wire.gap,
             id: wire.id,
             database: wire.namespace.database,
             collection: wire.namespace.collection,

@@ -2,6 +2,7 @@
 //! between; and the way back to rows.
 
 mod cluster_time;
+mod control;
 mod date;
 mod decimal;
 mod elements;
@@ -21,10 +22,11 @@ mod value;
 mod values;
 
 pub use cluster_time::ClusterTime;
+pub use control::{Control, GapNotice};
 pub use decimal::Decimal;
 pub use elements::Malformed;
-pub use encode::{EncodeError, Encoded, Encoder, Kind};
-pub use envelope::{DecodeError, Envelope, FullDocument, Member, Operation};
+pub use encode::{EncodeError, Encoded, Encoder, Kind, OMITTED_FIELD};
+pub use envelope::{DecodeError, Envelope, FullDocument, Gap, Member, Operation};
 pub use fields::{Fields, TypeIndex, TypesError, lookup};
 pub use key::{CONTROL_KEY, KeyError, row_id_text};
 pub use message::{Message, ResumeToken};

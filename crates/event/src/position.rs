@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::ClusterTime;
+
 /// Where an event stands in the source's history. Comparing two positions byte by byte is comparing the
 /// events' order.
 ///
@@ -40,6 +42,14 @@ impl Position {
             *byte = digit(*high)? << 4 | digit(*low)?;
         }
         Self::from_bytes(bytes.get(..pairs.len())?)
+    }
+
+    /// The cluster time, which stands behind the lineage; `None` where the position is too short for one.
+    #[must_use]
+    pub fn cluster_time(&self) -> Option<ClusterTime> {
+        let time: [u8; 8] = self.as_bytes().get(4..12)?.try_into().ok()?;
+        let [t0, t1, t2, t3, i0, i1, i2, i3] = time;
+        Some(ClusterTime { t: u32::from_be_bytes([t0, t1, t2, t3]), i: u32::from_be_bytes([i0, i1, i2, i3]) })
     }
 
     /// The bytes, as they stand in `cdc_position`.

@@ -8,6 +8,8 @@ use metrics::{
     histogram,
 };
 
+use crate::ports::CONTROL_KINDS;
+
 /// Change events processed.
 pub const WATCHER_EVENTS_PROCESSED: &str = "watcher_events_processed_total";
 /// Events acknowledged by Kafka.
@@ -24,6 +26,10 @@ pub const WATCHER_TOKEN_AGE: &str = "watcher_resume_token_age_seconds";
 pub const WATCHER_REPLAY_WINDOW: &str = "cdc_watcher_unsaved_events";
 /// Events that carry nothing to deliver, by kind.
 pub const WATCHER_EVENTS_SKIPPED: &str = "cdc_watcher_events_skipped_total";
+/// Gaps in the token record that are not healed.
+pub const GAPS_OPEN: &str = "cdc_gaps_open";
+/// Control messages met by the Syncer, by kind.
+pub const CONTROL_MESSAGES: &str = "cdc_syncer_control_messages_total";
 /// Kafka messages consumed.
 pub const SYNCER_CONSUMED: &str = "syncer_messages_consumed_total";
 /// Rows inserted, updated and deleted.
@@ -91,6 +97,11 @@ pub fn describe() {
     describe_gauge!(WATCHER_TOKEN_AGE, Unit::Seconds, "Time since the last token save");
     describe_gauge!(WATCHER_REPLAY_WINDOW, "Events read and not yet covered by a saved token");
     describe_counter!(WATCHER_EVENTS_SKIPPED, "Events that carry nothing to deliver");
+    describe_gauge!(
+        GAPS_OPEN,
+        "Gaps in the token record that are not healed: parts of the history not delivered"
+    );
+    describe_counter!(CONTROL_MESSAGES, "Control messages met, one for each partition, by kind");
     describe_counter!(SYNCER_CONSUMED, "Kafka messages consumed");
     describe_counter!(SYNCER_WRITTEN, "Rows inserted, updated and deleted; not those fenced off");
     describe_histogram!(SYNCER_BATCH_SIZE, "Batch sizes, in messages");
@@ -189,6 +200,7 @@ pub(crate) struct WatcherMetrics {
     pub(crate) save_seconds: Histogram,
     pub(crate) token_age: Gauge,
     pub(crate) unsaved: Gauge,
+    pub(crate) gaps_open: Gauge,
     pub(crate) stale: Counter,
 }
 
@@ -202,6 +214,7 @@ impl WatcherMetrics {
             save_seconds: histogram!(WATCHER_SAVE_SECONDS),
             token_age: gauge!(WATCHER_TOKEN_AGE),
             unsaved: gauge!(WATCHER_REPLAY_WINDOW),
+            gaps_open: gauge!(GAPS_OPEN),
             stale: counter!(STALE_INPUTS, "service" => "watcher"),
         }
     }
@@ -228,6 +241,7 @@ pub(crate) struct SyncerMetrics {
     pub(crate) parked_rows: Gauge,
     parked: [Counter; PARKED_EVENTS.len()],
     rows: [Counter; ROW_OUTCOMES.len()],
+    controls: [Counter; CONTROL_KINDS.len()],
     dead: [Counter; Reject::ALL.len()],
     ledger_refused: [Counter; LEDGER_REQUESTS.len()],
     offset_gaps: [Counter; OffsetLoss::ALL.len()],
@@ -249,6 +263,7 @@ impl SyncerMetrics {
             stale: counter!(STALE_INPUTS, "service" => "syncer"),
             parked_rows: gauge!(PARKED_ROWS),
             parked: PARKED_EVENTS.map(|event| counter!(PARKED, "event" => event)),
+            controls: CONTROL_KINDS.map(|kind| counter!(CONTROL_MESSAGES, "kind" => kind.name())),
             rows: ROW_OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),
             dead: Reject::ALL.map(|reason| counter!(DEAD_LETTERS, "reason" => reason.as_str())),
             ledger_refused: LEDGER_REQUESTS.map(|what| counter!(LEDGER_REFUSED, "request" => what)),
@@ -271,6 +286,9 @@ impl SyncerMetrics {
             counts.merged,
             counts.parked,
         ];
+        for (counter, messages) in self.controls.iter().zip(counts.controls) {
+            counter.increment(messages);
+        }
         for (counter, rows) in self.rows.iter().zip(by_outcome) {
             counter.increment(rows);
         }

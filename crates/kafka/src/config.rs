@@ -55,6 +55,9 @@ const PREFETCH_KBYTES: u64 = 8 * 1024;
 const FETCH_QUEUE_BACKOFF: Duration = Duration::from_millis(5);
 /// Messages beside the window: markers for the dead letters.
 const QUEUE_SLACK_MESSAGES: u64 = 1_000;
+/// The same for control messages, which go to every partition: so many at once are queued in one go; more are
+/// refused and sent again.
+const QUEUE_CONTROL_EVENTS: u64 = 16;
 /// Beside the window: the one event that may exceed it (a change event's two images, 16 MiB each, as JSON).
 const QUEUE_SLACK_KBYTES: u64 = 96 * 1024;
 /// librdkafka's most for `queue.buffering.max.messages`, and most for `….kbytes`.
@@ -125,7 +128,8 @@ pub(crate) fn admin(connection: &ConnectionSettings) -> ClientConfig {
 /// A producer whose order and durability the Watcher relies on. `message_max_bytes` is what the topics
 /// allow.
 pub(crate) fn producer(settings: &ProducerSettings, message_max_bytes: u32) -> ClientConfig {
-    let messages = u64::from(settings.max_in_flight_events) + QUEUE_SLACK_MESSAGES;
+    let copies = settings.topics.len() as u64 * u64::from(settings.partitions) * QUEUE_CONTROL_EVENTS;
+    let messages = u64::from(settings.max_in_flight_events) + QUEUE_SLACK_MESSAGES + copies;
     let kbytes = settings.max_in_flight_bytes / 1024 + QUEUE_SLACK_KBYTES;
     let mut config = durable(&settings.connection, settings.delivery_timeout);
     config

@@ -80,6 +80,8 @@ impl DeliveryReports {
         if too_large && is_marker {
             // The key alone exceeds the dead letters' limit: no marker can take its place.
             failure.fault = Fault::Fatal;
+        } else if error.rdkafka_error_code().is_some_and(is_topic_gone) {
+            failure.fault = Fault::HistoryLost;
         }
         ProducerReport::Failed(seq, failure)
     }
@@ -113,6 +115,16 @@ fn position_of(message: &BorrowedMessage<'_>) -> Option<Position> {
         .iter()
         .find(|header| header.key == marker::POSITION)
         .and_then(|header| marker::read_position(header.value?))
+}
+
+/// The topic was deleted, or has fewer partitions now: it is another one than was prepared.
+pub(crate) const fn is_topic_gone(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownPartition
+    )
 }
 
 impl ClientContext for DeliveryReports {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use cdc_event::Message;
 use cdc_executor::ports::{Failure, Producer, ReportSink, SendRefused};
 use cdc_machine::{Fault, SeqNo};
+use cdc_watcher::TopicState;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
@@ -13,7 +14,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer
 use crate::classify::{failure_from, fault_of};
 use crate::complaints::Complaints;
 use crate::config::{self, MESSAGE_MAX_BYTES};
-use crate::delivery::{DeliveryReports, opaque};
+use crate::delivery::{DeliveryReports, is_topic_gone, opaque};
 use crate::marker::{self, PositionText};
 use crate::settings::{ProducerSettings, dead_letter_topic};
 use crate::topics::{DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing};
@@ -68,7 +69,7 @@ impl KafkaProducer {
         Self { settings: Arc::new(settings), sink, client: None, known: KnownTopics::default(), dead_letters }
     }
 
-    async fn prepare_anew(&mut self) -> Result<bool, Failure> {
+    async fn prepare_anew(&mut self) -> Result<Vec<TopicState>, Failure> {
         config::check_properties(&self.settings.connection)?;
         self.retire().await;
         let preparation = Preparation {
@@ -94,7 +95,7 @@ impl KafkaProducer {
         })??;
         self.client = Some(Arc::new(prepared.client));
         self.known = prepared.known;
-        Ok(prepared.holds_messages)
+        Ok(prepared.topics)
     }
 
     /// Silences, empties and closes the client, off the runtime and within a bounded time.
@@ -117,10 +118,32 @@ impl KafkaProducer {
         headers: OwnedHeaders,
         opaque: usize,
     ) -> Result<(), NotQueued> {
+        self.enqueue_at(topic, None, key, body, headers, opaque)
+    }
+
+    /// `partition`: `None` for the one that the key falls into.
+    fn enqueue_at(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: &[u8],
+        body: &[u8],
+        headers: OwnedHeaders,
+        opaque: usize,
+    ) -> Result<(), NotQueued> {
         let client = self.client.as_ref().ok_or(NotQueued::Missing)?;
-        let record = BaseRecord::with_opaque_to(topic, opaque).key(key).payload(body).headers(headers);
+        let mut record = BaseRecord::with_opaque_to(topic, opaque).key(key).payload(body).headers(headers);
+        record.partition = partition;
         client.send(record).map_err(|(error, _)| NotQueued::Kafka(error))
     }
+}
+
+/// The headers of every message.
+fn message_headers(position: &str) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(3)
+        .insert(Header { key: marker::POSITION, value: Some(position) })
+        .insert(Header { key: marker::VERSION, value: Some(marker::VERSION_1) })
+        .insert(Header { key: "content-type", value: Some("application/json") })
 }
 
 /// Why nothing was queued.
@@ -133,7 +156,12 @@ impl NotQueued {
     fn into_failure(self, topic: &str) -> Failure {
         match self {
             Self::Kafka(error) => {
-                failure_from("kafka_publish", &format!("a message for {topic} was not queued"), &error)
+                let what = format!("a message for {topic} was not queued");
+                let mut failure = failure_from("kafka_publish", &what, &error);
+                if error.rdkafka_error_code().is_some_and(is_topic_gone) {
+                    failure.fault = Fault::HistoryLost;
+                }
+                failure
             }
             Self::Missing => Failure::new(
                 Fault::Transient,
@@ -154,16 +182,13 @@ impl NotQueued {
 }
 
 impl Producer for KafkaProducer {
-    fn prepare(&mut self) -> impl Future<Output = Result<bool, Failure>> + Send {
+    fn prepare(&mut self) -> impl Future<Output = Result<Vec<TopicState>, Failure>> + Send {
         self.prepare_anew()
     }
 
     fn send(&mut self, seq: SeqNo, message: Message) -> Result<(), SendRefused> {
         let position = PositionText::new(&message.position);
-        let headers = OwnedHeaders::new_with_capacity(3)
-            .insert(Header { key: marker::POSITION, value: Some(position.as_str()) })
-            .insert(Header { key: marker::VERSION, value: Some(marker::VERSION_1) })
-            .insert(Header { key: "content-type", value: Some("application/json") });
+        let headers = message_headers(position.as_str());
         match self.enqueue(&message.topic, &message.key, &message.value, headers, opaque(seq, false)) {
             Ok(()) => Ok(()),
             Err(refused) if refused.is_too_large() => Err(SendRefused::TooLarge(marker::of(
@@ -174,6 +199,32 @@ impl Producer for KafkaProducer {
             ))),
             Err(refused) => Err(SendRefused::Failed(refused.into_failure(&message.topic))),
         }
+    }
+
+    fn send_control(&mut self, seq: SeqNo, message: &Message) -> (u32, Option<Failure>) {
+        let position = PositionText::new(&message.position);
+        let (mut queued, mut failed) = (0, None);
+        for topic in &self.settings.topics {
+            let partitions = self.known.partitions.get(topic).copied().unwrap_or(0);
+            for partition in 0..partitions {
+                let headers = message_headers(position.as_str());
+                // Its report is told from a document's: no marker can take its place.
+                match self.enqueue_at(
+                    topic,
+                    Some(partition),
+                    &message.key,
+                    &message.value,
+                    headers,
+                    opaque(seq, true),
+                ) {
+                    Ok(()) => queued += 1,
+                    Err(refused) => {
+                        failed.get_or_insert_with(|| refused.into_failure(topic));
+                    }
+                }
+            }
+        }
+        (queued, failed)
     }
 
     fn send_marker(&mut self, seq: SeqNo, marker: Message) -> Result<(), SendRefused> {
@@ -241,7 +292,8 @@ struct Preparation {
 struct Prepared {
     client: Client,
     known: KnownTopics,
-    holds_messages: bool,
+    /// In the order of the settings.
+    topics: Vec<TopicState>,
 }
 
 impl Preparation {
@@ -251,16 +303,21 @@ impl Preparation {
         let mut client = self.connect(limit)?;
         let admin =
             TopicAdmin::new(&self.settings.connection, self.complaints.clone(), self.runtime.clone())?;
-        admin.create(&missing(client.client(), self.wanted())?)?;
+        let missing = missing(client.client(), self.wanted())?;
+        admin.create(&missing)?;
 
         let deadline = Instant::now() + READY_TIMEOUT;
         let mut known = KnownTopics { partitions: HashMap::new(), message_max_bytes: Some(limit) };
-        let mut holds = false;
+        let mut topics = Vec::with_capacity(self.settings.topics.len());
         for topic in &self.settings.topics {
             let partitions = await_topic(client.client(), topic, deadline)?;
-            self.check_partitions(topic, partitions)?;
+            self.compare_partitions(topic, partitions);
             known.partitions.insert(Arc::clone(topic), partitions);
-            holds = holds || holds_messages(client.client(), topic, partitions, deadline)?;
+            topics.push(TopicState {
+                partitions: partitions.unsigned_abs(),
+                was_made: missing.iter().any(|made| *made.name == **topic),
+                holds_messages: holds_messages(client.client(), topic, partitions, deadline)?,
+            });
         }
         for topic in &self.dead_letters {
             await_topic(client.client(), topic, deadline)?;
@@ -274,7 +331,7 @@ impl Preparation {
             }
             client.context().learn_limit(allowed);
         }
-        Ok(Prepared { client, known, holds_messages: holds })
+        Ok(Prepared { client, known, topics })
     }
 
     fn connect(&self, message_max_bytes: u32) -> Result<Client, Failure> {
@@ -311,27 +368,16 @@ impl Preparation {
         wanted
     }
 
-    fn check_partitions(&self, topic: &Arc<str>, partitions: i32) -> Result<(), Failure> {
+    /// The topic's own number counts. Whether that may have changed, the machine decides.
+    fn compare_partitions(&self, topic: &Arc<str>, partitions: i32) {
         let configured = i32::from(self.settings.partitions);
-        match self.known.partitions.get(topic) {
-            Some(before) if *before != partitions => Err(Failure::new(
-                Fault::Fatal,
-                "kafka_prepare",
-                format!(
-                    "{topic} had {before} partitions and now has {partitions}: documents would move to other \
-                     partitions and lose their order; recreate the topic, or point kafka.topic to a new one"
-                ),
-            )),
-            None if partitions != configured => {
-                tracing::warn!(
-                    topic = &**topic,
-                    partitions,
-                    configured,
-                    "the topic exists with another number of partitions than kafka.partitions; its own is used"
-                );
-                Ok(())
-            }
-            _ => Ok(()),
+        if !self.known.partitions.contains_key(topic) && partitions != configured {
+            tracing::warn!(
+                topic = &**topic,
+                partitions,
+                configured,
+                "the topic exists with another number of partitions than kafka.partitions; its own is used"
+            );
         }
     }
 }

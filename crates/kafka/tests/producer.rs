@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cdc_event::Message;
 use cdc_executor::ports::{Producer, ProducerReport, ReportSink, SendRefused};
 use cdc_kafka::KafkaProducer;
 use cdc_machine::{Fault, SeqNo};
+use cdc_watcher::TopicState;
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -38,7 +40,8 @@ async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
     );
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
-    assert!(!producer.prepare().await.unwrap(), "the topic is empty");
+    let found = TopicState { partitions: 4, was_made: false, holds_messages: false };
+    assert_eq!(producer.prepare().await.unwrap(), [found]);
     for n in 0..MESSAGES {
         producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
     }
@@ -60,7 +63,7 @@ async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
         all += read.len();
     }
     assert_eq!(all, 5_000);
-    assert!(producer.prepare().await.unwrap(), "the topic holds messages now");
+    assert_eq!(producer.prepare().await.unwrap(), [TopicState { holds_messages: true, ..found }]);
     producer.send(SeqNo(MESSAGES), message("t", 1, MESSAGES)).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(MESSAGES))]));
 }
@@ -172,6 +175,40 @@ async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
     assert_eq!(header("cdc-source-topic"), "t");
     assert_eq!(header("cdc-position"), position(1).to_string());
     assert!(header("cdc-body-omitted").starts_with("size=2097152, xxh3="));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_message_stands_in_every_partition_between_its_neighbours() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 4, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let sink = Arc::new(ReportSink::default());
+    let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
+    producer.prepare().await.unwrap();
+    let control = Message { key: Bytes::from_static(b"cdc.control"), ..message("", 0, 1_000) };
+    for n in 0..100 {
+        producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
+    }
+    let (queued, failed) = producer.send_control(SeqNo(100), &control);
+    assert!(failed.is_none(), "{failed:?}");
+    assert_eq!(queued, 4);
+    for n in 101..200 {
+        producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
+    }
+    let mut copies = 0;
+    for report in reports(&sink, 203).await {
+        match report {
+            ProducerReport::Delivered(seq) => copies += u32::from(seq == SeqNo(100)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(copies, 4, "each copy has its own report");
+    for partition in 0..4 {
+        let read = read_numbers(&brokers, "t", partition);
+        let at = read.iter().position(|n| *n == 1_000).unwrap();
+        assert!(read[..at].iter().all(|n| *n < 100) && read[at + 1..].iter().all(|n| (101..200).contains(n)));
+        assert_eq!(read_partition(&brokers, "t", partition)[at].key(), Some(&b"cdc.control"[..]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,10 +52,16 @@ pub enum Cause {
     HistoryLost,
     /// There is no saved position beside a topic that already holds messages.
     TokenMissing,
-    /// The record of the saved position cannot be read any more.
+    /// The token record cannot be read, and the policy is to stop.
     TokenDamaged,
+    /// The token record was written by a newer release, or the store holds what is none of this program's.
+    TokenUnreadable,
     /// The saved position belongs to another source or topic.
     OtherSource,
+    /// A topic that the position belongs to is gone or was made anew, and the policy is to stop.
+    TopicLost,
+    /// A topic has another number of partitions than the position was made with: keys would move.
+    PartitionsChanged,
     /// A record that cannot be delivered or written, and the policy is to stop.
     BadRecord,
     /// So many of the last records are bad that to go on would empty the topic into the dead letters.
@@ -77,7 +83,10 @@ impl Cause {
             Self::HistoryLost
             | Self::TokenMissing
             | Self::TokenDamaged
+            | Self::TokenUnreadable
             | Self::OtherSource
+            | Self::TopicLost
+            | Self::PartitionsChanged
             | Self::BadRecord
             | Self::TooManyBadRecords
             | Self::OffsetLost
@@ -106,16 +115,32 @@ impl fmt::Display for Cause {
             Self::Unavailable(d) => write!(f, "{} did not answer within all retries", d.as_str()),
             Self::Refused(d) => write!(f, "{} refused the credentials or a privilege", d.as_str()),
             Self::Failed(d) => write!(f, "{} failed in a way that no retry mends", d.as_str()),
-            Self::HistoryLost => {
-                f.write_str("the saved position is no longer in the oplog, and on_history_lost is stop")
-            }
-            Self::TokenMissing => f.write_str(
-                "the token store holds no position, but the topic already holds messages: the position was lost",
+            Self::HistoryLost => f.write_str(
+                "the saved position is no longer in the oplog, and on_history_lost is stop; run `cdc token reset` \
+                 or set on_history_lost: from_now to go on with the gap on record",
             ),
-            Self::TokenDamaged => {
-                f.write_str("the record of the saved position is damaged; the line before says what to do")
-            }
+            Self::TokenMissing => f.write_str(
+                "the token store holds no position, but the topic already holds messages: the position was lost, \
+                 and on_history_lost is stop; restore the store, run `cdc token reset`, or set \
+                 on_history_lost: from_now to go on with the gap on record",
+            ),
+            Self::TokenDamaged => f.write_str(
+                "the token record is damaged, and on_history_lost is stop; restore it from a backup, run \
+                 `cdc token reset`, or set on_history_lost: from_now to go on with the gap on record",
+            ),
+            Self::TokenUnreadable => f.write_str(
+                "the token store holds a record that this release does not read; run the newer release, or give \
+                 this pipeline a token store of its own (token_storage)",
+            ),
             Self::OtherSource => f.write_str("the saved position belongs to another source or topic"),
+            Self::TopicLost => f.write_str(
+                "a topic of the saved position is gone or empty, and on_history_lost is stop; restore it, or set \
+                 on_history_lost: from_now to go on with the gap on record",
+            ),
+            Self::PartitionsChanged => f.write_str(
+                "a topic has another number of partitions than before: documents would move to other partitions \
+                 and lose their order; point kafka.topic to a new topic with a token store of its own",
+            ),
             Self::BadRecord => f.write_str("a record cannot be delivered or written, and the policy is to stop"),
             Self::TooManyBadRecords => f.write_str(
                 "too many of the last records cannot be written (dead_letter.stop_after); correct the table or what \

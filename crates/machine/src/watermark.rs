@@ -43,8 +43,10 @@ impl<P> Settled<P> {
 /// What became of a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Settlement {
-    /// The slot was in flight, and is settled now.
+    /// The slot was in flight, and is answered now.
     Settled,
+    /// The report counts, but the slot awaits others of its own.
+    Awaited,
     /// No such slot is in flight: a late or doubled completion.
     Stale,
 }
@@ -58,6 +60,8 @@ pub struct Slot<P> {
     pub weight: u32,
     /// Its size in flight.
     pub bytes: u64,
+    /// Reports that answer it, at least 1: a message that goes to every partition has one for each copy.
+    pub reports: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +76,10 @@ enum Standing {
 struct Entry<P> {
     slot: Slot<P>,
     standing: Standing,
+    /// Reports still to come while it is in flight.
+    awaited: u32,
+    /// True once a report said that the other side does not have it.
+    has_failed: bool,
 }
 
 impl<P> Entry<P> {
@@ -120,7 +128,8 @@ impl<P: Clone> Watermark<P> {
         self.opened_weight += u64::from(slot.weight);
         self.unsettled += 1;
         self.unsettled_bytes += slot.bytes;
-        self.window.push_back(Entry { slot, standing: Standing::InFlight });
+        let awaited = slot.reports.max(1);
+        self.window.push_back(Entry { slot, standing: Standing::InFlight, awaited, has_failed: false });
         seq
     }
 
@@ -136,26 +145,30 @@ impl<P: Clone> Watermark<P> {
             last.slot.position = position;
             return SeqNo(seq.0 - 1);
         }
-        self.window
-            .push_back(Entry { slot: Slot { position, weight: 0, bytes: 0 }, standing: Standing::Settled });
+        self.window.push_back(Entry {
+            slot: Slot { position, weight: 0, bytes: 0, reports: 0 },
+            standing: Standing::Settled,
+            awaited: 0,
+            has_failed: false,
+        });
         self.advance();
         seq
     }
 
-    /// Settles a slot, in any order.
+    /// Takes one good report, in any order. The slot settles with its last report, if all of them were good.
     pub fn settle(&mut self, seq: SeqNo) -> Settlement {
-        let settlement = self.answer(seq, Standing::Settled);
+        let settlement = self.answer(seq, false);
         self.advance();
         settlement
     }
 
-    /// Takes a slot out of flight without settling it: the other side does not have it. The prefix stays
-    /// before it until a [`Self::rewind`].
+    /// Takes one bad report: the other side does not have the slot, or not everywhere. It leaves the flight
+    /// with its last report, unsettled, and the prefix stays before it until a [`Self::rewind`].
     pub fn fail(&mut self, seq: SeqNo) -> Settlement {
-        self.answer(seq, Standing::Failed)
+        self.answer(seq, true)
     }
 
-    fn answer(&mut self, seq: SeqNo, standing: Standing) -> Settlement {
+    fn answer(&mut self, seq: SeqNo, failed: bool) -> Settlement {
         let Some(entry) = seq
             .0
             .checked_sub(self.front.0)
@@ -165,7 +178,12 @@ impl<P: Clone> Watermark<P> {
         else {
             return Settlement::Stale;
         };
-        entry.standing = standing;
+        entry.has_failed |= failed;
+        entry.awaited -= 1;
+        if entry.awaited > 0 {
+            return Settlement::Awaited;
+        }
+        entry.standing = if entry.has_failed { Standing::Failed } else { Standing::Settled };
         self.unsettled -= 1;
         self.unsettled_bytes -= entry.slot.bytes;
         Settlement::Settled
@@ -285,6 +303,13 @@ impl<P: Clone> Watermark<P> {
         if in_flight.map(|entry| entry.slot.bytes).sum::<u64>() != self.unsettled_bytes {
             return Err("unsettled_bytes sums the slots in flight");
         }
+        let owes = |entry: &Entry<P>| {
+            let most = if entry.is(Standing::InFlight) { entry.slot.reports.max(1) } else { 0 };
+            entry.awaited <= most && (entry.awaited > 0) == entry.is(Standing::InFlight)
+        };
+        if !self.window.iter().all(owes) {
+            return Err("a slot in flight awaits between one and all of its reports, any other none");
+        }
         Ok(())
     }
 }
@@ -296,7 +321,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn event(position: u32) -> Slot<u32> {
-        Slot { position, weight: 1, bytes: 10 }
+        Slot { position, weight: 1, bytes: 10, reports: 1 }
     }
 
     #[test]
@@ -352,9 +377,32 @@ mod tests {
         assert_eq!((w.newest(), w.unsaved_weight()), (Some(&1), 1));
     }
 
+    #[test]
+    fn a_slot_of_many_reports_settles_with_the_last_of_them() {
+        let mut w = Watermark::starting_at(SeqNo(0));
+        let all = w.open(Slot { reports: 3, ..event(1) });
+        let next = w.open(event(2));
+        assert_eq!(w.settle(next), Settlement::Settled);
+        assert_eq!((w.settle(all), w.settle(all)), (Settlement::Awaited, Settlement::Awaited));
+        assert_eq!((w.prefix(), w.unsettled(), w.check()), (None, 1, Ok(())));
+        assert_eq!((w.settle(all), w.settle(all)), (Settlement::Settled, Settlement::Stale));
+        assert_eq!(w.prefix().map(|p| *p.position()), Some(2));
+    }
+
+    #[test]
+    fn one_bad_report_of_many_fails_the_slot_once_all_are_there() {
+        let mut w = Watermark::starting_at(SeqNo(0));
+        let all = w.open(Slot { reports: 3, ..event(1) });
+        assert_eq!((w.settle(all), w.fail(all)), (Settlement::Awaited, Settlement::Awaited));
+        assert!(w.is_in_flight(all), "its third copy is still on its way");
+        assert_eq!(w.settle(all), Settlement::Settled);
+        assert_eq!((w.prefix(), w.unsettled(), w.check()), (None, 0, Ok(())));
+    }
+
     #[derive(Clone, Debug)]
     enum Move {
         Open,
+        OpenMany(u32),
         Idle,
         Settle(usize),
         Save,
@@ -365,6 +413,7 @@ mod tests {
         prop::collection::vec(
             prop_oneof![
                 4 => Just(Move::Open),
+                1 => (2u32..4).prop_map(Move::OpenMany),
                 1 => Just(Move::Idle),
                 5 => (0usize..12).prop_map(Move::Settle),
                 2 => Just(Move::Save),
@@ -384,28 +433,37 @@ mod tests {
         #[test]
         fn the_prefix_is_what_a_plain_list_says(moves in moves()) {
             let mut w = Watermark::starting_at(SeqNo(7));
-            let mut list: Vec<(SeqNo, u32, bool)> = Vec::new();
+            // What is still owed to a slot: 0 once it is settled.
+            let mut list: Vec<(SeqNo, u32, u32)> = Vec::new();
             let mut position = 0;
             for m in moves {
                 match m {
                     Move::Open => {
                         position += 1;
-                        list.push((w.open(event(position)), position, false));
+                        list.push((w.open(event(position)), position, 1));
+                    }
+                    Move::OpenMany(reports) => {
+                        position += 1;
+                        list.push((w.open(Slot { reports, ..event(position) }), position, reports));
                     }
                     Move::Idle => {
                         position += 1;
                         let seq = w.open_settled(position);
                         match list.last_mut() {
                             Some(last) if last.0 == seq => last.1 = position,
-                            _ => list.push((seq, position, true)),
+                            _ => list.push((seq, position, 0)),
                         }
                     }
                     Move::Settle(back) => {
                         let index = list.len().checked_sub(back + 1);
                         if let Some(entry) = index.and_then(|i| list.get_mut(i)) {
-                            let expected = if entry.2 { Settlement::Stale } else { Settlement::Settled };
+                            let expected = match entry.2 {
+                                0 => Settlement::Stale,
+                                1 => Settlement::Settled,
+                                _ => Settlement::Awaited,
+                            };
                             prop_assert_eq!(w.settle(entry.0), expected);
-                            entry.2 = true;
+                            entry.2 = entry.2.saturating_sub(1);
                         }
                     }
                     Move::Save => {
@@ -417,14 +475,14 @@ mod tests {
                     }
                     Move::Rewind => {
                         w.rewind();
-                        let kept = list.iter().take_while(|entry| entry.2).count();
+                        let kept = list.iter().take_while(|entry| entry.2 == 0).count();
                         list.truncate(kept);
                     }
                 }
                 prop_assert_eq!(w.check(), Ok(()));
-                let expected = list.iter().take_while(|entry| entry.2).last().map(|entry| entry.1);
+                let expected = list.iter().take_while(|entry| entry.2 == 0).last().map(|entry| entry.1);
                 prop_assert_eq!(w.prefix().map(|p| *p.position()), expected);
-                prop_assert_eq!(w.unsettled(), list.iter().filter(|entry| !entry.2).count() as u64);
+                prop_assert_eq!(w.unsettled(), list.iter().filter(|entry| entry.2 > 0).count() as u64);
             }
         }
     }

@@ -16,7 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cdc-mongo", &["cdc-event", "cdc-executor", "cdc-machine", "cdc-watcher"]),
     ("cdc-kafka", &["cdc-event", "cdc-executor", "cdc-machine", "cdc-syncer", "cdc-watcher"]),
     ("cdc-postgres", &["cdc-event", "cdc-executor", "cdc-machine", "cdc-syncer"]),
-    ("cdc-tokens", &["cdc-event", "cdc-executor", "cdc-machine"]),
+    ("cdc-tokens", &["cdc-event", "cdc-executor", "cdc-machine", "cdc-watcher"]),
     (
         "cdc",
         &[

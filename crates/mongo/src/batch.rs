@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bson::RawDocument;
 use bytes::Bytes;
-use cdc_event::{EncodeError, Encoder, Kind, Message, Position, ResumeToken, TokenError};
+use cdc_event::{
+    Control, EncodeError, Encoded, Encoder, GapNotice, Kind, Message, Position, ResumeToken, TokenError,
+};
 use cdc_executor::ports::SourceBatch;
 use cdc_machine::Lineage;
-use cdc_watcher::{Event, Payload};
+use cdc_watcher::{CollectionId, Event, GapCause, Notice, Payload};
 
 use crate::reply::{Reply, Unreadable};
 
@@ -68,12 +70,24 @@ impl From<Unreadable> for BatchError {
 
 /// Where one event's parts stand in the buffers.
 struct Placed {
-    /// `None`: nothing to deliver.
-    topic: Option<Arc<str>>,
+    what: What,
     key: Range<usize>,
     value: Range<usize>,
     token: Range<usize>,
     position: Position,
+}
+
+/// What becomes of an event.
+enum What {
+    Skip,
+    Message(CollectionId, Arc<str>),
+    /// The server left out so many bytes of documents.
+    Oversized(Arc<str>, u64),
+    Control {
+        notices: Vec<Notice<Message>>,
+        gone: Vec<CollectionId>,
+        replaced: Vec<CollectionId>,
+    },
 }
 
 /// The buffers of one batch. Tokens have one of their own: a token is kept until it is saved, and must not
@@ -111,13 +125,14 @@ impl BatchEncoder {
         ResumeToken::from_bson(Bytes::copy_from_slice(token.as_bytes()), self.lineage.0)
     }
 
-    /// Encodes at most this much of the reply; a lone event may be larger than `max_bytes`. Events at or
-    /// below `floor` are passed over.
+    /// Encodes at most this much of the reply; a lone event may be larger than `max_bytes`. `last` is the
+    /// position before it; events at or below `floor` are passed over.
     ///
     /// An event that cannot be encoded ends the batch before it, and is the error of the next one.
     pub(crate) fn fill(
         &mut self,
         reply: &mut Reply,
+        last: Position,
         floor: Option<&Position>,
         max_events: u32,
         max_bytes: u64,
@@ -160,22 +175,16 @@ impl BatchEncoder {
             }
             batch.newest_unix_seconds = encoded.cluster_time.t;
             invalidated = encoded.kind == Kind::Other("invalidate");
-            let mut placed = Placed {
-                topic: None,
-                key: encoded.key,
-                value: encoded.value,
-                token: encoded.token,
-                position: encoded.position,
-            };
             if !encoded.kind.is_document() {
                 batch.skipped.push(encoded.kind.name());
-            } else if encoded.database == &*self.database {
-                placed.topic = self.topic(encoded.collection);
             }
-            if placed.topic.is_none() {
+            let before = buffers.placed.last().map_or(last, |placed| placed.position);
+            let what = classify(&self.database, &self.topics, &encoded, before);
+            if matches!(what, What::Skip) {
                 buffers.messages.truncate(messages_before);
             }
-            buffers.placed.push(placed);
+            let (key, value, token) = (encoded.key, encoded.value, encoded.token);
+            buffers.placed.push(Placed { what, key, value, token, position: encoded.position });
             reply.advance(behind);
         }
         // An event right behind the last one taken is no reason to come again.
@@ -188,11 +197,56 @@ impl BatchEncoder {
         batch.events = buffers.into_events();
         Ok(Filled { batch, invalidated, is_read })
     }
+}
 
-    fn topic(&self, collection: &str) -> Option<Arc<str>> {
-        let index = self.topics.binary_search_by(|(name, _)| (**name).cmp(collection)).ok()?;
-        self.topics.get(index).map(|(_, topic)| Arc::clone(topic))
+/// What an event is to the watched collections, which are sorted.
+fn classify(
+    database: &str,
+    topics: &[(Box<str>, Arc<str>)],
+    encoded: &Encoded<'_>,
+    before: Position,
+) -> What {
+    let find = |within: &str, collection: &str| {
+        let index = topics.binary_search_by(|(name, _)| (**name).cmp(collection)).ok();
+        index
+            .filter(|_| within == database)
+            .and_then(|index| Some((CollectionId(u16::try_from(index).ok()?), &topics[index].1)))
+    };
+    let source = find(encoded.database, encoded.collection);
+    match (encoded.kind, source) {
+        (Kind::Other("drop"), Some((id, _))) => {
+            let notice = control(Control::Drop { collection: encoded.collection }, encoded);
+            What::Control { notices: vec![notice], gone: vec![id], replaced: Vec::new() }
+        }
+        (Kind::Other("rename"), source) => {
+            let target = find(encoded.renamed_to.0, encoded.renamed_to.1).map(|(id, _)| id);
+            let renamed = Control::Rename { collection: encoded.collection, to: encoded.renamed_to };
+            let mut notices = vec![control(renamed, encoded)];
+            if target.is_some() {
+                let collections = [encoded.renamed_to.1.to_owned()];
+                let gap = GapNotice {
+                    from: Some(before),
+                    to: encoded.position,
+                    cause: GapCause::CollectionReplaced.as_str(),
+                    collections: &collections,
+                };
+                notices.push(control(Control::Gap(gap), encoded));
+            }
+            let gone = source.map(|(id, _)| id).into_iter().collect();
+            What::Control { notices, gone, replaced: target.into_iter().collect() }
+        }
+        (Kind::Other(_), _) | (_, None) => What::Skip,
+        (_, Some((id, topic))) => match encoded.omitted_bytes {
+            Some(bytes) => What::Oversized(Arc::clone(topic), bytes),
+            None => What::Message(id, Arc::clone(topic)),
+        },
     }
+}
+
+fn control(control: Control<'_>, encoded: &Encoded<'_>) -> Notice<Message> {
+    let record = control.message(encoded.database, encoded.position, encoded.cluster_time);
+    let bytes = u32::try_from(record.key.len() + record.value.len()).unwrap_or(u32::MAX);
+    Notice { record, bytes }
 }
 
 impl Buffers {
@@ -208,20 +262,23 @@ impl Buffers {
         let cut = |placed: Placed| {
             let position = placed.position;
             let token = ResumeToken { bson: tokens.slice(placed.token), position };
-            let payload = match placed.topic {
-                None => Payload::Skip,
-                Some(topic) => {
+            let message =
+                |topic, value| Message { topic, key: messages.slice(placed.key.clone()), value, position };
+            let payload = match placed.what {
+                What::Skip => Payload::Skip,
+                What::Message(collection, topic) => {
                     let bytes = placed.key.len() + placed.value.len();
                     Payload::Message {
-                        record: Message {
-                            topic,
-                            key: messages.slice(placed.key),
-                            value: messages.slice(placed.value),
-                            position,
-                        },
+                        record: message(topic, messages.slice(placed.value)),
                         bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+                        collection,
                     }
                 }
+                // Nobody has seen the documents: there is a size, and no hash.
+                What::Oversized(topic, bytes) => {
+                    Payload::Oversized { marker: message(topic, Bytes::from(format!("size={bytes}"))) }
+                }
+                What::Control { notices, gone, replaced } => Payload::Control { notices, gone, replaced },
             };
             Event { token, payload }
         };

@@ -72,7 +72,7 @@ pub(crate) fn advice(error: &Error, fault: Fault) -> &'static str {
             "the position has left the oplog or belongs to another deployment; on_history_lost decides. A \
              larger oplog (replSetResizeOplog) keeps it longer"
         }
-        Fault::TooLarge => "an event is larger than 16 MiB; with mongodb.full_document: lookup it may fit",
+        Fault::TooLarge => "an event is larger than a reply may be (16 MiB); on_too_large decides",
         Fault::Transient => "trying again",
         _ => "check mongodb.* in the configuration against the server's version",
     }

@@ -1,9 +1,11 @@
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bson::{Document, Timestamp, doc};
+use bson::{Bson, Document, Timestamp, doc};
 use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_watcher::Contents;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{ClientOptions, SelectionCriteria};
 use mongodb::{Client, Database};
@@ -111,6 +113,41 @@ impl Connection {
             return refused("it tells no operation time; MongoDB 4.2 or newer is needed");
         };
         Ok(Deployment { replica_set: replica_set.to_owned(), operation_time })
+    }
+
+    /// Which documents stand behind the watched names, in their order.
+    pub(crate) async fn contents(
+        &self,
+        collections: &[(String, Arc<str>)],
+    ) -> Result<Vec<Contents>, Failure> {
+        const OPERATION: &str = "mongodb_collections";
+        let names: Vec<&str> = collections.iter().map(|(name, _)| name.as_str()).collect();
+        let all = i32::try_from(names.len()).unwrap_or(i32::MAX);
+        let list = doc! {
+            "listCollections": 1,
+            "filter": { "name": { "$in": names } },
+            "cursor": { "batchSize": all },
+        };
+        let reply = self.command(list).await.map_err(|error| self.failure(OPERATION, error))?;
+        let found = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+        let found = found.map_err(|error| {
+            let text = format!("{} listed its collections in an unknown form", self.place);
+            Failure::new(Fault::Fatal, OPERATION, text).because(error)
+        })?;
+        let contents = |name: &str| {
+            let named = |entry: &&Document| entry.get_str("name").is_ok_and(|found| found == name);
+            let Some(entry) = found.iter().filter_map(Bson::as_document).find(named) else {
+                return Contents::Absent;
+            };
+            // A view has none.
+            match entry.get_document("info").ok().and_then(|info| info.get("uuid")) {
+                Some(Bson::Binary(uuid)) => {
+                    uuid.bytes.as_slice().try_into().map_or(Contents::Unknown, Contents::Uuid)
+                }
+                _ => Contents::Unknown,
+            }
+        };
+        Ok(collections.iter().map(|(name, _)| contents(name)).collect())
     }
 
     /// Asks for a sign of life.

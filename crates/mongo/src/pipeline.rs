@@ -1,5 +1,8 @@
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 
+use cdc_event::OMITTED_FIELD;
+use cdc_watcher::Reading;
+
 use crate::connection::APP_NAME;
 use crate::settings::{FullDocument, MongoSettings};
 
@@ -17,7 +20,7 @@ pub(crate) enum Start {
 /// their names.
 ///
 /// The first batch is left empty, so that nothing is read before the start position is known.
-pub(crate) fn aggregate(settings: &MongoSettings, start: &Start) -> Document {
+pub(crate) fn aggregate(settings: &MongoSettings, start: &Start, reading: Reading) -> Document {
     let mut stage = match start {
         Start::After(token) => doc! { "startAfter": token_value(token) },
         Start::At(time) => doc! { "startAtOperationTime": *time },
@@ -29,20 +32,48 @@ pub(crate) fn aggregate(settings: &MongoSettings, start: &Start) -> Document {
     stage.insert("fullDocument", full_document);
     let names: Vec<&str> = settings.collections.iter().map(|(name, _)| name.as_str()).collect();
     let watched = doc! { "$in": names };
+    let mut pipeline = vec![
+        doc! { "$changeStream": stage },
+        doc! { "$match": { "$or": [
+            { "ns.coll": watched.clone() },
+            { "to.coll": watched },
+            { "operationType": { "$in": ["dropDatabase", "invalidate"] } },
+        ] } },
+    ];
+    if reading == Reading::Stripped {
+        pipeline.extend(strip());
+    }
     doc! {
         "aggregate": 1,
-        "pipeline": [
-            { "$changeStream": stage },
-            { "$match": { "$or": [
-                { "ns.coll": watched.clone() },
-                { "to.coll": watched },
-                { "operationType": { "$in": ["dropDatabase", "invalidate"] } },
-            ] } },
-        ],
+        "pipeline": pipeline,
         "cursor": { "batchSize": 0 },
         "readConcern": { "level": "majority" },
         "comment": APP_NAME,
     }
+}
+
+/// What an event may take of a reply: a BSON document's limit, less what stands around the documents.
+const EVENT_BYTES_MAX: i32 = 16 * 1024 * 1024 - 64 * 1024;
+
+/// Stages that take the documents out of an event that would not fit a reply, and put their size in their
+/// place. The document key counts three times: it stands in the token too, in hexadecimal.
+fn strip() -> [Document; 2] {
+    let size = |field: &str| doc! { "$bsonSize": { "$ifNull": [field, {}] } };
+    let sum = doc! { "$add": [
+        size("$fullDocument"),
+        size("$updateDescription"),
+        { "$multiply": [size("$documentKey"), 3] },
+    ] };
+    let is_large = doc! { "$gt": [format!("${OMITTED_FIELD}"), EVENT_BYTES_MAX] };
+    let unless_large = |field: &str| doc! { "$cond": [is_large.clone(), "$$REMOVE", field] };
+    [
+        doc! { "$addFields": { OMITTED_FIELD: sum } },
+        doc! { "$addFields": {
+            "fullDocument": unless_large("$fullDocument"),
+            "updateDescription": unless_large("$updateDescription"),
+            OMITTED_FIELD: { "$cond": [is_large.clone(), format!("${OMITTED_FIELD}"), "$$REMOVE"] },
+        } },
+    ]
 }
 
 /// The token as a value. It was checked where it was read; whatever it is, the server judges it.
@@ -71,7 +102,7 @@ mod tests {
     #[test]
     fn a_resume_names_its_token_and_nothing_else() {
         let token = bson::rawdoc! { "_data": "82" };
-        let command = aggregate(&settings(FullDocument::Lookup), &Start::After(token));
+        let command = aggregate(&settings(FullDocument::Lookup), &Start::After(token), Reading::Whole);
         let expected = doc! {
             "aggregate": 1,
             "pipeline": [
@@ -92,7 +123,7 @@ mod tests {
     #[test]
     fn a_first_start_names_its_time() {
         let time = Timestamp { time: 7, increment: 1 };
-        let command = aggregate(&settings(FullDocument::PostImage), &Start::At(time));
+        let command = aggregate(&settings(FullDocument::PostImage), &Start::At(time), Reading::Whole);
         let stage = command.get_array("pipeline").ok().and_then(|stages| stages.first());
         let expected = doc! {
             "$changeStream": { "startAtOperationTime": time, "fullDocument": "whenAvailable" },

@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use bson::{RawDocument, RawDocumentBuf, Timestamp};
 use bytes::Bytes;
-use cdc_event::{Position, ResumeToken, token_cluster_time};
-use cdc_executor::ports::{Failure, Source, SourceBatch};
+use cdc_event::{ClusterTime, Position, ResumeToken, token_cluster_time};
+use cdc_executor::ports::{Failure, Opening, Source, SourceBatch};
 use cdc_machine::{Fault, Lineage};
-use cdc_watcher::StartAt;
+use cdc_watcher::{Reading, StartAt};
 use futures_util::StreamExt;
 use mongodb::error::Error;
 use mongodb::raw_batch_cursor::RawBatchCursor;
@@ -34,6 +34,8 @@ pub struct MongoSource {
     encoder: BatchEncoder,
     connection: Option<Connection>,
     stream: Option<Stream>,
+    /// How it was opened last.
+    reading: Reading,
 }
 
 /// An open stream.
@@ -81,7 +83,7 @@ impl MongoSource {
             return Err(Failure::new(Fault::Fatal, OPEN, text));
         }
         let encoder = BatchEncoder::new(&settings.database, &settings.collections);
-        Ok(Self { settings, encoder, connection: None, stream: None })
+        Ok(Self { settings, encoder, connection: None, stream: None, reading: Reading::Whole })
     }
 
     /// Says what the other end is; refuses what cannot have change streams.
@@ -90,6 +92,26 @@ impl MongoSource {
     /// Whatever keeps it from answering, classified.
     pub async fn describe(&mut self) -> Result<Deployment, Failure> {
         self.connection().await?.describe().await
+    }
+
+    /// Opens the stream at a time of the source's own clock.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub async fn open_at(&mut self, time: ClusterTime, lineage: Lineage) -> Result<Opening, Failure> {
+        self.close().await;
+        self.encoder.begin(lineage);
+        let connection = self.connection().await?;
+        self.open_now(&connection, Timestamp { time: time.t, increment: time.i }).await?;
+        self.opening(&connection).await
+    }
+
+    async fn opening(&mut self, connection: &Connection) -> Result<Opening, Failure> {
+        let contents = connection.contents(&self.settings.collections).await?;
+        match &self.stream {
+            Some(stream) => Ok(Opening { at: stream.last.clone(), contents }),
+            None => Err(Failure::new(Fault::Fatal, OPEN, "the change stream was opened and is not there")),
+        }
     }
 
     /// The client; made once, since it follows elections by itself.
@@ -107,8 +129,9 @@ impl MongoSource {
         settings: &MongoSettings,
         connection: &Connection,
         start: &Start,
+        reading: Reading,
     ) -> Result<(RawBatchCursor, RawDocumentBuf), OpenError> {
-        let command = aggregate(settings, start);
+        let command = aggregate(settings, start, reading);
         let action = connection
             .database()
             .run_cursor_command(command)
@@ -131,7 +154,7 @@ impl MongoSource {
 
     async fn open_after(&mut self, connection: &Connection, token: ResumeToken) -> Result<(), Failure> {
         let start = Start::After(document(&token.bson, connection, OPEN)?);
-        let opened = match Self::open_cursor(&self.settings, connection, &start).await {
+        let opened = match Self::open_cursor(&self.settings, connection, &start, self.reading).await {
             Err(OpenError::Server(error)) if classify::is_token_not_in_stream(&error) => {
                 return self.open_by_time(connection, token, error).await;
             }
@@ -160,7 +183,7 @@ impl MongoSource {
             "the token is not in the stream, as after a change of the collections; going on by its time"
         );
         let start = Start::At(Timestamp { time: time.t, increment: time.i });
-        let opened = Self::open_cursor(&self.settings, connection, &start).await;
+        let opened = Self::open_cursor(&self.settings, connection, &start, self.reading).await;
         let (cursor, _) = opened.map_err(|error| error.into_failure(connection))?;
         let floor = token.position;
         let mut stream = Stream::new(cursor, token);
@@ -172,7 +195,8 @@ impl MongoSource {
     }
 
     async fn open_now(&mut self, connection: &Connection, operation_time: Timestamp) -> Result<(), Failure> {
-        let opened = Self::open_cursor(&self.settings, connection, &Start::At(operation_time)).await;
+        let opened =
+            Self::open_cursor(&self.settings, connection, &Start::At(operation_time), self.reading).await;
         let (cursor, token) = opened.map_err(|error| error.into_failure(connection))?;
         let at = self.encoder.token(&token).map_err(|error| {
             Failure::new(
@@ -233,19 +257,22 @@ impl MongoSource {
 }
 
 impl Source for MongoSource {
-    async fn open(&mut self, from: StartAt<ResumeToken>, lineage: Lineage) -> Result<ResumeToken, Failure> {
+    async fn open(
+        &mut self,
+        from: StartAt<ResumeToken>,
+        lineage: Lineage,
+        reading: Reading,
+    ) -> Result<Opening, Failure> {
         self.close().await;
         self.encoder.begin(lineage);
+        self.reading = reading;
         let connection = self.connection().await?;
         let deployment = connection.describe().await?;
         match from {
             StartAt::Now => self.open_now(&connection, deployment.operation_time).await?,
             StartAt::After(token) => self.open_after(&connection, token).await?,
         }
-        match &self.stream {
-            Some(stream) => Ok(stream.last.clone()),
-            None => Err(Failure::new(Fault::Fatal, OPEN, "the change stream was opened and is not there")),
-        }
+        self.opening(&connection).await
     }
 
     async fn next(&mut self, max_events: u32, max_bytes: u64) -> Result<SourceBatch, Failure> {
@@ -321,7 +348,8 @@ impl Stream {
         max_bytes: u64,
     ) -> Result<SourceBatch, BatchError> {
         let Some(mut reply) = self.reply.take() else { return Ok(SourceBatch::default()) };
-        let filled = encoder.fill(&mut reply, self.floor.as_ref(), max_events, max_bytes)?;
+        let filled =
+            encoder.fill(&mut reply, self.last.position, self.floor.as_ref(), max_events, max_bytes)?;
         if let Some(event) = filled.batch.events.last() {
             self.last = event.token.clone();
             self.invalidated = filled.invalidated;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cdc_event::{DecodeError, Envelope, FullDocument, Operation, row_id_text};
-use cdc_executor::ports::{KafkaRecord, WriteCounts};
+use cdc_executor::ports::{CONTROL_KINDS, KafkaRecord, WriteCounts};
 use cdc_syncer::{Reject, Rejected, Row};
 use postgres_types::Type;
 
@@ -45,7 +45,11 @@ pub(crate) fn read_records(rows: &[Row<KafkaRecord>]) -> Records<'_> {
                 records.candidates.push(Candidate { index, row_id, envelope });
             }
             Ok(Read::NullLookup) => records.counts.null_lookups += 1,
-            Ok(Read::Control) => records.counts.ignored += 1,
+            Ok(Read::Control(kind)) => {
+                records.counts.ignored += 1;
+                let known = CONTROL_KINDS.iter().zip(&mut records.counts.controls);
+                known.filter(|(known, _)| **known == kind).for_each(|(_, messages)| *messages += 1);
+            }
             Err(no_row) => records.rejected.push(no_row.rejects(index)),
         }
     }
@@ -59,7 +63,7 @@ pub(crate) fn read_records(rows: &[Row<KafkaRecord>]) -> Records<'_> {
 enum Read<'a> {
     Candidate(Cow<'a, str>, Envelope<'a>),
     NullLookup,
-    Control,
+    Control(Operation),
 }
 
 fn read_record<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Read<'a>, NoRow> {
@@ -69,7 +73,10 @@ fn read_record<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Read<'a>, NoRow> {
         NoRow::new(reason, error.to_string())
     })?;
     match (envelope.operation, envelope.full_document) {
-        (operation, _) if operation.is_control() => return Ok(Read::Control),
+        (operation, _) if operation.is_control() => {
+            tell(&envelope);
+            return Ok(Read::Control(operation));
+        }
         (Operation::Update, FullDocument::Null) => return Ok(Read::NullLookup),
         (Operation::Delete, _) | (_, FullDocument::Present(_)) => {}
         (_, FullDocument::Absent | FullDocument::Null) => {
@@ -79,6 +86,32 @@ fn read_record<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Read<'a>, NoRow> {
     let row_id = row_id_text(key)
         .map_err(|_| NoRow::new(Reject::Malformed, "the message's key is not the text of an _id"))?;
     Ok(Read::Candidate(row_id, envelope))
+}
+
+/// Control messages touch no row: a dropped collection's rows stay. They are for people to know.
+fn tell(envelope: &Envelope<'_>) {
+    let (operation, position) = ("control_message", envelope.position);
+    let kind = envelope.operation.name();
+    match &envelope.gap {
+        Some(gap) => tracing::warn!(
+            operation,
+            kind,
+            %position,
+            cause = %gap.cause,
+            collections = %gap.collections.join(", "),
+            from = gap.from.as_deref().unwrap_or("unknown"),
+            to = %gap.to,
+            "the source's history has a gap: rows of these collections may be older than their documents"
+        ),
+        None => tracing::info!(
+            operation,
+            kind,
+            %position,
+            database = %envelope.database,
+            collection = %envelope.collection,
+            "the collection was dropped or renamed, or a copy began or ended; its rows stay"
+        ),
+    }
 }
 
 impl Records<'_> {

@@ -30,7 +30,7 @@ impl Window {
         let position = offset.checked_add(1)?;
         self.sizes.push_back(bytes);
         self.bytes += u64::from(bytes);
-        Some(self.marks.open(Slot { position, weight: 1, bytes: u64::from(bytes) }))
+        Some(self.marks.open(Slot { position, weight: 1, bytes: u64::from(bytes), reports: 1 }))
     }
 
     pub(crate) fn settle(&mut self, seq: SeqNo) -> Settlement {

@@ -1,75 +1,95 @@
-use cdc_executor::ports::StoreIdentity;
+use cdc_executor::ports::{StoreIdentity, Watched};
 
-/// Says why a record of `theirs` must not be used by `ours`; `None` where it may.
+use crate::record::Record;
+
+/// Says why a record must not be used by `ours`; `None` where it may.
 ///
 /// The source has to be the same. Collections may come and go, and their topics with them, but a collection
-/// that both watch must not have moved to another topic: its consumers would miss what lies between. The
-/// record does not say which topic is which collection's, so they are counted: a topic belongs to one
-/// collection, hence at least as many topics as collections are shared.
-pub(crate) fn refuse(theirs: &StoreIdentity, ours: &StoreIdentity, place: &str) -> Option<String> {
-    if theirs.source != ours.source {
+/// that both watch must not have moved to another topic: its consumers would miss what lies between.
+pub(crate) fn refuse(record: &Record, ours: &StoreIdentity, place: &str) -> Option<String> {
+    if record.source != ours.source {
         return Some(format!(
             "the position in {place} belongs to the source {}, but this configuration reads {}; give this \
-             pipeline a token store of its own (token_storage), or run `cdc token reset --new-source` if the \
-             source was really replaced",
-            theirs.source, ours.source
+             pipeline a token store of its own (token_storage), or run `cdc token reset --to now --new-source` \
+             if the source was really replaced",
+            record.source, ours.source
         ));
     }
-    let shared_collections = shared(&theirs.collections, &ours.collections);
-    let same_collections =
-        shared_collections == theirs.collections.len() && shared_collections == ours.collections.len();
-    let shared_topics = shared(&theirs.topics, &ours.topics);
-    let same_topics = shared_topics == theirs.topics.len() && shared_topics == ours.topics.len();
-    if shared_topics < shared_collections || (same_collections && !same_topics) {
-        return Some(format!(
-            "the position in {place} belongs to the topics [{}], but this configuration publishes to [{}]; \
-             set kafka.topic back, give this pipeline a token store of its own (token_storage), or run \
-             `cdc token reset` to begin anew",
-            theirs.topics.join(", "),
-            ours.topics.join(", ")
-        ));
-    }
-    None
+    let moved = ours.collections.iter().find(|watched| has_moved(record, watched))?;
+    let before = record
+        .collections
+        .iter()
+        .find(|collection| collection.name == moved.name)
+        .and_then(|collection| collection.topic.clone())
+        .unwrap_or_else(|| record.topics.join(", "));
+    Some(format!(
+        "the position in {place} belongs to the topic {before} for the collection {}, but this configuration \
+         publishes it to {}: consumers would miss what lies between. Set kafka.topic back, give this pipeline \
+         a token store of its own (token_storage), or run `cdc token reset --to now --new-source` to begin \
+         anew there",
+        moved.name, moved.topic
+    ))
 }
 
-fn shared(one: &[String], other: &[String]) -> usize {
-    one.iter().filter(|name| other.contains(name)).count()
+/// A record of the first version does not say whose topic is whose: there it is enough that the topic is one
+/// of those named.
+fn has_moved(record: &Record, watched: &Watched) -> bool {
+    record.collections.iter().any(|collection| {
+        collection.name == watched.name
+            && match &collection.topic {
+                Some(topic) => *topic != watched.topic,
+                None => !record.topics.contains(&watched.topic),
+            }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::tests::{record, record_of};
 
-    fn identity(source: &str, collections: &[&str], topics: &[&str]) -> StoreIdentity {
-        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-        StoreIdentity { source: source.to_owned(), collections: owned(collections), topics: owned(topics) }
+    fn identity(source: &str, collections: &[(&str, &str)]) -> StoreIdentity {
+        let watched =
+            |&(name, topic): &(&str, &str)| Watched { name: name.to_owned(), topic: topic.to_owned() };
+        StoreIdentity { source: source.to_owned(), collections: collections.iter().map(watched).collect() }
     }
 
     #[test]
     fn another_source_or_a_moved_topic_is_refused_and_a_changed_list_is_not() {
-        let ours = identity("rs0/db", &["a", "b"], &["t.a", "t.b"]);
-        let cases = [
-            (identity("rs0/db", &["a", "b"], &["t.a", "t.b"]), false),
-            (identity("rs0/db", &["a"], &["t.a"]), false),
-            (identity("rs0/db", &["a", "b", "c"], &["t.a", "t.b", "t.c"]), false),
-            (identity("rs0/db", &["c"], &["t.c"]), false),
-            (identity("rs1/db", &["a", "b"], &["t.a", "t.b"]), true),
-            (identity("rs0/other", &["a", "b"], &["t.a", "t.b"]), true),
-            (identity("rs0/db", &["a", "b"], &["u.a", "u.b"]), true),
-            (identity("rs0/db", &["a", "b"], &["t.a", "u.b"]), true),
-            (identity("rs0/db", &["a"], &["u.a"]), true),
+        let ours = identity("rs0/db", &[("a", "t.a"), ("b", "t.b")]);
+        type Case = (&'static str, &'static [(&'static str, &'static str)], bool);
+        let cases: [Case; 9] = [
+            ("rs0/db", &[("a", "t.a"), ("b", "t.b")], false),
+            ("rs0/db", &[("a", "t.a")], false),
+            ("rs0/db", &[("a", "t.a"), ("b", "t.b"), ("c", "t.c")], false),
+            ("rs0/db", &[("c", "t.c")], false),
+            ("rs1/db", &[("a", "t.a"), ("b", "t.b")], true),
+            ("rs0/other", &[("a", "t.a"), ("b", "t.b")], true),
+            ("rs0/db", &[("a", "u.a"), ("b", "u.b")], true),
+            ("rs0/db", &[("a", "t.a"), ("b", "u.b")], true),
+            ("rs0/db", &[("a", "t.b"), ("b", "t.a")], true),
         ];
-        for (theirs, refused) in cases {
+        for (source, collections, refused) in cases {
+            let theirs = record_of(source, collections);
             assert_eq!(refuse(&theirs, &ours, "here").is_some(), refused, "{theirs:?}");
         }
     }
 
     #[test]
+    fn a_record_of_the_first_version_names_topics_without_their_collections() {
+        let mut old = record_of("rs0/db", &[("a", "t.a")]);
+        old.collections[0].topic = None;
+        old.topics = vec!["t.a".to_owned()];
+        assert_eq!(refuse(&old, &identity("rs0/db", &[("a", "t.a")]), "here"), None);
+        let text = refuse(&old, &identity("rs0/db", &[("a", "u.a")]), "here").unwrap_or_default();
+        assert!(text.contains("t.a") && text.contains("u.a"), "{text}");
+    }
+
+    #[test]
     fn the_refusal_names_both_and_the_way_out() {
-        let theirs = identity("rs1/db", &["a"], &["t.a"]);
-        let ours = identity("rs0/db", &["a"], &["t.a"]);
-        let text = refuse(&theirs, &ours, "Redis at h:1").unwrap_or_default();
-        for part in ["rs1/db", "rs0/db", "Redis at h:1", "token_storage", "cdc token reset --new-source"] {
+        let ours = identity("rs1/db", &[("players", "cdc.game_db.players")]);
+        let text = refuse(&record(), &ours, "Redis at h:1").unwrap_or_default();
+        for part in ["rs0/game_db", "rs1/db", "Redis at h:1", "token_storage", "--new-source"] {
             assert!(text.contains(part), "{text}");
         }
     }

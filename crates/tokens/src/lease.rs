@@ -85,8 +85,6 @@ fn held(left_ms: i64) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use cdc_executor::ports::StoreIdentity;
-
     use super::*;
 
     const TTL_MS: i64 = 15_000;
@@ -100,13 +98,7 @@ mod tests {
             holder: holder.map(str::to_owned),
             lease_expires_at_ms: NOW_MS + left_ms,
             taken_over_at_ms: taken_over_ago_ms.map(|ago| NOW_MS - ago),
-            saved: None,
-            identity: StoreIdentity {
-                source: "rs0/db".to_owned(),
-                collections: Vec::new(),
-                topics: Vec::new(),
-            },
-            gaps: Vec::new(),
+            ..crate::record::tests::record_of("rs0/db", &[])
         }
     }
 

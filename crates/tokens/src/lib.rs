@@ -24,6 +24,7 @@ mod lease;
 pub mod record;
 mod redis;
 mod register;
+mod reset;
 mod store;
 
 pub use crate::disk::{Disk, LocalDisk};
@@ -31,4 +32,5 @@ pub use crate::file::{FileRegister, FileStore};
 pub use crate::redis::{RedisRegister, RedisSettings, RedisStore};
 pub use lease::LEASE_TTL;
 pub use register::{Expected, Reading, Register, Swap};
+pub use reset::{Look, Reset, ResetOutcome};
 pub use store::LeasedStore;

@@ -48,7 +48,7 @@ pub enum Swap {
     Refused(Reading),
 }
 
-/// One cell of text with a clock, written by compare-and-set. It knows nothing of leases.
+/// One cell of bytes with a clock, written by compare-and-set. It knows nothing of leases.
 pub trait Register: Send + 'static {
     /// Reads the cell.
     ///

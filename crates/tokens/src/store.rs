@@ -1,12 +1,15 @@
 use std::time::{Duration, Instant};
 
 use cdc_event::ResumeToken;
-use cdc_executor::ports::{Acquisition, Failure, StoreIdentity, TokenRecord, TokenStore};
+use cdc_executor::ports::{
+    Acquisition, Failure, GapRecord, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore,
+};
 use cdc_machine::{Fault, Lineage};
+use cdc_watcher::{Amendment, Gap};
 
 use crate::identity;
 use crate::lease::{Claim, LEASE_TTL, Sighting, Verdict, decide};
-use crate::record::{Record, RecordError, Saved};
+use crate::record::{Record, RecordError, Saved, VERSION};
 use crate::register::{Expected, Reading, Register, Swap};
 
 /// How often one call tries again after somebody else wrote in between. More than two writers at once do
@@ -18,10 +21,10 @@ const SWAP_ATTEMPTS: u32 = 4;
 /// Every write replaces the whole record, renews the lease, and succeeds only over the record that this
 /// process knows: its stamp is (incarnation, owner, sequence).
 pub struct LeasedStore<R> {
-    register: R,
-    identity: StoreIdentity,
+    pub(crate) register: R,
+    pub(crate) identity: StoreIdentity,
     instance: String,
-    owner: String,
+    pub(crate) owner: String,
     ttl: Duration,
     /// What the register holds, as far as we know: our last confirmed write.
     mine: Option<Record>,
@@ -29,6 +32,9 @@ pub struct LeasedStore<R> {
     sequence: u64,
     /// The holder's trace when the lease was refused to us.
     seen: Option<Sighting>,
+    /// Since when, by the register's clock, the record of that holder is gone or damaged. It lives as long as
+    /// its lease could, and writes the record again from memory.
+    missed_since_ms: Option<i64>,
     clock: RegisterClock,
 }
 
@@ -67,6 +73,7 @@ impl<R: Register> LeasedStore<R> {
             mine: None,
             sequence: 0,
             seen: None,
+            missed_since_ms: None,
             clock: RegisterClock::new(0),
         })
     }
@@ -78,30 +85,25 @@ impl<R: Register> LeasedStore<R> {
         self
     }
 
-    fn decode(&self, operation: &'static str, reading: &Reading) -> Result<Option<Record>, Failure> {
+    /// What stands in the register; the text says why it cannot be read, and the way out.
+    pub(crate) fn decode(&self, reading: &Reading) -> Result<Option<Record>, (RecordError, String)> {
         let Some(content) = &reading.content else { return Ok(None) };
-        Record::decode(content).map(Some).map_err(|error| self.unreadable(operation, &error))
-    }
-
-    /// A damaged record is a lost position: it is for the policy to say what comes of it. One of a newer
-    /// release is not lost, and not ours to touch.
-    fn unreadable(&self, operation: &'static str, error: &RecordError) -> Failure {
-        let place = self.register.place();
-        let (fault, way_out) = match error {
-            RecordError::NewerVersion(_) => {
-                (Fault::Fatal, "run the newer release, or give this one a token store of its own".to_owned())
-            }
-            RecordError::Corrupt(_) => {
-                let way_back = self.register.way_back();
-                let text = format!("{way_back}, or run `cdc token reset` to begin anew with a gap on record");
-                (Fault::HistoryLost, text)
-            }
-        };
-        Failure::new(
-            fault,
-            operation,
-            format!("the token record in {place} cannot be read: {error}; {way_out}"),
-        )
+        Record::decode(content).map(Some).map_err(|error| {
+            let way_out = match &error {
+                RecordError::NewerVersion(_) => {
+                    "run the newer release, or give this one a token store of its own".to_owned()
+                }
+                RecordError::Corrupt(_) => {
+                    let way_back = self.register.way_back();
+                    format!(
+                        "{way_back}, or run `cdc token reset --to now` to begin anew with a gap on record"
+                    )
+                }
+            };
+            let place = self.register.place();
+            let text = format!("the token record in {place} cannot be read: {error}; {way_out}");
+            (error, text)
+        })
     }
 
     /// The record to go on from: what the register holds, unless the register was flushed or rolled back
@@ -121,13 +123,22 @@ impl<R: Register> LeasedStore<R> {
         self.sequence
     }
 
-    /// The record that takes the lease over `found`.
-    fn claimed(&mut self, found: Option<&Record>, verdict: Verdict, now_ms: i64) -> Record {
+    /// The record that takes the lease over `found`, or over a damaged one. What the position belongs to stays
+    /// as it was: the save that records a change records its gap with it.
+    fn claimed(
+        &mut self,
+        found: Option<&Record>,
+        verdict: Verdict,
+        now_ms: i64,
+        over_damage: bool,
+    ) -> Record {
         let sequence = self.next_sequence(found);
         let base = self.base(found);
         let highest = |record: &Record| record.incarnation;
         let incarnation = base.map_or(0, highest).max(found.map_or(0, highest)) + 1;
+        let lost = over_damage && base.is_none();
         Record {
+            version: VERSION,
             incarnation,
             owner: self.owner.clone(),
             sequence,
@@ -138,8 +149,65 @@ impl<R: Register> LeasedStore<R> {
                 Verdict::Take | Verdict::Held(_) => None,
             },
             saved: base.and_then(|record| record.saved.clone()),
-            identity: self.identity.clone(),
+            position_lost: lost || base.is_some_and(|record| record.position_lost),
+            source: self.identity.source.clone(),
+            collections: base.map_or_else(Vec::new, |record| self.with_topics(record)),
+            topics: Vec::new(),
             gaps: base.map_or_else(Vec::new, |record| record.gaps.clone()),
+        }
+    }
+
+    /// A record's collections. One of the first version does not say whose topic is whose; that it was not
+    /// refused does.
+    fn with_topics(&self, record: &Record) -> Vec<RecordedCollection> {
+        let ours = |name: &str| self.identity.collections.iter().find(|watched| watched.name == name);
+        let mut collections = record.collections.clone();
+        for collection in collections.iter_mut().filter(|collection| collection.topic.is_none()) {
+            collection.topic = ours(&collection.name).map(|watched| watched.topic.clone());
+        }
+        collections
+    }
+
+    /// What became of a position that the register holds no more, or not readably: a holder that was seen
+    /// has time to write it again.
+    fn await_holder(&mut self, now_ms: i64) -> Option<Acquisition> {
+        self.seen.as_ref()?;
+        let since_ms = *self.missed_since_ms.get_or_insert(now_ms);
+        let left_ms = since_ms.saturating_add(millis(self.ttl)).saturating_sub(now_ms);
+        (left_ms > 0).then(|| Acquisition::Held {
+            holder: "an instance whose record is gone or damaged".to_owned(),
+            expires_in: Duration::from_millis(left_ms.unsigned_abs()),
+        })
+    }
+
+    /// What the record's position knows of our collections, in the configuration's order.
+    fn owned(&self, record: &Record) -> Acquisition {
+        match record.to_token_record() {
+            Some(found) => {
+                Acquisition::Position { record: Box::new(found), known: record.known_of(&self.identity) }
+            }
+            None if record.position_lost => Acquisition::Lost,
+            None => Acquisition::Empty,
+        }
+    }
+
+    fn recorded(&self, gap: &Gap<ResumeToken>, now_ms: i64) -> GapRecord {
+        let name = |id: &cdc_watcher::CollectionId| self.identity.collections.get(usize::from(id.0));
+        let opened_at = bson::DateTime::from_millis(now_ms);
+        GapRecord {
+            from: gap.from.as_ref().map(|from| from.position),
+            to: gap.to.position,
+            cause: gap.cause.as_str().to_owned(),
+            collections: gap
+                .collections
+                .iter()
+                .filter_map(name)
+                .map(|watched| watched.name.clone())
+                .collect(),
+            // Years beyond 9999 have no such text, and no clock shows them.
+            opened_at: opened_at.try_to_rfc3339_string().unwrap_or_default(),
+            announced: gap.announced,
+            healed_at: None,
         }
     }
 
@@ -160,6 +228,7 @@ impl<R: Register> LeasedStore<R> {
         for _ in 0..SWAP_ATTEMPTS {
             let now_ms = self.clock.now_ms();
             let mut next = mine.clone();
+            next.version = VERSION;
             next.sequence = self.next_sequence(None);
             next.lease_expires_at_ms = now_ms.saturating_add(millis(self.ttl));
             change(&mut next, now_ms);
@@ -168,21 +237,31 @@ impl<R: Register> LeasedStore<R> {
                     self.mine = Some(next);
                     return Ok(());
                 }
-                Some(reading) => expected = self.still_mine(operation, reading)?,
+                Some(reading) => expected = self.still_mine(operation, &reading)?,
             }
         }
         Err(self.unsettled(operation))
     }
 
     /// Looks at a record that stands where ours was expected. Returns what to write over.
-    fn still_mine(&self, operation: &'static str, reading: Reading) -> Result<Expected, Failure> {
+    fn still_mine(&self, operation: &'static str, reading: &Reading) -> Result<Expected, Failure> {
         let place = self.register.place();
-        let Some(content) = reading.content else {
-            tracing::warn!(operation, place, "the token record is gone; writing it again from memory");
-            return Ok(Expected::Absent);
+        let found = match self.decode(reading) {
+            Ok(found) => found,
+            Err((error @ RecordError::NewerVersion(_), text)) => {
+                return Err(Failure::new(Fault::Fatal, operation, text).because(error));
+            }
+            Err((error, _)) => {
+                tracing::warn!(operation, place, %error, "the token record is damaged; writing it again from memory");
+                return Ok(exactly(reading));
+            }
         };
-        match Record::decode(&content) {
-            Ok(found) if found.owner == self.owner => {
+        match found {
+            None => {
+                tracing::warn!(operation, place, "the token record is gone; writing it again from memory");
+                Ok(Expected::Absent)
+            }
+            Some(found) if found.owner == self.owner => {
                 tracing::warn!(
                     operation,
                     place,
@@ -191,7 +270,7 @@ impl<R: Register> LeasedStore<R> {
                 );
                 Ok(Expected::Stamp(found.stamp()))
             }
-            Ok(found) => Err(Failure::new(
+            Some(found) => Err(Failure::new(
                 Fault::Fenced,
                 operation,
                 format!(
@@ -201,12 +280,6 @@ impl<R: Register> LeasedStore<R> {
                     found.incarnation
                 ),
             )),
-            // As good as gone: whoever wrote it cannot read it either.
-            Err(error @ RecordError::Corrupt(_)) => {
-                tracing::warn!(operation, place, %error, "the token record is damaged; writing it again from memory");
-                Ok(Expected::Exactly(content))
-            }
-            Err(error @ RecordError::NewerVersion(_)) => Err(self.unreadable(operation, &error)),
         }
     }
 
@@ -249,27 +322,48 @@ impl<R: Register> LeasedStore<R> {
 }
 
 impl<R: Register> TokenStore for LeasedStore<R> {
-    async fn acquire(&mut self) -> Result<Acquisition, Failure> {
+    async fn acquire(&mut self, over_damage: bool) -> Result<Acquisition, Failure> {
         const OPERATION: &str = "lease_acquire";
         let mut reading = self.register.read().await.map_err(|mut failure| {
             failure.operation = OPERATION;
             failure
         })?;
         for _ in 0..SWAP_ATTEMPTS {
-            self.clock = RegisterClock::new(reading.now_ms);
-            let found = self.decode(OPERATION, &reading)?;
+            let now_ms = reading.now_ms;
+            self.clock = RegisterClock::new(now_ms);
+            let (found, expected) = match self.decode(&reading) {
+                Ok(Some(found)) => {
+                    let stamp = found.stamp();
+                    (Some(found), Expected::Stamp(stamp))
+                }
+                Ok(None) => (None, Expected::Absent),
+                Err((RecordError::NewerVersion(_), text)) => return Ok(Acquisition::Unreadable(text)),
+                Err((RecordError::Corrupt(_), text)) => {
+                    if let Some(held) = self.await_holder(now_ms) {
+                        return Ok(held);
+                    }
+                    // Our own memory knows better.
+                    if !over_damage && self.mine.is_none() {
+                        return Ok(Acquisition::Damaged(text));
+                    }
+                    (None, exactly(&reading))
+                }
+            };
+            if found.is_some() {
+                self.missed_since_ms = None;
+            } else if let Some(held) = self.await_holder(now_ms) {
+                return Ok(held);
+            }
             let verdict = match &found {
                 None => Verdict::Take,
                 Some(found) => {
-                    if let Some(text) =
-                        identity::refuse(&found.identity, &self.identity, self.register.place())
-                    {
+                    if let Some(text) = identity::refuse(found, &self.identity, self.register.place()) {
                         return Ok(Acquisition::Foreign(text));
                     }
                     let claim = Claim {
                         instance: &self.instance,
                         owner: &self.owner,
-                        now_ms: reading.now_ms,
+                        now_ms,
                         ttl_ms: millis(self.ttl),
                         seen: self.seen.as_ref(),
                     };
@@ -284,14 +378,15 @@ impl<R: Register> TokenStore for LeasedStore<R> {
                 let holder = found.holder.clone().unwrap_or_default();
                 return Ok(Acquisition::Held { holder, expires_in });
             }
-            let next = self.claimed(found.as_ref(), verdict, reading.now_ms);
-            let expected = found.as_ref().map_or(Expected::Absent, |found| Expected::Stamp(found.stamp()));
+            let is_damaged = matches!(expected, Expected::Exactly(_));
+            let next = self.claimed(found.as_ref(), verdict, now_ms, is_damaged);
             match self.swap(OPERATION, &expected, &next).await? {
                 None => {
-                    let record = next.to_token_record();
+                    let acquisition = self.owned(&next);
                     self.mine = Some(next);
                     self.seen = None;
-                    return Ok(Acquisition::Owned(record));
+                    self.missed_since_ms = None;
+                    return Ok(acquisition);
                 }
                 Some(refused) => reading = refused,
             }
@@ -303,11 +398,36 @@ impl<R: Register> TokenStore for LeasedStore<R> {
         self.rewrite("lease_renew", |_, _| {}).await
     }
 
-    async fn save(&mut self, token: &ResumeToken, lineage: Lineage) -> Result<(), Failure> {
+    async fn save(
+        &mut self,
+        token: &ResumeToken,
+        lineage: Lineage,
+        amendment: &Amendment<ResumeToken>,
+    ) -> Result<Recorded, Failure> {
+        let watched = self.identity.collections.iter().zip(&amendment.known);
+        let collections: Vec<RecordedCollection> = watched
+            .map(|(watched, known)| RecordedCollection {
+                name: watched.name.clone(),
+                topic: Some(watched.topic.clone()),
+                known: *known,
+            })
+            .collect();
+        let now_ms = self.clock.now_ms();
+        let opened: Vec<GapRecord> = amendment.gaps.iter().map(|gap| self.recorded(gap, now_ms)).collect();
         self.rewrite("token_save", |record, now_ms| {
             record.saved = Some(Saved { token: token.clone(), lineage, saved_at_ms: now_ms });
+            record.position_lost = false;
+            record.collections.clone_from(&collections);
+            record.topics.clear();
+            if amendment.announced {
+                record.gaps.iter_mut().for_each(|gap| gap.announced = true);
+            }
+            record.open_gaps(opened.iter().cloned());
         })
-        .await
+        .await?;
+        let is_open = |record: &Record| record.gaps.iter().filter(|gap| gap.healed_at.is_none()).count();
+        let open_gaps = self.mine.as_ref().map_or(0, is_open) as u64;
+        Ok(Recorded { opened, open_gaps })
     }
 
     async fn release(&mut self) -> Result<(), Failure> {
@@ -326,8 +446,16 @@ impl<R: Register> TokenStore for LeasedStore<R> {
             failure.operation = OPERATION;
             failure
         })?;
-        Ok(self.decode(OPERATION, &reading)?.and_then(|record| record.to_token_record()))
+        let found = self.decode(&reading);
+        let found =
+            found.map_err(|(error, text)| Failure::new(Fault::Fatal, OPERATION, text).because(error))?;
+        Ok(found.and_then(|record| record.to_token_record()))
     }
+}
+
+/// What stands there is no record and has no stamp.
+fn exactly(reading: &Reading) -> Expected {
+    reading.content.clone().map_or(Expected::Absent, Expected::Exactly)
 }
 
 /// 128 random bits in hex: no two processes share them, whatever they are called.

@@ -10,14 +10,16 @@ use crate::state::{Awaiting, Connecting, State, Trouble};
 use crate::turn::Turn;
 use crate::verdict::Verdict;
 
-impl<R, T: Clone + Ord> Turn<'_, R, T> {
+impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     pub(crate) fn on_delivered(&mut self, state: State, seqs: &[SeqNo]) -> State {
         let before = self.facts.window.savable_weight();
         for &seq in seqs {
             match self.facts.window.settle(seq) {
                 Settlement::Settled => {
                     self.facts.markers.remove(&seq);
+                    self.mark_announced(seq);
                 }
+                Settlement::Awaited => {}
                 Settlement::Stale => self.facts.ignore_seq(seq),
             }
         }
@@ -35,12 +37,15 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
             return state;
         }
         self.facts.markers.remove(&seq);
+        // Whatever its other copies come to, it is sent again.
+        self.facts.announcing.take_if(|(announcing, _)| *announcing == seq);
         if let State::Draining { .. } = state {
             return self.drain_incompletely(state);
         }
         match (fault, Verdict::on_kafka(fault)) {
-            // Refused, though it fits the limits that the producer was made with: a new one asks for them.
-            (Fault::TooLarge, _) => self.rewind_for(state, Trouble::Producer),
+            // Refused, though it fits the limits that the producer was made with, or the topic is not what it
+            // was: a new producer looks at it anew.
+            (Fault::TooLarge | Fault::HistoryLost, _) => self.rewind_for(state, Trouble::Producer),
             (_, Verdict::Retry) => self.rewind_for(state, Trouble::Delivery),
             (_, Verdict::End(cause)) => {
                 let next = self.end(state, cause);
@@ -128,6 +133,7 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
     pub(crate) fn reconnect(&mut self, trouble: Trouble) -> State {
         self.facts.rewind();
         match trouble {
+            Trouble::Reopen => self.open_stream(),
             Trouble::Source => self.back_off_mongodb(Connecting::StreamDue),
             Trouble::Delivery => self.back_off_kafka(Connecting::StreamDue),
             Trouble::Producer => self.back_off_kafka(Connecting::ProducerDue),

@@ -63,6 +63,8 @@ pub enum OnTooLarge {
 pub enum OnHistoryLost {
     /// The service stops; a person decides.
     Stop,
+    /// The stream goes on from the present, with a gap on record.
+    FromNow,
 }
 
 impl Default for Config {

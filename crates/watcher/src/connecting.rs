@@ -3,16 +3,18 @@
 
 use cdc_machine::{Cause, Dependency, EffectId, Epoch, Fault};
 
-use crate::Effect;
+use crate::config::OnHistoryLost;
 use crate::facts::Origin;
 use crate::state::{Connecting, State};
+use crate::streaming::SourceVerdict;
 use crate::turn::Turn;
 use crate::verdict::Verdict;
+use crate::{Contents, Effect, GapCause, TopicState};
 
-impl<R, T: Clone + Ord> Turn<'_, R, T> {
+impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     pub(crate) fn on_start(&mut self, state: State) -> State {
         if state == State::Connecting(Connecting::NotStarted) {
-            return self.acquire_lease();
+            return self.acquire_lease(false);
         }
         self.facts.ignore(false);
         state
@@ -21,7 +23,7 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
     /// A back-off, or a wait for somebody else's lease, has ended.
     pub(crate) fn on_wait_over(&mut self, state: State) -> State {
         match state {
-            State::Connecting(Connecting::Lease) => self.acquire_lease(),
+            State::Connecting(Connecting::Lease) => self.acquire_lease(false),
             State::Connecting(Connecting::ProducerDue) => self.prepare_producer(),
             State::Connecting(Connecting::StreamDue) => self.open_stream(),
             State::Connecting(
@@ -44,14 +46,20 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
         State::Connecting(Connecting::Producer { id })
     }
 
-    pub(crate) fn on_producer_ready(&mut self, state: State, id: EffectId, holds_messages: bool) -> State {
+    pub(crate) fn on_producer_ready(&mut self, state: State, id: EffectId, topics: &[TopicState]) -> State {
         if state != State::Connecting(Connecting::Producer { id }) {
             self.facts.ignore_reply(id);
             return state;
         }
+        if let Err(cause) = self.look_at_topics(topics) {
+            return self.end(state, cause);
+        }
         let never_opened = self.facts.origin == Origin::Empty && self.facts.window.newest().is_none();
-        if never_opened && holds_messages {
-            return self.end_for_source(state, Cause::TokenMissing);
+        if never_opened && self.facts.lost.is_none() && topics.iter().any(|topic| topic.holds_messages) {
+            match self.config.on_history_lost {
+                OnHistoryLost::Stop => return self.end(state, Cause::TokenMissing),
+                OnHistoryLost::FromNow => self.facts.lost = Some(GapCause::TokenMissing),
+            }
         }
         self.open_stream()
     }
@@ -70,17 +78,37 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
     pub(crate) fn open_stream(&mut self) -> State {
         let epoch = self.facts.new_epoch();
         let from = self.facts.resume_point();
-        self.out.push(Effect::OpenStream { epoch, from, lineage: self.facts.lineage });
+        let (lineage, reading) = (self.facts.lineage, self.facts.reading);
+        self.out.push(Effect::OpenStream { epoch, from, lineage, reading });
         State::Connecting(Connecting::Stream { epoch })
     }
 
-    pub(crate) fn on_opened(&mut self, state: State, epoch: Epoch, at: T) -> State {
+    pub(crate) fn on_opened(&mut self, state: State, epoch: Epoch, at: T, contents: &[Contents]) -> State {
         if state != State::Connecting(Connecting::Stream { epoch }) {
             self.facts.ignore_epoch(epoch);
             return state;
         }
-        if self.facts.origin == Origin::Empty && self.facts.window.newest().is_none() {
-            self.facts.window.open_settled(at);
+        let before = self.facts.newest().cloned();
+        let lost = self.facts.lost.take();
+        let starts = lost.is_some() || before.is_none();
+        if starts && before.as_ref().is_some_and(|before| at <= *before) {
+            return self.stop(Cause::Invariant("a stream that begins anew begins behind all before it"));
+        }
+        self.look_at_collections(contents, if starts { None } else { before.as_ref() });
+        if let Some(cause) = lost {
+            let all = self.all_collections();
+            self.note_gap(before.clone(), at.clone(), cause, all);
+        }
+        match before {
+            Some(before) if !starts => {
+                if self.facts.has_start_to_record() {
+                    // The same position once more: what is recorded with it is new.
+                    self.facts.window.open_settled(before);
+                }
+            }
+            _ => {
+                self.facts.window.open_settled(at);
+            }
         }
         State::Connecting(Connecting::RecordingStart { epoch })
     }
@@ -90,10 +118,12 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
             self.facts.ignore_epoch(epoch);
             return state;
         }
-        match Verdict::on_source(fault) {
-            Verdict::Retry => self.back_off_mongodb(Connecting::StreamDue),
-            // The stream that did not open needs no closing.
-            Verdict::End(cause) => self.end_for_source(State::Connecting(Connecting::StreamDue), cause),
+        // The stream that did not open needs no closing.
+        let closed = State::Connecting(Connecting::StreamDue);
+        match self.on_source_fault(fault) {
+            SourceVerdict::Retry => self.back_off_mongodb(Connecting::StreamDue),
+            SourceVerdict::Reopen => self.open_stream(),
+            SourceVerdict::End(cause) => self.end(closed, cause),
         }
     }
 

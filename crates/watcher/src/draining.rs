@@ -8,7 +8,7 @@ use crate::state::{Awaiting, Connecting, State, Trouble};
 use crate::turn::Turn;
 use crate::{Effect, TimerKind};
 
-impl<R, T: Clone + Ord> Turn<'_, R, T> {
+impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     pub(crate) fn on_signal(&mut self, state: State, signal: Signal) -> State {
         match (signal, state) {
             (Signal::Abort, _)

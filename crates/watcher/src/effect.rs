@@ -1,6 +1,9 @@
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use cdc_machine::{Cause, EffectId, Epoch, Lineage, SeqNo, Settled, TimerId};
+
+use crate::Amendment;
 
 /// Proof that Kafka has everything up to and including a token.
 pub type AckedToken<T> = Settled<T>;
@@ -8,10 +11,20 @@ pub type AckedToken<T> = Settled<T>;
 /// Where a change stream begins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StartAt<T> {
-    /// The source's present operation time: the very first start.
+    /// The source's present operation time: the very first start, or one with a gap on record.
     Now,
     /// Right after this token.
     After(T),
+}
+
+/// How a change stream is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reading {
+    /// Each event as it is.
+    Whole,
+    /// Events that would not fit a reply come without their documents; the server measures each one, which
+    /// costs it time.
+    Stripped,
 }
 
 /// What a timer is for.
@@ -39,9 +52,10 @@ pub enum TimerKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "a variant's own line says what its fields are")]
 pub enum Effect<R, T> {
-    /// Take the lease and read the record. Answered by `LeaseAcquired`, `LeaseHeld`, `LeaseForeign` or
-    /// `LeaseFailed`.
-    AcquireLease { id: EffectId },
+    /// Take the lease and read the record; with `over_damage` also where the record is damaged, which loses
+    /// what it held. Answered by `LeaseAcquired`, `LeaseHeld`, `LeaseForeign`, `LeaseDamaged`,
+    /// `LeaseUnreadable` or `LeaseFailed`.
+    AcquireLease { id: EffectId, over_damage: bool },
     /// Extend the lease. Answered by `LeaseRenewed` or `LeaseRenewFailed`.
     RenewLease { id: EffectId },
     /// Give the lease back. Answered by `LeaseReleased`.
@@ -52,20 +66,24 @@ pub enum Effect<R, T> {
     PrepareProducer { id: EffectId },
     /// Hand one message to Kafka. Answered by `Delivered`, `DeliveryFailed` or `DeliveryTooLarge`.
     Publish { seq: SeqNo, record: R },
+    /// Hand copies of these messages to every partition of every topic, `copies` of each in all. Each copy is
+    /// answered by `Delivered` or `DeliveryFailed` under the same number.
+    PublishControl { seq: SeqNo, records: Vec<R>, copies: u32 },
     /// Hand a body-less marker to Kafka's dead letters, in the place of a message that does not fit.
     PublishMarker { seq: SeqNo, marker: R },
     /// Take back what the producer has only queued: each such message is answered by `DeliveryFailed`.
     PurgeQueued,
 
     /// Open a change stream. Answered by `Opened` or `OpenFailed`.
-    OpenStream { epoch: Epoch, from: StartAt<T>, lineage: Lineage },
+    OpenStream { epoch: Epoch, from: StartAt<T>, lineage: Lineage, reading: Reading },
     /// Read at most this much. Answered by one `Batch` or `SourceFailed`.
     Pull { epoch: Epoch, max_events: u32, max_bytes: u64 },
     /// Close the stream. Not answered.
     CloseStream { epoch: Epoch },
 
-    /// Record the position. Answered by `Saved` or `SaveFailed`.
-    SaveToken { id: EffectId, token: AckedToken<T>, lineage: Lineage },
+    /// Record the position, and what changes with it, in one compare-and-set. Answered by `Saved` or
+    /// `SaveFailed`.
+    SaveToken { id: EffectId, token: AckedToken<T>, lineage: Lineage, amendment: Amendment<T> },
 
     /// Wake the machine after this long, once.
     SetTimer { timer: TimerId<TimerKind>, after: Duration },

@@ -1,17 +1,37 @@
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use cdc_machine::{Backoff, EffectId, Epoch, Lineage, SeqNo, Watermark};
 
+use crate::gap::{Note, Noted};
 use crate::timers::Timers;
-use crate::{AckedToken, Config, StartAt};
+use crate::{AckedToken, Config, GapCause, Known, Notice, Reading, StartAt, TopicState};
 
 /// What the machine knows, whichever state it is in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Facts<T> {
+pub(crate) struct Facts<R, T> {
     pub(crate) lease: Lease,
     pub(crate) origin: Origin<T>,
     pub(crate) lineage: Lineage,
+    /// The lineage that a new record would have got when the lease was taken.
+    pub(crate) fresh: Lineage,
+    /// Set from the moment when the position is known to be of no use until a stream is open at the present.
+    pub(crate) lost: Option<GapCause>,
+    /// How the next stream is read.
+    pub(crate) reading: Reading,
+    /// The watched collections; `None` for one that the record does not name.
+    pub(crate) known: Vec<Option<Known>>,
+    /// Their topics, as the producer found them last.
+    pub(crate) topics: Vec<TopicState>,
+    /// Copies of one control message: the partitions of all topics.
+    pub(crate) copies: u32,
+    /// What the record is still to hold, in the order of positions.
+    pub(crate) notes: Vec<Note<T>>,
+    /// Control messages of recorded gaps that Kafka may not have. They go before the next event.
+    pub(crate) unannounced: Vec<Notice<R>>,
+    /// The slot in which the first so many of them are on their way.
+    pub(crate) announcing: Option<(SeqNo, usize)>,
     /// What was read, what Kafka has of it, and what the store has of that.
     pub(crate) window: Watermark<T>,
     /// Slots whose message did not fit and whose marker is in flight instead; a part of the window.
@@ -48,7 +68,7 @@ pub(crate) enum Lease {
 pub(crate) enum Origin<T> {
     /// The store has not been read yet.
     Unknown,
-    /// The store was empty, and holds nothing of ours yet.
+    /// The store held no position, and holds none of ours yet.
     Empty,
     /// The store held this, or holds a first record of ours.
     Recorded(T),
@@ -58,7 +78,12 @@ pub(crate) enum Origin<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Saving<T> {
     No,
-    InFlight { id: EffectId, token: AckedToken<T> },
+    InFlight {
+        id: EffectId,
+        token: AckedToken<T>,
+        /// How many of the notes, from the first on, it carries.
+        notes: usize,
+    },
     BackingOff,
 }
 
@@ -80,12 +105,21 @@ pub(crate) struct Ignored {
     pub(crate) unexpected: u64,
 }
 
-impl<T: Clone> Facts<T> {
+impl<R, T: Clone + Ord> Facts<R, T> {
     pub(crate) fn new() -> Self {
         Self {
             lease: Lease::Free,
             origin: Origin::Unknown,
             lineage: Lineage::default(),
+            fresh: Lineage::default(),
+            lost: None,
+            reading: Reading::Whole,
+            known: Vec::new(),
+            topics: Vec::new(),
+            copies: 1,
+            notes: Vec::new(),
+            unannounced: Vec::new(),
+            announcing: None,
             window: Watermark::starting_at(SeqNo(0)),
             markers: BTreeSet::new(),
             saving: Saving::No,
@@ -150,14 +184,47 @@ impl<T: Clone> Facts<T> {
         })
     }
 
-    /// Where to open a stream once nothing is in flight: after the last contiguous acked token.
+    /// True where something is still to be recorded before anything is read: a start, or a gap before it.
+    pub(crate) fn has_start_to_record(&self) -> bool {
+        let is_start_gap = |note: &Note<T>| matches!(&note.what, Noted::Gap(gap) if !gap.announced);
+        !matches!(self.origin, Origin::Recorded(_)) || self.notes.iter().any(is_start_gap)
+    }
+
+    /// True where gaps are to be told to Kafka before the next event.
+    pub(crate) fn has_gaps_to_announce(&self) -> bool {
+        self.announcing.is_none() && !self.unannounced.is_empty()
+    }
+
+    /// Where to open a stream once nothing is in flight: after the last contiguous acked token, unless that is
+    /// lost.
     pub(crate) fn resume_point(&self) -> StartAt<T> {
-        self.newest().map_or(StartAt::Now, |token| StartAt::After(token.clone()))
+        match self.newest() {
+            Some(token) if self.lost.is_none() => StartAt::After(token.clone()),
+            _ => StartAt::Now,
+        }
+    }
+
+    /// There is no position to come back to. The new one has a lineage above all that there were before.
+    pub(crate) fn begin_anew(&mut self, lost: Option<GapCause>) {
+        self.origin = Origin::Empty;
+        self.lost = lost;
+        self.lineage = self.fresh;
+    }
+
+    /// The position is of no use any more: the next stream begins at the present. The source may have been
+    /// restored, and its time gone back, so the lineage rises.
+    pub(crate) fn lose_position(&mut self, cause: GapCause) {
+        self.lost = Some(cause);
+        self.lineage = self.fresh.max(Lineage(self.lineage.0.saturating_add(1)));
     }
 
     /// Forgets what is in flight; it is read again.
     pub(crate) fn rewind(&mut self) {
         self.window.rewind();
         self.markers.clear();
+        self.announcing = None;
+        // What the stream has told beyond that point, it tells again.
+        let newest = self.newest().cloned();
+        self.notes.retain(|note| newest.as_ref().is_some_and(|newest| note.at <= *newest));
     }
 }

@@ -9,9 +9,12 @@ use cdc_machine::{
     EffectId, Epoch, Explore, Fault, Lineage, Retry, SeqNo, Signal, StateName, TimerId, Transitions, explore,
 };
 
-use crate::facts::{Lease, Origin, Saving};
+use crate::facts::{Facts, Lease, Origin, Saving};
 use crate::state::{Awaiting, Connecting, State};
-use crate::{Checkpoint, Config, Effect, Event, Input, OnTooLarge, Payload, Retries, TimerKind, Watcher};
+use crate::{
+    Checkpoint, CollectionId, Config, Contents, Effect, Event, Input, Known, Notice, OnHistoryLost,
+    OnTooLarge, Payload, Retries, Saved, TimerKind, TopicState, Watcher,
+};
 
 /// Situations that one exploration visits at most; the small machines have fewer.
 const SITUATIONS_MAX: usize = 60_000;
@@ -40,10 +43,29 @@ type Small = Watcher<u8, u32>;
 /// Everything that small machines do, under each policy.
 fn transitions() -> Transitions {
     let mut found = Transitions::new();
-    for on_too_large in [OnTooLarge::DeadLetter, OnTooLarge::Skip, OnTooLarge::Stop] {
-        explore(&small(on_too_large), Small::new(), SITUATIONS_MAX, &mut found);
+    for config in smalls() {
+        explore(&config, Small::new(), SITUATIONS_MAX, &mut found);
     }
     found
+}
+
+/// One for each policy on what does not fit, and one that has gaps.
+fn smalls() -> [Config; 4] {
+    [small(OnTooLarge::DeadLetter), small(OnTooLarge::Skip), small(OnTooLarge::Stop), with_gaps()]
+}
+
+/// Room for one event, no retry of a save, a lease of one tick: gaps bring situations enough.
+fn with_gaps() -> Config {
+    let (once, never) = (Retry::times(1), Retry::times(0));
+    Config {
+        token_save_interval: 1,
+        max_replay_events: 1,
+        max_pull_events: 1,
+        retries: Retries { mongodb: once, kafka: once, token_store: never },
+        lease_ttl: Duration::from_secs(1),
+        on_history_lost: OnHistoryLost::FromNow,
+        ..small(OnTooLarge::DeadLetter)
+    }
 }
 
 /// Room for two events, a save for each second one, one retry of anything, a lease of two ticks.
@@ -62,7 +84,7 @@ fn small(on_too_large: OnTooLarge) -> Config {
 }
 
 impl Explore for Small {
-    type Shape = [u8; 16];
+    type Shape = [u8; 21];
 
     /// Numbers are cut to a byte; none comes near it in a small machine.
     fn shape(&self) -> Self::Shape {
@@ -99,6 +121,11 @@ impl Explore for Small {
             byte(u64::from(facts.retries.kafka.retries())),
             byte(u64::from(facts.retries.lease.retries())),
             byte(u64::from(facts.retries.save.retries())),
+            u8::from(facts.lost.is_some()),
+            facts.reading as u8,
+            u8::from(facts.has_start_to_record()) << 1 | u8::from(!facts.notes.is_empty()),
+            u8::from(!facts.unannounced.is_empty()) << 1 | u8::from(facts.announcing.is_some()),
+            known_shape(facts),
         ]
     }
 
@@ -106,7 +133,7 @@ impl Explore for Small {
         self.state()
     }
 
-    fn inputs(&self, _config: &Config) -> Vec<Input<u8, u32>> {
+    fn inputs(&self, config: &Config) -> Vec<Input<u8, u32>> {
         let mut inputs = vec![Input::Start, Input::Signal(Signal::Drain), Input::Signal(Signal::Abort)];
         self.push_timers(&mut inputs);
         self.push_lease_replies(&mut inputs);
@@ -117,25 +144,49 @@ impl Explore for Small {
             Saving::InFlight { id, .. } => *id,
             Saving::No | Saving::BackingOff => NOBODY,
         };
-        inputs.push(Input::Saved { id: save });
+        inputs.push(Input::Saved { id: save, unannounced: Vec::new() });
+        if let Saving::InFlight { notes: 1.., .. } = self.facts.saving {
+            inputs.push(Input::Saved { id: save, unannounced: vec![NOTICE] });
+        }
         inputs.extend(STORE_FAULTS.map(|fault| Input::SaveFailed { id: save, fault }));
+        if config.on_history_lost == OnHistoryLost::Stop {
+            inputs.retain(|input| !brings_gaps(input));
+            if config.on_too_large != OnTooLarge::Stop {
+                inputs.retain(|input| !is_oversized(input));
+            }
+        }
         inputs
     }
 
     fn input_label(input: &Input<u8, u32>) -> String {
         let detail = match input {
-            Input::LeaseAcquired { saved, .. } => {
-                if saved.is_some() {
+            Input::LeaseAcquired { saved: Saved::Nothing, .. } => "nothing is saved",
+            Input::LeaseAcquired { saved: Saved::Lost, .. } => "the position was lost",
+            Input::LeaseAcquired { unannounced, .. } => {
+                if unannounced.is_empty() {
                     "a position is saved"
                 } else {
-                    "nothing is saved"
+                    "a position and a gap are saved"
                 }
             }
-            Input::ProducerReady { holds_messages, .. } => {
-                if *holds_messages {
-                    "the topic holds messages"
+            Input::ProducerReady { topics, .. } => match topics.as_slice() {
+                [TopicState { was_made: true, .. }] => "the topic was made",
+                [TopicState { partitions: 2, .. }] => "the topic has grown",
+                [TopicState { holds_messages: true, .. }] => "the topic holds messages",
+                _ => "the topic is empty",
+            },
+            Input::Opened { contents, .. } => {
+                if contents.as_slice() == [CONTENTS] {
+                    "the same collection"
                 } else {
-                    "the topic is empty"
+                    "another collection"
+                }
+            }
+            Input::Saved { unannounced, .. } => {
+                if unannounced.is_empty() {
+                    "no gap"
+                } else {
+                    "a gap"
                 }
             }
             Input::Batch { events, idle, .. } => match (events.as_slice(), idle) {
@@ -143,6 +194,10 @@ impl Explore for Small {
                 ([], Some(_)) => "an idle position",
                 ([Event { token: 0, .. }, ..], _) => "tokens that do not increase",
                 ([Event { payload: Payload::Skip, .. }, ..], _) => "nothing to deliver",
+                ([Event { payload: Payload::Oversized { .. }, .. }, ..], _) => {
+                    "an event without its documents"
+                }
+                ([Event { payload: Payload::Control { .. }, .. }, ..], _) => "a collection is replaced",
                 _ => "events",
             },
             Input::LeaseFailed { fault, .. }
@@ -158,10 +213,10 @@ impl Explore for Small {
             | Input::LeaseRenewed { .. }
             | Input::LeaseReleased { .. }
             | Input::LeaseForeign { .. }
-            | Input::Opened { .. }
+            | Input::LeaseDamaged { .. }
+            | Input::LeaseUnreadable { .. }
             | Input::Delivered { .. }
             | Input::DeliveryTooLarge { .. }
-            | Input::Saved { .. }
             | Input::Timer(_)
             | Input::Signal(_) => return String::from(input.name()),
         };
@@ -173,11 +228,43 @@ impl Explore for Small {
     }
 }
 
+/// The collection behind the name at the first start.
+const CONTENTS: Contents = Contents::Uuid([1; 16]);
+
+/// A control message.
+const NOTICE: Notice<u8> = Notice { record: 0, bytes: 1 };
+
+/// What one machine alone is asked: the situations of gaps and of all else multiply.
+fn brings_gaps(input: &Input<u8, u32>) -> bool {
+    match input {
+        Input::LeaseAcquired { unannounced, .. } | Input::Saved { unannounced, .. } => {
+            !unannounced.is_empty()
+        }
+        Input::Opened { contents, .. } => contents.as_slice() != [CONTENTS],
+        Input::Batch { events, .. } => {
+            events.iter().any(|event| matches!(event.payload, Payload::Control { .. }))
+        }
+        _ => false,
+    }
+}
+
+/// The same for events that do not fit a reply.
+fn is_oversized(input: &Input<u8, u32>) -> bool {
+    match input {
+        Input::OpenFailed { fault, .. } | Input::SourceFailed { fault, .. } => *fault == Fault::TooLarge,
+        Input::Batch { events, .. } => {
+            events.iter().any(|event| matches!(event.payload, Payload::Oversized { .. }))
+        }
+        _ => false,
+    }
+}
+
 /// A request that was never made: what answers it must be ignored.
 const NOBODY: EffectId = EffectId(u64::MAX);
 
-const SOURCE_FAULTS: [Fault; 4] = [Fault::Transient, Fault::HistoryLost, Fault::Auth, Fault::Fatal];
-const KAFKA_FAULTS: [Fault; 3] = [Fault::Transient, Fault::Auth, Fault::Fatal];
+const SOURCE_FAULTS: [Fault; 5] =
+    [Fault::Transient, Fault::HistoryLost, Fault::TooLarge, Fault::Auth, Fault::Fatal];
+const KAFKA_FAULTS: [Fault; 4] = [Fault::Transient, Fault::HistoryLost, Fault::Auth, Fault::Fatal];
 const STORE_FAULTS: [Fault; 4] = [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal];
 
 impl Small {
@@ -196,11 +283,18 @@ impl Small {
             Lease::Held { renewal, .. } => (NOBODY, renewal.unwrap_or(NOBODY), NOBODY),
             Lease::Releasing { id } => (NOBODY, NOBODY, id),
         };
-        let saved = Checkpoint { token: 1, lineage: Lineage(1) };
+        let known = Known { contents: CONTENTS, partitions: Some(1), holds_messages: true };
+        let saved = Saved::Position(Checkpoint { token: 1, lineage: Lineage(1), known: vec![Some(known)] });
         let fresh = Lineage(2);
+        let acquired =
+            |saved, unannounced| Input::LeaseAcquired { id: acquisition, saved, unannounced, fresh };
         inputs.extend([
-            Input::LeaseAcquired { id: acquisition, saved: None, fresh },
-            Input::LeaseAcquired { id: acquisition, saved: Some(saved), fresh },
+            acquired(Saved::Nothing, Vec::new()),
+            acquired(Saved::Lost, Vec::new()),
+            acquired(saved.clone(), Vec::new()),
+            acquired(saved, vec![NOTICE]),
+            Input::LeaseDamaged { id: acquisition },
+            Input::LeaseUnreadable { id: acquisition },
             Input::LeaseHeld { id: acquisition, expires_in: Duration::from_secs(1) },
             Input::LeaseForeign { id: acquisition },
             Input::LeaseRenewed { id: renewal },
@@ -222,8 +316,14 @@ impl Small {
             | State::Draining { .. }
             | State::Stopped(_) => NOBODY,
         };
-        inputs.push(Input::ProducerReady { id, holds_messages: false });
-        inputs.push(Input::ProducerReady { id, holds_messages: true });
+        let topic = TopicState { partitions: 1, was_made: false, holds_messages: true };
+        let empty = TopicState { holds_messages: false, ..topic };
+        for topic in [topic, empty, TopicState { was_made: true, ..empty }] {
+            inputs.push(Input::ProducerReady { id, topics: vec![topic] });
+        }
+        if let [Some(Known { partitions: Some(1), .. })] = self.facts.known.as_slice() {
+            inputs.push(Input::ProducerReady { id, topics: vec![TopicState { partitions: 2, ..topic }] });
+        }
         for fault in KAFKA_FAULTS {
             inputs.push(Input::ProducerFailed { id, fault });
             inputs.push(Input::ProducerLost { fault });
@@ -233,13 +333,22 @@ impl Small {
     fn push_source_replies(&self, inputs: &mut Vec<Input<u8, u32>>) {
         let epoch = self.state.epoch().unwrap_or(Epoch(u64::MAX));
         let next = self.facts.newest().map_or(2, |newest| newest + 1);
-        inputs.push(Input::Opened { epoch, at: 1 });
+        for contents in [CONTENTS, Contents::Uuid([2; 16])] {
+            inputs.push(Input::Opened { epoch, at: next, contents: vec![contents] });
+        }
         for fault in SOURCE_FAULTS {
             inputs.push(Input::OpenFailed { epoch, fault });
             inputs.push(Input::SourceFailed { epoch, fault });
         }
-        let message = |token| Event { token, payload: Payload::Message { record: 0, bytes: 1 } };
+        let message = |token| Event {
+            token,
+            payload: Payload::Message { record: 0, bytes: 1, collection: CollectionId(0) },
+        };
         let skip = Event { token: next, payload: Payload::Skip };
+        let oversized = Event { token: next, payload: Payload::Oversized { marker: 0 } };
+        let replaced =
+            Payload::Control { notices: vec![NOTICE], gone: Vec::new(), replaced: vec![CollectionId(0)] };
+        let replaced = Event { token: next, payload: replaced };
         let asked = match self.state {
             State::Streaming { asked, .. } => asked,
             State::Connecting(_)
@@ -253,6 +362,8 @@ impl Small {
             Input::Batch { epoch, events: Vec::new(), idle: Some(next) },
             Input::Batch { epoch, events: vec![message(0)], idle: None },
             Input::Batch { epoch, events: vec![skip], idle: None },
+            Input::Batch { epoch, events: vec![oversized], idle: None },
+            Input::Batch { epoch, events: vec![replaced], idle: None },
             Input::Batch { epoch, events: vec![message(next)], idle: None },
         ]);
         if asked > 1 {
@@ -306,6 +417,12 @@ fn state_shape(state: &State) -> [u8; 2] {
     }
 }
 
+/// Whether the one collection is known, as which one, and whether its topic holds messages.
+fn known_shape(facts: &Facts<u8, u32>) -> u8 {
+    let Some(Some(known)) = facts.known.first() else { return 0 };
+    1 << 2 | u8::from(known.contents == CONTENTS) << 1 | u8::from(known.holds_messages)
+}
+
 fn lease_shape(lease: Lease) -> [u8; 2] {
     match lease {
         Lease::Free => [0, 0],
@@ -326,11 +443,13 @@ mod tests {
 
     #[test]
     fn the_exploration_reaches_every_situation_and_every_state() {
-        let mut found = Transitions::new();
-        let complete = explore(&small(OnTooLarge::DeadLetter), Small::new(), SITUATIONS_MAX, &mut found);
-        assert!(complete, "more than {SITUATIONS_MAX} situations");
-        for state in StateName::ALL {
-            assert!(found.outcome(state, "Start").is_some(), "{state} was not reached");
+        for config in smalls() {
+            let mut found = Transitions::new();
+            let complete = explore(&config, Small::new(), SITUATIONS_MAX, &mut found);
+            assert!(complete, "more than {SITUATIONS_MAX} situations: {config:?}");
+            for state in StateName::ALL {
+                assert!(found.outcome(state, "Start").is_some(), "{state} was not reached");
+            }
         }
     }
 

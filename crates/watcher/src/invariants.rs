@@ -6,7 +6,7 @@ use crate::facts::{Facts, Lease, Origin, Saving};
 use crate::state::{Awaiting, Connecting, State};
 use crate::{Config, TimerKind, Watcher};
 
-impl<R, T: Clone + Ord> Watcher<R, T> {
+impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
     /// Checks the machine's invariants.
     ///
     /// # Errors
@@ -15,11 +15,13 @@ impl<R, T: Clone + Ord> Watcher<R, T> {
         self.facts.window.check()?;
         check_bounds(&self.facts, config)?;
         check_save(&self.facts)?;
+        check_notes(&self.facts)?;
         match self.state {
             State::Connecting(connecting) => check_connecting(connecting, &self.facts),
             State::Streaming { asked, .. } => {
                 check_open(&self.facts)?;
                 ensure(asked > 0, "a pull asks for something")?;
+                ensure(!self.facts.has_gaps_to_announce(), "gaps are told before the next event")?;
                 ensure(u64::from(asked) <= self.facts.room(config), "a pull fits the room")
             }
             State::AwaitingAck(Awaiting::Room { .. }) => {
@@ -44,7 +46,7 @@ fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(what) }
 }
 
-fn check_bounds<T: Clone>(facts: &Facts<T>, config: &Config) -> Result<(), &'static str> {
+fn check_bounds<R, T: Clone + Ord>(facts: &Facts<R, T>, config: &Config) -> Result<(), &'static str> {
     let unsaved = facts.window.unsaved_weight();
     ensure(unsaved <= config.max_replay_events.max(1), "a crash replays at most max_replay_events")?;
     ensure(
@@ -53,13 +55,15 @@ fn check_bounds<T: Clone>(facts: &Facts<T>, config: &Config) -> Result<(), &'sta
     )
 }
 
-fn check_save<T: Clone + Ord>(facts: &Facts<T>) -> Result<(), &'static str> {
+fn check_save<R, T: Clone + Ord>(facts: &Facts<R, T>) -> Result<(), &'static str> {
     match &facts.saving {
         Saving::No => ensure(
             !facts.timers.is_running(TimerKind::SaveRetry),
             "no save waits for a retry that nobody needs",
         ),
-        Saving::InFlight { token, .. } => {
+        Saving::InFlight { token, notes, .. } => {
+            let covered = facts.notes.iter().take(*notes).all(|note| note.at <= *token.position());
+            ensure(*notes <= facts.notes.len() && covered, "a save carries notes that it covers")?;
             let prefix = facts.window.prefix().ok_or("a save has a settled prefix")?;
             ensure(token.through() <= prefix.through(), "a saved token is in the settled prefix")?;
             ensure(token.position() <= prefix.position(), "a saved token is not newer than the prefix")
@@ -70,7 +74,21 @@ fn check_save<T: Clone + Ord>(facts: &Facts<T>) -> Result<(), &'static str> {
     }
 }
 
-fn check_connecting<T: Clone + Eq>(connecting: Connecting, facts: &Facts<T>) -> Result<(), &'static str> {
+fn check_notes<R, T: Clone + Ord>(facts: &Facts<R, T>) -> Result<(), &'static str> {
+    ensure(facts.notes.is_sorted_by(|one, next| one.at <= next.at), "notes are in the order of positions")?;
+    let newest = facts.newest();
+    let is_read = |at: &T| newest.is_some_and(|newest| at <= newest);
+    ensure(facts.notes.iter().all(|note| is_read(&note.at)), "a note is of something that was read")?;
+    let announcing = facts.announcing.is_none_or(|(seq, count)| {
+        facts.window.is_in_flight(seq) && (1..=facts.unannounced.len()).contains(&count)
+    });
+    ensure(announcing, "an announcement in flight is of gaps that are not announced")
+}
+
+fn check_connecting<R, T: Clone + Ord>(
+    connecting: Connecting,
+    facts: &Facts<R, T>,
+) -> Result<(), &'static str> {
     let is_held = matches!(facts.lease, Lease::Held { .. });
     ensure(facts.window.unsettled() == 0, "Connecting has nothing in flight")?;
     match connecting {
@@ -88,18 +106,18 @@ fn check_connecting<T: Clone + Eq>(connecting: Connecting, facts: &Facts<T>) -> 
         Connecting::Producer { .. } | Connecting::Stream { .. } => {
             ensure(is_held, "nothing is connected without the lease")
         }
-        Connecting::RecordingStart { .. } => {
-            ensure(facts.saving != Saving::No, "a first start waits for its save")
-        }
+        Connecting::RecordingStart { .. } => ensure(facts.saving != Saving::No, "a start waits for its save"),
     }
 }
 
-fn check_open<T: Clone>(facts: &Facts<T>) -> Result<(), &'static str> {
+fn check_open<R, T: Clone + Ord>(facts: &Facts<R, T>) -> Result<(), &'static str> {
     ensure(matches!(facts.lease, Lease::Held { .. }), "nothing is read without the lease")?;
-    ensure(matches!(facts.origin, Origin::Recorded(_)), "nothing is read before a start is recorded")
+    ensure(matches!(facts.origin, Origin::Recorded(_)), "nothing is read before a start is recorded")?;
+    ensure(facts.lost.is_none(), "nothing is read from a position that is lost")?;
+    ensure(!facts.has_start_to_record(), "nothing is read before the gaps before it are recorded")
 }
 
-fn check_draining<T: Clone + Eq>(facts: &Facts<T>) -> Result<(), &'static str> {
+fn check_draining<R, T: Clone + Ord>(facts: &Facts<R, T>) -> Result<(), &'static str> {
     ensure(facts.timers.is_running(TimerKind::Drain), "a drain has its time-out")?;
     let releasing = matches!(facts.lease, Lease::Releasing { .. });
     let settled = is_settled(&facts.window) && facts.saving == Saving::No;

@@ -3,15 +3,17 @@
 //! The machine has no clock. It counts the runs of the renewal timer instead: once they add up to the
 //! lease's time without one renewal, somebody else may hold it.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use cdc_machine::{Cause, EffectId, Fault, Lineage};
 
+use crate::config::OnHistoryLost;
 use crate::facts::{Lease, Origin};
 use crate::state::{Connecting, State};
 use crate::turn::Turn;
 use crate::verdict::Verdict;
-use crate::{Checkpoint, Effect, TimerKind};
+use crate::{Checkpoint, Effect, GapCause, Notice, Saved, TimerKind};
 
 /// How often a renewal that is not answered, or was refused, is looked after.
 const RENEWAL_CHECK: Duration = Duration::from_secs(1);
@@ -19,11 +21,11 @@ const RENEWAL_CHECK: Duration = Duration::from_secs(1);
 /// What a wait for somebody else's lease is longer than the lease, so that it is over by then.
 const LEASE_WAIT_MARGIN: Duration = Duration::from_millis(100);
 
-impl<R, T: Clone + Ord> Turn<'_, R, T> {
-    pub(crate) fn acquire_lease(&mut self) -> State {
+impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
+    pub(crate) fn acquire_lease(&mut self, over_damage: bool) -> State {
         let id = self.facts.new_effect();
         self.facts.lease = Lease::Acquiring { id };
-        self.out.push(Effect::AcquireLease { id });
+        self.out.push(Effect::AcquireLease { id, over_damage });
         State::Connecting(Connecting::Lease)
     }
 
@@ -42,7 +44,8 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
         &mut self,
         state: State,
         id: EffectId,
-        saved: Option<Checkpoint<T>>,
+        saved: Saved<T>,
+        unannounced: Vec<Notice<R>>,
         fresh: Lineage,
     ) -> State {
         if !self.answers_acquisition(id) {
@@ -56,10 +59,20 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
             return state;
         };
         self.set_timer(TimerKind::LeaseRenew, every);
-        (self.facts.origin, self.facts.lineage) = match saved {
-            Some(saved) => (Origin::Recorded(saved.token), saved.lineage),
-            None => (Origin::Empty, fresh),
-        };
+        self.facts.fresh = fresh;
+        self.facts.unannounced = unannounced;
+        match saved {
+            Saved::Nothing => self.facts.begin_anew(None),
+            Saved::Lost => match self.config.on_history_lost {
+                OnHistoryLost::Stop => return self.end(state, Cause::TokenDamaged),
+                OnHistoryLost::FromNow => self.facts.begin_anew(Some(GapCause::TokenDamaged)),
+            },
+            Saved::Position(Checkpoint { token, lineage, known }) => {
+                self.facts.origin = Origin::Recorded(token);
+                self.facts.lineage = lineage;
+                self.facts.known = known;
+            }
+        }
         self.prepare_producer()
     }
 
@@ -85,11 +98,22 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
         }
     }
 
-    pub(crate) fn on_lease_foreign(&mut self, state: State, id: EffectId) -> State {
+    /// The record is none of ours: it is left alone, whatever the policy.
+    pub(crate) fn on_lease_refused(&mut self, state: State, id: EffectId, cause: Cause) -> State {
         if self.answers_acquisition(id) && matches!(state, State::Connecting(_)) {
-            return self.stop(Cause::OtherSource);
+            return self.stop(cause);
         }
         state
+    }
+
+    pub(crate) fn on_lease_damaged(&mut self, state: State, id: EffectId) -> State {
+        if !self.answers_acquisition(id) || !matches!(state, State::Connecting(_)) {
+            return state;
+        }
+        match self.config.on_history_lost {
+            OnHistoryLost::Stop => self.stop(Cause::TokenDamaged),
+            OnHistoryLost::FromNow => self.acquire_lease(true),
+        }
     }
 
     pub(crate) fn on_renewal_due(&mut self, state: State) -> State {

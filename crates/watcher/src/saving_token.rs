@@ -1,15 +1,17 @@
 //! `SavingToken`: the token store. Saves run beside the stream, at most one at a time; the state of this
 //! name is the wait for one that alone can make room.
 
+use alloc::vec::Vec;
+
 use cdc_machine::{Cause, EffectId, Fault};
 
 use crate::facts::{Origin, Saving};
 use crate::state::State;
 use crate::turn::Turn;
 use crate::verdict::Verdict;
-use crate::{Effect, TimerKind};
+use crate::{AckedToken, Effect, Notice, TimerKind};
 
-impl<R, T: Clone + Ord> Turn<'_, R, T> {
+impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     /// Starts a save if one is due, or sets the timer that will make it due.
     pub(crate) fn save_when_due(&mut self) {
         if self.facts.saving != Saving::No || self.facts.window.unsaved_prefix().is_none() {
@@ -43,16 +45,19 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
         self.cancel_timer(TimerKind::SaveDelay);
         self.cancel_timer(TimerKind::IdleSave);
         let id = self.facts.new_effect();
-        self.facts.saving = Saving::InFlight { id, token: token.clone() };
-        self.out.push(Effect::SaveToken { id, token, lineage: self.facts.lineage });
+        let (amendment, notes) = self.amendment(token.position());
+        self.facts.saving = Saving::InFlight { id, token: token.clone(), notes };
+        self.out.push(Effect::SaveToken { id, token, lineage: self.facts.lineage, amendment });
         self.set_timer(TimerKind::SaveSpacing, self.config.save_spacing);
     }
 
-    pub(crate) fn on_saved(&mut self, state: State, id: EffectId) -> State {
-        let Some(token) = self.take_save(id) else {
+    pub(crate) fn on_saved(&mut self, state: State, id: EffectId, unannounced: Vec<Notice<R>>) -> State {
+        let Some((token, notes)) = self.take_save(id) else {
             return state;
         };
         self.facts.window.mark_saved(&token);
+        self.mark_noted(notes);
+        self.facts.unannounced.extend(unannounced);
         self.facts.retries.save.reset();
         if self.facts.origin == Origin::Empty {
             self.facts.origin = Origin::Recorded(token.position().clone());
@@ -79,9 +84,9 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
     }
 
     /// Ends the save that `id` names; `None` where there is no such save.
-    fn take_save(&mut self, id: EffectId) -> Option<crate::AckedToken<T>> {
+    fn take_save(&mut self, id: EffectId) -> Option<(AckedToken<T>, usize)> {
         match core::mem::replace(&mut self.facts.saving, Saving::No) {
-            Saving::InFlight { id: saving, token } if saving == id => Some(token),
+            Saving::InFlight { id: saving, token, notes } if saving == id => Some((token, notes)),
             other @ (Saving::No | Saving::InFlight { .. } | Saving::BackingOff) => {
                 self.facts.saving = other;
                 self.facts.ignore_reply(id);

@@ -2,11 +2,10 @@
 
 use cdc_machine::Epoch;
 
-use crate::facts::Origin;
 use crate::state::{Awaiting, Connecting, State};
 use crate::turn::Turn;
 
-impl<R, T: Clone + Ord> Turn<'_, R, T> {
+impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     /// Derives the next state, and orders what it waits for: an end, a rewind, a connection, then room, then
     /// acks, then a save.
     pub(crate) fn settle(&mut self, state: State) -> State {
@@ -29,17 +28,20 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
         }
     }
 
-    /// Nothing is read before the store holds a position to come back to.
+    /// Nothing is read before the store holds a position to come back to, with every gap before it.
     fn settle_start(&mut self, state: State, epoch: Epoch) -> State {
-        if matches!(self.facts.origin, Origin::Recorded(_)) {
-            self.save_when_due();
-            return self.settle_stream(epoch);
+        if self.facts.has_start_to_record() {
+            self.save_now();
+            return state;
         }
-        self.save_now();
-        state
+        self.save_when_due();
+        self.settle_stream(epoch)
     }
 
     fn settle_stream(&mut self, epoch: Epoch) -> State {
+        if self.facts.has_gaps_to_announce() && self.credit() > 0 {
+            self.announce();
+        }
         match self.credit() {
             0 if self.facts.window.unsettled() > 0 => State::AwaitingAck(Awaiting::Room { epoch }),
             0 => State::SavingToken { epoch },

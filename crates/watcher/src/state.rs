@@ -39,7 +39,7 @@ pub(crate) enum Connecting {
     Stream {
         epoch: Epoch,
     },
-    /// The stream is open for the first time; nothing is read before its start is recorded.
+    /// The stream is open; nothing is read before its start, and what was given up before it, is recorded.
     RecordingStart {
         epoch: Epoch,
     },
@@ -57,6 +57,8 @@ pub(crate) enum Awaiting {
 /// What a rewind is for, the weightier the greater: a later one replaces a lesser one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Trouble {
+    /// None: the stream is to be read in another way.
+    Reopen,
     Source,
     Delivery,
     Producer,

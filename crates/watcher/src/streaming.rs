@@ -4,13 +4,13 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Cause, Epoch, Fault, Slot};
 
-use crate::config::OnHistoryLost;
+use crate::config::{OnHistoryLost, OnTooLarge};
 use crate::state::{Awaiting, State, Trouble};
 use crate::turn::Turn;
 use crate::verdict::Verdict;
-use crate::{Effect, Event, Payload};
+use crate::{Effect, Event, GapCause, Payload, Reading};
 
-impl<R, T: Clone + Ord> Turn<'_, R, T> {
+impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     /// How many events the next pull may bring; 0 where there is no room for any.
     pub(crate) fn credit(&self) -> u32 {
         if self.facts.room_bytes(self.config) == 0 {
@@ -45,32 +45,60 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
         if events.len() > asked as usize {
             return self.stop(Cause::Invariant("the source sent more events than the pull asked for"));
         }
+        let mut is_stripped = false;
         for event in events {
             if self.facts.newest().is_some_and(|newest| event.token <= *newest) {
                 return self.stop(Cause::Invariant("a stream's tokens strictly increase"));
             }
-            self.read(event);
+            is_stripped |= matches!(event.payload, Payload::Oversized { .. });
+            if let Some(cause) = self.read(event) {
+                return self.end(state, cause);
+            }
         }
+        let is_caught_up = idle.is_some();
         // An idle token may be the last event's own; then it says nothing new.
         if let Some(idle) = idle
             && self.facts.newest().is_none_or(|newest| idle > *newest)
         {
             self.facts.window.open_settled(idle);
         }
+        if self.facts.reading == Reading::Stripped && (is_stripped || is_caught_up) {
+            // What did not fit is behind us, or fits by now.
+            self.facts.reading = Reading::Whole;
+            self.close_stream(state);
+            return State::AwaitingAck(Awaiting::Rewind(Trouble::Reopen));
+        }
         State::AwaitingAck(Awaiting::Room { epoch })
     }
 
-    fn read(&mut self, event: Event<R, T>) {
-        match event.payload {
-            Payload::Message { record, bytes } => {
-                let slot = Slot { position: event.token, weight: 1, bytes: u64::from(bytes) };
-                let seq = self.facts.window.open(slot);
+    /// Takes one event. `Some` where it ends the service.
+    fn read(&mut self, event: Event<R, T>) -> Option<Cause> {
+        let Event { token, payload } = event;
+        match payload {
+            Payload::Message { record, bytes, collection } => {
+                self.note_filled(collection, &token);
+                let seq = self.facts.window.open(single(token, bytes));
                 self.out.push(Effect::Publish { seq, record });
             }
+            Payload::Control { notices, gone, replaced } => {
+                self.read_control(token, notices, &gone, replaced);
+            }
+            Payload::Oversized { marker } => match self.config.on_too_large {
+                OnTooLarge::DeadLetter => {
+                    let seq = self.facts.window.open(single(token, 0));
+                    self.facts.markers.insert(seq);
+                    self.out.push(Effect::PublishMarker { seq, marker });
+                }
+                OnTooLarge::Skip => {
+                    self.facts.window.open_settled(token);
+                }
+                OnTooLarge::Stop => return Some(Cause::BadRecord),
+            },
             Payload::Skip => {
-                self.facts.window.open_settled(event.token);
+                self.facts.window.open_settled(token);
             }
         }
+        None
     }
 
     pub(crate) fn on_source_failed(&mut self, state: State, epoch: Epoch, fault: Fault) -> State {
@@ -78,19 +106,35 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
             self.facts.ignore_epoch(epoch);
             return state;
         }
-        match Verdict::on_source(fault) {
-            Verdict::Retry => {
-                self.close_stream(state);
-                State::AwaitingAck(Awaiting::Rewind(Trouble::Source))
-            }
-            Verdict::End(cause) => self.end_for_source(state, cause),
-        }
+        let trouble = match self.on_source_fault(fault) {
+            SourceVerdict::Retry => Trouble::Source,
+            SourceVerdict::Reopen => Trouble::Reopen,
+            SourceVerdict::End(cause) => return self.end(state, cause),
+        };
+        self.close_stream(state);
+        State::AwaitingAck(Awaiting::Rewind(trouble))
     }
 
-    /// Ends for what the source said, unless a policy knows better.
-    pub(crate) fn end_for_source(&mut self, state: State, cause: Cause) -> State {
-        match self.config.on_history_lost {
-            OnHistoryLost::Stop => self.end(state, cause),
+    /// What to do about a fault of the source, as the policies have it.
+    pub(crate) fn on_source_fault(&mut self, fault: Fault) -> SourceVerdict {
+        match (Verdict::on_source(fault), fault) {
+            (Verdict::Retry, _) => SourceVerdict::Retry,
+            (Verdict::End(cause), Fault::HistoryLost) => match self.config.on_history_lost {
+                OnHistoryLost::Stop => SourceVerdict::End(cause),
+                OnHistoryLost::FromNow => {
+                    self.facts.lose_position(GapCause::HistoryLost);
+                    // With a pause, and counted: a source that loses what it has just given ends too.
+                    SourceVerdict::Retry
+                }
+            },
+            (Verdict::End(cause), Fault::TooLarge) => {
+                if self.facts.reading == Reading::Stripped || self.config.on_too_large == OnTooLarge::Stop {
+                    return SourceVerdict::End(cause);
+                }
+                self.facts.reading = Reading::Stripped;
+                SourceVerdict::Reopen
+            }
+            (Verdict::End(cause), _) => SourceVerdict::End(cause),
         }
     }
 
@@ -99,4 +143,18 @@ impl<R, T: Clone + Ord> Turn<'_, R, T> {
             self.out.push(Effect::CloseStream { epoch });
         }
     }
+}
+
+/// What becomes of a stream that failed.
+pub(crate) enum SourceVerdict {
+    /// Open it again after a back-off.
+    Retry,
+    /// Open it again at once, to be read in another way.
+    Reopen,
+    /// End, for this cause.
+    End(Cause),
+}
+
+const fn single<T>(position: T, bytes: u32) -> Slot<T> {
+    Slot { position, weight: 1, bytes: bytes as u64, reports: 1 }
 }

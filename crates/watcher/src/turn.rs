@@ -9,33 +9,37 @@ use crate::{Config, Effect, Input, TimerKind};
 /// One step under way: what it may read, change and order. Each state's file adds what happens there.
 pub(crate) struct Turn<'a, R, T> {
     pub(crate) config: &'a Config,
-    pub(crate) facts: &'a mut Facts<T>,
+    pub(crate) facts: &'a mut Facts<R, T>,
     pub(crate) out: &'a mut Effects<Effect<R, T>>,
 }
 
-impl<R, T: Clone + Ord> Turn<'_, R, T> {
+impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     /// Takes one input. What the machine waits for next is for [`Self::settle`] to derive.
     pub(crate) fn take(&mut self, state: State, input: Input<R, T>) -> State {
         match input {
             Input::Start => self.on_start(state),
-            Input::LeaseAcquired { id, saved, fresh } => self.on_lease_acquired(state, id, saved, fresh),
+            Input::LeaseAcquired { id, saved, unannounced, fresh } => {
+                self.on_lease_acquired(state, id, saved, unannounced, fresh)
+            }
             Input::LeaseHeld { id, expires_in } => self.on_lease_held(state, id, expires_in),
             Input::LeaseFailed { id, fault } => self.on_lease_failed(state, id, fault),
-            Input::LeaseForeign { id } => self.on_lease_foreign(state, id),
+            Input::LeaseForeign { id } => self.on_lease_refused(state, id, Cause::OtherSource),
+            Input::LeaseDamaged { id } => self.on_lease_damaged(state, id),
+            Input::LeaseUnreadable { id } => self.on_lease_refused(state, id, Cause::TokenUnreadable),
             Input::LeaseRenewed { id } => self.on_lease_renewed(state, id),
             Input::LeaseRenewFailed { id, fault } => self.on_lease_renew_failed(state, id, fault),
             Input::LeaseReleased { id } => self.on_lease_released(state, id),
-            Input::ProducerReady { id, holds_messages } => self.on_producer_ready(state, id, holds_messages),
+            Input::ProducerReady { id, topics } => self.on_producer_ready(state, id, &topics),
             Input::ProducerFailed { id, fault } => self.on_producer_failed(state, id, fault),
             Input::ProducerLost { fault } => self.on_producer_lost(state, fault),
-            Input::Opened { epoch, at } => self.on_opened(state, epoch, at),
+            Input::Opened { epoch, at, contents } => self.on_opened(state, epoch, at, &contents),
             Input::OpenFailed { epoch, fault } => self.on_open_failed(state, epoch, fault),
             Input::Batch { epoch, events, idle } => self.on_batch(state, epoch, events, idle),
             Input::SourceFailed { epoch, fault } => self.on_source_failed(state, epoch, fault),
             Input::Delivered { seqs } => self.on_delivered(state, &seqs),
             Input::DeliveryFailed { seq, fault } => self.on_delivery_failed(state, seq, fault),
             Input::DeliveryTooLarge { seq, marker } => self.on_too_large(state, seq, marker),
-            Input::Saved { id } => self.on_saved(state, id),
+            Input::Saved { id, unannounced } => self.on_saved(state, id, unannounced),
             Input::SaveFailed { id, fault } => self.on_save_failed(state, id, fault),
             Input::Timer(timer) => self.on_timer(state, timer),
             Input::Signal(signal) => self.on_signal(state, signal),

@@ -17,20 +17,20 @@ impl Verdict {
             Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
             Fault::HistoryLost => Self::End(Cause::HistoryLost),
             Fault::Auth => Self::End(Cause::Refused(Dependency::MongoDb)),
-            Fault::Poison | Fault::TooLarge | Fault::Fenced | Fault::Fatal => {
-                Self::End(Cause::Failed(Dependency::MongoDb))
-            }
+            // Without its documents, where the policy is to go on.
+            Fault::TooLarge => Self::End(Cause::BadRecord),
+            Fault::Poison | Fault::Fenced | Fault::Fatal => Self::End(Cause::Failed(Dependency::MongoDb)),
         }
     }
 
-    /// A fenced producer is of no use, but a new one is.
+    /// A fenced producer is of no use, but a new one is; a topic that is gone is made anew, and missed.
     pub(crate) const fn on_kafka(fault: Fault) -> Self {
         match fault {
-            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::Fenced => Self::Retry,
-            Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
-            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
-                Self::End(Cause::Failed(Dependency::Kafka))
+            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::Fenced | Fault::HistoryLost => {
+                Self::Retry
             }
+            Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
+            Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
         }
     }
 

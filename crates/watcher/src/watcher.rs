@@ -1,5 +1,3 @@
-use core::marker::PhantomData;
-
 use cdc_machine::{Backoff, Cause, Effects, Machine, Retry, StateName};
 
 use crate::facts::Facts;
@@ -15,15 +13,14 @@ use crate::{Config, Effect, Input};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watcher<R, T> {
     pub(crate) state: State,
-    pub(crate) facts: Facts<T>,
-    records: PhantomData<fn(R)>,
+    pub(crate) facts: Facts<R, T>,
 }
 
-impl<R, T: Clone + Ord> Watcher<R, T> {
+impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
     /// A Watcher that waits for [`Input::Start`].
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::Connecting(Connecting::NotStarted), facts: Facts::new(), records: PhantomData }
+        Self { state: State::Connecting(Connecting::NotStarted), facts: Facts::new() }
     }
 
     /// What the Watcher waits for.
@@ -102,13 +99,13 @@ const fn attempt(used: Backoff, retry: Retry) -> (u32, Option<u32>) {
     (used.retries(), retry.max_retries)
 }
 
-impl<R, T: Clone + Ord> Default for Watcher<R, T> {
+impl<R: Clone, T: Clone + Ord> Default for Watcher<R, T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<R, T: Clone + Ord> Machine for Watcher<R, T> {
+impl<R: Clone, T: Clone + Ord> Machine for Watcher<R, T> {
     type Config = Config;
     type Input = Input<R, T>;
     type Effect = Effect<R, T>;

@@ -6,7 +6,7 @@
 mod world;
 
 use cdc_machine::Fault;
-use cdc_watcher::Config;
+use cdc_watcher::{Config, OnHistoryLost};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -41,6 +41,37 @@ fn moves() -> BoxedStrategy<Move> {
         1 => prop_oneof![9 => Just(Move::Crash), 1 => Just(Move::Abort)],
     ]
     .boxed()
+}
+
+/// Losses too: of history, of the record, of the topic.
+fn losing_moves() -> BoxedStrategy<Move> {
+    prop_oneof![
+        60 => moves(),
+        1 => (0..6_u8).prop_map(|at_most| Move::Source(Outcome::Bad(Fault::HistoryLost), at_most)),
+        1 => (0..4_u8).prop_map(|which| Move::Report(which, Outcome::Bad(Fault::HistoryLost))),
+        1 => Just(Move::CrashAndFlush),
+        1 => Just(Move::CrashAndDamage),
+        1 => Just(Move::DeleteTopic),
+    ]
+    .boxed()
+}
+
+/// The same with losses.
+struct LosingMoves;
+
+impl ReferenceStateMachine for LosingMoves {
+    type State = ();
+    type Transition = Move;
+
+    fn init_state() -> BoxedStrategy<()> {
+        Just(()).boxed()
+    }
+
+    fn transitions((): &()) -> BoxedStrategy<Move> {
+        losing_moves()
+    }
+
+    fn apply((): (), _move: &Move) {}
 }
 
 /// The moves are drawn without regard to the world's state: one that is impossible there does nothing.
@@ -120,6 +151,29 @@ impl StateMachineTest for ToTheLetter {
     }
 }
 
+/// Nothing is lost silently: what is given up stands in the record, in the same save as the position behind
+/// it, and Kafka is told before the next event.
+struct Losing;
+
+impl StateMachineTest for Losing {
+    type SystemUnderTest = World;
+    type Reference = LosingMoves;
+
+    fn init_test((): &()) -> World {
+        World::new(Config { on_history_lost: OnHistoryLost::FromNow, ..pipelined() })
+    }
+
+    fn apply(mut world: World, (): &(), r#move: Move) -> World {
+        world.make(&r#move);
+        world
+    }
+
+    fn teardown(mut world: World, (): ()) {
+        world.catch_up();
+        world.drain();
+    }
+}
+
 /// Ends a run in the middle of whatever it was doing.
 struct DrainedAnywhere;
 
@@ -169,6 +223,11 @@ prop_state_machine! {
     /// Validates: Requirements 2.1
     #[test]
     fn each_event_s_token_is_saved_before_the_next_event(sequential 100..300 => ToTheLetter);
+
+    /// Feature: cdc-pipeline, Property 1: Change Event Capture Completeness
+    /// Validates: Requirements 1.1
+    #[test]
+    fn nothing_is_lost_that_no_gap_tells_of(sequential 100..300 => Losing);
 
     /// Feature: cdc-pipeline, Property 20: Graceful Shutdown Token Save
     /// Validates: Requirements 9.4

@@ -4,9 +4,11 @@ mod graph;
 mod output;
 mod services;
 mod token;
+mod token_reset;
 mod validate;
 
 pub use graph::graph;
 pub use services::{run, sync, watch};
 pub use token::token_show;
+pub use token_reset::token_reset;
 pub use validate::validate;

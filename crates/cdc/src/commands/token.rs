@@ -1,13 +1,13 @@
-use cdc_executor::ports::{Failure, GapRecord, StoreIdentity, TokenRecord, TokenStore as _};
+use cdc_executor::ports::{Failure, GapRecord, TokenRecord, TokenStore as _};
 use cdc_machine::Fault;
-use cdc_tokens::{FileStore, RedisSettings, RedisStore};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::output::print;
 use crate::cli::TokenShowArgs;
-use crate::config::{AnyConfig, TokenBackend, WatcherConfig};
+use crate::config::{AnyConfig, Sources, TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};
+use crate::wiring;
 
 /// Where a position's cluster time begins: the lineage stands before it.
 const CLUSTER_TIME_AT: usize = 4;
@@ -18,20 +18,8 @@ const CLUSTER_TIME_AT: usize = 4;
 /// Exit 78 for the configuration, 69 or 77 for a store that does not answer or refuses, 74 for a file, 65
 /// for a record that cannot be read.
 pub fn token_show(arguments: TokenShowArgs) -> Result<(), Failed> {
-    let config = match AnyConfig::load(&arguments.config.sources())? {
-        AnyConfig::Watcher(config) => *config,
-        AnyConfig::Pipeline(config) => config.watcher,
-        AnyConfig::Syncer(_) => {
-            return Err(Failed::new(
-                Exit::Config,
-                "a syncer has no resume token; give the watcher's configuration",
-            ));
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failed::new(Exit::LocalIo, format!("no runtime: {error}")))?;
+    let config = watcher_config(&arguments.config.sources())?;
+    let runtime = runtime()?;
     let is_file = matches!(config.token_storage.backend, TokenBackend::File { .. });
     let record = runtime.block_on(peek(config)).map_err(|failure| refused(&failure, is_file))?;
     let Some(record) = record else { return print("null") };
@@ -39,23 +27,30 @@ pub fn token_show(arguments: TokenShowArgs) -> Result<(), Failed> {
     if arguments.json { print(&format!("{:#}", Value::Object(fields))) } else { print(&lines(&fields)) }
 }
 
-async fn peek(config: WatcherConfig) -> Result<Option<TokenRecord>, Failure> {
-    // Reading compares no identity: what the record belongs to is what is asked.
-    let identity = StoreIdentity {
-        source: config.mongodb.database.clone(),
-        topics: config.topics(),
-        collections: config.mongodb.collections,
-    };
-    match config.token_storage.backend {
-        TokenBackend::File { path } => FileStore::new(path, identity, config.instance)?.peek().await,
-        TokenBackend::Redis { addr, password, db, key } => {
-            let settings = RedisSettings { addr, username: None, password, db: i64::from(db), key };
-            RedisStore::new(settings, identity, config.instance)?.peek().await
+/// The Watcher's configuration, alone or in a pipeline's file.
+pub(super) fn watcher_config(sources: &Sources) -> Result<WatcherConfig, Failed> {
+    match AnyConfig::load(sources)? {
+        AnyConfig::Watcher(config) => Ok(*config),
+        AnyConfig::Pipeline(config) => Ok(config.watcher),
+        AnyConfig::Syncer(_) => {
+            Err(Failed::new(Exit::Config, "a syncer has no resume token; give the watcher's configuration"))
         }
     }
 }
 
-fn refused(failure: &Failure, is_file: bool) -> Failed {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::new(Exit::LocalIo, format!("no runtime: {error}")))
+}
+
+async fn peek(config: WatcherConfig) -> Result<Option<TokenRecord>, Failure> {
+    // Reading compares no identity: what the record belongs to is what is asked.
+    wiring::token_store(&config, String::new())?.peek().await
+}
+
+pub(super) fn refused(failure: &Failure, is_file: bool) -> Failed {
     let exit = match failure.fault {
         Fault::Auth => Exit::Refused,
         Fault::Transient | Fault::RetryNow if !is_file => Exit::Unavailable,
@@ -100,8 +95,8 @@ fn cluster_time(position: &[u8]) -> Value {
 
 fn gap(gap: &GapRecord) -> Value {
     json!({
-        "from": gap.from,
-        "to": gap.to,
+        "from": gap.from.map(|from| from.to_string()),
+        "to": gap.to.to_string(),
         "cause": gap.cause,
         "collections": gap.collections,
         "opened_at": gap.opened_at,
@@ -136,7 +131,8 @@ mod tests {
                 position: Position::from_bytes(&position).unwrap(),
             },
             lineage: Lineage(0x6B00_0001),
-            identity: StoreIdentity { source: "rs0/game_db".to_owned(), collections: vec![], topics: vec![] },
+            source: "rs0/game_db".to_owned(),
+            collections: vec![],
             saved_at_ms: 1_705_318_200_000,
             incarnation: 3,
             holder: Some("watcher-0".to_owned()),

@@ -148,6 +148,8 @@ pub struct PerformanceConfig {
 pub enum OnHistoryLost {
     /// The service stops and a person decides.
     Stop,
+    /// The stream goes on from the present, with a gap on record.
+    FromNow,
 }
 
 impl WatcherConfig {
@@ -164,8 +166,8 @@ impl WatcherConfig {
             performance: watcher.section("performance", PerformanceConfig::read),
             on_history_lost: watcher.choice(
                 "on_history_lost",
-                &[("stop", OnHistoryLost::Stop)],
-                &["snapshot", "from_now"],
+                &[("stop", OnHistoryLost::Stop), ("from_now", OnHistoryLost::FromNow)],
+                &["snapshot"],
                 OnHistoryLost::Stop,
             ),
             on_too_large: watcher.choice("on_too_large", &ON_REJECT, &[], OnReject::DeadLetter),

@@ -5,7 +5,7 @@ mod tokens;
 mod watcher;
 
 pub use syncer::syncer;
-pub use tokens::{AnyTokenStore, token_store};
+pub use tokens::{AnyTokenStore, identity, token_store};
 pub use watcher::{describe_source, source, watcher};
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,7 +1,8 @@
 use cdc_event::ResumeToken;
-use cdc_executor::ports::{Acquisition, Failure, StoreIdentity, TokenRecord, TokenStore};
+use cdc_executor::ports::{Acquisition, Failure, Recorded, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_machine::{Dependency, Lineage};
-use cdc_tokens::{FileStore, RedisSettings, RedisStore};
+use cdc_tokens::{FileStore, Look, RedisSettings, RedisStore, Reset, ResetOutcome};
+use cdc_watcher::Amendment;
 
 use crate::config::{TokenBackend, WatcherConfig};
 
@@ -18,11 +19,7 @@ pub enum AnyTokenStore {
 /// # Errors
 /// When its address or path cannot be used.
 pub fn token_store(config: &WatcherConfig, source: String) -> Result<AnyTokenStore, Failure> {
-    let mut topics = config.topics();
-    topics.sort();
-    let mut collections = config.mongodb.collections.clone();
-    collections.sort();
-    let identity = StoreIdentity { source, collections, topics };
+    let identity = identity(config, source);
     match &config.token_storage.backend {
         TokenBackend::Redis { addr, password, db, key } => {
             let settings = RedisSettings {
@@ -42,6 +39,14 @@ pub fn token_store(config: &WatcherConfig, source: String) -> Result<AnyTokenSto
     }
 }
 
+/// What the configured store's records belong to. The configuration's collections are sorted.
+#[must_use]
+pub fn identity(config: &WatcherConfig, source: String) -> StoreIdentity {
+    let names = config.mongodb.collections.iter().cloned();
+    let collections = names.zip(config.topics()).map(|(name, topic)| Watched { name, topic }).collect();
+    StoreIdentity { source, collections }
+}
+
 /// Which dependency the configured store is.
 pub(super) const fn dependency(backend: &TokenBackend) -> Dependency {
     match backend {
@@ -50,11 +55,35 @@ pub(super) const fn dependency(backend: &TokenBackend) -> Dependency {
     }
 }
 
-impl TokenStore for AnyTokenStore {
-    async fn acquire(&mut self) -> Result<Acquisition, Failure> {
+impl AnyTokenStore {
+    /// What there is, for somebody who wants to move the position.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn look(&mut self) -> Result<Look, Failure> {
         match self {
-            Self::Redis(store) => store.acquire().await,
-            Self::File(store) => store.acquire().await,
+            Self::Redis(store) => store.look().await,
+            Self::File(store) => store.look().await,
+        }
+    }
+
+    /// Moves the position.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn reset(&mut self, reset: Reset) -> Result<ResetOutcome, Failure> {
+        match self {
+            Self::Redis(store) => store.reset(reset).await,
+            Self::File(store) => store.reset(reset).await,
+        }
+    }
+}
+
+impl TokenStore for AnyTokenStore {
+    async fn acquire(&mut self, over_damage: bool) -> Result<Acquisition, Failure> {
+        match self {
+            Self::Redis(store) => store.acquire(over_damage).await,
+            Self::File(store) => store.acquire(over_damage).await,
         }
     }
 
@@ -65,10 +94,15 @@ impl TokenStore for AnyTokenStore {
         }
     }
 
-    async fn save(&mut self, token: &ResumeToken, lineage: Lineage) -> Result<(), Failure> {
+    async fn save(
+        &mut self,
+        token: &ResumeToken,
+        lineage: Lineage,
+        amendment: &Amendment<ResumeToken>,
+    ) -> Result<Recorded, Failure> {
         match self {
-            Self::Redis(store) => store.save(token, lineage).await,
-            Self::File(store) => store.save(token, lineage).await,
+            Self::Redis(store) => store.save(token, lineage, amendment).await,
+            Self::File(store) => store.save(token, lineage, amendment).await,
         }
     }
 

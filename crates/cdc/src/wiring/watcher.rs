@@ -23,7 +23,8 @@ pub fn watcher(
     let sink = Arc::new(ReportSink::default());
     let producer = KafkaProducer::new(producer_settings(config), Arc::clone(&sink));
     let store = token_store(config, source_name)?;
-    Ok(WatcherService::new(limits(config), source, producer, sink, store, super::jitter("watcher")))
+    let (database, jitter) = (config.mongodb.database.clone(), super::jitter("watcher"));
+    Ok(WatcherService::new(limits(config), database, source, producer, sink, store, jitter))
 }
 
 /// The source port, not connected yet.
@@ -152,6 +153,7 @@ fn limits(config: &WatcherConfig) -> Config {
         },
         on_history_lost: match config.on_history_lost {
             OnHistoryLost::Stop => cdc_watcher::OnHistoryLost::Stop,
+            OnHistoryLost::FromNow => cdc_watcher::OnHistoryLost::FromNow,
         },
         lease_ttl: cdc_tokens::LEASE_TTL,
         ..Config::default()

@@ -5,7 +5,7 @@ use crate::common::{
 };
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, DateTime, Decimal128, JavaScriptCodeWithScope, Regex, Timestamp, doc};
-use cdc_event::{Encoder, Kind};
+use cdc_event::{ClusterTime, Control, Encoder, Envelope, GapNotice, Kind, Position};
 
 /// The position of `token(1705318200, 1)` under `LINEAGE`.
 const POSITION: &str = "6b045f0065a51738000000012c0100296e";
@@ -329,4 +329,84 @@ fn pointers_are_bounded() {
     assert_eq!(field(&message, "bson_types"), None);
     assert!(field(&message, "raw_bson").is_some());
     assert!(message.len() < 200_000, "{}", message.len());
+}
+
+#[test]
+fn control_messages_letter_by_letter() {
+    let position = Position::from_hex(POSITION).unwrap();
+    let time = ClusterTime { t: 1_705_318_200, i: 1 };
+    let id =
+        |text: &str| format!("{:032x}", xxhash_rust::xxh3::xxh3_128(format!("{text}:{POSITION}").as_bytes()));
+    let collections = ["players".to_owned(), "a \"b\"".to_owned()];
+    let gap = GapNotice { from: None, to: position, cause: "history_lost", collections: &collections };
+    let cases = [
+        (Control::Drop { collection: "players" }, "drop:", "drop", "players", String::new()),
+        (
+            Control::Rename { collection: "players", to: ("game_db", "old") },
+            "rename:",
+            "rename",
+            "players",
+            r#","renamed_to":{"database":"game_db","collection":"old"}"#.to_owned(),
+        ),
+        (
+            Control::Gap(gap),
+            "gap:history_lost",
+            "gap",
+            "",
+            format!(
+                r#","gap":{{"from":null,"to":"{POSITION}","cause":"history_lost","collections":["players","a \"b\""]}}"#
+            ),
+        ),
+    ];
+    for (control, id_text, operation, collection, member) in cases {
+        let message = control.message("game_db", position, time);
+        assert_eq!(
+            (&message.key[..], &*message.topic, message.position),
+            (&b"cdc.control"[..], "", position)
+        );
+        let expected = [
+            r#"{"version":1,"id":""#,
+            &id(id_text),
+            r#"","operation_type":""#,
+            operation,
+            r#"","namespace":{"database":"game_db","collection":""#,
+            collection,
+            r#""}"#,
+            &member,
+            r#","cluster_time":{"t":1705318200,"i":1},"position":""#,
+            POSITION,
+            r#""}"#,
+        ];
+        assert_eq!(std::str::from_utf8(&message.value).unwrap(), expected.concat());
+        let envelope = Envelope::parse(&message.value).unwrap();
+        assert!(envelope.operation.is_control() && envelope.operation.name() == operation);
+        assert_eq!(envelope.gap.is_some(), operation == "gap");
+        if let Some(gap) = envelope.gap {
+            assert_eq!((gap.from, &*gap.to, &*gap.cause), (None, POSITION, "history_lost"));
+            assert_eq!(gap.collections, collections);
+        }
+    }
+}
+
+#[test]
+fn a_rename_says_what_the_name_is_now() {
+    let event = raw(&doc! {
+        "_id": crate::common::token(5, 6),
+        "operationType": "rename",
+        "ns": { "db": "game_db", "coll": "players" },
+        "to": { "db": "other_db", "coll": "old" },
+    });
+    let encoded = Encoder::new(1).encode(&event, &mut Vec::new(), &mut Vec::new()).unwrap();
+    assert_eq!((encoded.collection, encoded.renamed_to), ("players", ("other_db", "old")));
+}
+
+#[test]
+fn an_event_whose_documents_were_left_out_has_a_key_and_their_size() {
+    let mut stripped = event("update", "x", doc! {});
+    stripped.insert(cdc_event::OMITTED_FIELD, 18_000_000_i64);
+    let (mut out, mut tokens) = (Vec::new(), Vec::new());
+    let event = raw(&stripped);
+    let encoded = Encoder::new(1).encode(&event, &mut out, &mut tokens).unwrap();
+    assert_eq!((encoded.omitted_bytes, encoded.value.len()), (Some(18_000_000), 0));
+    assert_eq!(&out[encoded.key], br#""x""#);
 }

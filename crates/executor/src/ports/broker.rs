@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cdc_event::Message;
 use cdc_machine::{EffectId, SeqNo};
 use cdc_syncer::{FetchStart, LogBounds, Partition, Record, Reject, SqlState};
+use cdc_watcher::TopicState;
 use tokio::sync::Notify;
 
 use super::Failure;
@@ -70,18 +71,23 @@ pub enum SendRefused {
 
 /// The Watcher's way into Kafka. One sequencer calls `send`, so that librdkafka's order is ours (trap T6).
 pub trait Producer: Send + 'static {
-    /// Makes a client (anew, where there was one) and sees that the topics exist with the configured
-    /// number of partitions. True where any topic already holds messages.
+    /// Makes a client (anew, where there was one) and sees that the topics exist, one for each watched
+    /// collection. Returns how it found them, in the same order.
     ///
     /// # Errors
     /// Whatever keeps it from doing so, classified.
-    fn prepare(&mut self) -> impl Future<Output = Result<bool, Failure>> + Send;
+    fn prepare(&mut self) -> impl Future<Output = Result<Vec<TopicState>, Failure>> + Send;
 
     /// Queues one message. Its fate is reported through the sink under its number.
     ///
     /// # Errors
     /// When it was not queued; no report follows.
     fn send(&mut self, seq: SeqNo, message: Message) -> Result<(), SendRefused>;
+
+    /// Queues a copy of a control message for every partition of every topic, all under one number: each copy
+    /// is reported on its own. Returns how many were queued, and why others were not; on those no report
+    /// follows.
+    fn send_control(&mut self, seq: SeqNo, message: &Message) -> (u32, Option<Failure>);
 
     /// Queues a marker for the dead letters, under the number of the message that did not fit.
     ///

@@ -1,5 +1,6 @@
 use std::future::Future;
 
+use cdc_event::Operation;
 use cdc_machine::Epoch;
 use cdc_syncer::{Batch, OffsetGap, Parking, Partition, RetryOutcome, WorkerId, WriteOutcome};
 
@@ -45,6 +46,10 @@ pub struct LedgerCommit {
     pub next_offset: i64,
 }
 
+/// The kinds of control messages, in the order of [`WriteCounts::controls`].
+pub const CONTROL_KINDS: [Operation; 5] =
+    [Operation::SnapshotBegin, Operation::SnapshotEnd, Operation::Drop, Operation::Rename, Operation::Gap];
+
 /// What a batch did, in rows. `inserted + updated + deleted + fenced + absent + parked + ignored + rejected` is
 /// the number of records in the batch, less those that a newer record of the same batch replaced (`merged`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +75,8 @@ pub struct WriteCounts {
     pub null_lookups: u64,
     /// Kafka tombstones, control messages, deletes under `deletes: ignore`.
     pub ignored: u64,
+    /// The control messages among them, by [`CONTROL_KINDS`].
+    pub controls: [u64; CONTROL_KINDS.len()],
     /// Records that a newer record of the same batch replaced.
     pub merged: u64,
     /// Statements that went by COPY.

@@ -14,8 +14,11 @@ pub use broker::{
     RejectedRecord, ReportSink, SendRefused, TopicPartition,
 };
 pub use database::{
-    Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share, WriteCounts, WriteReply,
+    CONTROL_KINDS, Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share, WriteCounts,
+    WriteReply,
 };
 pub use failure::Failure;
-pub use source::{Source, SourceBatch};
-pub use token_store::{Acquisition, GapRecord, StoreIdentity, TokenRecord, TokenStore};
+pub use source::{Opening, Source, SourceBatch};
+pub use token_store::{
+    Acquisition, GapRecord, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore, Watched,
+};

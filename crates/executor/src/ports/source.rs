@@ -2,7 +2,7 @@ use std::future::Future;
 
 use cdc_event::{Message, ResumeToken};
 use cdc_machine::Lineage;
-use cdc_watcher::{Event, StartAt};
+use cdc_watcher::{Contents, Event, Reading, StartAt};
 
 use super::Failure;
 
@@ -13,17 +13,25 @@ pub struct SourceBatch {
     pub events: Vec<Event<Message, ResumeToken>>,
     /// The post-batch token of an empty reply.
     pub idle: Option<ResumeToken>,
-    /// Events that carry nothing to deliver, by kind (`drop`, `rename`, `invalidate`, …), for the log and
+    /// Events without a document, by kind (`drop`, `rename`, `invalidate`, …), for the log and
     /// the metrics.
     pub skipped: Vec<&'static str>,
     /// Cluster time of the newest event, in Unix seconds; 0 where there is none.
     pub newest_unix_seconds: u32,
 }
 
+/// A stream that was opened.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The position before its first event.
+    pub at: ResumeToken,
+    /// The watched collections, in the order of the configuration's sorted list.
+    pub contents: Vec<Contents>,
+}
+
 /// A change stream. One task owns it, and no call is cancelled half-way.
 pub trait Source: Send + 'static {
-    /// Opens the stream and returns the position before its first event. A stream that is open already is
-    /// closed first.
+    /// Opens the stream. One that is open already is closed first.
     ///
     /// # Errors
     /// Whatever keeps it from opening, classified; `HistoryLost` where the token has left the oplog.
@@ -31,13 +39,15 @@ pub trait Source: Send + 'static {
         &mut self,
         from: StartAt<ResumeToken>,
         lineage: Lineage,
-    ) -> impl Future<Output = Result<ResumeToken, Failure>> + Send;
+        reading: Reading,
+    ) -> impl Future<Output = Result<Opening, Failure>> + Send;
 
     /// Reads at most this much, and waits a bounded time for the first event: the batch is empty when none
     /// came. A single event larger than `max_bytes` is delivered alone.
     ///
     /// # Errors
-    /// Whatever broke the stream, classified. The stream is closed then.
+    /// Whatever broke the stream, classified; `TooLarge` where an event does not fit a reply. The stream is
+    /// closed then.
     fn next(
         &mut self,
         max_events: u32,

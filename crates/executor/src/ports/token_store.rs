@@ -1,8 +1,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use cdc_event::ResumeToken;
+use cdc_event::{Position, ResumeToken};
 use cdc_machine::Lineage;
+use cdc_watcher::{Amendment, Known};
 
 use super::Failure;
 
@@ -11,19 +12,37 @@ use super::Failure;
 pub struct StoreIdentity {
     /// The replica set's name and the database: `rs0/game_db`.
     pub source: String,
-    /// The watched collections, sorted.
-    pub collections: Vec<String>,
-    /// The topic template's topics, sorted.
-    pub topics: Vec<String>,
+    /// The watched collections, sorted by name.
+    pub collections: Vec<Watched>,
+}
+
+/// A watched collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Its name.
+    pub name: String,
+    /// Its topic.
+    pub topic: String,
+}
+
+/// A collection in a token record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedCollection {
+    /// Its name.
+    pub name: String,
+    /// Its topic; `None` in a record of the first version, which does not say whose topic is whose.
+    pub topic: Option<String>,
+    /// What the position knows of both.
+    pub known: Known,
 }
 
 /// Part of the history that was not delivered, and why. The last twenty are kept, open ones always.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GapRecord {
-    /// Position before the gap, in hex.
-    pub from: String,
-    /// Position after the gap, in hex.
-    pub to: String,
+    /// The position before it; `None` where nobody knows.
+    pub from: Option<Position>,
+    /// The position behind it: everything after this is delivered.
+    pub to: Position,
     /// Why.
     pub cause: String,
     /// Where.
@@ -43,8 +62,10 @@ pub struct TokenRecord {
     pub token: ResumeToken,
     /// When the record was first made.
     pub lineage: Lineage,
-    /// What it belongs to.
-    pub identity: StoreIdentity,
+    /// The source that it belongs to.
+    pub source: String,
+    /// What it knows of the collections and their topics.
+    pub collections: Vec<RecordedCollection>,
     /// Unix milliseconds of the last save.
     pub saved_at_ms: i64,
     /// How often the lease has changed hands.
@@ -58,8 +79,17 @@ pub struct TokenRecord {
 /// What came of the attempt to take the lease.
 #[derive(Debug)]
 pub enum Acquisition {
-    /// It is ours. `None`: the store has never held a position.
-    Owned(Option<TokenRecord>),
+    /// It is ours, and the store has never held a position.
+    Empty,
+    /// It is ours, with a position.
+    Position {
+        /// The record.
+        record: Box<TokenRecord>,
+        /// What it knows of the identity's collections, in their order; `None` for one that it does not name.
+        known: Vec<Option<Known>>,
+    },
+    /// It is ours; there was a position, which a damaged record has lost.
+    Lost,
     /// Somebody else has it for this much longer.
     Held {
         /// Their instance name.
@@ -69,17 +99,30 @@ pub enum Acquisition {
     },
     /// The record was made for another source or topic; the text says which, and the way out.
     Foreign(String),
+    /// The record is damaged, and was left as it is; the text says where and how.
+    Damaged(String),
+    /// The record was written by a newer release, and was left as it is; the text says so.
+    Unreadable(String),
+}
+
+/// What a save did beside recording the position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The gaps that it opened.
+    pub opened: Vec<GapRecord>,
+    /// Gaps in the record that are not healed.
+    pub open_gaps: u64,
 }
 
 /// A leased and fenced place for the resume token. One task owns it.
 pub trait TokenStore: Send + 'static {
     /// Takes the lease and reads the record. The same instance takes its own lease over at once, unless it
-    /// did so within the last TTL.
+    /// did so within the last TTL. With `over_damage` the lease is taken over a damaged record too, which
+    /// loses what that held; the loss is recorded.
     ///
     /// # Errors
-    /// `Transient` where the store does not answer, `HistoryLost` where the record is damaged, `Fatal` where a
-    /// newer release wrote it; never an empty record for any of these.
-    fn acquire(&mut self) -> impl Future<Output = Result<Acquisition, Failure>> + Send;
+    /// `Transient` where the store does not answer, and never an empty record for that.
+    fn acquire(&mut self, over_damage: bool) -> impl Future<Output = Result<Acquisition, Failure>> + Send;
 
     /// Extends the lease.
     ///
@@ -87,8 +130,8 @@ pub trait TokenStore: Send + 'static {
     /// `Fenced` where somebody else owns it.
     fn renew(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Records the position, if the lease is still ours (compare-and-set on incarnation, owner and save
-    /// sequence).
+    /// Records the position and what changes with it, if the lease is still ours (compare-and-set on
+    /// incarnation, owner and save sequence).
     ///
     /// # Errors
     /// `Fenced` where somebody else owns the record.
@@ -96,7 +139,8 @@ pub trait TokenStore: Send + 'static {
         &mut self,
         token: &ResumeToken,
         lineage: Lineage,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+        amendment: &Amendment<ResumeToken>,
+    ) -> impl Future<Output = Result<Recorded, Failure>> + Send;
 
     /// Gives the lease back.
     ///
@@ -107,6 +151,7 @@ pub trait TokenStore: Send + 'static {
     /// Reads the record without taking anything.
     ///
     /// # Errors
-    /// As [`Self::acquire`].
+    /// `Transient` where the store does not answer, `Fatal` where the record cannot be read, and never an
+    /// empty record for either.
     fn peek(&mut self) -> impl Future<Output = Result<Option<TokenRecord>, Failure>> + Send;
 }

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cdc_event::{Message, Position, ResumeToken};
 use cdc_machine::{Lineage, SeqNo};
-use cdc_watcher::{Event, Payload, StartAt};
+use cdc_watcher::{Amendment, CollectionId, Contents, Event, Known, Payload, Reading, StartAt, TopicState};
 
 use super::World;
 use crate::ports::{
-    Acquisition, Failure, Producer, ProducerReport, ReportSink, SendRefused, Source, SourceBatch,
-    StoreIdentity, TokenRecord, TokenStore,
+    Acquisition, Failure, Opening, Producer, ProducerReport, Recorded, ReportSink, SendRefused, Source,
+    SourceBatch, TokenRecord, TokenStore,
 };
 
 fn token(number: u32) -> ResumeToken {
@@ -16,12 +16,16 @@ fn token(number: u32) -> ResumeToken {
     ResumeToken { bson: Bytes::new(), position }
 }
 
+/// The one collection's documents.
+const CONTENTS: Contents = Contents::Uuid([1; 16]);
+
 /// What a store holds that has saved the position before the first event.
 fn record() -> TokenRecord {
     TokenRecord {
         token: token(0),
         lineage: Lineage(1),
-        identity: StoreIdentity { source: "rs0/db".to_owned(), collections: Vec::new(), topics: Vec::new() },
+        source: "rs0/db".to_owned(),
+        collections: Vec::new(),
         saved_at_ms: 0,
         incarnation: 1,
         holder: None,
@@ -30,14 +34,14 @@ fn record() -> TokenRecord {
 }
 
 impl Source for World {
-    async fn open(&mut self, from: StartAt<ResumeToken>, _: Lineage) -> Result<ResumeToken, Failure> {
+    async fn open(&mut self, from: StartAt<ResumeToken>, _: Lineage, _: Reading) -> Result<Opening, Failure> {
         self.call("open")?;
         let at = match from {
             StartAt::After(token) => token,
             _ => token(0),
         };
         self.script().read = u32::from_be_bytes(at.position.as_bytes().try_into().unwrap());
-        Ok(at)
+        Ok(Opening { at, contents: vec![CONTENTS] })
     }
 
     async fn next(&mut self, _: u32, _: u64) -> Result<SourceBatch, Failure> {
@@ -59,7 +63,8 @@ impl Source for World {
             value: Bytes::new(),
             position: token.position,
         };
-        let event = Event { token, payload: Payload::Message { record, bytes: 1 } };
+        let event =
+            Event { token, payload: Payload::Message { record, bytes: 1, collection: CollectionId(0) } };
         Ok(SourceBatch { events: vec![event], ..SourceBatch::default() })
     }
 
@@ -73,8 +78,17 @@ pub(crate) struct Reporting {
 }
 
 impl Producer for Reporting {
-    async fn prepare(&mut self) -> Result<bool, Failure> {
-        self.world.call("prepare").map(|()| true)
+    async fn prepare(&mut self) -> Result<Vec<TopicState>, Failure> {
+        let topic = TopicState { partitions: 1, was_made: false, holds_messages: true };
+        self.world.call("prepare").map(|()| vec![topic])
+    }
+
+    fn send_control(&mut self, seq: SeqNo, message: &Message) -> (u32, Option<Failure>) {
+        match self.send(seq, message.clone()) {
+            Ok(()) => (1, None),
+            Err(SendRefused::Failed(failure)) => (0, Some(failure)),
+            Err(SendRefused::TooLarge(_)) => (0, None),
+        }
     }
 
     fn send(&mut self, seq: SeqNo, _: Message) -> Result<(), SendRefused> {
@@ -98,17 +112,23 @@ impl Producer for Reporting {
 }
 
 impl TokenStore for World {
-    async fn acquire(&mut self) -> Result<Acquisition, Failure> {
+    async fn acquire(&mut self, _: bool) -> Result<Acquisition, Failure> {
         self.call("lease")?;
-        Ok(Acquisition::Owned(Some(record())))
+        let known = Known { contents: CONTENTS, partitions: Some(1), holds_messages: true };
+        Ok(Acquisition::Position { record: Box::new(record()), known: vec![Some(known)] })
     }
 
     async fn renew(&mut self) -> Result<(), Failure> {
         self.call("renew")
     }
 
-    async fn save(&mut self, _: &ResumeToken, _: Lineage) -> Result<(), Failure> {
-        self.call("save")
+    async fn save(
+        &mut self,
+        _: &ResumeToken,
+        _: Lineage,
+        _: &Amendment<ResumeToken>,
+    ) -> Result<Recorded, Failure> {
+        self.call("save").map(|()| Recorded::default())
     }
 
     async fn release(&mut self) -> Result<(), Failure> {

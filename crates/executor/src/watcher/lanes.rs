@@ -4,19 +4,19 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cdc_event::ResumeToken;
+use cdc_event::{Control, GapNotice, Message, ResumeToken};
 use cdc_machine::{EffectId, Epoch, Fault, Lineage};
-use cdc_watcher::{AckedToken, Checkpoint, StartAt};
+use cdc_watcher::{AckedToken, Amendment, Checkpoint, Notice, Reading, Saved, StartAt};
 use tokio::sync::mpsc;
 
 use super::{Input, Reply};
-use crate::ports::{Acquisition, Failure, Source, TokenStore};
+use crate::ports::{Acquisition, Failure, GapRecord, Opening, Source, TokenRecord, TokenStore};
 
 /// Orders to the source lane. The machine has at most one stream and one pull outstanding, so a handful of
 /// places is enough for any order that it can give before an answer comes.
 #[derive(Debug)]
 pub(super) enum SourceOrder {
-    Open { epoch: Epoch, from: StartAt<ResumeToken>, lineage: Lineage },
+    Open { epoch: Epoch, from: StartAt<ResumeToken>, lineage: Lineage, reading: Reading },
     Pull { epoch: Epoch, max_events: u32, max_bytes: u64 },
     Close,
 }
@@ -24,9 +24,9 @@ pub(super) enum SourceOrder {
 /// Orders to the token store's lane: at most one of each kind is outstanding.
 #[derive(Debug)]
 pub(super) enum StoreOrder {
-    Acquire { id: EffectId },
+    Acquire { id: EffectId, over_damage: bool },
     Renew { id: EffectId },
-    Save { id: EffectId, token: AckedToken<ResumeToken>, lineage: Lineage },
+    Save { id: EffectId, token: AckedToken<ResumeToken>, lineage: Lineage, amendment: Amendment<ResumeToken> },
     Release { id: EffectId },
 }
 
@@ -37,13 +37,15 @@ pub(super) async fn source_lane<S: Source>(
 ) {
     while let Some(order) = orders.recv().await {
         let reply = match order {
-            SourceOrder::Open { epoch, from, lineage } => match source.open(from, lineage).await {
-                Ok(at) => Reply::Source(Input::Opened { epoch, at }),
-                Err(failure) => {
-                    let fault = failure.fault;
-                    Reply::SourceFailed(Input::OpenFailed { epoch, fault }, failure)
+            SourceOrder::Open { epoch, from, lineage, reading } => {
+                match source.open(from, lineage, reading).await {
+                    Ok(Opening { at, contents }) => Reply::Source(Input::Opened { epoch, at, contents }),
+                    Err(failure) => {
+                        let fault = failure.fault;
+                        Reply::SourceFailed(Input::OpenFailed { epoch, fault }, failure)
+                    }
                 }
-            },
+            }
             SourceOrder::Pull { epoch, max_events, max_bytes } => {
                 match source.next(max_events, max_bytes).await {
                     Ok(batch) => Reply::Batch { epoch, batch },
@@ -69,17 +71,28 @@ pub(super) async fn store_lane<T: TokenStore>(
     mut store: T,
     mut orders: mpsc::Receiver<StoreOrder>,
     replies: mpsc::Sender<Reply>,
+    database: String,
 ) {
     while let Some(order) = orders.recv().await {
         let reply = match order {
-            StoreOrder::Acquire { id } => acquired(id, store.acquire().await),
+            StoreOrder::Acquire { id, over_damage } => {
+                acquired(id, store.acquire(over_damage).await, &database)
+            }
             StoreOrder::Renew { id } => answered(store.renew().await, Input::LeaseRenewed { id }, |fault| {
                 Input::LeaseRenewFailed { id, fault }
             }),
-            StoreOrder::Save { id, token, lineage } => {
-                answered(store.save(token.position(), lineage).await, Input::Saved { id }, |fault| {
-                    Input::SaveFailed { id, fault }
-                })
+            StoreOrder::Save { id, token, lineage, amendment } => {
+                match store.save(token.position(), lineage, &amendment).await {
+                    Ok(recorded) => {
+                        recorded.opened.iter().for_each(warn_of_gap);
+                        let unannounced = notices(&recorded.opened, &database);
+                        Reply::Record(Input::Saved { id, unannounced }, recorded.open_gaps)
+                    }
+                    Err(failure) => {
+                        let fault = failure.fault;
+                        Reply::StoreFailed(Input::SaveFailed { id, fault }, failure)
+                    }
+                }
             }
             StoreOrder::Release { id } => match store.release().await {
                 Ok(()) => Reply::Store(Input::LeaseReleased { id }),
@@ -100,11 +113,24 @@ fn answered(result: Result<(), Failure>, done: Input, failed: impl FnOnce(Fault)
     }
 }
 
-fn acquired(id: EffectId, result: Result<Acquisition, Failure>) -> Reply {
+fn acquired(id: EffectId, result: Result<Acquisition, Failure>, database: &str) -> Reply {
+    let refused = |input, text| Reply::StoreFailed(input, Failure::new(Fault::Fatal, "lease_acquire", text));
+    let fresh = fresh_lineage();
     match result {
-        Ok(Acquisition::Owned(record)) => {
-            let saved = record.map(|record| Checkpoint { token: record.token, lineage: record.lineage });
-            Reply::Store(Input::LeaseAcquired { id, saved, fresh: fresh_lineage() })
+        Ok(Acquisition::Empty) => {
+            let saved = Saved::Nothing;
+            Reply::Record(Input::LeaseAcquired { id, saved, unannounced: Vec::new(), fresh }, 0)
+        }
+        Ok(Acquisition::Lost) => {
+            let saved = Saved::Lost;
+            Reply::Record(Input::LeaseAcquired { id, saved, unannounced: Vec::new(), fresh }, 0)
+        }
+        Ok(Acquisition::Position { record, known }) => {
+            let TokenRecord { token, lineage, gaps, .. } = *record;
+            let open = gaps.iter().filter(|gap| gap.healed_at.is_none()).count() as u64;
+            let saved = Saved::Position(Checkpoint { token, lineage, known });
+            let unannounced = notices(&gaps, database);
+            Reply::Record(Input::LeaseAcquired { id, saved, unannounced, fresh }, open)
         }
         Ok(Acquisition::Held { holder, expires_in }) => {
             // An expiry of zero would spin: the store's clock has not moved on yet.
@@ -117,14 +143,38 @@ fn acquired(id: EffectId, result: Result<Acquisition, Failure>) -> Reply {
             );
             Reply::Store(Input::LeaseHeld { id, expires_in })
         }
-        Ok(Acquisition::Foreign(text)) => {
-            Reply::StoreFailed(Input::LeaseForeign { id }, Failure::new(Fault::Fatal, "lease_acquire", text))
-        }
+        Ok(Acquisition::Foreign(text)) => refused(Input::LeaseForeign { id }, text),
+        Ok(Acquisition::Damaged(text)) => refused(Input::LeaseDamaged { id }, text),
+        Ok(Acquisition::Unreadable(text)) => refused(Input::LeaseUnreadable { id }, text),
         Err(failure) => {
             let fault = failure.fault;
             Reply::StoreFailed(Input::LeaseFailed { id, fault }, failure)
         }
     }
+}
+
+/// The control messages of the gaps that Kafka may not have.
+fn notices(gaps: &[GapRecord], database: &str) -> Vec<Notice<Message>> {
+    gaps.iter().filter(|gap| !gap.announced).map(|gap| notice(gap, database)).collect()
+}
+
+fn notice(gap: &GapRecord, database: &str) -> Notice<Message> {
+    let told = GapNotice { from: gap.from, to: gap.to, cause: &gap.cause, collections: &gap.collections };
+    let time = gap.to.cluster_time().unwrap_or_default();
+    let record = Control::Gap(told).message(database, gap.to, time);
+    let bytes = u32::try_from(record.key.len() + record.value.len()).unwrap_or(u32::MAX);
+    Notice { record, bytes }
+}
+
+fn warn_of_gap(gap: &GapRecord) {
+    tracing::warn!(
+        operation = "gap",
+        cause = gap.cause,
+        collections = %gap.collections.join(", "),
+        from = %gap.from.map_or_else(|| "unknown".to_owned(), |from| from.to_string()),
+        to = %gap.to,
+        "a part of the history is not delivered; it is on record (`cdc token show`)"
+    );
 }
 
 /// The lineage that a record made now would get: Unix seconds, which fit 32 bits until 2106.

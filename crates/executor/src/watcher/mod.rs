@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cdc_event::{Message, ResumeToken};
 use cdc_machine::{Cause, Dependency, Effects, Epoch, Fault, Machine, SeqNo, Signal, StateName};
-use cdc_watcher::{Config, TimerKind, Watcher};
+use cdc_watcher::{Config, TimerKind, TopicState, Watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -42,8 +42,13 @@ const SERVICE: &str = "watcher";
 enum Reply {
     Source(Input),
     SourceFailed(Input, Failure),
-    Batch { epoch: Epoch, batch: SourceBatch },
+    Batch {
+        epoch: Epoch,
+        batch: SourceBatch,
+    },
     Store(Input),
+    /// The record was read or written, and has this many open gaps.
+    Record(Input, u64),
     StoreFailed(Input, Failure),
 }
 
@@ -64,8 +69,10 @@ pub struct WatcherService<P> {
 impl<P: Producer> WatcherService<P> {
     /// Puts the service together and starts its lanes; nothing is ordered before [`Self::run`]. The
     /// producer reports into `sink`.
+    /// `database` is the source's, for the messages of gaps.
     pub fn new(
         config: Config,
+        database: String,
         source: impl Source,
         producer: P,
         sink: Arc<ReportSink>,
@@ -77,7 +84,7 @@ impl<P: Producer> WatcherService<P> {
         let (reply_sender, replies) = mpsc::channel(LANE_ORDERS);
         let lanes = [
             tokio::spawn(source_lane(source, source_inbox, reply_sender.clone())),
-            tokio::spawn(store_lane(store, store_inbox, reply_sender)),
+            tokio::spawn(store_lane(store, store_inbox, reply_sender, database)),
         ];
         let (health, receiver) = HealthSign::new(SERVICE);
         let service = Self {
@@ -174,7 +181,8 @@ impl<P: Producer> WatcherService<P> {
 }
 
 /// A producer that is being made, together with the request that asked for it.
-type Preparing<P> = JoinHandle<(P, cdc_machine::EffectId, Result<bool, Failure>)>;
+type Preparing<P> = JoinHandle<Prepared<P>>;
+type Prepared<P> = (P, cdc_machine::EffectId, Result<Vec<TopicState>, Failure>);
 
 /// Waits for a task; for ever where there is none.
 async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
@@ -328,6 +336,12 @@ impl<P: Producer> Driver<P> {
             Reply::Store(input) => {
                 self.hands.owed.store.answered();
                 self.hands.standing.store.answered();
+                self.feed(input)
+            }
+            Reply::Record(input, open_gaps) => {
+                self.hands.owed.store.answered();
+                self.hands.standing.store.answered();
+                self.hands.metrics.gaps_open.set(open_gaps as f64);
                 if matches!(input, Input::Saved { .. }) {
                     self.hands.metrics.save_seconds.record(self.hands.owed.save.answered());
                     self.hands.saved_at = Instant::now();
@@ -346,10 +360,7 @@ impl<P: Producer> Driver<P> {
         }
     }
 
-    fn on_prepared(
-        &mut self,
-        prepared: Result<(P, cdc_machine::EffectId, Result<bool, Failure>), tokio::task::JoinError>,
-    ) -> ControlFlow<Cause> {
+    fn on_prepared(&mut self, prepared: Result<Prepared<P>, tokio::task::JoinError>) -> ControlFlow<Cause> {
         self.hands.preparing = None;
         self.hands.owed.broker.answered();
         let Ok((producer, id, result)) = prepared else {
@@ -357,9 +368,9 @@ impl<P: Producer> Driver<P> {
         };
         self.hands.producer = Some(producer);
         match result {
-            Ok(holds_messages) => {
+            Ok(topics) => {
                 self.hands.standing.broker.answered();
-                self.feed(Input::ProducerReady { id, holds_messages })
+                self.feed(Input::ProducerReady { id, topics })
             }
             Err(failure) => {
                 self.hands.standing.broker.failed(&failure);
@@ -404,16 +415,18 @@ impl<P: Producer> Hands<P> {
     /// Carries out one order. Every order has its line here; what it comes to returns as an input.
     fn carry_out(&mut self, effect: Effect) -> ControlFlow<Cause> {
         match effect {
-            Effect::AcquireLease { id } => self.order_store(StoreOrder::Acquire { id }),
+            Effect::AcquireLease { id, over_damage } => {
+                self.order_store(StoreOrder::Acquire { id, over_damage })
+            }
             Effect::RenewLease { id } => self.order_store(StoreOrder::Renew { id }),
             Effect::ReleaseLease { id } => self.order_store(StoreOrder::Release { id }),
-            Effect::SaveToken { id, token, lineage } => {
+            Effect::SaveToken { id, token, lineage, amendment } => {
                 self.owed.save.asked();
-                self.order_store(StoreOrder::Save { id, token, lineage })
+                self.order_store(StoreOrder::Save { id, token, lineage, amendment })
             }
-            Effect::OpenStream { epoch, from, lineage } => {
+            Effect::OpenStream { epoch, from, lineage, reading } => {
                 self.owed.source.asked();
-                self.order_source(SourceOrder::Open { epoch, from, lineage })
+                self.order_source(SourceOrder::Open { epoch, from, lineage, reading })
             }
             Effect::Pull { epoch, max_events, max_bytes } => {
                 self.owed.source.asked();
@@ -423,6 +436,12 @@ impl<P: Producer> Hands<P> {
             Effect::PrepareProducer { id } => self.prepare(id),
             Effect::Publish { seq, record } => {
                 self.send(seq, |producer| producer.send(seq, record));
+                ControlFlow::Continue(())
+            }
+            Effect::PublishControl { seq, records, copies } => {
+                for record in &records {
+                    self.send_control(seq, record, copies);
+                }
                 ControlFlow::Continue(())
             }
             Effect::PublishMarker { seq, marker } => {
@@ -452,6 +471,23 @@ impl<P: Producer> Hands<P> {
                 ControlFlow::Continue(())
             }
             Effect::Stop { cause } => ControlFlow::Break(cause),
+        }
+    }
+
+    /// Hands over a copy for each partition. The machine waits for a report on every one of them.
+    fn send_control(&mut self, seq: SeqNo, message: &Message, copies: u32) {
+        let (queued, failure) = match &mut self.producer {
+            Some(producer) => producer.send_control(seq, message),
+            None => (0, None),
+        };
+        self.published_now += u64::from(queued);
+        let fault = failure.as_ref().map_or(Fault::Transient, |failure| failure.fault);
+        if let Some(failure) = failure {
+            self.metrics.common.failed(fault);
+            tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
+        }
+        for _ in queued..copies {
+            self.refused.push_back(Input::DeliveryFailed { seq, fault });
         }
     }
 

@@ -16,8 +16,15 @@ use crate::scripted::{Reporting, World, assert_waits, without_end};
 fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherService<Reporting> {
     let producer = Reporting { world: world.clone(), sink: Arc::clone(sink) };
     let jitter = Jitter::seeded(24);
-    let (mut service, _) =
-        WatcherService::new(config, world.clone(), producer, Arc::clone(sink), world.clone(), jitter);
+    let (mut service, _) = WatcherService::new(
+        config,
+        "db".to_owned(),
+        world.clone(),
+        producer,
+        Arc::clone(sink),
+        world.clone(),
+        jitter,
+    );
     service.clock = world.clock.clone();
     service
 }

@@ -7,7 +7,7 @@ use cdc_devstack::MongodOptions;
 use cdc_executor::ports::{Failure, Source};
 use cdc_machine::Fault;
 use cdc_mongo::{MongoSettings, MongoSource};
-use cdc_watcher::StartAt;
+use cdc_watcher::{Reading, StartAt};
 
 use crate::rig::{LINEAGE, MAX_BYTES, MAX_EVENTS, Rig, Seen, settings};
 
@@ -15,7 +15,7 @@ const PASSWORD: &str = "hunter2";
 
 async fn refused(settings: MongoSettings) -> Failure {
     let mut source = MongoSource::new(settings).unwrap();
-    let failure = source.open(StartAt::Now, LINEAGE).await.unwrap_err();
+    let failure = source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap_err();
     assert!(!failure.to_string().contains(PASSWORD), "{failure}");
     failure
 }
@@ -63,7 +63,7 @@ async fn a_position_that_has_left_the_oplog_is_lost_history() {
         rig.collection("elsewhere").insert_many(documents).await.unwrap();
         filled_mb += 8;
         assert!(filled_mb < 1_000, "the oplog of 16 MB still reaches back over {filled_mb} MB");
-        let first = match source.open(StartAt::After(token.clone()), LINEAGE).await {
+        let first = match source.open(StartAt::After(token.clone()), LINEAGE, Reading::Whole).await {
             Ok(_) => source.next(MAX_EVENTS, MAX_BYTES).await.map(drop),
             Err(failure) => Err(failure),
         };
@@ -93,13 +93,13 @@ async fn a_killed_server_is_transient_and_the_rest_comes_after_its_restart() {
         }
     };
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
-    let open = source.open(StartAt::After(seen.tokens[4].clone()), LINEAGE).await;
+    let open = source.open(StartAt::After(seen.tokens[4].clone()), LINEAGE, Reading::Whole).await;
     assert_eq!(open.unwrap_err().fault, Fault::Transient);
 
     rig.mongod.restart().await.unwrap();
     players.insert_one(doc! { "_id": 10 }).await.unwrap();
     let mut rest = Seen::default();
-    source.open(StartAt::After(seen.tokens[4].clone()), LINEAGE).await.unwrap();
+    source.open(StartAt::After(seen.tokens[4].clone()), LINEAGE, Reading::Whole).await.unwrap();
     rest.read(&mut source, 6).await;
     let expected: Vec<String> = (5..=10).map(|id| format!("insert players {id}")).collect();
     assert_eq!(rest.lines(), expected);
@@ -118,7 +118,7 @@ async fn a_frozen_server_is_noticed() {
     };
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
     rig.mongod.resume().unwrap();
-    source.open(StartAt::Now, LINEAGE).await.unwrap();
+    source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap();
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_cursor_that_somebody_kills_is_transient() {
         }
     };
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
-    source.open(StartAt::After(at), LINEAGE).await.unwrap();
+    source.open(StartAt::After(at), LINEAGE, Reading::Whole).await.unwrap();
 }
 
 #[tokio::test]

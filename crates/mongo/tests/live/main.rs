@@ -1,6 +1,8 @@
 //! The source against a real replica set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod collections;
 mod failures;
+mod oversized;
 mod rig;
 mod stream;

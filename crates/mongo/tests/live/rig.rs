@@ -9,7 +9,7 @@ use cdc_event::{Message, Position, ResumeToken};
 use cdc_executor::ports::{Source, SourceBatch};
 use cdc_machine::Lineage;
 use cdc_mongo::{FullDocument, MongoSettings, MongoSource};
-use cdc_watcher::{Payload, StartAt};
+use cdc_watcher::{Payload, Reading, StartAt};
 use mongodb::{Client, Collection, Database};
 use serde_json::Value;
 
@@ -48,14 +48,14 @@ impl Rig {
     /// A source that is open at the present time, and where.
     pub(crate) async fn open_now(&self, collections: &[&str]) -> (MongoSource, ResumeToken) {
         let mut source = self.source(collections);
-        let at = source.open(StartAt::Now, LINEAGE).await.unwrap();
+        let at = source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap().at;
         (source, at)
     }
 
     /// A source that goes on behind a token.
     pub(crate) async fn open_after(&self, collections: &[&str], token: &ResumeToken) -> MongoSource {
         let mut source = self.source(collections);
-        let at = source.open(StartAt::After(token.clone()), LINEAGE).await.unwrap();
+        let at = source.open(StartAt::After(token.clone()), LINEAGE, Reading::Whole).await.unwrap().at;
         assert_eq!(at, *token, "the position before the first event is the token itself");
         source
     }
@@ -91,6 +91,8 @@ pub(crate) struct Seen {
     /// One for each event; `None` where it carries nothing to deliver.
     pub(crate) messages: Vec<Option<Message>>,
     pub(crate) skipped: Vec<&'static str>,
+    /// The values of control messages.
+    pub(crate) control: Vec<Value>,
     pub(crate) idle: Option<ResumeToken>,
 }
 
@@ -131,7 +133,12 @@ impl Seen {
             self.tokens.push(event.token);
             self.messages.push(match event.payload {
                 Payload::Skip => None,
-                Payload::Message { record, bytes } => {
+                Payload::Oversized { marker } => Some(marker),
+                Payload::Control { notices, .. } => {
+                    self.control.extend(notices.iter().map(|notice| value(&notice.record)));
+                    None
+                }
+                Payload::Message { record, bytes, .. } => {
                     assert_eq!(bytes as usize, record.key.len() + record.value.len());
                     bytes_in_batch += u64::from(bytes);
                     Some(record)

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cdc_event::{Position, ResumeToken};
 use cdc_executor::ports::{Acquisition, StoreIdentity, TokenStore as _};
 use cdc_machine::Lineage;
+use cdc_watcher::Amendment;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
@@ -61,8 +62,7 @@ fn token(n: u32) -> ResumeToken {
 }
 
 fn store(disk: &ModelDisk) -> Store {
-    let identity =
-        StoreIdentity { source: "rs0/game_db".to_owned(), collections: Vec::new(), topics: Vec::new() };
+    let identity = StoreIdentity { source: "rs0/game_db".to_owned(), collections: Vec::new() };
     let register = FileRegister::on(disk.clone(), "/folder/token.dat").unwrap();
     // A lease that has run out is anybody's: who may have it is tested elsewhere.
     LeasedStore::over(register, identity, "a").unwrap().with_lease_ttl(std::time::Duration::ZERO)
@@ -101,8 +101,9 @@ async fn live(disk: ModelDisk, acts: &[Act]) -> Result<(), String> {
         };
         disk.plan(act.troubles.clone(), crash_at);
         if act.is_save {
-            match running.save(&token(n), LINEAGE).await {
-                Ok(()) => allowed = Allowed { confirmed: Some(n), tried: Vec::new() },
+            let plain = Amendment { known: Vec::new(), gaps: Vec::new(), announced: true };
+            match running.save(&token(n), LINEAGE, &plain).await {
+                Ok(_) => allowed = Allowed { confirmed: Some(n), tried: Vec::new() },
                 Err(_) => allowed.tried.push(n),
             }
         } else {
@@ -126,14 +127,13 @@ async fn live(disk: ModelDisk, acts: &[Act]) -> Result<(), String> {
 
 /// Takes the lease, which writes what was found anew: from then on that is what counts.
 async fn take(running: &mut Store, allowed: &mut Allowed) -> Result<(), String> {
-    match running.acquire().await.map_err(|failure| failure.to_string())? {
-        Acquisition::Owned(record) => {
-            let found = allowed.check(record.map(|record| record.token))?;
-            *allowed = Allowed { confirmed: found, tried: Vec::new() };
-            Ok(())
-        }
-        other => Err(format!("{other:?}")),
-    }
+    let found = match running.acquire(false).await.map_err(|failure| failure.to_string())? {
+        Acquisition::Empty => None,
+        Acquisition::Position { record, .. } => Some(record.token),
+        other => return Err(format!("{other:?}")),
+    };
+    *allowed = Allowed { confirmed: allowed.check(found)?, tried: Vec::new() };
+    Ok(())
 }
 
 fn runtime() -> Runtime {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cdc_event::{Position, ResumeToken};
-use cdc_executor::ports::{Acquisition, StoreIdentity, TokenRecord, TokenStore};
+use cdc_executor::ports::{Acquisition, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_machine::Lineage;
 use cdc_tokens::{FileStore, RedisSettings, RedisStore};
+use cdc_watcher::{Amendment, Contents, Known};
 use tempfile::TempDir;
 
 pub(crate) const LINEAGE: Lineage = Lineage(1_700_000_000);
@@ -179,11 +180,19 @@ impl Backend for Redis {
 }
 
 pub(crate) fn identity() -> StoreIdentity {
-    StoreIdentity {
-        source: "rs0/game_db".to_owned(),
-        collections: vec!["players".to_owned()],
-        topics: vec!["cdc.game_db.players".to_owned()],
-    }
+    StoreIdentity { source: "rs0/game_db".to_owned(), collections: vec![watched("players")] }
+}
+
+pub(crate) fn watched(name: &str) -> Watched {
+    Watched { name: name.to_owned(), topic: format!("cdc.game_db.{name}") }
+}
+
+pub(crate) const KNOWN: Known =
+    Known { contents: Contents::Uuid([7; 16]), partitions: Some(8), holds_messages: true };
+
+/// A save that changes nothing but the position.
+pub(crate) fn plain() -> Amendment<ResumeToken> {
+    Amendment { known: vec![KNOWN], gaps: Vec::new(), announced: true }
 }
 
 /// The token of the `n`th event.
@@ -200,7 +209,8 @@ pub(crate) fn token(n: u32) -> ResumeToken {
 #[track_caller]
 pub(crate) fn owned(acquisition: Acquisition) -> Option<TokenRecord> {
     match acquisition {
-        Acquisition::Owned(record) => record,
+        Acquisition::Empty => None,
+        Acquisition::Position { record, .. } => Some(*record),
         other => panic!("not ours: {other:?}"),
     }
 }

@@ -5,17 +5,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use cdc_executor::ports::TokenStore;
+use cdc_executor::ports::{Acquisition, TokenStore};
 use cdc_machine::Fault;
 use cdc_tokens::FileStore;
 
-use crate::backend::{Backend, Files, LINEAGE, assert_same, identity, owned, token};
+use crate::backend::{Backend, Files, LINEAGE, assert_same, identity, owned, plain, token};
 
 #[tokio::test]
 async fn a_missing_folder_is_said_and_not_made() {
     let files = Files::new();
     let mut store = FileStore::new(files.path("no/such/token.dat"), identity(), "a").unwrap();
-    let failure = store.acquire().await.unwrap_err();
+    let failure = store.acquire(false).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Fatal);
     assert!(failure.message.contains("create the folder"), "{failure}");
 }
@@ -24,7 +24,7 @@ async fn a_missing_folder_is_said_and_not_made() {
 async fn a_path_that_is_a_folder_is_fatal() {
     let files = Files::new();
     fs::create_dir(files.path("cell")).unwrap();
-    let failure = files.store("cell", "a").acquire().await.unwrap_err();
+    let failure = files.store("cell", "a").acquire(false).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Fatal, "{failure}");
     assert!(FileStore::new("/", identity(), "a").is_err());
 }
@@ -33,8 +33,8 @@ async fn a_path_that_is_a_folder_is_fatal() {
 async fn only_the_owner_may_read_any_of_the_files() {
     let files = Files::new();
     let mut store = files.store("cell", "a");
-    owned(store.acquire().await.unwrap());
-    store.save(&token(1), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     let mut seen = Vec::new();
     for entry in fs::read_dir(files.folder.path()).unwrap() {
         let entry = entry.unwrap();
@@ -49,9 +49,9 @@ async fn only_the_owner_may_read_any_of_the_files() {
 async fn the_previous_copy_is_whole_and_one_save_older() {
     let files = Files::new();
     let mut store = files.store("cell", "a");
-    owned(store.acquire().await.unwrap());
-    store.save(&token(1), LINEAGE).await.unwrap();
-    store.save(&token(2), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
+    store.save(&token(2), LINEAGE, &plain()).await.unwrap();
     assert_same(&store.peek().await.unwrap().unwrap().token, &token(2));
 
     fs::copy(files.path("cell.previous"), files.path("cell")).unwrap();
@@ -62,13 +62,13 @@ async fn the_previous_copy_is_whole_and_one_save_older() {
 async fn what_a_crash_left_half_written_is_not_read() {
     let files = Files::new();
     let mut store = files.store("cell", "a");
-    owned(store.acquire().await.unwrap());
-    store.save(&token(1), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     fs::write(files.path("cell.tmp"), "{\"version\":1,\"incar").unwrap();
 
     let mut restarted = files.store("cell", "a");
-    assert_same(&owned(restarted.acquire().await.unwrap()).unwrap().token, &token(1));
-    restarted.save(&token(2), LINEAGE).await.unwrap();
+    assert_same(&owned(restarted.acquire(false).await.unwrap()).unwrap().token, &token(1));
+    restarted.save(&token(2), LINEAGE, &plain()).await.unwrap();
     assert_same(&restarted.peek().await.unwrap().unwrap().token, &token(2));
 }
 
@@ -76,13 +76,13 @@ async fn what_a_crash_left_half_written_is_not_read() {
 async fn a_lock_that_is_never_given_back_is_a_failure_and_not_a_hang() {
     let files = Files::new();
     let mut store = files.store("cell", "a");
-    owned(store.acquire().await.unwrap());
+    owned(store.acquire(false).await.unwrap());
     let lock = fs::File::open(files.path("cell.lock")).unwrap();
     lock.lock().unwrap();
-    let failure = store.save(&token(1), LINEAGE).await.unwrap_err();
+    let failure = store.save(&token(1), LINEAGE, &plain()).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
     lock.unlock().unwrap();
-    store.save(&token(1), LINEAGE).await.unwrap();
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
 }
 
 #[tokio::test]
@@ -90,8 +90,8 @@ async fn what_is_no_text_or_endless_is_damaged_too() {
     let files = Files::new();
     for damaged in [vec![0xFF; 300], vec![b' '; 2 * 1024 * 1024]] {
         fs::write(files.path("cell"), &damaged).unwrap();
-        let failure = files.store("cell", "a").acquire().await.unwrap_err();
-        assert_eq!(failure.fault, Fault::HistoryLost, "{failure}");
+        let acquisition = files.store("cell", "a").acquire(false).await.unwrap();
+        assert!(matches!(acquisition, Acquisition::Damaged(_)), "{acquisition:?}");
         assert_eq!(fs::read(files.path("cell")).unwrap(), damaged, "left for a person to look at");
     }
 }
@@ -100,16 +100,18 @@ async fn what_is_no_text_or_endless_is_damaged_too() {
 async fn the_way_out_of_damage_is_the_previous_copy() {
     let files = Files::new();
     let mut store = files.store("cell", "a");
-    owned(store.acquire().await.unwrap());
-    store.save(&token(1), LINEAGE).await.unwrap();
-    store.save(&token(2), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
+    store.save(&token(2), LINEAGE, &plain()).await.unwrap();
     let whole = fs::read(files.path("cell")).unwrap();
     fs::write(files.path("cell"), &whole[..whole.len() - 1]).unwrap();
-    let failure = files.store("cell", "a").acquire().await.unwrap_err();
+    let acquisition = files.store("cell", "a").acquire(false).await.unwrap();
     let previous = files.path("cell.previous");
-    assert!(failure.message.contains(&format!("copy {} over it", previous.display())), "{failure}");
+    let way_back = format!("copy {} over it", previous.display());
+    let tells = matches!(&acquisition, Acquisition::Damaged(text) if text.contains(&way_back));
+    assert!(tells, "{acquisition:?}");
     fs::copy(previous, files.path("cell")).unwrap();
-    assert_same(&owned(files.store("cell", "a").acquire().await.unwrap()).unwrap().token, &token(1));
+    assert_same(&owned(files.store("cell", "a").acquire(false).await.unwrap()).unwrap().token, &token(1));
 }
 
 /// A file system of its own, as small as they come; unmounted at the end.
@@ -149,23 +151,23 @@ impl Drop for SmallDisk {
 async fn a_full_disk_is_waited_for_and_a_read_only_one_is_said() {
     let Some(disk) = SmallDisk::mount() else { return };
     let mut store = FileStore::new(disk.path().join("cell"), identity(), "a").unwrap();
-    owned(store.acquire().await.unwrap());
-    store.save(&token(1), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
 
     let ballast = disk.path().join("ballast");
     fs::write(&ballast, vec![0; 64 * 1024]).unwrap_err();
-    let failure = store.save(&token(2), LINEAGE).await.unwrap_err();
+    let failure = store.save(&token(2), LINEAGE, &plain()).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
     assert!(failure.message.contains("make room on the disk"), "{failure}");
     assert_same(&store.peek().await.unwrap().unwrap().token, &token(1));
     fs::remove_file(&ballast).unwrap();
-    store.save(&token(2), LINEAGE).await.unwrap();
+    store.save(&token(2), LINEAGE, &plain()).await.unwrap();
 
     disk.make("ro");
-    let failure = store.save(&token(3), LINEAGE).await.unwrap_err();
+    let failure = store.save(&token(3), LINEAGE, &plain()).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Fatal, "{failure}");
     assert!(failure.message.contains("on a disk that can be written"), "{failure}");
     disk.make("rw");
-    store.save(&token(3), LINEAGE).await.unwrap();
+    store.save(&token(3), LINEAGE, &plain()).await.unwrap();
     assert_same(&store.peek().await.unwrap().unwrap().token, &token(3));
 }

@@ -7,7 +7,7 @@ use cdc_machine::Lineage;
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
-use crate::backend::{Backend, Files, Redis, assert_same, owned};
+use crate::backend::{Backend, Files, Redis, assert_same, owned, plain};
 
 const CASES: u32 = 128;
 
@@ -35,13 +35,13 @@ async fn save_and_load(
     tokens: &[(ResumeToken, Lineage)],
 ) -> (TokenRecord, TokenRecord) {
     let mut store = backend.store("cell", "a");
-    owned(store.acquire().await.unwrap());
+    owned(store.acquire(false).await.unwrap());
     for (token, lineage) in tokens {
-        store.save(token, *lineage).await.unwrap();
+        store.save(token, *lineage, &plain()).await.unwrap();
     }
     let peeked = store.peek().await.unwrap().unwrap();
     store.release().await.unwrap();
-    (peeked, owned(backend.store("cell", "a").acquire().await.unwrap()).unwrap())
+    (peeked, owned(backend.store("cell", "a").acquire(false).await.unwrap()).unwrap())
 }
 
 fn any_saves() -> impl Strategy<Value = Vec<(ResumeToken, Lineage)>> {

@@ -8,7 +8,7 @@ use cdc_tokens::RedisStore;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::backend::{Backend, LINEAGE, Redis, assert_same, identity, owned, token};
+use crate::backend::{Backend, LINEAGE, Redis, assert_same, identity, owned, plain, token};
 
 const KEY: &str = "cdc:watcher:resume_token";
 
@@ -16,10 +16,10 @@ const KEY: &str = "cdc:watcher:resume_token";
 async fn the_key_holds_readable_json() {
     let server = Redis::start();
     let mut store = server.store(KEY, "host-a");
-    owned(store.acquire().await.unwrap());
-    store.save(&token(7), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(7), LINEAGE, &plain()).await.unwrap();
     let record: serde_json::Value = serde_json::from_str(&server.get(KEY).await.unwrap()).unwrap();
-    assert_eq!(record["version"], 1);
+    assert_eq!(record["version"], 2);
     assert_eq!(record["holder"], "host-a");
     assert_eq!(record["source"], "rs0/game_db");
     assert_eq!(record["position"], token(7).position.to_string());
@@ -32,16 +32,16 @@ async fn a_server_that_restarts_empty_gets_the_position_back() {
     let server = Redis::start();
     let port = server.port;
     let mut store = server.store(KEY, "a");
-    owned(store.acquire().await.unwrap());
-    store.save(&token(1), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
 
     drop(server);
-    let failure = store.save(&token(2), LINEAGE).await.unwrap_err();
+    let failure = store.save(&token(2), LINEAGE, &plain()).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
     assert_eq!(failure.operation, "token_save");
 
     let server = Redis::start_on(port, &[]);
-    store.save(&token(2), LINEAGE).await.unwrap();
+    store.save(&token(2), LINEAGE, &plain()).await.unwrap();
     assert_same(&server.store(KEY, "b").peek().await.unwrap().unwrap().token, &token(2));
 }
 
@@ -50,18 +50,18 @@ async fn a_server_that_restarts_empty_gets_the_position_back() {
 async fn a_save_without_an_answer_is_found_by_the_next_one() {
     let server = Redis::start();
     let mut store = server.store(KEY, "a");
-    owned(store.acquire().await.unwrap());
-    store.save(&token(1), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
 
     let mut own = server.connection().await;
     // Writes are held back for as long, and carried out then, whoever still waits for them.
     let pause = redis::cmd("CLIENT").arg("PAUSE").arg(60_000).arg("WRITE").to_owned();
     pause.exec_async(&mut own).await.unwrap();
-    let failure = store.save(&token(2), LINEAGE).await.unwrap_err();
+    let failure = store.save(&token(2), LINEAGE, &plain()).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
     redis::cmd("CLIENT").arg("UNPAUSE").exec_async(&mut own).await.unwrap();
 
-    store.save(&token(3), LINEAGE).await.unwrap();
+    store.save(&token(3), LINEAGE, &plain()).await.unwrap();
     store.renew().await.unwrap();
     assert_same(&store.peek().await.unwrap().unwrap().token, &token(3));
 }
@@ -70,9 +70,9 @@ async fn a_save_without_an_answer_is_found_by_the_next_one() {
 async fn a_script_cache_that_was_flushed_is_filled_again() {
     let server = Redis::start();
     let mut store = server.store(KEY, "a");
-    owned(store.acquire().await.unwrap());
+    owned(store.acquire(false).await.unwrap());
     redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut server.connection().await).await.unwrap();
-    store.save(&token(1), LINEAGE).await.unwrap();
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     assert_same(&store.peek().await.unwrap().unwrap().token, &token(1));
 }
 
@@ -81,24 +81,24 @@ async fn a_wrong_password_is_an_auth_fault_that_does_not_print_it() {
     let port = Redis::start().port;
     let server = Redis::start_on(port, &["--requirepass", "right"]);
     let mut none = server.store(KEY, "a");
-    assert_eq!(none.acquire().await.unwrap_err().fault, Fault::Auth);
+    assert_eq!(none.acquire(false).await.unwrap_err().fault, Fault::Auth);
 
     let with = |password: &str| {
         let mut settings = server.settings(KEY);
         settings.password = Some(password.to_owned().into());
         RedisStore::new(settings, identity(), "a").unwrap()
     };
-    let failure = with("hunter2").acquire().await.unwrap_err();
+    let failure = with("hunter2").acquire(false).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Auth, "{failure}");
     assert!(!failure.to_string().contains("hunter2"), "{failure}");
-    assert_eq!(owned(with("right").acquire().await.unwrap()), None);
+    assert_eq!(owned(with("right").acquire(false).await.unwrap()), None);
 }
 
 #[tokio::test]
 async fn a_key_of_another_type_is_fatal() {
     let server = Redis::start();
     redis::cmd("LPUSH").arg(KEY).arg("x").exec_async(&mut server.connection().await).await.unwrap();
-    let failure = server.store(KEY, "a").acquire().await.unwrap_err();
+    let failure = server.store(KEY, "a").acquire(false).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Fatal, "{failure}");
 }
 
@@ -107,26 +107,26 @@ async fn a_server_without_memory_or_a_replica_is_transient() {
     let server = Redis::start();
     let mut own = server.connection().await;
     let mut store = server.store(KEY, "a");
-    owned(store.acquire().await.unwrap());
+    owned(store.acquire(false).await.unwrap());
 
     redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").exec_async(&mut own).await.unwrap();
-    let failure = store.save(&token(1), LINEAGE).await.unwrap_err();
+    let failure = store.save(&token(1), LINEAGE, &plain()).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
     redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("0").exec_async(&mut own).await.unwrap();
-    store.save(&token(1), LINEAGE).await.unwrap();
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
 
     redis::cmd("REPLICAOF").arg("127.0.0.1").arg("1").exec_async(&mut own).await.unwrap();
-    let failure = store.save(&token(2), LINEAGE).await.unwrap_err();
+    let failure = store.save(&token(2), LINEAGE, &plain()).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Transient, "{failure}");
     redis::cmd("REPLICAOF").arg("NO").arg("ONE").exec_async(&mut own).await.unwrap();
-    store.save(&token(2), LINEAGE).await.unwrap();
+    store.save(&token(2), LINEAGE, &plain()).await.unwrap();
 }
 
 #[tokio::test]
 async fn one_save_is_one_command_in_monitor() {
     let server = Redis::start();
     let mut store = server.store(KEY, "a");
-    owned(store.acquire().await.unwrap());
+    owned(store.acquire(false).await.unwrap());
 
     let mut monitor = BufReader::new(TcpStream::connect(("127.0.0.1", server.port)).await.unwrap());
     monitor.write_all(b"MONITOR\r\n").await.unwrap();
@@ -135,7 +135,7 @@ async fn one_save_is_one_command_in_monitor() {
 
     const SAVES: u32 = 5;
     for n in 1..=SAVES {
-        store.save(&token(n), LINEAGE).await.unwrap();
+        store.save(&token(n), LINEAGE, &plain()).await.unwrap();
     }
     redis::cmd("ECHO").arg("end of the test").exec_async(&mut server.connection().await).await.unwrap();
 

@@ -7,20 +7,20 @@ use cdc_executor::ports::{Failure, TokenStore};
 use cdc_machine::Fault;
 use cdc_tokens::RedisStore;
 
-use crate::backend::{Backend, LINEAGE, Redis, assert_same, identity, owned, token};
+use crate::backend::{Backend, LINEAGE, Redis, assert_same, identity, owned, plain, token};
 
 const KEY: &str = "cdc:watcher:resume_token";
 
 /// A holder that has saved token 1.
 async fn holder(server: &Redis) -> RedisStore {
     let mut store = server.store(KEY, "a");
-    owned(store.acquire().await.unwrap());
-    store.save(&token(1), LINEAGE).await.unwrap();
+    owned(store.acquire(false).await.unwrap());
+    store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     store
 }
 
 async fn save(store: &mut RedisStore, n: u32) -> Result<(), Failure> {
-    store.save(&token(n), LINEAGE).await
+    store.save(&token(n), LINEAGE, &plain()).await.map(drop)
 }
 
 /// The save fails for now, and the same one succeeds once the server is well.
@@ -132,7 +132,7 @@ async fn a_user_that_may_not_write_and_a_password_that_has_changed() {
     settings.username = Some("reader".to_owned());
     settings.password = Some("secret".to_owned().into());
     let mut reader = RedisStore::new(settings, identity(), "a").unwrap();
-    let failure = reader.acquire().await.unwrap_err();
+    let failure = reader.acquire(false).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Auth, "{failure}");
     assert!(failure.message.contains("the user may run"), "{failure}");
 
@@ -153,8 +153,8 @@ async fn a_user_that_may_not_write_and_a_password_that_has_changed() {
 async fn failed_over_to_a_replica_that_was_behind() {
     let (primary, replica) = (Redis::start(), Redis::start());
     let mut earlier = primary.store(KEY, "b");
-    owned(earlier.acquire().await.unwrap());
-    earlier.save(&token(1), LINEAGE).await.unwrap();
+    owned(earlier.acquire(false).await.unwrap());
+    earlier.save(&token(1), LINEAGE, &plain()).await.unwrap();
     earlier.release().await.unwrap();
     let theirs = primary.get(KEY).await.unwrap();
     let mut store = holder(&primary).await;

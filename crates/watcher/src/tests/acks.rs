@@ -19,7 +19,7 @@ fn a_failed_report_stops_the_reading_and_purges_what_is_queued() {
     assert_eq!(b.at(), CONNECTING);
     let due = b.expiry(TimerKind::Reconnect);
     assert_eq!(b.step(due), ["OpenStream 1 after 11 in 7"]);
-    assert_eq!(b.step(Input::Opened { epoch: Epoch(1), at: 11 }), ["Pull 1 3 events 100 bytes"]);
+    assert_eq!(b.step(opened(1, 11)), ["Pull 1 3 events 100 bytes"]);
     assert_eq!(b.step(batch(1, &[12]))[0], "Publish 3 body");
 }
 
@@ -54,8 +54,7 @@ fn a_limit_that_was_lowered_is_asked_for_anew() {
     assert_eq!(b.step(failed(1, Fault::Transient)), ["SetTimer Reconnect#0 1s"]);
     let due = b.expiry(TimerKind::Reconnect);
     assert_eq!(b.step(due), ["PrepareProducer 2"]);
-    let ready = Input::ProducerReady { id: EffectId(2), holds_messages: true };
-    assert_eq!(b.step(ready), ["OpenStream 1 after 10 in 7"]);
+    assert_eq!(b.step(ready(2, true)), ["OpenStream 1 after 10 in 7"]);
 }
 
 #[test]
@@ -78,7 +77,7 @@ fn a_dead_producer_owes_no_reports_and_is_made_anew() {
     assert_eq!(b.at(), CONNECTING);
     let due = b.expiry(TimerKind::Reconnect);
     assert_eq!(b.step(due), ["PrepareProducer 2"]);
-    let ready = Input::ProducerReady { id: EffectId(2), holds_messages: true };
+    let ready = ready(2, true);
     assert_eq!(b.step(ready), ["OpenStream 1 after 11 in 7"]);
     assert_eq!(b.step(delivered(&[1])), NOTHING);
     assert_eq!(b.machine.stale_inputs(), 1);
@@ -96,7 +95,7 @@ fn a_message_that_always_fails_uses_the_retries_up() {
     b.step(delivered(&[1]));
     let due = b.expiry(TimerKind::Reconnect);
     b.step(due);
-    b.step(Input::Opened { epoch: Epoch(1), at: 10 });
+    b.step(opened(1, 10));
     b.step(batch(1, &[11, 12]));
     b.step(delivered(&[3]));
     b.step(failed(2, Fault::Transient));
@@ -113,7 +112,7 @@ fn a_longer_prefix_is_progress_of_kafka() {
     assert_eq!(b.machine.kafka_attempt(&b.config), (1, Some(5)));
     let due = b.expiry(TimerKind::Reconnect);
     b.step(due);
-    b.step(Input::Opened { epoch: Epoch(1), at: 10 });
+    b.step(opened(1, 10));
     b.step(batch(1, &[11, 12]));
     b.step(delivered(&[2]));
     assert_eq!(b.machine.kafka_attempt(&b.config).0, 0);

@@ -8,9 +8,9 @@ fn a_first_start_records_its_position_before_it_reads() {
     let mut b = Bench::new(small());
     assert_eq!(b.step(Input::Start), ["AcquireLease 0"]);
     assert_eq!(b.step(acquired(0, None)), ["SetTimer LeaseRenew#0 5s", "PrepareProducer 1"]);
-    let ready = Input::ProducerReady { id: EffectId(1), holds_messages: false };
+    let ready = ready(1, false);
     assert_eq!(b.step(ready), ["OpenStream 0 now in 9"]);
-    let opened = Input::Opened { epoch: Epoch(0), at: 3 };
+    let opened = opened(0, 3);
     assert_eq!(b.step(opened), ["SaveToken 2 3 in 9", "SetTimer SaveSpacing#0 10ms"]);
     assert_eq!(b.at(), CONNECTING);
     assert_eq!(b.step(saved(2)), ["Pull 0 4 events 100 bytes"]);
@@ -22,9 +22,9 @@ fn a_restart_resumes_after_the_saved_token_in_its_lineage() {
     let mut b = Bench::new(small());
     b.step(Input::Start);
     b.step(acquired(0, Some(10)));
-    let ready = Input::ProducerReady { id: EffectId(1), holds_messages: true };
+    let ready = ready(1, true);
     assert_eq!(b.step(ready), ["OpenStream 0 after 10 in 7"]);
-    assert_eq!(b.step(Input::Opened { epoch: Epoch(0), at: 10 }), ["Pull 0 4 events 100 bytes"]);
+    assert_eq!(b.step(opened(0, 10)), ["Pull 0 4 events 100 bytes"]);
     assert_eq!(b.at(), STREAMING);
 }
 
@@ -33,7 +33,7 @@ fn an_empty_store_beside_a_full_topic_is_a_lost_token() {
     let mut b = Bench::new(small());
     b.step(Input::Start);
     b.step(acquired(0, None));
-    let ready = Input::ProducerReady { id: EffectId(1), holds_messages: true };
+    let ready = ready(1, true);
     assert_eq!(b.step(ready), ["SetTimer Drain#0 25s", "CancelTimer LeaseRenew#0", "ReleaseLease 2"]);
     assert_eq!(b.step(Input::LeaseReleased { id: EffectId(2) }), ["Stop TokenMissing"]);
     assert_eq!(b.at(), stopped(Cause::TokenMissing));
@@ -70,7 +70,7 @@ fn a_batch_even_an_empty_one_is_progress_of_the_source() {
     b.step(Input::SourceFailed { epoch: Epoch(0), fault: Fault::Transient });
     let due = b.expiry(TimerKind::Reconnect);
     b.step(due);
-    b.step(Input::Opened { epoch: Epoch(1), at: 10 });
+    b.step(opened(1, 10));
     assert_eq!(b.machine.mongodb_attempt(&b.config).0, 1);
     b.step(batch(1, &[]));
     assert_eq!(b.machine.mongodb_attempt(&b.config).0, 0);
@@ -125,11 +125,11 @@ fn answers_to_what_is_gone_change_nothing_and_are_counted() {
     let before = b.machine.clone();
     for late in [
         batch(0, &[11]),
-        Input::Opened { epoch: Epoch(0), at: 10 },
+        opened(0, 10),
         Input::OpenFailed { epoch: Epoch(0), fault: Fault::Fatal },
         Input::SourceFailed { epoch: Epoch(0), fault: Fault::Fatal },
         acquired(0, None),
-        Input::ProducerReady { id: EffectId(1), holds_messages: false },
+        ready(1, false),
         Input::ProducerFailed { id: EffectId(1), fault: Fault::Fatal },
         Input::LeaseRenewed { id: EffectId(1) },
         Input::LeaseReleased { id: EffectId(1) },

@@ -160,12 +160,12 @@ fn a_drain_while_a_stream_opens_closes_it() {
     let mut b = Bench::new(small());
     b.step(Input::Start);
     b.step(acquired(0, Some(10)));
-    b.step(Input::ProducerReady { id: EffectId(1), holds_messages: false });
+    b.step(ready(1, true));
     assert_eq!(
         b.step(drain()),
         ["CloseStream 0", "SetTimer Drain#0 25s", "CancelTimer LeaseRenew#0", "ReleaseLease 2"]
     );
-    assert_eq!(b.step(Input::Opened { epoch: Epoch(0), at: 10 }), NOTHING);
+    assert_eq!(b.step(opened(0, 10)), NOTHING);
 }
 
 #[test]

@@ -5,6 +5,7 @@ extern crate std;
 mod acks;
 mod connecting;
 mod draining;
+mod gaps;
 mod lease;
 mod saving;
 mod streaming;
@@ -18,7 +19,10 @@ use cdc_machine::{
     Cause, EffectId, Effects, Epoch, Fault, Lineage, Machine, SeqNo, Signal, StateName, TimerId,
 };
 
-use crate::{Checkpoint, Config, Effect, Event, Input, Payload, StartAt, TimerKind, Watcher};
+use crate::{
+    Checkpoint, CollectionId, Config, Contents, Effect, Event, Gap, Input, Known, Payload, Reading, Saved,
+    StartAt, TimerKind, TopicState, Watcher,
+};
 
 type Order = Effect<&'static str, u32>;
 type Fact = Input<&'static str, u32>;
@@ -72,8 +76,8 @@ impl Bench {
         let mut bench = Self::new(config);
         bench.step(Input::Start);
         bench.step(acquired(0, Some(10)));
-        bench.step(Input::ProducerReady { id: EffectId(1), holds_messages: true });
-        bench.step(Input::Opened { epoch: Epoch(0), at: 10 });
+        bench.step(ready(1, true));
+        bench.step(opened(0, 10));
         assert_eq!(bench.machine.state(), StateName::Streaming);
         bench
     }
@@ -89,27 +93,34 @@ impl Bench {
 fn show(effect: &Order) -> String {
     let name = effect.name();
     match effect {
-        Effect::AcquireLease { id }
+        Effect::AcquireLease { id, over_damage: true } => format!("{name} {} over damage", id.0),
+        Effect::AcquireLease { id, over_damage: false }
         | Effect::RenewLease { id }
         | Effect::ReleaseLease { id }
         | Effect::PrepareProducer { id } => format!("{name} {}", id.0),
         Effect::Publish { seq, record } | Effect::PublishMarker { seq, marker: record } => {
             format!("{name} {} {record}", seq.0)
         }
+        Effect::PublishControl { seq, records, copies } => {
+            format!("{name} {} {} to {copies}", seq.0, records.join(" "))
+        }
         Effect::PurgeQueued => String::from(name),
-        Effect::OpenStream { epoch, from, lineage } => {
+        Effect::OpenStream { epoch, from, lineage, reading } => {
             let from = match from {
                 StartAt::Now => String::from("now"),
                 StartAt::After(token) => format!("after {token}"),
             };
-            format!("{name} {} {from} in {}", epoch.0, lineage.0)
+            let stripped = if *reading == Reading::Stripped { " stripped" } else { "" };
+            format!("{name} {} {from} in {}{stripped}", epoch.0, lineage.0)
         }
         Effect::Pull { epoch, max_events, max_bytes } => {
             format!("{name} {} {max_events} events {max_bytes} bytes", epoch.0)
         }
         Effect::CloseStream { epoch } => format!("{name} {}", epoch.0),
-        Effect::SaveToken { id, token, lineage } => {
-            format!("{name} {} {} in {}", id.0, token.position(), lineage.0)
+        Effect::SaveToken { id, token, lineage, amendment } => {
+            let gaps: String = amendment.gaps.iter().map(show_gap).collect();
+            let announced = if amendment.announced { "" } else { ", gaps to announce" };
+            format!("{name} {} {} in {}{gaps}{announced}", id.0, token.position(), lineage.0)
         }
         Effect::SetTimer { timer, after } => format!("{name}#{} {after:?}", timer.generation),
         Effect::CancelTimer { timer } => format!("{name}#{}", timer.generation),
@@ -117,13 +128,39 @@ fn show(effect: &Order) -> String {
     }
 }
 
+fn show_gap(gap: &Gap<u32>) -> String {
+    let from = gap.from.map_or_else(|| String::from("?"), |from| format!("{from}"));
+    let told = if gap.announced { " told" } else { "" };
+    let places: Vec<u16> = gap.collections.iter().map(|id| id.0).collect();
+    format!(", {} {from}..{} of {places:?}{told}", gap.cause.as_str(), gap.to)
+}
+
+/// The one watched collection.
+const PLAYERS: CollectionId = CollectionId(0);
+
+const UUID: Contents = Contents::Uuid([1; 16]);
+
+const KNOWN: Known = Known { contents: UUID, partitions: Some(2), holds_messages: true };
+
+const TOPIC: TopicState = TopicState { partitions: 2, was_made: false, holds_messages: true };
+
 fn acquired(id: u64, saved: Option<u32>) -> Fact {
-    let saved = saved.map(|token| Checkpoint { token, lineage: Lineage(7) });
-    Input::LeaseAcquired { id: EffectId(id), saved, fresh: Lineage(9) }
+    let saved = saved.map_or(Saved::Nothing, |token| {
+        Saved::Position(Checkpoint { token, lineage: Lineage(7), known: vec![Some(KNOWN)] })
+    });
+    Input::LeaseAcquired { id: EffectId(id), saved, unannounced: vec![], fresh: Lineage(9) }
+}
+
+fn ready(id: u64, holds_messages: bool) -> Fact {
+    Input::ProducerReady { id: EffectId(id), topics: vec![TopicState { holds_messages, ..TOPIC }] }
+}
+
+fn opened(epoch: u64, at: u32) -> Fact {
+    Input::Opened { epoch: Epoch(epoch), at, contents: vec![UUID] }
 }
 
 fn message(token: u32) -> Event<&'static str, u32> {
-    Event { token, payload: Payload::Message { record: "body", bytes: 1 } }
+    Event { token, payload: Payload::Message { record: "body", bytes: 1, collection: PLAYERS } }
 }
 
 fn batch(epoch: u64, tokens: &[u32]) -> Fact {
@@ -144,7 +181,7 @@ fn failed(seq: u64, fault: Fault) -> Fact {
 }
 
 fn saved(id: u64) -> Fact {
-    Input::Saved { id: EffectId(id) }
+    Input::Saved { id: EffectId(id), unannounced: vec![] }
 }
 
 fn drain() -> Fact {

@@ -140,8 +140,8 @@ fn a_first_start_that_cannot_be_recorded_reads_nothing() {
     let mut b = Bench::new(small());
     b.step(Input::Start);
     b.step(acquired(0, None));
-    b.step(Input::ProducerReady { id: EffectId(1), holds_messages: false });
-    b.step(Input::Opened { epoch: Epoch(0), at: 3 });
+    b.step(ready(1, false));
+    b.step(opened(0, 3));
     assert_eq!(b.step(save_failed(2, Fault::Transient)), ["SetTimer SaveRetry#0 1s"]);
     assert_eq!(b.at(), CONNECTING);
     let due = b.expiry(TimerKind::SaveRetry);

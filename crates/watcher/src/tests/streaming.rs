@@ -23,7 +23,8 @@ fn without_room_nothing_is_pulled() {
 #[test]
 fn a_lone_event_larger_than_the_byte_bound_passes_and_holds_the_next_pull_back() {
     let mut b = Bench::streaming(small());
-    let event = Event { token: 11, payload: Payload::Message { record: "large", bytes: 500 } };
+    let event =
+        Event { token: 11, payload: Payload::Message { record: "large", bytes: 500, collection: PLAYERS } };
     let large = Input::Batch { epoch: Epoch(0), events: vec![event], idle: None };
     assert_eq!(b.step(large), ["Publish 0 large"]);
     assert_eq!(b.at(), AWAITING_ACK);

@@ -12,7 +12,7 @@ impl World {
     fn heal_for_a_round(&mut self) {
         self.answer_lease(Outcome::Good);
         self.answer_producer(Outcome::Good);
-        self.answer_source(Outcome::Good, u8::MAX);
+        self.answer_source(Outcome::Good, 4);
         self.deliver_all();
         self.answer_save(Outcome::Good);
         for timer in 0..8 {
@@ -36,7 +36,7 @@ impl World {
             }
             self.heal_for_a_round();
         }
-        panic!("the source is at {}, the store at {:?}: {:?}", self.log, self.saved, self.machine);
+        panic!("the source is at {}, the store at {:?}: {:?}", self.log, self.record, self.machine);
     }
 
     /// In good health a drain that begins in the middle of anything ends.

@@ -8,7 +8,9 @@ mod orders;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cdc_machine::{Cause, EffectId, Effects, Epoch, Machine, SeqNo, StateName, TimerId};
-use cdc_watcher::{AckedToken, Config, Effect, Input, StartAt, TimerKind, Watcher};
+use cdc_watcher::{
+    AckedToken, Amendment, Config, Effect, Input, Known, OnTooLarge, Reading, StartAt, TimerKind, Watcher,
+};
 
 pub(crate) use moves::{Move, Outcome};
 
@@ -20,13 +22,59 @@ pub(crate) fn is_skipped(token: Token) -> bool {
     token.is_multiple_of(5)
 }
 
+/// Each seventh tells of a drop, and each fourteenth of a rename that replaces the documents.
+pub(crate) fn is_control(token: Token) -> bool {
+    token.is_multiple_of(7) && !is_skipped(token)
+}
+
+/// Each eleventh does not fit a reply.
+pub(crate) fn is_large(token: Token) -> bool {
+    token.is_multiple_of(11) && !is_skipped(token) && !is_control(token)
+}
+
+/// The topic's partitions.
+pub(crate) const PARTITIONS: u32 = 2;
+
+/// A gap's control message is this much above the position at which it ends.
+pub(crate) const GAP: Token = 1_000_000;
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Event,
+    Marker,
+    /// One copy of an event's control messages.
+    Control,
+    /// One copy of the control messages of recorded gaps.
+    Announcement,
+}
+
 /// A message on its way to Kafka.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
     seq: SeqNo,
     token: Token,
-    is_marker: bool,
+    sort: Sort,
     is_purged: bool,
+}
+
+/// A gap in the token record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordedGap {
+    /// Everything after this, up to and including `to`, is excused; `None`: from the beginning.
+    from: Option<Token>,
+    to: Token,
+    announced: bool,
+}
+
+/// What a compare-and-set replaces as a whole.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    saved: Option<Token>,
+    known: Option<Known>,
+    gaps: Vec<RecordedGap>,
+    /// The position was lost by a damaged record.
+    is_lost: bool,
 }
 
 /// The world. What outlives a crash stands first.
@@ -38,24 +86,35 @@ pub(crate) struct World {
     birth: Option<Token>,
     /// What Kafka has told that it has.
     acked: BTreeSet<Token>,
-    saved: Option<Token>,
+    /// Gaps of which Kafka has told that every partition has them, by the positions at which they end.
+    told: BTreeSet<Token>,
+    record: Record,
+    is_damaged: bool,
+    /// The topic was deleted and not made since.
+    is_topic_gone: bool,
     /// Everything handed to Kafka above the saved token, in any life: what a crash makes be sent again.
     pub(crate) unsaved: BTreeSet<Token>,
 
     pub(crate) machine: Watcher<Token, Token>,
     out: Effects<Effect<Token, Token>>,
-    acquisition: Option<EffectId>,
+    acquisition: Option<(EffectId, bool)>,
     renewal: Option<EffectId>,
     release: Option<EffectId>,
     preparation: Option<EffectId>,
     producer_is_ready: bool,
-    opening: Option<(Epoch, StartAt<Token>)>,
-    stream: Option<(Epoch, Token)>,
+    opening: Option<(Epoch, StartAt<Token>, Reading)>,
+    stream: Option<(Epoch, Token, Reading)>,
+    /// Where a stream began at the present although it was not the first one: a gap has to say so.
+    jumped_to: Option<Token>,
+    /// Gaps told in this stream before its events.
+    announced: BTreeSet<Token>,
+    /// Copies of each slot that Kafka has, and whether one was refused.
+    copies: BTreeMap<SeqNo, (u32, bool)>,
     pull: Option<(Epoch, u32)>,
     /// A pull of a stream that was closed since; its answer may still come.
     late: Option<Epoch>,
     in_flight: Vec<Sent>,
-    save: Option<(EffectId, AckedToken<Token>)>,
+    save: Option<(EffectId, AckedToken<Token>, Amendment<Token>)>,
     timers: BTreeMap<TimerKind, TimerId<TimerKind>>,
     /// Acknowledged in this life, and not to be read again since.
     acked_and_past: BTreeSet<Token>,
@@ -71,7 +130,10 @@ impl World {
             log: 3,
             birth: None,
             acked: BTreeSet::new(),
-            saved: None,
+            told: BTreeSet::new(),
+            record: Record::default(),
+            is_damaged: false,
+            is_topic_gone: false,
             unsaved: BTreeSet::new(),
             machine: Watcher::new(),
             out: Effects::new(),
@@ -82,6 +144,9 @@ impl World {
             producer_is_ready: false,
             opening: None,
             stream: None,
+            jumped_to: None,
+            announced: BTreeSet::new(),
+            copies: BTreeMap::new(),
             pull: None,
             late: None,
             in_flight: Vec::new(),
@@ -102,7 +167,10 @@ impl World {
             log: self.log,
             birth: self.birth,
             acked: std::mem::take(&mut self.acked),
-            saved: self.saved,
+            told: std::mem::take(&mut self.told),
+            record: self.record.clone(),
+            is_damaged: self.is_damaged,
+            is_topic_gone: self.is_topic_gone,
             unsaved: std::mem::take(&mut self.unsaved),
             ..Self::new(self.config.clone())
         };
@@ -123,15 +191,30 @@ impl World {
         assert!(!matches!(self.stop, Some(Cause::Invariant(_))), "{:?}", self.stop);
     }
 
-    /// Everything up to `token` that had to be delivered has been.
-    fn is_covered(&self, token: Token) -> bool {
+    /// Everything up to `token` that had to be delivered has been, or stands in a recorded gap or in one that
+    /// is being recorded with it.
+    fn is_covered(&self, token: Token, more: &[RecordedGap]) -> bool {
         let first = self.birth.map_or(token, |birth| birth + 1);
-        (first..=token).all(|token| is_skipped(token) || self.acked.contains(&token))
+        let is_excused = |token| {
+            let holds = |gap: &RecordedGap| gap.from.is_none_or(|from| from < token) && token <= gap.to;
+            self.record.gaps.iter().chain(more).any(holds)
+        };
+        let skips = self.config.on_too_large == OnTooLarge::Skip;
+        (first..=token).all(|token| {
+            is_skipped(token)
+                || self.acked.contains(&token)
+                || is_excused(token)
+                || (skips && is_large(token))
+        })
     }
 
-    /// Every event since the first start is in Kafka and under the saved token.
+    /// Every event since the first start is in Kafka and under the saved token, or on record as given up; and
+    /// Kafka knows of that.
     pub(crate) fn is_caught_up(&self) -> bool {
-        self.birth.is_some() && self.is_covered(self.log) && self.saved == Some(self.log)
+        self.birth.is_some()
+            && self.is_covered(self.log, &[])
+            && self.record.saved == Some(self.log)
+            && self.record.gaps.iter().all(|gap| gap.announced && self.told.contains(&gap.to))
     }
 
     /// The first event that is not saved, if there is one, is one that is still to be read or acknowledged.

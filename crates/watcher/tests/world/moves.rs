@@ -1,9 +1,12 @@
 use std::time::Duration;
 
 use cdc_machine::{Epoch, Fault, Lineage, Signal};
-use cdc_watcher::{Checkpoint, Event, Input, Payload, StartAt};
+use cdc_watcher::{
+    Checkpoint, CollectionId, Contents, Event, Input, Notice, Payload, Reading, Saved, StartAt, TopicState,
+};
 
-use super::{Token, World, is_skipped};
+use super::orders::recorded;
+use super::{GAP, PARTITIONS, RecordedGap, Sent, Sort, Token, World, is_control, is_large, is_skipped};
 
 /// How a neighbour answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,12 @@ pub(crate) enum Move {
     DrainTimeout,
     Abort,
     Crash,
+    /// The record is gone when the next process reads it.
+    CrashAndFlush,
+    /// The record is damaged when the next process reads it.
+    CrashAndDamage,
+    /// Somebody deletes the topic; the next preparation makes it anew.
+    DeleteTopic,
 }
 
 impl World {
@@ -47,7 +56,8 @@ impl World {
             Move::Source(outcome, at_most) => self.answer_source(outcome, at_most),
             Move::LateBatch => {
                 if let Some(epoch) = self.late.take() {
-                    self.feed(Input::Batch { epoch, events: vec![message(self.log)], idle: None });
+                    let events = vec![event(self.log, Reading::Stripped)];
+                    self.feed(Input::Batch { epoch, events, idle: None });
                 }
             }
             Move::Report(which, outcome) => self.report(usize::from(which), outcome),
@@ -58,13 +68,14 @@ impl World {
                 if self.producer_is_ready && self.preparation.is_none() {
                     self.producer_is_ready = false;
                     self.in_flight.clear();
+                    self.copies.clear();
                     self.feed(Input::ProducerLost { fault: Fault::Fatal });
                 }
             }
             Move::Store(outcome) => self.answer_save(outcome),
             Move::Lease(outcome) => self.answer_lease(outcome),
             Move::LeaseHeld => {
-                if let Some(id) = self.acquisition.take() {
+                if let Some((id, _)) = self.acquisition.take() {
                     self.feed(Input::LeaseHeld { id, expires_in: Duration::from_secs(3) });
                 }
             }
@@ -80,13 +91,27 @@ impl World {
             }
             Move::Abort => self.feed(Input::Signal(Signal::Abort)),
             Move::Crash => self.crash(),
+            Move::CrashAndFlush => {
+                // Without a message in the topic, nobody could tell it from a first start.
+                if !self.acked.is_empty() && !self.is_topic_gone {
+                    self.record = super::Record::default();
+                    self.is_damaged = false;
+                }
+                self.crash();
+            }
+            Move::CrashAndDamage => {
+                self.is_damaged = true;
+                self.crash();
+            }
+            // The record and the topic lost at once look like a first start.
+            Move::DeleteTopic => self.is_topic_gone |= self.record.saved.is_some(),
         }
     }
 
     pub(super) fn answer_source(&mut self, outcome: Outcome, at_most: u8) {
-        if let Some((epoch, from)) = self.opening.take() {
+        if let Some((epoch, from, reading)) = self.opening.take() {
             match outcome {
-                Outcome::Good => self.open(epoch, from),
+                Outcome::Good => self.open(epoch, from, reading),
                 Outcome::Bad(fault) => self.feed(Input::OpenFailed { epoch, fault }),
             }
         } else if let Some((epoch, asked)) = self.pull.take() {
@@ -97,28 +122,71 @@ impl World {
         }
     }
 
-    fn open(&mut self, epoch: Epoch, from: StartAt<Token>) {
+    fn open(&mut self, epoch: Epoch, from: StartAt<Token>, reading: Reading) {
         let at = match from {
-            StartAt::Now => {
-                assert_eq!(self.saved, None, "only a first start begins at the present");
+            StartAt::Now if self.record.saved.is_none() && !self.record.is_lost && self.acked.is_empty() => {
                 self.birth = Some(self.log);
+                self.log
+            }
+            StartAt::Now => {
+                // Something was written since: a position at the present is behind all before it.
+                self.log += 1;
+                self.jumped_to = Some(self.log);
+                self.birth.get_or_insert(self.log);
                 self.log
             }
             StartAt::After(token) => token,
         };
-        self.stream = Some((epoch, at));
-        self.feed(Input::Opened { epoch, at });
+        self.stream = Some((epoch, at, reading));
+        self.feed(Input::Opened { epoch, at, contents: vec![Contents::Absent] });
     }
 
     fn send_batch(&mut self, epoch: Epoch, at_most: u32) {
-        let Some((_, cursor)) = &mut self.stream else {
+        let Some((_, cursor, reading)) = self.stream else {
             return;
         };
-        let through = self.log.min(*cursor + at_most);
-        let events: Vec<_> = (*cursor + 1..=through).map(message).collect();
-        *cursor = through;
+        let through = self.log.min(cursor + at_most);
+        if reading == Reading::Whole && (cursor + 1..=through).any(is_large) {
+            self.feed(Input::SourceFailed { epoch, fault: Fault::TooLarge });
+            return;
+        }
+        self.stream = Some((epoch, through, reading));
+        let events: Vec<_> = (cursor + 1..=through).map(|token| event(token, reading)).collect();
         let idle = events.is_empty().then_some(through);
         self.feed(Input::Batch { epoch, events, idle });
+    }
+
+    /// Kafka has one message, or one copy of one.
+    fn take(&mut self, sent: Sent) {
+        match sent.sort {
+            Sort::Event | Sort::Marker => {
+                self.acked.insert(sent.token);
+                self.acked_and_past.insert(sent.token);
+            }
+            Sort::Control | Sort::Announcement => {
+                let Some((taken, refused)) = self.copies.get_mut(&sent.seq) else { return };
+                *taken += 1;
+                let is_last = !self.in_flight.iter().any(|other| other.seq == sent.seq);
+                if *refused || !is_last {
+                    return;
+                }
+                if sent.sort == Sort::Announcement {
+                    self.told.extend(self.announced.iter().copied());
+                } else {
+                    let token = sent.token % GAP;
+                    self.told.insert(token);
+                    self.acked.insert(token);
+                    self.acked_and_past.insert(token);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, sent: Sent, fault: Fault) {
+        if let Some((_, refused)) = self.copies.get_mut(&sent.seq) {
+            *refused = true;
+        }
+        self.feed(Input::DeliveryFailed { seq: sent.seq, fault });
     }
 
     fn report(&mut self, which: usize, outcome: Outcome) {
@@ -128,30 +196,35 @@ impl World {
         let sent = self.in_flight.remove(which);
         match outcome {
             Outcome::Good if !sent.is_purged => {
-                self.acked.insert(sent.token);
-                self.acked_and_past.insert(sent.token);
+                self.take(sent);
                 self.feed(Input::Delivered { seqs: vec![sent.seq] });
             }
-            Outcome::Good => self.feed(Input::DeliveryFailed { seq: sent.seq, fault: Fault::Transient }),
-            Outcome::Bad(fault) => self.feed(Input::DeliveryFailed { seq: sent.seq, fault }),
+            Outcome::Good => self.refuse(sent, Fault::Transient),
+            Outcome::Bad(fault) => self.refuse(sent, fault),
         }
     }
 
     pub(super) fn deliver_all(&mut self) {
         let (purged, delivered): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.in_flight).into_iter().partition(|sent| sent.is_purged);
-        self.acked.extend(delivered.iter().map(|sent| sent.token));
-        self.acked_and_past.extend(delivered.iter().map(|sent| sent.token));
+        for sent in &purged {
+            if let Some((_, refused)) = self.copies.get_mut(&sent.seq) {
+                *refused = true;
+            }
+        }
+        for sent in &delivered {
+            self.take(*sent);
+        }
         if !delivered.is_empty() {
             self.feed(Input::Delivered { seqs: delivered.iter().rev().map(|sent| sent.seq).collect() });
         }
         for sent in purged {
-            self.feed(Input::DeliveryFailed { seq: sent.seq, fault: Fault::Transient });
+            self.refuse(sent, Fault::Transient);
         }
     }
 
     fn report_too_large(&mut self, which: usize) {
-        if self.in_flight.get(which).is_some_and(|sent| !sent.is_marker && !sent.is_purged) {
+        if self.in_flight.get(which).is_some_and(|sent| sent.sort == Sort::Event && !sent.is_purged) {
             let sent = self.in_flight.remove(which);
             self.feed(Input::DeliveryTooLarge { seq: sent.seq, marker: sent.token });
         }
@@ -162,7 +235,10 @@ impl World {
             match outcome {
                 Outcome::Good => {
                     self.producer_is_ready = true;
-                    self.feed(Input::ProducerReady { id, holds_messages: !self.acked.is_empty() });
+                    let was_made = std::mem::take(&mut self.is_topic_gone);
+                    let holds_messages = !was_made && !self.acked.is_empty();
+                    let topic = TopicState { partitions: PARTITIONS, was_made, holds_messages };
+                    self.feed(Input::ProducerReady { id, topics: vec![topic] });
                 }
                 Outcome::Bad(fault) => self.feed(Input::ProducerFailed { id, fault }),
             }
@@ -170,15 +246,22 @@ impl World {
     }
 
     pub(super) fn answer_save(&mut self, outcome: Outcome) {
-        let Some((id, token)) = self.save.take() else {
+        let Some((id, token, amendment)) = self.save.take() else {
             return;
         };
         match outcome {
             Outcome::Good => {
                 self.failed_saves = 0;
-                self.saved = Some(*token.position());
+                self.record.saved = Some(*token.position());
+                self.record.is_lost = false;
+                self.record.known = amendment.known.first().copied();
+                if amendment.announced {
+                    self.record.gaps.iter_mut().for_each(|gap| gap.announced = true);
+                }
+                let opened: Vec<RecordedGap> = amendment.gaps.iter().map(recorded).collect();
+                self.record.gaps.extend(&opened);
                 self.unsaved = self.unsaved.split_off(&(token.position() + 1));
-                self.feed(Input::Saved { id });
+                self.feed(Input::Saved { id, unannounced: notices(&opened) });
             }
             Outcome::Bad(fault) => {
                 self.failed_saves += 1;
@@ -191,12 +274,18 @@ impl World {
     }
 
     pub(super) fn answer_lease(&mut self, outcome: Outcome) {
-        if let Some(id) = self.acquisition.take() {
-            let saved = self.saved.map(|token| Checkpoint { token, lineage: Lineage(1) });
-            self.feed(match outcome {
-                Outcome::Good => Input::LeaseAcquired { id, saved, fresh: Lineage(1) },
+        if let Some((id, over_damage)) = self.acquisition.take() {
+            let input = match outcome {
+                Outcome::Good if self.is_damaged && !over_damage => Input::LeaseDamaged { id },
+                Outcome::Good => {
+                    if std::mem::take(&mut self.is_damaged) {
+                        self.record = super::Record { is_lost: true, ..super::Record::default() };
+                    }
+                    self.lease(id)
+                }
                 Outcome::Bad(fault) => Input::LeaseFailed { id, fault },
-            });
+            };
+            self.feed(input);
         } else if let Some(id) = self.renewal.take() {
             self.feed(match outcome {
                 Outcome::Good => Input::LeaseRenewed { id },
@@ -205,6 +294,17 @@ impl World {
         } else if let Some(id) = self.release.take() {
             self.feed(Input::LeaseReleased { id });
         }
+    }
+
+    fn lease(&self, id: cdc_machine::EffectId) -> Input<Token, Token> {
+        let saved = match self.record.saved {
+            Some(token) => {
+                Saved::Position(Checkpoint { token, lineage: Lineage(1), known: vec![self.record.known] })
+            }
+            None if self.record.is_lost => Saved::Lost,
+            None => Saved::Nothing,
+        };
+        Input::LeaseAcquired { id, saved, unannounced: notices(&self.record.gaps), fresh: Lineage(1) }
     }
 
     fn fire(&mut self, which: usize) {
@@ -217,8 +317,28 @@ impl World {
     }
 }
 
-fn message(token: Token) -> Event<Token, Token> {
-    let payload =
-        if is_skipped(token) { Payload::Skip } else { Payload::Message { record: token, bytes: 1 } };
+/// The control messages of the gaps that Kafka may not have.
+fn notices(gaps: &[RecordedGap]) -> Vec<Notice<Token>> {
+    gaps.iter().filter(|gap| !gap.announced).map(|gap| notice(GAP + gap.to)).collect()
+}
+
+const fn notice(record: Token) -> Notice<Token> {
+    Notice { record, bytes: 0 }
+}
+
+fn event(token: Token, reading: Reading) -> Event<Token, Token> {
+    let players = CollectionId(0);
+    let payload = if is_skipped(token) {
+        Payload::Skip
+    } else if token.is_multiple_of(14) {
+        let notices = vec![notice(token), notice(GAP + token)];
+        Payload::Control { notices, gone: vec![], replaced: vec![players] }
+    } else if is_control(token) {
+        Payload::Control { notices: vec![notice(token)], gone: vec![players], replaced: vec![] }
+    } else if is_large(token) && reading == Reading::Stripped {
+        Payload::Oversized { marker: token }
+    } else {
+        Payload::Message { record: token, bytes: 1, collection: players }
+    };
     Event { token, payload }
 }

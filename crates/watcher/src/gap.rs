@@ -1,0 +1,136 @@
+//! What is given up, and what a position is good for: the parts of the token record beside the position.
+
+use alloc::vec::Vec;
+
+/// A watched collection, by its place in the sorted list of the configuration. Its topic has the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CollectionId(pub u16);
+
+/// Which documents stand behind a collection's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Contents {
+    /// Nobody looked: a record of an earlier version does not say.
+    Unknown,
+    /// None, or only such as the stream tells of: it saw the collection go.
+    Absent,
+    /// Those of the collection with this UUID.
+    Uuid([u8; 16]),
+}
+
+/// A collection as a position knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// Its documents.
+    pub contents: Contents,
+    /// Its topic's partitions, where anybody looked.
+    pub partitions: Option<u32>,
+    /// True once its topic has held a message.
+    pub holds_messages: bool,
+}
+
+/// A topic as the producer found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopicState {
+    /// Its partitions, at least 1.
+    pub partitions: u32,
+    /// True where it was not there and has just been made.
+    pub was_made: bool,
+    /// True where any end offset is above 0.
+    pub holds_messages: bool,
+}
+
+/// Why a part of the history was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapCause {
+    /// The position had left the source's history.
+    HistoryLost,
+    /// The store held no position beside a topic with messages.
+    TokenMissing,
+    /// The token record could not be read.
+    TokenDamaged,
+    /// A topic was gone, or emptied, with what had not been consumed.
+    TopicLost,
+    /// The collection was not watched before: what it holds was never copied.
+    CollectionAdded,
+    /// Another collection stands behind the name.
+    CollectionRecreated,
+    /// A rename or `$out` onto the name replaced its documents without change events.
+    CollectionReplaced,
+}
+
+impl GapCause {
+    /// The name in records, messages and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HistoryLost => "history_lost",
+            Self::TokenMissing => "token_missing",
+            Self::TokenDamaged => "token_damaged",
+            Self::TopicLost => "topic_lost",
+            Self::CollectionAdded => "collection_added",
+            Self::CollectionRecreated => "collection_recreated",
+            Self::CollectionReplaced => "collection_replaced",
+        }
+    }
+}
+
+/// A part of the history that was not delivered, on its way into the record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gap<T> {
+    /// Where it begins; `None` where nobody knows, or at the very beginning.
+    pub from: Option<T>,
+    /// Where it ends: everything after this is delivered.
+    pub to: T,
+    /// Why.
+    pub cause: GapCause,
+    /// Where.
+    pub collections: Vec<CollectionId>,
+    /// True where its control message stands in Kafka before this gap is recorded: it came with the stream.
+    pub announced: bool,
+}
+
+/// What a save changes in the record beside the position, in the same compare-and-set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Amendment<T> {
+    /// The watched collections, in the configuration's order.
+    pub known: Vec<Known>,
+    /// Gaps to add.
+    pub gaps: Vec<Gap<T>>,
+    /// True where Kafka has a control message of every gap that the record held before.
+    pub announced: bool,
+}
+
+/// A control message, for every partition of every topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Notice<R> {
+    /// The message.
+    pub record: R,
+    /// The size of one copy.
+    pub bytes: u32,
+}
+
+/// Something that is to be in the record no later than a position.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Note<T> {
+    pub(crate) at: T,
+    pub(crate) what: Noted<T>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Noted<T> {
+    Gap(Gap<T>),
+    /// The collection's topic holds messages.
+    Filled(CollectionId),
+}
+
+/// Compares a collection with what the position knows of it. `None` in `recorded`: the position knows of no
+/// such collection. A collection that the stream tells of from its first document is no gap.
+pub(crate) fn uncopied(recorded: Option<Known>, now: Contents) -> Option<GapCause> {
+    match (recorded.map(|known| known.contents), now) {
+        (None, Contents::Uuid(_)) => Some(GapCause::CollectionAdded),
+        (Some(Contents::Uuid(before)), Contents::Uuid(now)) if before != now => {
+            Some(GapCause::CollectionRecreated)
+        }
+        _ => None,
+    }
+}

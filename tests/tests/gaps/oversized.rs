@@ -1,0 +1,84 @@
+//! What is too large for a reply of MongoDB, or for its topic.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bson::doc;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::rig::{Case, Rig, STOP, finish, until};
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// The one dead letter: its key and headers; there is no body.
+fn dead_letter(case: &Case<'_>) -> Option<(String, BTreeMap<String, String>)> {
+    let topic = format!("{}.dead-letters", case.topic);
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &case.rig.endpoints.kafka_brokers)
+        .set("group.id", "dead-letter-reader")
+        .create()
+        .unwrap();
+    let (_, end) = consumer.fetch_watermarks(&topic, 0, WITHIN).ok()?;
+    if end == 0 {
+        return None;
+    }
+    assert_eq!(end, 1);
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&assignment).unwrap();
+    let message = consumer.poll(WITHIN)?.unwrap();
+    assert!(message.payload().unwrap_or_default().is_empty());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = message.headers().unwrap().iter();
+    let headers =
+        headers.map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default()))).collect();
+    Some((text(message.key().unwrap_or_default()), headers))
+}
+
+pub(crate) async fn an_event_beyond_a_reply(rig: &Rig) {
+    let case = rig.case("oversized");
+    let watching = case.start(STOP).await;
+    let pad = |letter: &str| letter.repeat(9 << 20);
+    case.insert(1).await;
+    case.documents().insert_one(doc! { "_id": 2, "pad": pad("a") }).await.unwrap();
+    case.documents().update_one(doc! { "_id": 2 }, doc! { "$set": { "pad": pad("b") } }).await.unwrap();
+    case.insert(3).await;
+    case.until_inserted(&[1, 2, 3]).await;
+    until("the marker", async || dead_letter(&case).is_some()).await;
+    let (key, headers) = dead_letter(&case).unwrap();
+    assert_eq!((key.as_str(), headers["cdc-error-reason"].as_str()), (r#"{"$numberInt":"2"}"#, "too_large"));
+    assert!(headers["cdc-body-omitted"].starts_with("size=188"), "{headers:?}");
+    assert!(!headers["cdc-position"].is_empty());
+    finish(watching).await;
+}
+
+pub(crate) async fn a_message_beyond_its_topic(rig: &Rig) {
+    let case = rig.case("beyond_topic");
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &rig.endpoints.kafka_brokers).create().unwrap();
+    let topic = NewTopic::new(&case.topic, 8, TopicReplication::Fixed(1)).set("max.message.bytes", "1048588");
+    admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    let watching = case.start(STOP).await;
+    case.insert(1).await;
+    // Incompressible, or it would fit.
+    let noise: Vec<u8> = (0..2_u32 << 20)
+        .scan(1_u32, |state, _| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            Some((*state >> 24) as u8)
+        })
+        .collect();
+    let binary = bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: noise };
+    case.documents().insert_one(doc! { "_id": 2, "noise": binary }).await.unwrap();
+    case.insert(3).await;
+    case.until_inserted(&[1, 3]).await;
+    until("the marker", async || dead_letter(&case).is_some()).await;
+    let (key, headers) = dead_letter(&case).unwrap();
+    assert_eq!((key.as_str(), headers["cdc-error-reason"].as_str()), (r#"{"$numberInt":"2"}"#, "too_large"));
+    assert!(headers["cdc-body-omitted"].contains("xxh3="), "{headers:?}");
+    finish(watching).await;
+}

@@ -1,0 +1,203 @@
+//! One stack, and for each case a collection, a topic and a token record of its own.
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
+use cdc_devstack::{MongodOptions, Options, Service, Stack};
+use cdc_tests::topic::{self, TopicMessage};
+use mongodb::{Client, Collection, Database};
+use serde_json::Value;
+
+/// Longer than anything here takes on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(50);
+
+pub(crate) const STOP: &str = "stop";
+pub(crate) const FROM_NOW: &str = "from_now";
+
+pub(crate) struct Rig {
+    pub(crate) stack: Stack,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) mongo: Client,
+    pub(crate) database: Database,
+}
+
+impl Rig {
+    pub(crate) async fn start() -> Self {
+        // An oplog that is cut soon, and at each checkpoint; it has room for an event that fits no reply.
+        let args = ["--syncdelay", "1"].map(str::to_owned).to_vec();
+        let mongod = MongodOptions { oplog_mb: 64, args, ..MongodOptions::default() };
+        let stack = Box::pin(Stack::start(Options { mongod, ..Options::default() })).await.unwrap();
+        let endpoints = Endpoints::of(&stack);
+        let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+        let database = mongo.database(SOURCE_DATABASE);
+        Self { stack, endpoints, mongo, database }
+    }
+
+    pub(crate) fn case(&self, collection: &str) -> Case<'_> {
+        Case {
+            rig: self,
+            collections: collection.to_owned(),
+            topic: format!("cdc.{SOURCE_DATABASE}.{collection}"),
+            key: format!("token:{collection}"),
+            file: None,
+        }
+    }
+
+    pub(crate) async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.stack.redis.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+}
+
+/// What one case has of its own.
+pub(crate) struct Case<'a> {
+    pub(crate) rig: &'a Rig,
+    /// One, or several with commas between them; the first one's topic is `topic`.
+    pub(crate) collections: String,
+    pub(crate) topic: String,
+    pub(crate) key: String,
+    /// The token file, where there is one.
+    pub(crate) file: Option<std::path::PathBuf>,
+}
+
+impl Case<'_> {
+    pub(crate) fn deployment(&self, policy: &str, more: &[(&str, &str)]) -> Deployment {
+        let file = self.file.as_ref().map(|path| path.display().to_string());
+        let mut settings = vec![
+            ("CDC__MONGODB__COLLECTION", self.collections.as_str()),
+            ("CDC__KAFKA__TOPIC", "cdc.{database}.{collection}"),
+            ("CDC__TOKEN_STORAGE__REDIS__KEY", self.key.as_str()),
+            ("CDC__ON_HISTORY_LOST", policy),
+        ];
+        if let Some(file) = &file {
+            settings.extend([("CDC__TOKEN_STORAGE__TYPE", "file"), ("CDC__TOKEN_STORAGE__FILE__PATH", file)]);
+        }
+        settings.extend(more);
+        let name = self.key.replace(':', "-");
+        Deployment::new(Role::Watcher, &name, self.rig.stack.folder(), &self.rig.endpoints, &settings)
+            .unwrap()
+    }
+
+    pub(crate) async fn start(&self, policy: &str) -> Service {
+        self.deployment(policy, &[]).start().await.unwrap()
+    }
+
+    /// Starts a Watcher that is to end by itself, and says how.
+    pub(crate) async fn exit_code(&self, policy: &str) -> Option<i32> {
+        let mut service = self.deployment(policy, &[]).spawn().unwrap();
+        service.exited(PATIENCE).await.unwrap().code()
+    }
+
+    pub(crate) fn documents(&self) -> Collection<Document> {
+        let first = self.collections.split(',').next().unwrap();
+        self.rig.database.collection(first)
+    }
+
+    pub(crate) async fn insert(&self, id: i32) {
+        self.documents().insert_one(doc! { "_id": id, "username": format!("u{id}") }).await.unwrap();
+    }
+
+    fn messages(&self) -> Vec<TopicMessage> {
+        topic::read_all(&self.rig.endpoints.kafka_brokers, &self.topic).unwrap()
+    }
+
+    /// The `_id`s whose insertions the topic holds, each once, sorted.
+    pub(crate) fn inserted(&self) -> Vec<i64> {
+        let inserts =
+            self.messages().into_iter().filter(|message| message.value["operation_type"] == "insert");
+        let mut ids: Vec<i64> =
+            inserts.filter_map(|message| message.value["document_key"]["_id"].as_i64()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    pub(crate) async fn until_inserted(&self, expected: &[i64]) {
+        until(&format!("{:?} to arrive in {}", expected, self.topic), async || self.inserted() == expected)
+            .await;
+    }
+
+    /// Partitions that hold such a control message, with the number of its copies in all.
+    pub(crate) fn told(&self, operation: &str) -> (usize, usize) {
+        let told: Vec<_> = self
+            .messages()
+            .into_iter()
+            .filter(|message| message.value["operation_type"] == operation)
+            .inspect(|message| assert_eq!(message.key, "cdc.control"))
+            .map(|message| message.partition)
+            .collect();
+        let partitions: std::collections::BTreeSet<_> = told.iter().collect();
+        (partitions.len(), told.len())
+    }
+
+    pub(crate) async fn content(&self) -> Option<Vec<u8>> {
+        match &self.file {
+            Some(file) => std::fs::read(file).ok(),
+            None => {
+                let command = redis::cmd("GET").arg(&self.key).to_owned();
+                command.query_async(&mut self.rig.redis().await).await.unwrap()
+            }
+        }
+    }
+
+    pub(crate) async fn put(&self, content: &[u8]) {
+        match &self.file {
+            Some(file) => std::fs::write(file, content).unwrap(),
+            None => {
+                let command = redis::cmd("SET").arg(&self.key).arg(content).to_owned();
+                command.exec_async(&mut self.rig.redis().await).await.unwrap();
+            }
+        }
+    }
+
+    pub(crate) async fn remove(&self) {
+        match &self.file {
+            Some(file) => std::fs::remove_file(file).unwrap(),
+            None => {
+                let command = redis::cmd("DEL").arg(&self.key).to_owned();
+                command.exec_async(&mut self.rig.redis().await).await.unwrap();
+            }
+        }
+    }
+
+    pub(crate) async fn record(&self) -> Value {
+        serde_json::from_slice(&self.content().await.expect("a record")).unwrap()
+    }
+
+    /// The causes of the recorded gaps, oldest first.
+    pub(crate) async fn causes(&self) -> Vec<String> {
+        let record = self.record().await;
+        let gaps = record["gaps"].as_array().unwrap().iter();
+        gaps.map(|gap| gap["cause"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// One gap is on record, in every partition, in the metric; and the stream goes on behind it.
+    pub(crate) async fn shows_one_gap(&self, service: &Service, cause: &str) {
+        assert_eq!(self.causes().await, [cause]);
+        until("the gap to be announced", async || {
+            self.record().await["gaps"][0]["announced"].as_bool() == Some(true)
+        })
+        .await;
+        let (partitions, copies) = self.told("gap");
+        assert_eq!(partitions, 8, "{copies} copies in all");
+        assert_eq!(gaps_open(service).await, 1.0);
+    }
+}
+
+pub(crate) async fn gaps_open(service: &Service) -> f64 {
+    service.metrics().await.unwrap().value("cdc_gaps_open", &[]).expect("it exists from the start")
+}
+
+pub(crate) async fn finish(mut service: Service) {
+    assert_eq!(service.terminate(Duration::from_secs(25)).await.unwrap().code(), Some(0));
+}
+
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
