@@ -269,7 +269,7 @@ mod tests {
             ("linger.ms", "10"),
             ("compression.type", "snappy"),
             ("message.timeout.ms", "30000"),
-            ("queue.buffering.max.messages", "11000"),
+            ("queue.buffering.max.messages", "11128"),
             ("acks", "all"),
             ("enable.idempotence", "true"),
             ("allow.auto.create.topics", "false"),

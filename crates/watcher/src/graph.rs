@@ -236,27 +236,23 @@ const NOTICE: Notice<u8> = Notice { record: 0, bytes: 1 };
 
 /// What one machine alone is asked: the situations of gaps and of all else multiply.
 fn brings_gaps(input: &Input<u8, u32>) -> bool {
-    match input {
-        Input::LeaseAcquired { unannounced, .. } | Input::Saved { unannounced, .. } => {
-            !unannounced.is_empty()
-        }
-        Input::Opened { contents, .. } => contents.as_slice() != [CONTENTS],
-        Input::Batch { events, .. } => {
-            events.iter().any(|event| matches!(event.payload, Payload::Control { .. }))
-        }
-        _ => false,
+    if let Input::LeaseAcquired { unannounced, .. } | Input::Saved { unannounced, .. } = input {
+        return !unannounced.is_empty();
     }
+    if let Input::Opened { contents, .. } = input {
+        return contents.as_slice() != [CONTENTS];
+    }
+    matches!(input, Input::Batch { events, .. }
+        if events.iter().any(|event| matches!(event.payload, Payload::Control { .. })))
 }
 
 /// The same for events that do not fit a reply.
 fn is_oversized(input: &Input<u8, u32>) -> bool {
-    match input {
-        Input::OpenFailed { fault, .. } | Input::SourceFailed { fault, .. } => *fault == Fault::TooLarge,
-        Input::Batch { events, .. } => {
-            events.iter().any(|event| matches!(event.payload, Payload::Oversized { .. }))
-        }
-        _ => false,
+    if let Input::OpenFailed { fault, .. } | Input::SourceFailed { fault, .. } = input {
+        return *fault == Fault::TooLarge;
     }
+    matches!(input, Input::Batch { events, .. }
+        if events.iter().any(|event| matches!(event.payload, Payload::Oversized { .. })))
 }
 
 /// A request that was never made: what answers it must be ignored.

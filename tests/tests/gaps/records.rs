@@ -37,6 +37,8 @@ pub(crate) async fn a_missing_record_beside_a_topic_with_messages(rig: &Rig) {
     one_document(&case).await;
     case.remove().await;
     case.insert(2).await;
+    // A start at the present includes what happened at that very time: let it be something else.
+    rig.database.collection("elsewhere").insert_one(bson::doc! { "_id": 1 }).await.unwrap();
     assert_eq!(case.exit_code(STOP).await, Some(65));
     assert_eq!(case.record().await["resume_token"], serde_json::Value::Null, "no position was made up");
     let watching = case.start(FROM_NOW).await;
@@ -60,7 +62,8 @@ pub(crate) async fn a_file_damaged_in_each_way(rig: &Rig) {
     let mut torn = good.clone();
     torn[good.len() / 2..].fill(0);
     let newer = String::from_utf8(good.clone()).unwrap().replacen("\"version\":2", "\"version\":9", 1);
-    let ways: [(&str, Option<&[u8]>, Option<&str>); 6] = [
+    type Way<'a> = (&'a str, Option<&'a [u8]>, Option<&'a str>);
+    let ways: [Way<'_>; 6] = [
         ("truncated", Some(&good[..good.len() - 7]), Some("token_damaged")),
         ("empty", Some(b""), Some("token_damaged")),
         ("bit flipped", Some(&flipped), Some("token_damaged")),
@@ -133,7 +136,7 @@ pub(crate) async fn an_older_value_is_replayed_and_absorbed(rig: &Rig) {
     let watching = case.start(STOP).await;
     assert_eq!((case.causes().await.len(), gaps_open(&watching).await), (0, 0.0), "a replay is no gap");
     until("the replays to be fenced off", async || {
-        syncing.metrics().await.unwrap().sum("cdc_fence_rejected_total", &[]) >= 19.0
+        syncing.metrics().await.unwrap().sum("cdc_fence_rejected_total", &[]) >= 18.0
     })
     .await;
     assert_eq!(rows().await, before);

@@ -152,7 +152,7 @@ mod tests {
             ("now", Target::Now),
             ("2024-01-15T10:30:00Z", Target::Time(ClusterTime { t: 1_705_314_600, i: 1 })),
             (r#"{"_data":"826B045F8E00000008"}"#, Target::Token(token.clone())),
-            ("826B045F8E00000008", Target::Token(token.clone())),
+            ("826B045F8E00000008", Target::Token(token)),
         ] {
             assert_eq!(Target::parse(text).unwrap(), expected, "{text}");
         }

@@ -185,7 +185,7 @@ performance:
             "watcher.yaml:10:18: kafka.batch_timeout: \"10\" is not legal; legal: a duration with its unit, such as \"10ms\", from 1ms to 1m",
             "watcher.yaml:11:3: unknown key kafka.topik; did you mean kafka.topic?",
             "watcher.yaml:13:9: token_storage.type: \"etcd\" is not legal; legal: redis, file",
-            "watcher.yaml:14:18: on_history_lost: this value is not available yet; legal: stop",
+            "watcher.yaml:14:18: on_history_lost: this value is not available yet; legal: stop, from_now",
             "watcher.yaml:15:11: snapshot: not available yet; take this key out",
             "watcher.yaml:16:1: unknown key full_document; did you mean mongodb.full_document?",
             "watcher.yaml:18:24: performance.max_in_flight_bytes: \"1kb\" is not legal; legal: a size such as \"32.0 MiB\", from 64.0 KiB to 16.0 GiB",

@@ -14,8 +14,8 @@ pub use broker::{
     RejectedRecord, ReportSink, SendRefused, TopicPartition,
 };
 pub use database::{
-    CONTROL_KINDS, Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share, WriteCounts,
-    WriteReply,
+    CONTROL_KINDS, Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share,
+    WriteCounts, WriteReply,
 };
 pub use failure::Failure;
 pub use source::{Opening, Source, SourceBatch};
