@@ -75,6 +75,7 @@ async fn every_record_of_a_batch_is_counted_once() {
             absent: 1,
             null_lookups: 1,
             ignored: 2,
+            controls: [0, 0, 1, 0, 0],
             merged: 1,
             prepared_statements: 1,
             newest_unix_seconds: 1_705_318_200 + 23,
