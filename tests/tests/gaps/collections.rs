@@ -2,7 +2,7 @@
 
 use bson::doc;
 
-use super::rig::{Case, FROM_NOW, Rig, STOP, finish, gaps_open};
+use super::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish, gaps_open};
 
 pub(crate) async fn dropped_and_recreated(rig: &Rig) {
     let case = rig.case("recreated");
@@ -13,7 +13,7 @@ pub(crate) async fn dropped_and_recreated(rig: &Rig) {
     case.documents().drop().await.unwrap();
     case.insert(2).await;
     case.until_inserted(&[1, 2]).await;
-    assert_eq!(case.told("drop"), (8, 8));
+    assert_eq!(case.told("drop"), (PARTITIONS, PARTITIONS));
     finish(watching).await;
     let watching = case.start(STOP).await;
     case.insert(3).await;
@@ -27,7 +27,7 @@ pub(crate) async fn dropped_and_recreated(rig: &Rig) {
     let watching = case.start(STOP).await;
     case.shows_one_gap(&watching, "collection_recreated").await;
     case.until_inserted(&[1, 2, 3, 4]).await;
-    assert_eq!(case.told("drop"), (8, 16));
+    assert_eq!(case.told("drop"), (PARTITIONS, 2 * PARTITIONS));
     finish(watching).await;
     assert_eq!(case.causes().await.len(), 1);
 }
@@ -43,7 +43,7 @@ pub(crate) async fn replaced(rig: &Rig) {
     case.until_inserted(&[1, 2]).await;
     // Its message stands in the topic before the record holds it.
     let told = case.told("gap");
-    assert_eq!((told, case.told("rename")), ((8, 8), (8, 8)));
+    assert_eq!((told, case.told("rename")), ((PARTITIONS, PARTITIONS), (PARTITIONS, PARTITIONS)));
     super::rig::until("the gap to be recorded", async || !case.causes().await.is_empty()).await;
     case.shows_one_gap(&watching, "collection_replaced").await;
     let metrics = watching.metrics().await.unwrap();

@@ -2,7 +2,7 @@
 
 use bson::doc;
 
-use super::rig::{FROM_NOW, Rig, STOP, finish, gaps_open};
+use super::rig::{FROM_NOW, PARTITIONS, Rig, STOP, finish, gaps_open};
 
 pub(crate) async fn rolled_over(rig: &Rig) {
     let case = rig.case("rolled_over");
@@ -29,7 +29,7 @@ pub(crate) async fn rolled_over(rig: &Rig) {
     let watching = case.start(STOP).await;
     case.insert(4).await;
     case.until_inserted(&[1, 3, 4]).await;
-    assert_eq!((case.told("gap"), gaps_open(&watching).await), ((8, 8), 1.0));
+    assert_eq!((case.told("gap"), gaps_open(&watching).await), ((PARTITIONS, PARTITIONS), 1.0));
     finish(watching).await;
 }
 

@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 
-use super::rig::{Case, FROM_NOW, Rig, STOP, finish, until};
+use super::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish, until};
 
 fn admin(rig: &Rig) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &rig.endpoints.kafka_brokers).create().unwrap()
@@ -60,7 +60,7 @@ pub(crate) async fn deleted_under_a_running_watcher(rig: &Rig) {
 pub(crate) async fn grown(rig: &Rig) {
     let case = rig.case("grown");
     with_one_document(&case).await;
-    let more = NewPartitions::new(&case.topic, 9);
+    let more = NewPartitions::new(&case.topic, PARTITIONS + 1);
     let answers = admin(rig).create_partitions([&more], &AdminOptions::new()).await.unwrap();
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     for policy in [STOP, FROM_NOW] {
