@@ -1,5 +1,6 @@
 //! A world that answers by a script, at once, and writes down when it was asked for what.
 
+pub(crate) mod log;
 mod schedule;
 mod syncer;
 mod watcher;
@@ -50,6 +51,7 @@ struct Script {
 impl World {
     /// Everything succeeds, and there are so many events or records.
     pub(crate) fn with_events(events: u32) -> Self {
+        log::install();
         let clock = Clock::jumping();
         let script = Script { begun: Some(clock.now()), events, ..Script::default() };
         Self { clock, script: Arc::new(Mutex::new(script)), nudge: Arc::new(Notify::new()) }

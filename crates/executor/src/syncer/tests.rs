@@ -1,8 +1,5 @@
 //! The Syncer's executor in a scripted world, in virtual time.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
 use cdc_syncer::{Config, OnBadRecord, Partition, Retries, Syncer};
 use tokio::runtime::Builder;
@@ -11,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{Input, SyncerService};
 use crate::Jitter;
 use crate::ports::{ConsumerEvent, WriteCounts};
-use crate::scripted::{World, assert_waits, without_end};
+use crate::scripted::{World, assert_waits, log, without_end};
 
 fn service(config: Config, world: &World) -> SyncerService<World, World> {
     let (mut service, _) = SyncerService::new(config, world.clone(), world.clone(), Jitter::seeded(25));
@@ -167,9 +164,6 @@ fn with_a_machine_that_orders_nothing_nothing_is_done() {
 /// Validates: Requirements 8.4
 #[test]
 fn a_written_batch_says_how_many_rows_were_inserted_and_updated() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let (sender, receiver) = signals();
     let counts = WriteCounts {
         inserted: 11,
@@ -180,33 +174,12 @@ fn a_written_batch_says_how_many_rows_were_inserted_and_updated() {
         ..WriteCounts::default()
     };
     let world = World::with_events(1).counting(counts).stopping_at("commit", 1, sender);
-    tracing::subscriber::with_default(subscriber, || run(Config::default(), &world, receiver));
-    let text = log.text();
+    run(Config::default(), &world, receiver);
+    let text = log::taken();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("batch written")).collect();
     assert_eq!(lines.len(), 1, "{text}");
     assert!(text.contains("4 changes met rows of a higher lineage"), "{text}");
     for field in ["messages=1", "inserted=11", "updated=22", "deleted=33", "fenced=44"] {
         assert!(lines[0].contains(field), "{field}: {}", lines[0]);
-    }
-}
-
-/// What is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
