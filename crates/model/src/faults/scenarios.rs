@@ -11,6 +11,12 @@ const fn it(
 }
 
 const CHAOS: &str = "tests/tests/chaos.rs";
+const GAPS: &str = "tests/tests/gaps/mod.rs";
+const GAPS_TEST: &str = "what_cannot_be_delivered_is_on_record";
+const LEDGER: &str = "tests/tests/ledger.rs";
+const LEDGER_TEST: &str = "a_syncer_reads_on_from_where_the_ledger_the_group_and_the_log_say";
+const BAD: &str = "tests/tests/bad_records.rs";
+const BAD_TEST: &str = "bad_records_are_found_and_hold_nobody_up_and_too_many_stop_the_syncer";
 const REDIS: &str = "crates/tokens/tests/live/redis_faults.rs";
 const TOKENS: &str = "crates/tokens/tests/live/suite.rs";
 
@@ -141,5 +147,96 @@ pub const SCENARIOS: &[Scenario] = &[
         "each is named with column and reason; its neighbours are written",
         "crates/postgres/tests/live/bad_records.rs",
         "each_bad_record_is_named_with_its_column_and_reason",
+    ),
+    it(
+        "the oplog has rolled over the saved position",
+        Service::Watcher,
+        "exits 65, or goes on from now with a gap on record and told to every partition",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "the token record is missing beside a topic with messages, or damaged in six ways",
+        Service::Watcher,
+        "exits 65, or goes on from now with a gap on record",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "the token store is flushed under a running Watcher, or falls back to an older value",
+        Service::Watcher,
+        "nothing is missing; what is repeated is absorbed",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "a watched collection is dropped, recreated, replaced by a rename or $out, or added",
+        Service::Watcher,
+        "the stream goes on; what was replaced or not copied is a gap on record",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "the topic is deleted under a stopped and under a running Watcher",
+        Service::Watcher,
+        "exits 65, or is made anew with a gap on record",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "the topic has grown, the source or the topic is another one",
+        Service::Watcher,
+        "refused with the way out",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "an event beyond 16 MiB, a message beyond its topic's limit",
+        Service::Watcher,
+        "a marker without the body, and the stream goes on",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "PostgreSQL is restored from a copy, under a stopped, an idle and a busy Syncer",
+        Service::Syncer,
+        "catches up by itself",
+        LEDGER,
+        LEDGER_TEST,
+    ),
+    it(
+        "an operator rewinds with Kafka's own tool; the group is deleted; records expire; the topic grows or is missing",
+        Service::Syncer,
+        "reads on from where ledger, group and log say; a gap is on record",
+        LEDGER,
+        LEDGER_TEST,
+    ),
+    it(
+        "three Syncers join, leave, die, stand still and wake",
+        Service::Syncer,
+        "nothing is missing or stale; a late owner is refused",
+        "tests/tests/rebalances.rs",
+        "partitions_change_hands_and_nothing_is_lost_or_overwritten",
+    ),
+    it(
+        "1,000 bad records of every class among 100,000 good ones",
+        Service::Syncer,
+        "the good ones land, each bad one is in the dead letters with place and reason",
+        BAD,
+        BAD_TEST,
+    ),
+    it(
+        "more than half of the records are bad",
+        Service::Syncer,
+        "exits 65 before the topic is emptied into the dead letters",
+        BAD,
+        BAD_TEST,
+    ),
+    it(
+        "10,000 swaps, cycles and hand-overs of a unique name, three Syncers, SIGKILLs",
+        Service::Syncer,
+        "every row equals its document, nothing is parked or dead-lettered",
+        "tests/tests/unique.rs",
+        "swapped_and_handed_over_names_end_up_where_the_collection_has_them",
     ),
 ];
