@@ -1,6 +1,6 @@
 //! What the source's history, the topic and the saved token have to say to each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::Change;
 use crate::topic::{ChangeName, TopicMessage};
@@ -49,27 +49,32 @@ pub fn replayed(history: &[Change], topic: &[TopicMessage]) -> usize {
         .sum()
 }
 
-/// Keys whose positions go back by other than a replay: in each partition, a position that was not seen
-/// before must be higher than every earlier one of its key.
+/// Keys whose positions go back by other than a rewind. A message that the broker refused is sent again behind its
+/// successors, with all of them: so a position that comes for the first time below one of its key must be followed
+/// by that higher one again, or consumers would end with the older document.
 #[must_use]
 pub fn reordered(topic: &[TopicMessage]) -> Vec<String> {
-    let mut newest: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut seen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut wrong = Vec::new();
+    let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for message in topic {
         let position = message.value["position"].as_str().unwrap_or_default();
-        let key = message.key.as_str();
-        let known = seen.entry(key).or_default();
-        if known.contains(&position) {
-            continue;
-        }
-        if newest.get(key).is_some_and(|last| position <= *last) {
-            wrong.push(key.to_owned());
-        }
-        known.push(position);
-        newest.insert(key, position);
+        by_key.entry(message.key.as_str()).or_default().push(position);
     }
-    wrong
+    let goes_back = |positions: &[&str]| {
+        let mut highest = "";
+        let mut last = BTreeMap::new();
+        for (place, position) in positions.iter().enumerate() {
+            last.insert(*position, place);
+        }
+        let mut seen = BTreeSet::new();
+        positions.iter().enumerate().any(|(place, position)| {
+            let is_new = seen.insert(*position);
+            let is_below = is_new && *position < highest;
+            let is_repeated = last.get(highest).is_some_and(|last| *last > place);
+            highest = highest.max(position);
+            is_below && !is_repeated
+        })
+    };
+    by_key.iter().filter(|(_, positions)| goes_back(positions)).map(|(key, _)| (*key).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -119,5 +124,6 @@ mod tests {
             reordered(&[message(1, "01"), message(2, "02"), message(1, "01"), message(2, "02")]).is_empty()
         );
         assert_eq!(reordered(&[message(2, "02"), message(1, "01")]), ["a"]);
+        assert!(reordered(&[message(2, "02"), message(1, "01"), message(2, "02")]).is_empty(), "a rewind");
     }
 }
