@@ -14,6 +14,7 @@
 //! | [`metrics`] | the metrics' names |
 
 mod clock;
+mod ended;
 mod health;
 mod jitter;
 pub mod metrics;
@@ -22,6 +23,7 @@ pub mod ports;
 mod report;
 #[cfg(test)]
 mod scripted;
+mod stack_trace;
 mod syncer;
 mod timers;
 mod watcher;
@@ -31,8 +33,10 @@ use std::time::Duration;
 use cdc_machine::StateName;
 use tokio::task::JoinHandle;
 
+pub use ended::Ended;
 pub use health::Health;
 pub use jitter::Jitter;
+pub use stack_trace::StackTrace;
 pub use syncer::SyncerService;
 pub use watcher::WatcherService;
 

@@ -24,7 +24,7 @@ pub(crate) fn failure(service: &'static str, state: &'static str, failure: &Fail
         error_type = class,
         fault = failure.fault.as_str(),
         error = %failure.chain(),
-        stack_trace = %failure.backtrace,
+        stack_trace = %failure.stack_trace,
         retry_attempt = attempt.retry,
         max_retries = %max_retries,
         "operation failed"

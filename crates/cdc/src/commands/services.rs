@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use cdc_executor::Health;
 use cdc_executor::ports::Failure;
+use cdc_executor::{Ended, Health, StackTrace};
 use cdc_machine::{Cause, Signal};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -31,9 +31,9 @@ pub fn watch(arguments: ConfigArgs) -> Result<(), Failed> {
         let (sender, receiver) = mpsc::channel(signals::PENDING);
         forward(vec![sender])?;
         let background = telemetry.keep();
-        let cause = watcher(&config, &telemetry, receiver).await?;
+        let end = watcher(&config, &telemetry, receiver).await?;
         background.abort();
-        ended("watcher", cause)
+        ended("watcher", &end)
     })
 }
 
@@ -48,9 +48,9 @@ pub fn sync(arguments: ConfigArgs) -> Result<(), Failed> {
         let (sender, receiver) = mpsc::channel(signals::PENDING);
         forward(vec![sender])?;
         let background = telemetry.keep();
-        let cause = syncer(&config, &telemetry, receiver).await?;
+        let end = syncer(&config, &telemetry, receiver).await?;
         background.abort();
-        ended("syncer", cause)
+        ended("syncer", &end)
     })
 }
 
@@ -69,12 +69,12 @@ pub fn run(arguments: ConfigArgs) -> Result<(), Failed> {
         let watching = async {
             let result = watcher(&config.watcher, &telemetry, watcher_signals).await;
             end_other(&result, &to_syncer);
-            result.and_then(|cause| ended("watcher", cause))
+            result.and_then(|end| ended("watcher", &end))
         };
         let syncing = async {
             let result = syncer(&config.syncer, &telemetry, syncer_signals).await;
             end_other(&result, &to_watcher);
-            result.and_then(|cause| ended("syncer", cause))
+            result.and_then(|end| ended("syncer", &end))
         };
         let (watched, synced) = tokio::join!(Box::pin(watching), Box::pin(syncing));
         background.abort();
@@ -84,8 +84,8 @@ pub fn run(arguments: ConfigArgs) -> Result<(), Failed> {
 
 /// A service that failed takes the other one with it. One that was asked to drain does not: the other was
 /// asked too, and a second word would stop it at once.
-fn end_other(result: &Result<Cause, Failed>, other: &mpsc::Sender<Signal>) {
-    if !matches!(result, Ok(Cause::Drained)) {
+fn end_other(result: &Result<Ended, Failed>, other: &mpsc::Sender<Signal>) {
+    if !matches!(result, Ok(Ended { cause: Cause::Drained, .. })) {
         // The other one may have ended already; a full channel holds a signal like this one.
         let _ = other.try_send(Signal::Drain);
     }
@@ -95,7 +95,7 @@ async fn watcher(
     config: &WatcherConfig,
     telemetry: &Telemetry,
     mut signals: mpsc::Receiver<Signal>,
-) -> Result<Cause, Failed> {
+) -> Result<Ended, Failed> {
     let listener = http::bind("http.listen", config.http_listen).await?;
     let mut source = wiring::source(config).map_err(refused)?;
     cdc_executor::metrics::start_watcher();
@@ -110,28 +110,28 @@ async fn watcher(
     );
     let name = match described.await {
         Ok(name) => name,
-        Err(cause) => return Ok(cause),
+        Err(end) => return Ok(end),
     };
     let (service, health) = wiring::watcher(config, source, name).map_err(refused)?;
     probing.follow(waiting, health.clone());
     telemetry.logs.follow(health);
-    let cause = Box::pin(service.run(signals)).await;
+    let end = Box::pin(service.run(signals)).await;
     probing.end().await;
-    Ok(cause)
+    Ok(end)
 }
 
 async fn syncer(
     config: &SyncerConfig,
     telemetry: &Telemetry,
     signals: mpsc::Receiver<Signal>,
-) -> Result<Cause, Failed> {
+) -> Result<Ended, Failed> {
     let listener = http::bind("http.listen", config.http_listen).await?;
     let (service, health) = wiring::syncer(config);
     let probing = telemetry.probe(listener, health.clone(), &config.instance);
     telemetry.logs.follow(health);
-    let cause = Box::pin(service.run(signals)).await;
+    let end = Box::pin(service.run(signals)).await;
     probing.end().await;
-    Ok(cause)
+    Ok(end)
 }
 
 /// Logs and metrics of this process.
@@ -220,20 +220,20 @@ fn refused(failure: Failure) -> Failed {
 }
 
 /// The last line of the log, and the exit code.
-fn ended(service: &'static str, cause: Cause) -> Result<(), Failed> {
-    if cause == Cause::Drained {
-        tracing::info!(service, operation = "stop", %cause, "stopped");
+fn ended(service: &'static str, end: &Ended) -> Result<(), Failed> {
+    if end.cause == Cause::Drained {
+        tracing::info!(service, operation = "stop", cause = %end.cause, "stopped");
         return Ok(());
     }
-    let exit = Exit::of(cause);
+    let exit = Exit::of(end.cause);
     tracing::error!(
         service,
         operation = "stop",
         error_type = "fatal",
-        error = %cause,
-        stack_trace = %std::backtrace::Backtrace::force_capture(),
+        error = %end,
+        stack_trace = %StackTrace::capture(),
         exit_code = exit.code(),
         "stopped"
     );
-    Err(Failed::new(exit, cause.to_string()))
+    Err(Failed::new(exit, end.to_string()))
 }

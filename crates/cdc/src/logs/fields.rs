@@ -1,10 +1,10 @@
 //! The fields of one line, and what is added where a line lacks them.
 
-use std::backtrace::Backtrace;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
+use cdc_executor::StackTrace;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
@@ -39,7 +39,7 @@ pub(super) fn complete(event: &Event<'_>, voice: Voice, states: &States) -> BTre
         fields.entry("error_type".to_owned()).or_insert_with(|| "unclassified".into());
         fields
             .entry("stack_trace".to_owned())
-            .or_insert_with(|| cut(Backtrace::force_capture().to_string()).into());
+            .or_insert_with(|| cut(StackTrace::capture().to_string()).into());
     }
     fields
 }

@@ -8,12 +8,11 @@ mod repeats;
 #[cfg(test)]
 mod tests;
 
-use std::backtrace::Backtrace;
 use std::io::IsTerminal as _;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use cdc_executor::Health;
+use cdc_executor::{Health, StackTrace};
 use json_subscriber::JsonLayer;
 use tokio::sync::watch;
 use tracing::Subscriber;
@@ -83,7 +82,7 @@ impl Logs {
         }
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            let stack_trace = Backtrace::force_capture();
+            let stack_trace = StackTrace::capture();
             tracing::error!(operation = "panic", error_type = "bug", place, %stack_trace, "{panic}");
         }));
         Ok(logs)

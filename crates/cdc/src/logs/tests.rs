@@ -131,7 +131,7 @@ proptest! {
                 operation = failure.operation,
                 error_type = failure.fault.as_str(),
                 error = %failure.chain(),
-                stack_trace = %failure.backtrace,
+                stack_trace = %failure.stack_trace,
                 retry_attempt = retry,
                 max_retries = "5",
                 "operation failed"

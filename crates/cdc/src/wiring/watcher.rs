@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use cdc_executor::ports::{Failure, ReportSink};
-use cdc_executor::{Health, WatcherService};
+use cdc_executor::{Ended, Health, WatcherService};
 use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::{Backoff, Cause, Dependency, Fault, Retry, Signal};
 use cdc_mongo::{MongoSettings, MongoSource};
@@ -58,7 +58,7 @@ pub async fn describe_source(
     database: &str,
     retry: Retry,
     signals: &mut mpsc::Receiver<Signal>,
-) -> Result<String, Cause> {
+) -> Result<String, Ended> {
     let mut backoff = Backoff::new();
     loop {
         let failure = tokio::select! {
@@ -66,7 +66,7 @@ pub async fn describe_source(
                 Ok(deployment) => return Ok(format!("{}/{database}", deployment.replica_set)),
                 Err(failure) => failure,
             },
-            Some(signal) = signals.recv() => return Err(stopped(signal)),
+            Some(signal) = signals.recv() => return Err(stopped(signal).into()),
         };
         tracing::error!(
             service = "watcher",
@@ -74,26 +74,27 @@ pub async fn describe_source(
             error_type = if failure.fault.is_retryable() { "retryable" } else { "non_retryable" },
             fault = failure.fault.as_str(),
             error = %failure.chain(),
-            stack_trace = %failure.backtrace,
+            stack_trace = %failure.stack_trace,
             retry_attempt = backoff.retries(),
             max_retries = %retry.max_retries.map_or_else(|| "unlimited".to_owned(), |max| max.to_string()),
             "operation failed"
         );
+        let end = |cause| Ended { cause, last_failure: Some(failure.to_string()) };
         let wait = match failure.fault {
-            Fault::Auth => return Err(Cause::Refused(Dependency::MongoDb)),
+            Fault::Auth => return Err(end(Cause::Refused(Dependency::MongoDb))),
             Fault::Transient | Fault::RetryNow => {
-                backoff.next(retry).ok_or(Cause::Unavailable(Dependency::MongoDb))?
+                backoff.next(retry).ok_or_else(|| end(Cause::Unavailable(Dependency::MongoDb)))?
             }
             Fault::Blocked
             | Fault::Poison
             | Fault::TooLarge
             | Fault::HistoryLost
             | Fault::Fenced
-            | Fault::Fatal => return Err(Cause::Failed(Dependency::MongoDb)),
+            | Fault::Fatal => return Err(end(Cause::Failed(Dependency::MongoDb))),
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            Some(signal) = signals.recv() => return Err(stopped(signal)),
+            Some(signal) = signals.recv() => return Err(stopped(signal).into()),
         }
     }
 }

@@ -1,8 +1,9 @@
-use std::backtrace::Backtrace;
 use std::error::Error;
 use std::fmt;
 
 use cdc_machine::Fault;
+
+use crate::StackTrace;
 
 /// A failure at a port: what the machine has to know, and what a person has to read.
 pub struct Failure {
@@ -15,20 +16,14 @@ pub struct Failure {
     /// The driver's own error, whose chain is logged.
     pub source: Option<Box<dyn Error + Send + Sync>>,
     /// Where the failure was classified.
-    pub backtrace: Backtrace,
+    pub stack_trace: StackTrace,
 }
 
 impl Failure {
     /// A failure without a driver's error beneath it.
     #[must_use]
     pub fn new(fault: Fault, operation: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            fault,
-            operation,
-            message: message.into(),
-            source: None,
-            backtrace: Backtrace::force_capture(),
-        }
+        Self { fault, operation, message: message.into(), source: None, stack_trace: StackTrace::capture() }
     }
 
     /// The same, caused by a driver's error.

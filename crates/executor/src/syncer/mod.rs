@@ -27,7 +27,7 @@ use crate::ports::{
 };
 use crate::report::{self, Attempt};
 use crate::timers::Timers;
-use crate::{Health, LANES_CLOSE_WITHIN, TICK};
+use crate::{Ended, Health, LANES_CLOSE_WITHIN, StackTrace, TICK};
 
 pub(crate) type Input = cdc_syncer::Input<KafkaRecord>;
 type Effect = cdc_syncer::Effect<KafkaRecord>;
@@ -86,18 +86,19 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
     }
 
     /// Runs until the machine stops, and says why it did.
-    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Cause {
+    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Ended {
         let machine = Syncer::new(&self.config);
         self.drive(machine, signals).await
     }
 
-    async fn drive(self, machine: Syncer<KafkaRecord>, mut signals: mpsc::Receiver<Signal>) -> Cause {
+    async fn drive(self, machine: Syncer<KafkaRecord>, mut signals: mpsc::Receiver<Signal>) -> Ended {
         let Self { config, consumer, database, health, jitter, clock } = self;
         let workers = config.pool_size.max(1);
         let mut driver = Driver {
             machine,
             config,
             effects: Effects::new(),
+            last_failure: None,
             hands: Hands {
                 consumer: consumer.clone(),
                 database: database.clone(),
@@ -140,10 +141,11 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
         if tokio::time::timeout(LANES_CLOSE_WITHIN, database.close()).await.is_err() {
             tracing::warn!(service = SERVICE, operation = "pool_close", "the pool did not close in time");
         }
-        match flow {
+        let cause = match flow {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
-        }
+        };
+        Ended { cause, last_failure: driver.last_failure }
     }
 }
 
@@ -179,6 +181,7 @@ struct Driver<C, D> {
     machine: Syncer<KafkaRecord>,
     config: Config,
     effects: Effects<Effect>,
+    last_failure: Option<String>,
     hands: Hands<C, D>,
 }
 
@@ -316,7 +319,8 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         }
     }
 
-    fn log(&self, failure: &Failure, attempt: (u32, Option<u32>)) {
+    fn log(&mut self, failure: &Failure, attempt: (u32, Option<u32>)) {
+        self.last_failure = Some(failure.to_string());
         self.hands.metrics.common.failed(failure.fault);
         let attempt = Attempt { retry: attempt.0, max: attempt.1 };
         report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);
@@ -558,7 +562,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             operation = "offset_reset",
             error_type = "non_retryable",
             error = "the log no longer holds the offset to go on from",
-            stack_trace = %std::backtrace::Backtrace::force_capture(),
+            stack_trace = %StackTrace::capture(),
             topic = %name.topic,
             partition = name.partition,
             from = gap.from,
@@ -619,7 +623,7 @@ fn report_trip(bad: u32, of: u32, reasons: &[(Reject, u32)]) {
         operation = "breaker",
         error_type = "non_retryable",
         error = "too many of the last records are bad",
-        stack_trace = %std::backtrace::Backtrace::force_capture(),
+        stack_trace = %StackTrace::capture(),
         bad,
         of,
         reasons = by_reason.join(", "),

@@ -10,7 +10,7 @@ use crate::ports::{Database, Failure, RecordConsumer, RetryReply};
 
 impl<C: RecordConsumer, D: Database> Driver<C, D> {
     /// A blocked batch that is written again with leave to park is counted like any failure, but is none.
-    pub(super) fn log_write(&self, failure: &Failure, worker: WorkerId) {
+    pub(super) fn log_write(&mut self, failure: &Failure, worker: WorkerId) {
         let parks = self.config.on_unique_violation == OnUniqueViolation::Park;
         if failure.fault == Fault::Blocked && parks {
             self.hands.metrics.common.failed(failure.fault);
@@ -58,7 +58,7 @@ pub(super) fn report_full(rows: u64, detail: &str) {
         operation = "park",
         error_type = "non_retryable",
         error = detail,
-        stack_trace = %std::backtrace::Backtrace::force_capture(),
+        stack_trace = %crate::StackTrace::capture(),
         rows,
         next = "each row of cdc.parked waits for a unique value that another row of its table holds, and its \
                 constraint_name says of which constraint: correct the rows in the way or drop the constraint, or \

@@ -6,9 +6,9 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::{Input, SyncerService};
-use crate::Jitter;
 use crate::ports::{ConsumerEvent, WriteCounts};
 use crate::scripted::{World, assert_waits, log, without_end};
+use crate::{Ended, Jitter};
 
 fn service(config: Config, world: &World) -> SyncerService<World, World> {
     let (mut service, _) = SyncerService::new(config, world.clone(), world.clone(), Jitter::seeded(25));
@@ -16,7 +16,7 @@ fn service(config: Config, world: &World) -> SyncerService<World, World> {
     service
 }
 
-fn run(config: Config, world: &World, signals: mpsc::Receiver<Signal>) -> Cause {
+fn run(config: Config, world: &World, signals: mpsc::Receiver<Signal>) -> Ended {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(service(config, world).run(signals))
 }
@@ -46,8 +46,10 @@ fn each_call_is_tried_again_on_schedule_and_then_blamed() {
     for (call, dependency, waits) in CALLS {
         let world = World::with_events(1).failing(call, Fault::Transient);
         let (_sender, receiver) = signals();
-        let cause = run(Config::default(), &world, receiver);
+        let end = run(Config::default(), &world, receiver);
+        let cause = end.cause;
         assert_waits(call, &world.moments(call), waits);
+        assert!(end.last_failure.is_some_and(|failure| failure.contains("as scripted")), "{call}");
         assert_eq!((cause, cause.exit_code()), (Cause::Unavailable(dependency), 69), "{call}");
     }
 }
@@ -60,7 +62,7 @@ fn a_dead_letter_is_tried_again_on_schedule() {
         World::with_events(1).failing("write", Fault::Poison).failing("dead_letter", Fault::Transient);
     let (_sender, receiver) = signals();
     let config = Config { on_bad_record: OnBadRecord::DeadLetter, ..Config::default() };
-    assert_eq!(run(config, &world, receiver), Cause::Unavailable(Dependency::Kafka));
+    assert_eq!(run(config, &world, receiver).cause, Cause::Unavailable(Dependency::Kafka));
     assert_waits("dead_letter", &world.moments("dead_letter"), &[1, 2, 4, 8, 16]);
 }
 
@@ -72,7 +74,7 @@ fn a_dead_letter_is_tried_again_on_schedule() {
 fn a_deadlock_is_tried_again_at_once() {
     let world = World::with_events(1).failing("write", Fault::RetryNow);
     let (_sender, receiver) = signals();
-    assert_eq!(run(Config::default(), &world, receiver), Cause::Unavailable(Dependency::Postgres));
+    assert_eq!(run(Config::default(), &world, receiver).cause, Cause::Unavailable(Dependency::Postgres));
     assert_waits("write", &world.moments("write"), &[0, 0, 4]);
 }
 
@@ -86,7 +88,7 @@ fn what_no_retry_mends_is_asked_once() {
         {
             let world = World::with_events(1).failing(call, fault);
             let (_sender, receiver) = signals();
-            let ended = run(Config::default(), &world, receiver);
+            let ended = run(Config::default(), &world, receiver).cause;
             assert_eq!((ended, ended.exit_code()), (cause, exit), "{call}");
             assert_eq!(world.moments(call).len(), 1, "{call}");
         }
@@ -106,7 +108,7 @@ fn without_a_limit_it_goes_on_at_sixteen_seconds() {
     for (call, _, _) in CALLS {
         let (sender, receiver) = signals();
         let world = World::with_events(1).failing(call, Fault::Transient).stopping_at(call, ATTEMPTS, sender);
-        let cause = run(Config { retries, ..Config::default() }, &world, receiver);
+        let cause = run(Config { retries, ..Config::default() }, &world, receiver).cause;
         assert_eq!(cause, Cause::Aborted, "{call}");
         assert_waits(call, &world.moments(call), &without_end(ATTEMPTS));
     }
@@ -123,7 +125,7 @@ fn progress_starts_the_schedule_over() {
         .answering("write", &[DOWN, DOWN, DOWN, Ok(()), DOWN, DOWN, DOWN, Ok(())])
         .stopping_at("check", 20, sender);
     let config = Config { buffer_size: 1, ..Config::default() };
-    assert_eq!(run(config, &world, receiver), Cause::Aborted);
+    assert_eq!(run(config, &world, receiver).cause, Cause::Aborted);
     let moments = world.moments("write");
     assert_eq!(moments.len(), 8);
     assert_waits("the first batch", &moments[..4], &[1, 2, 4]);
@@ -136,7 +138,7 @@ fn a_commit_that_races_a_rebalance_waits_for_its_end() {
     let (sender, receiver) = signals();
     let rebalancing = [Err(Fault::Fenced); 9];
     let world = World::with_events(1).answering("commit", &rebalancing).stopping_at("check", 9, sender);
-    assert_eq!(run(Config::default(), &world, receiver), Cause::Aborted);
+    assert_eq!(run(Config::default(), &world, receiver).cause, Cause::Aborted);
     assert_waits("commit", &world.moments("commit"), &[1; 9]);
 }
 

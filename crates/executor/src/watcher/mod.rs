@@ -30,7 +30,7 @@ use crate::ports::{
 };
 use crate::report::{self, Attempt};
 use crate::timers::Timers;
-use crate::{Health, LANE_ORDERS, LANES_CLOSE_WITHIN, TICK};
+use crate::{Ended, Health, LANE_ORDERS, LANES_CLOSE_WITHIN, TICK};
 
 pub(crate) type Input = cdc_watcher::Input<Message, ResumeToken>;
 type Effect = cdc_watcher::Effect<Message, ResumeToken>;
@@ -103,7 +103,7 @@ impl<P: Producer> WatcherService<P> {
     }
 
     /// Runs until the machine stops, and says why it did.
-    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Cause {
+    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Ended {
         self.drive(Watcher::new(), signals).await
     }
 
@@ -111,7 +111,7 @@ impl<P: Producer> WatcherService<P> {
         self,
         machine: Watcher<Message, ResumeToken>,
         mut signals: mpsc::Receiver<Signal>,
-    ) -> Cause {
+    ) -> Ended {
         let Self {
             config,
             sink,
@@ -129,6 +129,7 @@ impl<P: Producer> WatcherService<P> {
             machine,
             config,
             effects: Effects::new(),
+            last_failure: None,
             hands: Hands {
                 producer: Some(producer),
                 preparing: None,
@@ -174,9 +175,10 @@ impl<P: Producer> WatcherService<P> {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
+        let last_failure = driver.last_failure.take();
         drop(driver);
         crate::close_lanes(lanes, LANES_CLOSE_WITHIN).await;
-        cause
+        Ended { cause, last_failure }
     }
 }
 
@@ -241,6 +243,7 @@ struct Driver<P> {
     machine: Watcher<Message, ResumeToken>,
     config: Config,
     effects: Effects<Effect>,
+    last_failure: Option<String>,
     hands: Hands<P>,
 }
 
@@ -404,7 +407,8 @@ impl<P: Producer> Driver<P> {
         }
     }
 
-    fn log(&self, failure: &Failure, attempt: (u32, Option<u32>)) {
+    fn log(&mut self, failure: &Failure, attempt: (u32, Option<u32>)) {
+        self.last_failure = Some(failure.to_string());
         self.hands.metrics.common.failed(failure.fault);
         let attempt = Attempt { retry: attempt.0, max: attempt.1 };
         report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);

@@ -9,9 +9,9 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use super::{Input, WatcherService};
-use crate::Jitter;
 use crate::ports::{Failure, ProducerReport, ReportSink};
 use crate::scripted::{Reporting, World, assert_waits, without_end};
+use crate::{Ended, Jitter};
 
 fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherService<Reporting> {
     let producer = Reporting { world: world.clone(), sink: Arc::clone(sink) };
@@ -30,7 +30,7 @@ fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherServ
 }
 
 /// Runs the service to its end in the scripted world.
-fn run(config: Config, world: &World, signals: mpsc::Receiver<Signal>) -> Cause {
+fn run(config: Config, world: &World, signals: mpsc::Receiver<Signal>) -> Ended {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let sink = Arc::new(ReportSink::default());
@@ -62,8 +62,10 @@ fn each_call_is_tried_again_on_schedule_and_then_blamed() {
     for (call, dependency, waits) in CALLS {
         let world = World::with_events(1).failing(call, Fault::Transient);
         let (_sender, receiver) = signals();
-        let cause = run(Config::default(), &world, receiver);
+        let end = run(Config::default(), &world, receiver);
+        let cause = end.cause;
         assert_waits(call, &world.moments(call), waits);
+        assert!(end.last_failure.is_some_and(|failure| failure.contains("as scripted")), "{call}");
         assert_eq!((cause, cause.exit_code()), (Cause::Unavailable(dependency), 69), "{call}");
     }
 }
@@ -78,7 +80,7 @@ fn what_no_retry_mends_is_asked_once() {
         {
             let world = World::with_events(1).failing(call, fault);
             let (_sender, receiver) = signals();
-            let ended = run(Config::default(), &world, receiver);
+            let ended = run(Config::default(), &world, receiver).cause;
             assert_eq!((ended, ended.exit_code()), (cause, exit), "{call}");
             let tries = world.moments(call).len();
             // A drain saves what is settled; where saving is what fails, that is the end.
@@ -92,7 +94,8 @@ fn a_token_file_that_fails_is_local_io() {
     for call in ["lease", "save"] {
         let world = World::with_events(1).failing(call, Fault::Transient);
         let (_sender, receiver) = signals();
-        let cause = run(Config { token_store: Dependency::TokenFile, ..Config::default() }, &world, receiver);
+        let cause =
+            run(Config { token_store: Dependency::TokenFile, ..Config::default() }, &world, receiver).cause;
         assert_eq!((cause, cause.exit_code()), (Cause::Unavailable(Dependency::TokenFile), 74), "{call}");
     }
 }
@@ -107,7 +110,7 @@ fn without_a_limit_it_goes_on_at_sixteen_seconds() {
     for (call, _, _) in CALLS {
         let (sender, receiver) = signals();
         let world = World::with_events(1).failing(call, Fault::Transient).stopping_at(call, ATTEMPTS, sender);
-        let cause = run(Config { retries, ..Config::default() }, &world, receiver);
+        let cause = run(Config { retries, ..Config::default() }, &world, receiver).cause;
         assert_eq!(cause, Cause::Aborted, "{call}");
         assert_waits(call, &world.moments(call), &without_end(ATTEMPTS));
     }
@@ -125,7 +128,7 @@ fn progress_starts_the_schedule_over() {
         .answering("open", &[DOWN]);
     let (sender, receiver) = signals();
     let world = world.stopping_at("renew", 20, sender);
-    assert_eq!(run(Config::default(), &world, receiver), Cause::Aborted);
+    assert_eq!(run(Config::default(), &world, receiver).cause, Cause::Aborted);
     // In turn: the stream did not open, broke, was read, broke twice; between these, deliveries failed.
     let opened = world.moments("open");
     assert!(opened.len() >= 7, "{opened:?}");
