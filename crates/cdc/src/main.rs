@@ -7,7 +7,8 @@ use cdc::cli::{Cli, Command, TokenCommand};
 use cdc::commands;
 use clap::Parser as _;
 
-/// It gives memory back after a burst, which the system's allocator does not.
+/// It gives memory back after a burst, which the system's allocator does not. librdkafka allocates through it, too,
+/// and `.cargo/config.toml` says how soon it gives back.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -6,60 +6,71 @@ use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Replies that are read ahead of the one in hand. One hides the round trip; more would only hold memory, up
-/// to 16 MiB each.
-const REPLIES_AHEAD: usize = 1;
+/// While a reply of at most this many bytes is in hand the next one is read ahead, which hides the round trip. Beyond
+/// it the round trip is the smaller part, and a second reply would only hold memory: each may have 16 MiB.
+const READ_AHEAD_BYTES: usize = 4 * 1024 * 1024;
 /// How long a reader may take to finish its `getMore` when it is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The task that owns the cursor. Nobody else touches it, and no `getMore` of it is ever cancelled half-way,
 /// which would leave the cursor in no defined state.
 pub(crate) struct Reader {
+    requests: mpsc::Sender<()>,
     replies: mpsc::Receiver<Result<RawBatch, Error>>,
+    /// True while a request is out, or its reply has not been taken.
+    is_asked: bool,
     task: JoinHandle<()>,
 }
 
 impl Reader {
     /// Begins to read.
     pub(crate) fn start(cursor: RawBatchCursor) -> Self {
-        let (sender, replies) = mpsc::channel(REPLIES_AHEAD);
-        Self { replies, task: tokio::spawn(read(cursor, sender)) }
+        let ((requests, asked), (sender, replies)) = (mpsc::channel(1), mpsc::channel(1));
+        Self { requests, replies, is_asked: false, task: tokio::spawn(read(cursor, asked, sender)) }
     }
 
     /// The next reply; `None` once the server has closed the cursor, or after an error. May be cancelled.
     pub(crate) async fn next(&mut self) -> Option<Result<RawBatch, Error>> {
-        self.replies.recv().await
+        self.ask();
+        let reply = self.replies.recv().await;
+        self.is_asked = false;
+        if let Some(Ok(batch)) = &reply
+            && batch.as_raw_document().as_bytes().len() <= READ_AHEAD_BYTES
+        {
+            self.ask();
+        }
+        reply
+    }
+
+    fn ask(&mut self) {
+        if !self.is_asked {
+            // One request is out at most, so there is room; a task that has ended says so by its last reply.
+            self.is_asked = self.requests.try_send(()).is_ok();
+        }
     }
 
     /// Lets the reader finish its request and closes the cursor, on the server too.
-    pub(crate) async fn close(mut self) {
-        self.replies.close();
-        if tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await.is_err() {
+    pub(crate) async fn close(self) {
+        let Self { requests, replies, is_asked: _, mut task } = self;
+        drop((requests, replies));
+        if tokio::time::timeout(CLOSE_WITHIN, &mut task).await.is_err() {
             // The server is silent. Its cursor times out by itself.
-            self.task.abort();
+            task.abort();
         }
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        // Without a receiver the task ends after its present request; this is for a server that is silent.
-        self.replies.close();
-    }
-}
-
-async fn read(mut cursor: RawBatchCursor, sender: mpsc::Sender<Result<RawBatch, Error>>) {
-    // The place is reserved first, so that a reply is fetched only when it can be put down.
-    while let Ok(place) = sender.reserve().await {
-        match cursor.next().await {
-            Some(reply) => {
-                let failed = reply.is_err();
-                place.send(reply);
-                if failed {
-                    return;
-                }
-            }
-            None => return,
+/// Ends when nobody asks any more, and with the cursor.
+async fn read(
+    mut cursor: RawBatchCursor,
+    mut asked: mpsc::Receiver<()>,
+    replies: mpsc::Sender<Result<RawBatch, Error>>,
+) {
+    while asked.recv().await.is_some() {
+        let Some(reply) = cursor.next().await else { return };
+        let is_last = reply.is_err();
+        if replies.send(reply).await.is_err() || is_last {
+            return;
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct MongoSettings {
 
 impl MongoSettings {
     /// The most events in one reply, unless configured: enough for the round trip not to show.
-    pub const DEFAULT_BATCH_EVENTS: u32 = 1_000;
+    pub const DEFAULT_BATCH_EVENTS: u32 = 500;
     /// How long the server waits for an event, unless configured.
     pub const DEFAULT_MAX_AWAIT: Duration = Duration::from_millis(500);
     /// How long to wait for a connection, unless configured.

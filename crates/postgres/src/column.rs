@@ -3,7 +3,7 @@
 //! The same bytes serve both ways into the server: behind one header they are an array's elements, and cut
 //! up by row they are a COPY's fields. Either way they are copied once and parsed by nobody.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
 
 /// Written in place of a length for NULL.
@@ -153,23 +153,37 @@ impl ToSql for ColumnBuffer {
     to_sql_checked!();
 }
 
-/// Puts all columns together as a binary COPY's data, header and trailer included.
-#[must_use]
-pub(crate) fn copy_data(columns: &[ColumnBuffer]) -> BytesMut {
+/// All columns together as a binary COPY's data, header and trailer included, in pieces: the whole of it would
+/// double what the columns hold. A row that is larger than a piece is a piece of its own.
+pub(crate) fn copy_pieces(columns: &[ColumnBuffer], piece_bytes: usize) -> impl Iterator<Item = Bytes> {
     let rows = columns.first().map_or(0, ColumnBuffer::len);
-    let payload: usize = columns.iter().map(|column| column.data.len()).sum();
-    let mut out = BytesMut::with_capacity(COPY_HEADER.len() + payload + 2 * rows + 2);
-    out.put_slice(COPY_HEADER);
     // PostgreSQL tables have at most 1,600 columns.
     let count = i16::try_from(columns.len()).unwrap_or(i16::MAX);
-    for row in 0..rows {
-        out.put_i16(count);
-        for column in columns {
-            out.put_slice(column.field(row));
+    let (mut row, mut is_begun, mut is_done) = (0, false, false);
+    std::iter::from_fn(move || {
+        if is_done {
+            return None;
         }
-    }
-    out.put_i16(COPY_TRAILER);
-    out
+        let mut out = BytesMut::with_capacity(piece_bytes);
+        if !std::mem::replace(&mut is_begun, true) {
+            out.put_slice(COPY_HEADER);
+        }
+        let first = row;
+        while row < rows {
+            let row_bytes = 2 + columns.iter().map(|column| column.field(row).len()).sum::<usize>();
+            if row > first && out.len() + row_bytes > piece_bytes {
+                return Some(out.freeze());
+            }
+            out.put_i16(count);
+            for column in columns {
+                out.put_slice(column.field(row));
+            }
+            row += 1;
+        }
+        out.put_i16(COPY_TRAILER);
+        is_done = true;
+        Some(out.freeze())
+    })
 }
 
 #[cfg(test)]
@@ -241,7 +255,8 @@ mod tests {
         let mut right = ColumnBuffer::new(Type::BOOL);
         right.push_bool(true);
         right.push_bool(false);
-        let data = copy_data(&[left, right]);
+        let columns = [left, right];
+        let data: Vec<u8> = copy_pieces(&columns, 1_024).flatten().collect();
         let body = &data[COPY_HEADER.len()..];
         assert_eq!(&data[..11], b"PGCOPY\n\xff\r\n\0");
         assert_eq!(
@@ -252,5 +267,16 @@ mod tests {
                 255, 255, // trailer
             ]
         );
+    }
+
+    #[test]
+    fn copy_pieces_are_cut_between_rows() {
+        let columns = [sample()];
+        let whole: Vec<u8> = copy_pieces(&columns, 1_024).flatten().collect();
+        for (piece_bytes, count) in [(1, 3), (28, 2), (34, 2), (43, 1)] {
+            let pieces: Vec<Bytes> = copy_pieces(&columns, piece_bytes).take(10).collect();
+            assert_eq!(pieces.len(), count, "{piece_bytes}");
+            assert_eq!(pieces.concat(), whole, "{piece_bytes}");
+        }
     }
 }

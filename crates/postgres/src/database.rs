@@ -16,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::plan::{Plan, read_records};
 use crate::pool::Pool;
 use crate::retry::{self, OPERATION as RETRY, Retried};
+use crate::room::EncodingRoom;
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::targets::{Collection, Target, Targets};
@@ -37,6 +38,7 @@ struct Shared {
     pool: RwLock<Option<Pool>>,
     ledger: Ledger,
     targets: Targets,
+    room: EncodingRoom,
 }
 
 impl PostgresDatabase {
@@ -50,6 +52,7 @@ impl PostgresDatabase {
                 pool: RwLock::new(None),
                 ledger,
                 targets: Targets::default(),
+                room: EncodingRoom::default(),
             }),
         }
     }
@@ -121,6 +124,8 @@ impl PostgresDatabase {
             Ok(holds) => holds,
             Err(refused) => return Ok(Reply::Refused(refused)),
         };
+        let bytes = batch.rows().iter().map(|row| u64::from(row.bytes)).sum();
+        let _room = self.shared.room.take(bytes).await;
         let records = read_records(batch.rows());
         let targets = self.targets_of(records.collections()).await?;
         let mut plan = Plan::new(records, &targets, parking != Parking::Off);
@@ -150,6 +155,7 @@ impl PostgresDatabase {
             Ok(holds) => holds,
             Err(refused) => return Ok(Retried::Refused(refused)),
         };
+        let _room = self.shared.room.take(retry::BYTES_MAX.unsigned_abs()).await;
         let pool = self.pool(RETRY)?;
         let mut session = pool.get(RETRY).await?;
         // Outside of the transaction, because tables may have to be looked up. Only this worker writes these

@@ -31,6 +31,7 @@ mod piecewise;
 mod plan;
 mod pool;
 mod retry;
+mod room;
 mod row;
 mod session;
 mod settings;

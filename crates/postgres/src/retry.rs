@@ -25,7 +25,7 @@ pub(crate) const OPERATION: &str = "postgres_retry_parked";
 const ROWS_MAX: i64 = 200;
 
 /// Bytes of their messages; one that is larger goes alone.
-const BYTES_MAX: i64 = 8 * 1024 * 1024;
+pub(crate) const BYTES_MAX: i64 = 2 * 1024 * 1024;
 
 /// Those that were tried least often come first, so that none is forgotten over others.
 const READ: &str = "\

@@ -10,7 +10,7 @@ use futures_util::SinkExt as _;
 use postgres_types::ToSql;
 use tokio_postgres::{Error, Statement};
 
-use crate::column::copy_data;
+use crate::column::copy_pieces;
 use crate::failure::Trouble;
 use crate::ledger::{HOLD, HoldOutcome, Holds, Ledger};
 use crate::parked::{self, Blocked, Parcels};
@@ -22,8 +22,8 @@ use crate::transaction::{BEGIN, commit, rollback};
 
 pub(crate) const OPERATION: &str = "postgres_write";
 
-/// COPY data are handed to the driver in pieces of this many bytes, so that its buffer does not double them.
-const COPY_CHUNK_BYTES: usize = 256 * 1024;
+/// COPY data are made and handed to the driver in pieces of about this many bytes.
+const COPY_PIECE_BYTES: usize = 256 * 1024;
 
 /// A plan, and what it takes to write it.
 #[derive(Debug)]
@@ -360,9 +360,7 @@ async fn delete(
 async fn copy_in(session: &Session, statement: &Statement, upserts: &Upserts) -> Result<u64, Error> {
     let sink = session.client.copy_in::<_, Bytes>(statement).await?;
     futures_util::pin_mut!(sink);
-    let mut data = copy_data(&upserts.buffers).freeze();
-    while !data.is_empty() {
-        let piece = data.split_to(COPY_CHUNK_BYTES.min(data.len()));
+    for piece in copy_pieces(&upserts.buffers, COPY_PIECE_BYTES) {
         sink.send(piece).await?;
     }
     sink.finish().await

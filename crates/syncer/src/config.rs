@@ -18,7 +18,8 @@ pub struct Config {
     pub pool_size: u32,
     /// Rows that may wait behind a worker's batch.
     pub channel_buffer: u32,
-    /// Bytes from poll to offset commit. One record may exceed it: a fetch answers with at least one.
+    /// Bytes from poll to offset commit: with what a batch takes as columns and what is fetched ahead, this keeps the
+    /// process below 128 MiB whatever stands still. One record may exceed it: a fetch answers with at least one.
     pub max_buffered_bytes: u64,
     /// The most records of one fetch.
     pub max_fetch_records: u32,
@@ -170,7 +171,7 @@ impl Default for Config {
             linger: Duration::from_millis(5),
             pool_size: 10,
             channel_buffer: 1_000,
-            max_buffered_bytes: 64 * 1024 * 1024,
+            max_buffered_bytes: 32 * 1024 * 1024,
             max_fetch_records: 2_000,
             commit_spacing: Duration::from_millis(10),
             pause_after: Duration::from_millis(500),

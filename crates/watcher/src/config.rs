@@ -20,6 +20,9 @@ pub struct Config {
     pub max_in_flight_bytes: u64,
     /// The most events of one pull.
     pub max_pull_events: u32,
+    /// The most bytes of one pull: until the Kafka client has taken its copies, the whole pull is held beside
+    /// what is in flight.
+    pub max_pull_bytes: u64,
     /// How often each dependency is tried again.
     pub retries: Retries,
     /// How long the lease lives without a renewal.
@@ -77,6 +80,7 @@ impl Default for Config {
             max_replay_events: 10_000,
             max_in_flight_bytes: 32 * 1024 * 1024,
             max_pull_events: 1_000,
+            max_pull_bytes: 4 * 1024 * 1024,
             retries: Retries::default(),
             lease_ttl: Duration::from_secs(15),
             lease_renew_every: Duration::from_secs(5),

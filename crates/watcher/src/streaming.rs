@@ -21,7 +21,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     }
 
     pub(crate) fn pull(&mut self, epoch: Epoch, asked: u32) -> State {
-        let max_bytes = self.facts.room_bytes(self.config);
+        let max_bytes = self.facts.room_bytes(self.config).min(self.config.max_pull_bytes.max(1));
         self.out.push(Effect::Pull { epoch, max_events: asked, max_bytes });
         State::Streaming { epoch, asked }
     }

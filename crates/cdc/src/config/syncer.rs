@@ -261,7 +261,7 @@ impl WorkersConfig {
             max_buffered_bytes: workers.bytes(
                 "max_buffered_bytes",
                 ByteSize::kib(64)..=ByteSize::gib(64),
-                ByteSize::mib(64),
+                ByteSize::mib(32),
             ),
         };
         if read.pool_size > postgres.max_connections {

@@ -117,7 +117,7 @@ fn what_is_not_written_has_its_default() {
     let syncer = SyncerConfig::load(&sources).unwrap();
     assert_eq!(syncer.batch.linger, millis(5));
     assert_eq!(syncer.batch.buffer_bytes, 8 * 1024 * 1024);
-    assert_eq!(syncer.workers.max_buffered_bytes, 64 * 1024 * 1024);
+    assert_eq!(syncer.workers.max_buffered_bytes, 32 * 1024 * 1024);
     assert_eq!(syncer.postgres.write_max_retries, Retry::times(3));
     assert!(syncer.postgres.manage_schema);
     assert_eq!((syncer.on_bad_record, syncer.on_unique_violation), (OnReject::DeadLetter, OnBlocked::Park));
