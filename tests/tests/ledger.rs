@@ -49,6 +49,7 @@ async fn a_syncer_reads_on_from_where_the_ledger_the_group_and_the_log_say() {
     story.a_topic_that_grows_is_read_whole().await;
     story.stop().await;
     story.a_topic_that_is_missing_is_waited_for().await;
+    story.a_topic_made_anew_with_fewer_partitions_follows_offset_reset().await;
     println!("all of it: {:.1} s", begun.elapsed().as_secs_f64());
 }
 
@@ -251,5 +252,32 @@ impl Story {
         self.site.log.flush().unwrap();
         until_metric(&running, "syncer_messages_written_total", &[], 10.0, PATIENCE).await.unwrap();
         running.terminate(PATIENCE).await.unwrap();
+    }
+
+    /// Under a running Syncer. Its partitions 2 and 3 are gone, and the offsets of the others are beyond the log.
+    async fn a_topic_made_anew_with_fewer_partitions_follows_offset_reset(&mut self) {
+        const ANEW: &str = "cdc.game_db.anew";
+        let put = |site: &Site, numbers: std::ops::Range<u64>, partitions: u64| {
+            for n in numbers {
+                let message = Spelled::upsert("anew", &format!("a-{n}"), "", n);
+                site.log.put(ANEW, i32::try_from(n % partitions).unwrap(), &message).unwrap();
+            }
+            site.log.flush().unwrap();
+        };
+        self.site.log.create(ANEW, 4, &[]).await.unwrap();
+        put(&self.site, 0..100, 4);
+        let syncer = self.site.syncer("anew", ANEW, &[("CDC__KAFKA__CONSUMER_GROUP", "anew")]).unwrap();
+        let mut running = syncer.start().await.unwrap();
+        self.site.until("SELECT count(*) FROM anew", 100).await.unwrap();
+
+        self.site.log.delete(ANEW).await.unwrap();
+        self.site.log.create(ANEW, 2, &[]).await.unwrap();
+        put(&self.site, 100..120, 2);
+        let took = self.site.until("SELECT count(*) FROM anew", 120).await.unwrap();
+        println!("a topic made anew: its first record was in the table after {:.1} s", took.as_secs_f64());
+        let gaps = "SELECT count(*) FROM cdc.gaps WHERE topic = 'cdc.game_db.anew' AND cause = 'truncated' \
+                    AND from_offset = 25 AND to_offset = 0 AND partition < 2";
+        assert_eq!(self.site.number(gaps).await, Some(2));
+        assert_eq!(running.terminate(PATIENCE).await.unwrap().code(), Some(0));
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -297,18 +298,22 @@ impl RecordConsumer for KafkaConsumer {
         .await
     }
 
-    async fn log_bounds(&self, partitions: &[Partition]) -> Result<Vec<LogBounds>, Failure> {
+    async fn log_bounds(&self, partitions: &[Partition]) -> Result<Vec<Option<LogBounds>>, Failure> {
         let names: Vec<TopicPartition> = partitions.iter().map(|partition| self.name(*partition)).collect();
         self.call("kafka_log_bounds", BOUNDS_TIMEOUT, move |client| {
+            let sizes = topic_sizes(client, &names)?;
             names
                 .iter()
                 .map(|TopicPartition { topic, partition }| {
+                    if sizes.get(topic).is_none_or(|size| *partition >= *size) {
+                        return Ok(None);
+                    }
                     let bounds = client.fetch_watermarks(topic, *partition, BOUNDS_REQUEST_TIMEOUT);
                     let (first, end) = bounds.map_err(|error| {
                         let what = format!("the offsets that {topic}/{partition} holds could not be read");
                         failure_from("kafka_log_bounds", &what, &error)
                     })?;
-                    Ok(LogBounds { first, end })
+                    Ok(Some(LogBounds { first, end }))
                 })
                 .collect()
         })
@@ -367,6 +372,21 @@ impl RecordConsumer for KafkaConsumer {
         let session = self.inner.settings.session_timeout;
         session.saturating_sub(REVOCATION_MARGIN).max(session / 2)
     }
+}
+
+/// How many partitions each of these topics has now. Asked first: for the bounds of a partition that does not exist
+/// librdkafka would look until its time is up.
+fn topic_sizes(client: &Client, names: &[TopicPartition]) -> Result<HashMap<Arc<str>, i32>, Failure> {
+    let topics: HashSet<&Arc<str>> = names.iter().map(|name| &name.topic).collect();
+    let mut sizes = HashMap::new();
+    for topic in topics {
+        let answered = client.fetch_metadata(Some(topic), BOUNDS_REQUEST_TIMEOUT).map_err(|error| {
+            failure_from("kafka_log_bounds", &format!("the partitions of {topic} could not be read"), &error)
+        })?;
+        let size = answered.topics().iter().find(|it| it.name() == &**topic).map(|it| it.partitions().len());
+        sizes.insert(Arc::clone(topic), size.and_then(|size| i32::try_from(size).ok()).unwrap_or(0));
+    }
+    Ok(sizes)
 }
 
 fn committed_offset(answered: &TopicPartitionList, name: &TopicPartition) -> Result<Option<i64>, Failure> {

@@ -205,6 +205,7 @@ async fn the_log_says_what_it_holds() {
     consumer.join().await.unwrap();
     let partitions = assigned(&consumer).await;
     let bounds = consumer.log_bounds(&partitions).await.unwrap();
+    let bounds: Vec<_> = bounds.into_iter().map(Option::unwrap).collect();
     assert!(bounds.iter().all(|log| log.first == 0));
     assert_eq!(bounds.iter().map(|log| log.end).sum::<i64>(), 100);
     consumer.leave().await;

@@ -2,6 +2,7 @@
 //! and only then begins to fetch.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use cdc_machine::{Cause, Dependency, EffectId, Epoch, Fault};
 
@@ -13,6 +14,9 @@ use crate::turn::Turn;
 use crate::verdict::Verdict;
 use crate::window::Window;
 use crate::{Acquired, Effect, FetchStart, Partition, StartOffset, TimerKind};
+
+/// How long until a partition that the log does not have is looked for again.
+const MISSING_PARTITION_WAIT: Duration = Duration::from_secs(1);
 
 impl<R: Clone> Turn<'_, R> {
     pub(crate) fn on_assigned(&mut self, state: State, partitions: &[Partition]) {
@@ -58,14 +62,17 @@ impl<R: Clone> Turn<'_, R> {
             }
         }
         self.serve(starts);
-        // An answer that leaves some out has failed for those.
-        let is_incomplete = self.facts.partitions.unask_except(&gaps);
+        // What the answer leaves out the log does not have: the group has not heard yet that the topic was made
+        // anew. That is nobody's failure, and the group takes it back.
+        if self.facts.partitions.unask_except(&gaps) {
+            self.set_timer(TimerKind::AcquireRetry, MISSING_PARTITION_WAIT);
+        }
         if !gaps.is_empty() {
             let id = self.facts.new_id();
             self.facts.acquisition = Some(Acquisition { id, gaps: gaps.clone() });
             self.out.push(Effect::MoveOffsets { id, gaps });
         }
-        if is_incomplete { self.acquire_later(Dependency::Postgres, Fault::Transient) } else { Ok(()) }
+        Ok(())
     }
 
     /// The gaps are durable: reading goes on behind them.

@@ -194,14 +194,15 @@ pub trait RecordConsumer: Clone + Send + Sync + 'static {
         partitions: &[Partition],
     ) -> impl Future<Output = Result<Vec<Option<i64>>, Failure>> + Send;
 
-    /// What the partitions' logs hold, in the same order.
+    /// What the partitions' logs hold, in the same order; `None` where the topic has no such partition (any more):
+    /// the group may know that later than the brokers.
     ///
     /// # Errors
     /// Whatever the broker says, classified.
     fn log_bounds(
         &self,
         partitions: &[Partition],
-    ) -> impl Future<Output = Result<Vec<LogBounds>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Vec<Option<LogBounds>>, Failure>> + Send;
 
     /// Commits offsets and waits for the broker's answer.
     ///

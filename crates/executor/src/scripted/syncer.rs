@@ -51,9 +51,9 @@ impl RecordConsumer for World {
         Ok(vec![Some(0); partitions.len()])
     }
 
-    async fn log_bounds(&self, partitions: &[Partition]) -> Result<Vec<LogBounds>, Failure> {
+    async fn log_bounds(&self, partitions: &[Partition]) -> Result<Vec<Option<LogBounds>>, Failure> {
         let end = i64::from(self.script().events);
-        Ok(vec![LogBounds { first: 0, end }; partitions.len()])
+        Ok(vec![Some(LogBounds { first: 0, end }); partitions.len()])
     }
 
     async fn commit(&self, _: &[(Partition, i64)]) -> Result<(), Failure> {

@@ -76,9 +76,20 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
     let acquired = partitions
         .into_iter()
         .zip(ledger.into_iter().zip(group.into_iter().zip(bounds)))
-        .map(|((partition, epoch), (entry, (group, log)))| {
+        .filter_map(|((partition, epoch), (entry, (group, log)))| {
             let LedgerEntry { next_offset: ledger, parked } = entry;
             let name = consumer.name(partition);
+            let Some(log) = log else {
+                tracing::warn!(
+                    service = "syncer",
+                    operation = "partition_acquire",
+                    topic = %name.topic,
+                    partition = name.partition,
+                    "the group gave us a partition that the topic does not have (any more); waiting until the \
+                     group knows"
+                );
+                return None;
+            };
             tracing::info!(
                 service = "syncer",
                 operation = "partition_acquire",
@@ -91,7 +102,7 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
                 parked = parked.iter().map(|(_, rows)| rows).sum::<u64>(),
                 "partition acquired"
             );
-            cdc_syncer::Acquired { partition, epoch, ledger, group, log, parked }
+            Some(cdc_syncer::Acquired { partition, epoch, ledger, group, log, parked })
         })
         .collect();
     Reply::Database(Input::Acquired { id, partitions: acquired })

@@ -127,6 +127,22 @@ fn a_gap_is_recorded_before_reading_goes_on_behind_it() {
 }
 
 #[test]
+fn a_partition_that_the_log_does_not_have_is_waited_for_without_using_up_retries() {
+    let mut bench = Bench::joined(small());
+    bench.step(assigned(&[0, 1]));
+    let partitions = vec![acquired(0, 0, Some(5), None)];
+    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions });
+    assert_eq!(lines, ["StartFetching [0@0 5]", "SetTimer AcquireRetry#0 1s", "Fetch 4 records 1000 bytes"]);
+    for n in 0..20 {
+        assert_eq!(bench.expire(TimerKind::AcquireRetry), [format!("AcquirePartitions {} [1@1]", n + 3)]);
+        let lines = bench.step(Input::Acquired { id: EffectId(n + 3), partitions: vec![] });
+        assert_eq!(lines, [format!("SetTimer AcquireRetry#{} 1s", n + 1)]);
+    }
+    // Once the group has taken it back nobody looks for it any more.
+    assert_eq!(bench.step(Input::Lost { partitions: vec![Partition(1)] }), ["CancelTimer AcquireRetry#20"]);
+}
+
+#[test]
 fn latest_goes_on_at_the_end_of_the_log() {
     let (_, lines) = behind(Config { offset_reset: OffsetPolicy::Latest, ..small() });
     assert_eq!(lines[1], "MoveOffsets 3 [0@0 5 to 20 expired]");
