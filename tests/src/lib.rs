@@ -9,6 +9,7 @@ pub mod messages;
 pub mod names;
 pub mod saved;
 pub mod site;
+pub mod small_disk;
 pub mod topic;
 pub mod verdict;
 

@@ -1,5 +1,6 @@
 //! The broker from its own side: topics made, deleted, grown and trimmed, and messages put straight into them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{
@@ -8,10 +9,10 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
 use crate::Failure;
 use crate::messages::Spelled;
@@ -49,7 +50,30 @@ impl Log {
         partitions: i32,
         settings: &[(&str, &str)],
     ) -> Result<(), Failure> {
-        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.create_as(topic, partitions, TopicReplication::Fixed(1), settings).await
+    }
+
+    /// The same with as many replicas as the brokers make by themselves.
+    ///
+    /// # Errors
+    /// Whatever the broker says.
+    pub async fn create_replicated(
+        &self,
+        topic: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<(), Failure> {
+        self.create_as(topic, partitions, TopicReplication::Fixed(-1), settings).await
+    }
+
+    async fn create_as(
+        &self,
+        topic: &str,
+        partitions: i32,
+        replication: TopicReplication<'_>,
+        settings: &[(&str, &str)],
+    ) -> Result<(), Failure> {
+        let mut new = NewTopic::new(topic, partitions, replication);
         for (name, value) in settings {
             new = new.set(name, value);
         }
@@ -158,12 +182,63 @@ impl Log {
         Err(format!("{topic}/{partition} takes nothing").into())
     }
 
+    /// Puts an empty message and waits for what the brokers say of it, without a retry.
+    ///
+    /// # Errors
+    /// If nothing can be sent at all.
+    pub fn try_put(&self, topic: &str) -> Result<Taken, Failure> {
+        let producer: BaseProducer<Answers> = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("acks", "all")
+            .set("retries", "0")
+            .set("message.timeout.ms", "5000")
+            .create_with_context(Answers::default())?;
+        let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).key("").payload("");
+        producer.send(record).map_err(|(error, _)| error)?;
+        producer.flush(TIMEOUT)?;
+        let answer = producer.context().last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(answer.unwrap_or(Taken::Unanswered))
+    }
+
     /// Waits until all that was put is acknowledged.
     ///
     /// # Errors
     /// If it is not.
     pub fn flush(&self) -> Result<(), Failure> {
         Ok(self.producer.flush(TIMEOUT)?)
+    }
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The brokers have it.
+    Yes,
+    /// Fewer replicas are in sync than the topic asks for.
+    TooFewReplicas,
+    /// Any other refusal, or none within its time.
+    Unanswered,
+}
+
+#[derive(Default)]
+struct Answers {
+    last: Mutex<Option<Taken>>,
+}
+
+impl ClientContext for Answers {}
+
+impl ProducerContext for Answers {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let taken = match result {
+            Ok(_) => Taken::Yes,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::NotEnoughReplicas), _)) => {
+                Taken::TooFewReplicas
+            }
+            Err(_) => Taken::Unanswered,
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
     }
 }
 

@@ -24,8 +24,8 @@ pub struct Site {
     /// A connection of the test's own.
     pub sql: tokio_postgres::Client,
     endpoints: Endpoints,
-    // Last: fields are dropped in order, and the server goes before the folder.
-    _postgres: Postgres,
+    /// The other server. Behind what speaks to it, and before the folder: fields are dropped in order.
+    pub postgres: Postgres,
     folder: RunFolder,
 }
 
@@ -52,7 +52,15 @@ impl Site {
         };
         let sql = endpoints.postgres().await?;
         let log = Log::new(&endpoints.kafka_brokers)?;
-        Ok(Self { kafka, log, sql, endpoints, _postgres: postgres, folder })
+        Ok(Self { kafka, log, sql, endpoints, postgres, folder })
+    }
+
+    /// Another connection of the test's own.
+    ///
+    /// # Errors
+    /// If PostgreSQL refuses.
+    pub async fn session(&self) -> Result<tokio_postgres::Client, Failure> {
+        Ok(self.endpoints.postgres().await?)
     }
 
     /// A Syncer of this name on this topic.

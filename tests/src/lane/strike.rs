@@ -51,7 +51,6 @@ impl Lane {
             Fault::LinkSlow(link) => self.set(link, SLOW, SLOW),
             Fault::LinkReset(link) => self.set(link, Flow::Pass, Flow::ResetAfter(RESET_AFTER)),
             Fault::CursorKilled => self.kill_cursors().await?,
-            Fault::NotEnoughReplicas => self.configure_topic("min.insync.replicas", "2").await?,
             Fault::LimitLowered => self.configure_topic("max.message.bytes", LOWERED_LIMIT).await?,
             Fault::BackendsTerminated => self.signal_backends("pg_terminate_backend", "true").await?,
             Fault::StatementsCancelled => {
@@ -70,6 +69,7 @@ impl Lane {
             | Fault::ServerFrozen(_)
             | Fault::OutlastsRetries(_)
             | Fault::SessionsKilled
+            | Fault::NotEnoughReplicas
             | Fault::Deadlock
             | Fault::SerializationFailure
             | Fault::DiskFull
@@ -115,7 +115,6 @@ impl Lane {
             self.links.get(link).heal();
         }
         match fault {
-            Fault::NotEnoughReplicas => self.configure_topic("min.insync.replicas", "1").await?,
             Fault::LimitLowered => self.configure_topic("max.message.bytes", "67108864").await?,
             Fault::ConnectionsExhausted => self.limit_connections(-1).await?,
             _ => {}

@@ -117,6 +117,12 @@ impl Postgres {
         SUPERUSER
     }
 
+    /// The user and the group that it runs as, where they are not this process's.
+    #[must_use]
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        self.user.map(|user| (user.uid, user.gid))
+    }
+
     /// The database that exists from the start.
     #[must_use]
     pub fn database(&self) -> &'static str {

@@ -9,6 +9,15 @@ const SERVERS: Test = Test { file: "tests/tests/matrix.rs", name: "a_fault_of_a_
 const BUDGETS: Test =
     Test { file: "tests/tests/matrix.rs", name: "a_dependency_that_stays_away_ends_the_service" };
 
+/// Three brokers, of which one is lost.
+const REPLICAS: Test =
+    Test { file: "tests/tests/replicas.rs", name: "a_topic_with_too_few_replicas_is_waited_for" };
+
+/// What PostgreSQL alone goes through.
+const fn postgres(name: &'static str) -> Test {
+    Test { file: "tests/tests/postgres_faults.rs", name }
+}
+
 /// Nothing but a delay, or a retry: the drain ends as if nothing had been.
 const RECOVERS: [Outcome; 5] = [Recovers, Recovers, Recovers, Recovers, Exits(0)];
 const RESTARTED: [Outcome; 5] = [Restarted; 5];
@@ -24,6 +33,9 @@ const fn syncer(fault: Fault, outcomes: [Outcome; 5], test: Test) -> Row {
 const NO_CURSOR_YET: Outcome = NotApplicable("there is no cursor before the stream is open");
 const NO_CURSOR_ANY_MORE: Outcome = NotApplicable("the cursor is closed before the drain begins");
 const SILENT: Outcome = NotApplicable("nothing passes on the link: the stream is closed");
+const NOTHING_LOCKED_YET: Outcome = NotApplicable("no row is locked before the group is joined");
+const ONE_LOCK_ONLY: Outcome =
+    NotApplicable("all rows are written, and the statement that records offsets holds nothing else");
 const NO_BACKEND_YET: Outcome = NotApplicable("there is no connection before the first one is made");
 
 /// Every fault of the matrix.
@@ -46,7 +58,7 @@ pub const ROWS: &[Row] = &[
     watcher(Fault::LinkSlow(Link::WatcherRedis), RECOVERS, LANES),
     watcher(Fault::LinkReset(Link::WatcherRedis), RECOVERS, LANES),
     watcher(Fault::CursorKilled, [NO_CURSOR_YET, Recovers, Recovers, Recovers, NO_CURSOR_ANY_MORE], LANES),
-    watcher(Fault::NotEnoughReplicas, RECOVERS, LANES),
+    watcher(Fault::NotEnoughReplicas, [Open, Recovers, Open, Open, Open], REPLICAS),
     watcher(Fault::LimitLowered, [Recovers, Recovers, Recovers, Recovers, Exits(75)], LANES),
     watcher(Fault::ServiceFrozen, [Recovers, Exits(75), Exits(75), Exits(75), Exits(75)], LANES),
     watcher(Fault::ServerKilled(Server::Mongodb), RECOVERS, SERVERS),
@@ -81,8 +93,16 @@ pub const ROWS: &[Row] = &[
     syncer(Fault::StatementsCancelled, [NO_BACKEND_YET, Recovers, Recovers, Recovers, Exits(0)], LANES),
     syncer(Fault::TableLocked, RECOVERS, LANES),
     syncer(Fault::ConnectionsExhausted, RECOVERS, LANES),
-    syncer(Fault::Deadlock, [Open; 5], LANES),
-    syncer(Fault::DiskFull, [Open; 5], LANES),
+    syncer(
+        Fault::Deadlock,
+        [NOTHING_LOCKED_YET, Recovers, Recovers, ONE_LOCK_ONLY, Exits(0)],
+        postgres("a_deadlock_is_tried_again"),
+    ),
+    syncer(
+        Fault::DiskFull,
+        [Open, Recovers, Recovers, Open, Exits(0)],
+        postgres("a_full_disk_is_waited_for"),
+    ),
     syncer(Fault::SerializationFailure, [NotApplicable(READ_COMMITTED); 5], LANES),
     syncer(Fault::ServiceFrozen, RECOVERS, LANES),
     syncer(Fault::ServerKilled(Server::Kafka), RECOVERS, SERVERS),

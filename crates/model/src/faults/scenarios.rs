@@ -53,16 +53,30 @@ pub const SCENARIOS: &[Scenario] = &[
     it(
         "Kafka frozen under full load, documents of 1 KiB to 4 MiB",
         Service::Watcher,
-        "memory stays below 256 MiB",
+        "memory stays below 128 MiB, with documents of 4 MiB below 256 MiB",
         "tests/tests/memory.rs",
         "a_stalled_server_does_not_fill_the_memory",
     ),
     it(
         "PostgreSQL frozen under full load, documents of 1 KiB to 4 MiB",
         Service::Syncer,
-        "memory stays below 256 MiB",
+        "memory stays below 128 MiB, with documents of 4 MiB below 256 MiB",
         "tests/tests/memory.rs",
         "a_stalled_server_does_not_fill_the_memory",
+    ),
+    it(
+        "a topic is deleted and made anew with fewer partitions under a running Syncer",
+        Service::Syncer,
+        "goes on behind the gaps, which are recorded, as `offset_reset` says",
+        LEDGER,
+        LEDGER_TEST,
+    ),
+    it(
+        "another session locks the table for a minute",
+        Service::Syncer,
+        "waits through its statement's time-outs, and writes every row after it",
+        "tests/tests/postgres_faults.rs",
+        "a_lock_held_for_a_minute_is_waited_for",
     ),
     it(
         "a second Watcher for the same pipeline",

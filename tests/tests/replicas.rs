@@ -1,0 +1,91 @@
+//! A topic that asks for more replicas than are in sync (`NOT_ENOUGH_REPLICAS`). It takes three brokers: of one alone
+//! Kafka never asks for more than there are, whatever `min.insync.replicas` says.
+
+use std::time::{Duration, Instant};
+
+use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC};
+use cdc_devstack::{KafkaOptions, Options, Service, Stack, compare};
+use cdc_model::faults::State;
+use cdc_tests::load::{Load, Manner};
+use cdc_tests::log::{Log, Taken};
+use cdc_tests::site::{PATIENCE, metric, until_metric};
+use cdc_tests::topic;
+
+const BROKERS: usize = 3;
+const HEAP_MIB: u32 = 256;
+/// The one that is killed; the other two elect a controller and leaders without it.
+const VICTIM: usize = 2;
+/// A topic that asks for as much as the pipeline's, for the test's own messages.
+const PROBE: &str = "probe";
+/// Events that Kafka has acknowledged.
+const PUBLISHED: &str = "watcher_events_published_total";
+/// For how long the topic takes nothing.
+const OUTAGE: Duration = Duration::from_secs(5);
+const MANNER: Manner =
+    Manner { writers: 1, players: 40, padding: 20, pause: Duration::from_millis(10), survives: false };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_with_too_few_replicas_is_waited_for() {
+    let _turn = crate::TURN.lock().await;
+    let kafka = KafkaOptions { brokers: BROKERS, heap_mib: HEAP_MIB, ..KafkaOptions::default() };
+    let mut stack = Box::pin(Stack::start(Options { kafka, ..Options::default() })).await.unwrap();
+    let endpoints = Endpoints::of(&stack);
+    let postgres = endpoints.postgres().await.unwrap();
+    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
+    let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    let log = Log::new(&endpoints.kafka_brokers).unwrap();
+    let all = BROKERS.to_string();
+    log.create_replicated(PROBE, 1, &[("min.insync.replicas", &all)]).await.unwrap();
+
+    let deploy = |role: Role, settings: &[(&str, &str)]| {
+        Deployment::new(role, role.name(), stack.folder(), &endpoints, settings).unwrap()
+    };
+    let watcher = deploy(Role::Watcher, &[("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "100")]);
+    let syncer = deploy(Role::Syncer, &[]);
+    let mut watching = watcher.start().await.unwrap();
+    let mut syncing = syncer.start().await.unwrap();
+    topic::configure(&endpoints.kafka_brokers, TOPIC, "min.insync.replicas", "3").await.unwrap();
+
+    let begun = Instant::now();
+    let load = Load::start_as(&mongo, SOURCE_DATABASE, 1, MANNER);
+    until_metric(&watching, PUBLISHED, &[], 20.0, PATIENCE).await.unwrap();
+    in_state(&watching, State::Streaming).await;
+    stack.kafka.broker_mut(VICTIM).unwrap().kill().await;
+    until_refused(&log).await;
+    // It reads on until its window is full, and not one event counts as published.
+    in_state(&watching, State::AwaitingAck).await;
+    let acknowledged = metric(&watching, PUBLISHED, &[]).await;
+    assert!(acknowledged >= 20.0, "{acknowledged} published");
+    tokio::time::sleep(OUTAGE).await;
+    let later = metric(&watching, PUBLISHED, &[]).await;
+    assert!((later - acknowledged).abs() < 1.0, "{acknowledged}, and then {later} published");
+    stack.kafka.restart().await.unwrap();
+
+    load.stop().await.unwrap();
+    let database = mongo.database(SOURCE_DATABASE);
+    loop {
+        let found = compare::players(&database, &postgres).await.unwrap();
+        if found.is_equal() {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{found}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for service in [&mut watching, &mut syncing] {
+        assert!(service.exit_status().unwrap().is_none(), "both live through it");
+        service.terminate(PATIENCE).await.unwrap();
+    }
+}
+
+async fn in_state(service: &Service, state: State) {
+    until_metric(service, "cdc_state", &[("state", state.as_str())], 1.0, PATIENCE).await.unwrap();
+}
+
+/// Until the brokers refuse what asks for all replicas.
+async fn until_refused(log: &Log) {
+    let begun = Instant::now();
+    while log.try_put(PROBE).unwrap() != Taken::TooFewReplicas {
+        assert!(begun.elapsed() < PATIENCE, "the broker is still in sync");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
