@@ -17,7 +17,7 @@ const PLAYERS: u64 = 400;
 const BURST: u64 = 8;
 const REST: Duration = Duration::from_millis(10);
 /// The promise: a killed Syncer writes again within two seconds of its restart, and a lost one is replaced
-/// within the group's session of ten. Asserted with room for a machine that does five other things.
+/// within ten. Asserted with room for a machine that does five other things.
 const RESTART_BOUND: Duration = Duration::from_secs(10);
 const REPLACED_BOUND: Duration = Duration::from_secs(25);
 /// Longer than the session.

@@ -107,8 +107,9 @@ pub struct ConsumerSettings {
 }
 
 impl ConsumerSettings {
-    /// The usual time that a group waits for a silent member.
-    pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+    /// The usual time that a group waits for a silent member. A lost one is replaced within ten seconds: this, the
+    /// others' next heartbeat, and the taking over of its partitions.
+    pub const SESSION_TIMEOUT: Duration = Duration::from_secs(8);
 }
 
 /// The dead-letter topic of a topic.

@@ -1,6 +1,8 @@
 //! The Syncer's executor: one driver loop owns the machine; the consumer's client has a thread of its own;
 //! each request to PostgreSQL or Kafka is a task that ends with one answer.
 
+mod accounts;
+mod answers;
 mod parked;
 mod requests;
 #[cfg(test)]
@@ -8,65 +10,29 @@ mod tests;
 
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use cdc_machine::{Cause, Dependency, EffectId, Effects, Fault, Machine, Signal, StateName};
-use cdc_syncer::{Config, OffsetGap, Partition, Reject, Row, Syncer, TimerKind, WorkerId, WriteOutcome};
+use cdc_machine::{Cause, Dependency, Effects, Machine, Signal, StateName};
+use cdc_syncer::{Config, Syncer, TimerKind, WorkerId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use self::answers::Reply;
 use crate::clock::Clock;
 use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
-use crate::ports::{
-    ConsumerEvent, Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, RetryReply, Share,
-    WriteReply,
-};
+use crate::ports::{Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, Share};
 use crate::report::{self, Attempt};
 use crate::timers::Timers;
-use crate::{Ended, Health, LANES_CLOSE_WITHIN, StackTrace, TICK};
+use crate::{Ended, Health, LANES_CLOSE_WITHIN, TICK};
 
 pub(crate) type Input = cdc_syncer::Input<KafkaRecord>;
 type Effect = cdc_syncer::Effect<KafkaRecord>;
 
 const SERVICE: &str = "syncer";
-
-/// What a request comes to.
-#[derive(Debug)]
-enum Reply {
-    Database(Input),
-    DatabaseFailed(Input, Failure),
-    Broker(Input),
-    BrokerFailed(Input, Failure),
-    Moved {
-        id: EffectId,
-        gaps: Vec<OffsetGap>,
-        refused: Vec<Partition>,
-    },
-    Checked {
-        id: EffectId,
-        refused: Vec<Partition>,
-    },
-    /// A sign of life, or none.
-    Probed(Dependency, Result<(), Failure>),
-    Batch {
-        worker: WorkerId,
-        id: EffectId,
-        rows: usize,
-        oldest_ms: Option<i64>,
-        took: Duration,
-        reply: WriteReply,
-    },
-    Parked {
-        worker: WorkerId,
-        id: EffectId,
-        took: Duration,
-        reply: RetryReply,
-    },
-}
 
 /// The Syncer with its ports, ready to run.
 pub struct SyncerService<C, D> {
@@ -200,115 +166,6 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         ControlFlow::Continue(())
     }
 
-    fn on_event(&mut self, event: ConsumerEvent) -> ControlFlow<Cause> {
-        match &event {
-            ConsumerEvent::Records(_) | ConsumerEvent::Assigned(_) => self.hands.kafka.answered(),
-            ConsumerEvent::Failed(failure) => self.hands.kafka.failed(failure),
-            // The client says these of its own accord, too.
-            ConsumerEvent::Revoking(..) | ConsumerEvent::Lost(_) => {}
-        }
-        match event {
-            ConsumerEvent::Assigned(partitions) => self.feed(Input::Assigned { partitions }),
-            ConsumerEvent::Revoking(id, partitions) => self.feed(Input::Revoking { id, partitions }),
-            ConsumerEvent::Lost(partitions) => self.feed(Input::Lost { partitions }),
-            ConsumerEvent::Records(records) => {
-                self.hands.metrics.consumed.increment(records.len() as u64);
-                self.feed(Input::Records { records })
-            }
-            ConsumerEvent::Failed(failure) => {
-                self.log(&failure, self.machine.kafka_attempt(&self.config));
-                self.feed(Input::ConsumerFailed { fault: failure.fault })
-            }
-        }
-    }
-
-    fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
-        match reply {
-            Reply::Database(input) => {
-                self.hands.answered(&input);
-                self.hands.postgres.answered();
-                self.feed(input)
-            }
-            Reply::Broker(input) => {
-                self.hands.answered(&input);
-                self.hands.kafka.answered();
-                if matches!(input, Input::Committed { .. }) {
-                    // The ledger before it.
-                    self.hands.postgres.answered();
-                }
-                self.feed(input)
-            }
-            Reply::DatabaseFailed(input, failure) => {
-                self.hands.answered(&input);
-                self.hands.postgres.failed(&failure);
-                self.log(&failure, self.machine.postgres_attempt(&self.config));
-                self.feed(input)
-            }
-            Reply::BrokerFailed(input, failure) => {
-                self.hands.answered(&input);
-                self.hands.kafka.failed(&failure);
-                self.log(&failure, self.machine.kafka_attempt(&self.config));
-                self.feed(input)
-            }
-            Reply::Moved { id, gaps, refused } => {
-                self.hands.owed.connection.answered();
-                self.hands.postgres.answered();
-                for gap in gaps.iter().filter(|gap| !refused.contains(&gap.partition)) {
-                    self.hands.moved_behind(gap);
-                }
-                self.feed(Input::OffsetsMoved { id, refused })
-            }
-            Reply::Checked { id, refused } => {
-                self.hands.owed.check.answered();
-                self.hands.postgres.answered();
-                if !refused.is_empty() {
-                    self.hands.refused("check", refused.len());
-                }
-                self.feed(Input::LedgerChecked { id, refused })
-            }
-            Reply::Probed(from, answer) => {
-                self.on_probed(from, answer);
-                ControlFlow::Continue(())
-            }
-            Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {
-                self.hands.wrote(worker, rows, oldest_ms, took, &reply);
-                if reply.counts.outranked > 0 {
-                    self.log(&outranked(reply.counts.outranked), (0, Some(0)));
-                }
-                match &reply.failure {
-                    Some(failure) => self.hands.postgres.failed(failure),
-                    None => self.hands.postgres.answered(),
-                }
-                if let Some(failure) = &reply.failure {
-                    self.log_write(failure, worker);
-                }
-                self.feed(Input::BatchDone { worker, id, outcome: reply.outcome })
-            }
-            Reply::Parked { worker, id, took, reply } => {
-                self.hands.retried(worker, took, &reply);
-                if let Some(failure) = &reply.failure {
-                    self.log(failure, self.machine.write_attempt(worker, &self.config));
-                }
-                self.feed(Input::ParkedRetried { worker, id, outcome: reply.outcome })
-            }
-        }
-    }
-
-    fn on_probed(&mut self, from: Dependency, answer: Result<(), Failure>) {
-        let hands = &mut self.hands;
-        let (standing, slot) =
-            if from == Dependency::Kafka { (&mut hands.kafka, 0) } else { (&mut hands.postgres, 1) };
-        hands.probing[slot] = false;
-        match answer {
-            Ok(()) => standing.answered(),
-            Err(failure) => {
-                standing.failed(&failure);
-                hands.metrics.common.failed(failure.fault);
-                report::no_sign_of_life(SERVICE, from, &failure);
-            }
-        }
-    }
-
     fn on_tick(&mut self) {
         self.hands.metrics.buffer.set(self.machine.buffered_records() as f64);
         self.hands.metrics.workers.set(self.hands.writing as f64);
@@ -325,16 +182,6 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         let attempt = Attempt { retry: attempt.0, max: attempt.1 };
         report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);
     }
-}
-
-/// A fence that a higher lineage has put up is no replay: somebody has to look.
-fn outranked(rows: u64) -> Failure {
-    let text = format!(
-        "{rows} changes met rows of a higher lineage and were not applied. If a running Watcher sends them, its \
-         token record is an old copy: stop it and run `cdc token reset --new-source`, which raises its lineage. \
-         If they are left over from a source that was replaced, nothing is missing"
-    );
-    Failure::new(Fault::Fenced, "batch_write", text)
 }
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
@@ -384,7 +231,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 let record = RejectedRecord { origin, offset, record, reason, sqlstate, detail, attempts };
                 self.request(requests::dead_letter(id, record, consumer));
             }
-            Effect::ReportTrip { bad, of, reasons } => report_trip(bad, of, &reasons),
+            Effect::ReportTrip { bad, of, reasons } => accounts::report_trip(bad, of, &reasons),
             Effect::Skip { row, reason, detail } => self.put_aside(&row, reason, &detail, "skip"),
             Effect::CommitOffsets { id, offsets } => {
                 self.owed.commit.asked();
@@ -433,146 +280,6 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         self.requests.spawn(request);
     }
 
-    fn answered(&mut self, input: &Input) {
-        match input {
-            Input::DatabaseReady { .. }
-            | Input::DatabaseFailed { .. }
-            | Input::Acquired { .. }
-            | Input::AcquireFailed { .. } => {
-                self.owed.connection.answered();
-            }
-            Input::Joined { .. } | Input::JoinFailed { .. } => {
-                self.owed.membership.answered();
-            }
-            Input::Committed { .. } => {
-                self.owed.commit.answered();
-            }
-            Input::CommitFailed { refused, .. } => {
-                self.owed.commit.answered();
-                if !refused.is_empty() {
-                    self.refused("commit", refused.len());
-                }
-            }
-            Input::LedgerCheckFailed { .. } => {
-                self.owed.check.answered();
-            }
-            Input::Start
-            | Input::ConsumerFailed { .. }
-            | Input::Assigned { .. }
-            | Input::Revoking { .. }
-            | Input::Lost { .. }
-            | Input::OffsetsMoved { .. }
-            | Input::LedgerChecked { .. }
-            | Input::Records { .. }
-            | Input::BatchDone { .. }
-            | Input::ParkedRetried { .. }
-            | Input::DeadLettered { .. }
-            | Input::DeadLetterFailed { .. }
-            | Input::Left { .. }
-            | Input::Timer(_)
-            | Input::Signal(_) => {}
-        }
-    }
-
-    /// Counts and logs a batch: for each one, how many rows were inserted and how many updated.
-    fn wrote(
-        &mut self,
-        worker: WorkerId,
-        rows: usize,
-        oldest_ms: Option<i64>,
-        took: Duration,
-        reply: &WriteReply,
-    ) {
-        self.end_writing();
-        if let WriteOutcome::Refused { partitions } = &reply.outcome {
-            self.refused("write", partitions.len());
-        }
-        if !matches!(reply.outcome, WriteOutcome::Written { .. }) {
-            return;
-        }
-        let counts = &reply.counts;
-        self.metrics.wrote(counts);
-        self.metrics.batch_size.record(rows as f64);
-        self.metrics.flush_seconds.record(took);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(oldest) = oldest_ms.and_then(|ms| u64::try_from(ms).ok()) {
-            self.metrics.end_to_end.record(now.saturating_sub(Duration::from_millis(oldest)));
-        }
-        if counts.newest_unix_seconds > 0 {
-            let lag = now.as_secs_f64() - f64::from(counts.newest_unix_seconds);
-            self.metrics.common.lag.set(lag.max(0.0));
-        }
-        tracing::info!(
-            service = SERVICE,
-            operation = "batch_write",
-            worker = worker.0,
-            messages = rows,
-            inserted = counts.inserted,
-            updated = counts.updated,
-            deleted = counts.deleted,
-            fenced = counts.fenced,
-            absent = counts.absent,
-            parked = counts.parked,
-            superseded = counts.superseded,
-            null_lookups = counts.null_lookups,
-            ignored = counts.ignored,
-            merged = counts.merged,
-            copied_statements = counts.copied_statements,
-            prepared_statements = counts.prepared_statements,
-            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "batch written"
-        );
-    }
-
-    fn put_aside(&self, row: &Row<KafkaRecord>, reason: Reject, detail: &str, action: &'static str) {
-        self.metrics.rejected(reason);
-        let name = self.consumer.name(row.partition);
-        tracing::warn!(
-            service = SERVICE,
-            operation = "bad_record",
-            action,
-            topic = %name.topic,
-            partition = name.partition,
-            offset = row.offset,
-            reason = reason.as_str(),
-            detail,
-            "record not written"
-        );
-    }
-
-    /// The ledger no longer counts partitions as ours: nothing of theirs was written or recorded.
-    fn refused(&self, what: &'static str, partitions: usize) {
-        self.metrics.refused(what);
-        tracing::warn!(
-            service = SERVICE,
-            operation = "ledger_refused",
-            what,
-            partitions,
-            "the ledger refused partitions: another member has taken them, or the database was restored from a \
-             copy; where they are still assigned they are acquired again and read from where the ledger stands"
-        );
-    }
-
-    /// A gap is on record, and reading goes on behind it.
-    fn moved_behind(&self, gap: &OffsetGap) {
-        self.metrics.offset_gap(gap.loss);
-        let name = self.consumer.name(gap.partition);
-        tracing::error!(
-            service = SERVICE,
-            operation = "offset_reset",
-            error_type = "non_retryable",
-            error = "the log no longer holds the offset to go on from",
-            stack_trace = %StackTrace::capture(),
-            topic = %name.topic,
-            partition = name.partition,
-            from = gap.from,
-            to = gap.to,
-            loss = gap.loss.as_str(),
-            next = "the gap stands in cdc.gaps; what was lost in it has to be copied from the source again",
-            "reading goes on behind a gap"
-        );
-    }
-
     fn moved(&self, from: StateName, to: StateName, input: &'static str) {
         self.metrics.common.moved(from, to);
         crate::log_transition(SERVICE, from, to, input);
@@ -610,25 +317,4 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
         (age > PATIENCE).then(|| format!("{name} owes an answer for {} s", age.as_secs()))
     }
-}
-
-/// The breaker's line: how many, which reasons, and the way out.
-fn report_trip(bad: u32, of: u32, reasons: &[(Reject, u32)]) {
-    let mut by_count = reasons.to_vec();
-    by_count.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let by_reason: Vec<String> =
-        by_count.iter().map(|(reason, count)| format!("{} {count}", reason.as_str())).collect();
-    tracing::error!(
-        service = SERVICE,
-        operation = "breaker",
-        error_type = "non_retryable",
-        error = "too many of the last records are bad",
-        stack_trace = %StackTrace::capture(),
-        bad,
-        of,
-        reasons = by_reason.join(", "),
-        next = "correct the table or what fills the topic and start again; records that were not recorded yet are \
-                read again. dead_letter.stop_after.share: 1 never stops, on_bad_record: skip gives them up",
-        "stopping before the topic has been emptied into the dead letters"
-    );
 }

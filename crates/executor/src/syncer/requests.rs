@@ -4,7 +4,8 @@
 use cdc_machine::{Dependency, EffectId, Epoch, Fault};
 use cdc_syncer::{Batch, OffsetCommit, OffsetGap, Parking, Partition, WriteOutcome};
 
-use super::{Input, Reply};
+use super::Input;
+use super::answers::Reply;
 use crate::ports::{
     Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RecordConsumer, RejectedRecord,
     Share,

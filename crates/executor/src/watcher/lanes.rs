@@ -9,7 +9,8 @@ use cdc_machine::{EffectId, Epoch, Fault, Lineage};
 use cdc_watcher::{AckedToken, Amendment, Checkpoint, Notice, Reading, Saved, StartAt};
 use tokio::sync::mpsc;
 
-use super::{Input, Reply};
+use super::Input;
+use super::answers::Reply;
 use crate::ports::{Acquisition, Failure, GapRecord, Opening, Source, TokenRecord, TokenStore};
 
 /// Orders to the source lane. The machine has at most one stream and one pull outstanding, so a handful of

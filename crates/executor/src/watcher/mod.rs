@@ -1,23 +1,26 @@
 //! The Watcher's executor: one driver loop owns the machine; the source and the token store have a lane
 //! each; the producer is called from the loop itself, which is therefore the one sequencer (trap T6).
 
+mod answers;
 mod lanes;
 mod publishing;
+mod sending;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cdc_event::{Message, ResumeToken};
-use cdc_machine::{Cause, Dependency, Effects, Epoch, Fault, Machine, SeqNo, Signal, StateName};
+use cdc_machine::{Cause, Dependency, Effects, Machine, Signal, StateName};
 use cdc_watcher::{Config, TimerKind, TopicState, Watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::answers::Reply;
 use self::lanes::{SourceOrder, StoreOrder, source_lane, store_lane};
 use self::publishing::Publishing;
 use crate::clock::Clock;
@@ -25,9 +28,7 @@ use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
 use crate::owed::Owed;
-use crate::ports::{
-    Failure, Producer, ProducerReport, ReportSink, SendRefused, Source, SourceBatch, TokenStore,
-};
+use crate::ports::{Failure, Producer, ReportSink, Source, TokenStore};
 use crate::report::{self, Attempt};
 use crate::timers::Timers;
 use crate::{Ended, Health, LANE_ORDERS, LANES_CLOSE_WITHIN, TICK};
@@ -36,21 +37,6 @@ pub(crate) type Input = cdc_watcher::Input<Message, ResumeToken>;
 type Effect = cdc_watcher::Effect<Message, ResumeToken>;
 
 const SERVICE: &str = "watcher";
-
-/// What a lane tells the driver.
-#[derive(Debug)]
-enum Reply {
-    Source(Input),
-    SourceFailed(Input, Failure),
-    Batch {
-        epoch: Epoch,
-        batch: SourceBatch,
-    },
-    Store(Input),
-    /// The record was read or written, and has this many open gaps.
-    Record(Input, u64),
-    StoreFailed(Input, Failure),
-}
 
 /// The Watcher with its ports, ready to run.
 pub struct WatcherService<P> {
@@ -272,117 +258,6 @@ impl<P: Producer> Driver<P> {
         ControlFlow::Continue(())
     }
 
-    fn on_reports(&mut self, reports: &mut Vec<ProducerReport>) -> ControlFlow<Cause> {
-        let mut delivered: Vec<SeqNo> = Vec::with_capacity(reports.len());
-        for report in reports.drain(..) {
-            let input = match report {
-                ProducerReport::Delivered(seq) => {
-                    delivered.push(seq);
-                    continue;
-                }
-                ProducerReport::Failed(seq, failure) => {
-                    self.hands.publishing.settled(1);
-                    self.hands.standing.broker.failed(&failure);
-                    let input = Input::DeliveryFailed { seq, fault: failure.fault };
-                    self.log(&failure, self.machine.kafka_attempt(&self.config));
-                    input
-                }
-                ProducerReport::TooLarge(seq, marker) => {
-                    self.hands.publishing.settled(1);
-                    Input::DeliveryTooLarge { seq, marker }
-                }
-                ProducerReport::Lost(failure) => {
-                    self.hands.publishing.lost();
-                    self.hands.standing.broker.failed(&failure);
-                    self.log(&failure, self.machine.kafka_attempt(&self.config));
-                    Input::ProducerLost { fault: failure.fault }
-                }
-            };
-            // Reports reach the machine in the order in which the client gave them.
-            self.deliver(&mut delivered)?;
-            self.feed(input)?;
-        }
-        self.deliver(&mut delivered)
-    }
-
-    fn deliver(&mut self, delivered: &mut Vec<SeqNo>) -> ControlFlow<Cause> {
-        if delivered.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        let count = delivered.len() as u64;
-        let took = self.hands.publishing.settled(count);
-        self.hands.standing.broker.answered();
-        self.hands.metrics.publish_seconds.record(took);
-        self.hands.metrics.published.increment(count);
-        self.feed(Input::Delivered { seqs: std::mem::take(delivered) })
-    }
-
-    fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
-        match reply {
-            Reply::Batch { epoch, batch } => {
-                self.hands.owed.source.answered();
-                self.hands.standing.source.answered();
-                self.hands.read(&batch);
-                self.feed(Input::Batch { epoch, events: batch.events, idle: batch.idle })
-            }
-            Reply::Source(input) => {
-                self.hands.owed.source.answered();
-                self.hands.standing.source.answered();
-                self.feed(input)
-            }
-            Reply::SourceFailed(input, failure) => {
-                self.hands.owed.source.answered();
-                self.hands.standing.source.failed(&failure);
-                self.log(&failure, self.machine.mongodb_attempt(&self.config));
-                self.feed(input)
-            }
-            Reply::Store(input) => {
-                self.hands.owed.store.answered();
-                self.hands.standing.store.answered();
-                self.feed(input)
-            }
-            Reply::Record(input, open_gaps) => {
-                self.hands.owed.store.answered();
-                self.hands.standing.store.answered();
-                self.hands.metrics.gaps_open.set(open_gaps as f64);
-                if matches!(input, Input::Saved { .. }) {
-                    self.hands.metrics.save_seconds.record(self.hands.owed.save.answered());
-                    self.hands.saved_at = Instant::now();
-                }
-                self.feed(input)
-            }
-            Reply::StoreFailed(input, failure) => {
-                self.hands.owed.store.answered();
-                self.hands.standing.store.failed(&failure);
-                if matches!(input, Input::SaveFailed { .. }) {
-                    self.hands.owed.save.answered();
-                }
-                self.log(&failure, self.machine.store_attempt(&self.config));
-                self.feed(input)
-            }
-        }
-    }
-
-    fn on_prepared(&mut self, prepared: Result<Prepared<P>, tokio::task::JoinError>) -> ControlFlow<Cause> {
-        self.hands.preparing = None;
-        self.hands.owed.broker.answered();
-        let Ok((producer, id, result)) = prepared else {
-            return ControlFlow::Break(Cause::Invariant("the task that makes the producer panicked"));
-        };
-        self.hands.producer = Some(producer);
-        match result {
-            Ok(topics) => {
-                self.hands.standing.broker.answered();
-                self.feed(Input::ProducerReady { id, topics })
-            }
-            Err(failure) => {
-                self.hands.standing.broker.failed(&failure);
-                self.log(&failure, self.machine.kafka_attempt(&self.config));
-                self.feed(Input::ProducerFailed { id, fault: failure.fault })
-            }
-        }
-    }
-
     fn on_tick(&mut self) {
         let hands = &self.hands;
         hands.metrics.token_age.set(hands.saved_at.elapsed().as_secs_f64());
@@ -390,20 +265,6 @@ impl<P: Producer> Driver<P> {
         hands.metrics.stale.absolute(self.machine.stale_inputs());
         if is_working(self.machine.state()) {
             self.hands.probe();
-        }
-    }
-
-    fn on_probed(&mut self, probed: Result<Result<(), Failure>, tokio::task::JoinError>) {
-        self.hands.probing = None;
-        // A probe that panicked has told nothing; the next one will.
-        match probed {
-            Ok(Ok(())) => self.hands.standing.broker.answered(),
-            Ok(Err(failure)) => {
-                self.hands.standing.broker.failed(&failure);
-                self.hands.metrics.common.failed(failure.fault);
-                report::no_sign_of_life(SERVICE, Dependency::Kafka, &failure);
-            }
-            Err(_) => {}
         }
     }
 
@@ -478,59 +339,6 @@ impl<P: Producer> Hands<P> {
         }
     }
 
-    /// Hands over a copy for each partition. The machine waits for a report on every one of them.
-    fn send_control(&mut self, seq: SeqNo, message: &Message, copies: u32) {
-        let (queued, failure) = match &mut self.producer {
-            Some(producer) => producer.send_control(seq, message),
-            None => (0, None),
-        };
-        self.published_now += u64::from(queued);
-        let fault = failure.as_ref().map_or(Fault::Transient, |failure| failure.fault);
-        if let Some(failure) = failure {
-            self.metrics.common.failed(fault);
-            tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
-        }
-        for _ in queued..copies {
-            self.refused.push_back(Input::DeliveryFailed { seq, fault });
-        }
-    }
-
-    fn send(&mut self, seq: SeqNo, hand_over: impl FnOnce(&mut P) -> Result<(), SendRefused>) {
-        let sent = match &mut self.producer {
-            Some(producer) => hand_over(producer),
-            None => Err(SendRefused::Failed(Failure::new(
-                Fault::Transient,
-                "kafka_publish",
-                "the producer is being made anew; the event is read again after it",
-            ))),
-        };
-        match sent {
-            Ok(()) => self.published_now += 1,
-            Err(SendRefused::Failed(failure)) => {
-                self.metrics.common.failed(failure.fault);
-                tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
-                self.refused.push_back(Input::DeliveryFailed { seq, fault: failure.fault });
-            }
-            Err(SendRefused::TooLarge(marker)) => {
-                self.metrics.common.failed(Fault::TooLarge);
-                self.refused.push_back(Input::DeliveryTooLarge { seq, marker });
-            }
-        }
-    }
-
-    fn prepare(&mut self, id: cdc_machine::EffectId) -> ControlFlow<Cause> {
-        let Some(mut producer) = self.producer.take() else {
-            return ControlFlow::Break(Cause::Invariant("two producers are being made at once"));
-        };
-        self.publishing.lost();
-        self.owed.broker.asked();
-        self.preparing = Some(tokio::spawn(async move {
-            let result = producer.prepare().await;
-            (producer, id, result)
-        }));
-        ControlFlow::Continue(())
-    }
-
     fn order_source(&mut self, order: SourceOrder) -> ControlFlow<Cause> {
         match self.source.try_send(order) {
             Ok(()) => ControlFlow::Continue(()),
@@ -543,27 +351,6 @@ impl<P: Producer> Hands<P> {
         match self.store.try_send(order) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(Cause::Invariant("the store lane has more orders than it can owe")),
-        }
-    }
-
-    fn read(&mut self, batch: &SourceBatch) {
-        self.metrics.processed.increment(batch.events.len() as u64);
-        for kind in &batch.skipped {
-            self.metrics.skipped(kind);
-            tracing::info!(
-                service = SERVICE,
-                operation = "change_stream",
-                kind,
-                "an event without a document"
-            );
-        }
-        if batch.events.is_empty() {
-            // The server has nothing newer.
-            self.metrics.common.lag.set(0.0);
-        } else if batch.newest_unix_seconds > 0 {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-            let lag = now.as_secs_f64() - f64::from(batch.newest_unix_seconds);
-            self.metrics.common.lag.set(lag.max(0.0));
         }
     }
 

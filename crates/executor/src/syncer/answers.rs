@@ -1,0 +1,210 @@
+//! What comes in, from the consumer and from requests, on its way to the machine: who has given a sign of life, what
+//! is logged, and the input that it becomes.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use cdc_machine::{Cause, Dependency, EffectId, Fault};
+use cdc_syncer::{OffsetGap, Partition, WorkerId};
+
+use super::{Driver, Hands, Input, SERVICE};
+use crate::ports::{ConsumerEvent, Database, Failure, RecordConsumer, RetryReply, WriteReply};
+use crate::report;
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Database(Input),
+    DatabaseFailed(Input, Failure),
+    Broker(Input),
+    BrokerFailed(Input, Failure),
+    Moved {
+        id: EffectId,
+        gaps: Vec<OffsetGap>,
+        refused: Vec<Partition>,
+    },
+    Checked {
+        id: EffectId,
+        refused: Vec<Partition>,
+    },
+    /// A sign of life, or none.
+    Probed(Dependency, Result<(), Failure>),
+    Batch {
+        worker: WorkerId,
+        id: EffectId,
+        rows: usize,
+        oldest_ms: Option<i64>,
+        took: Duration,
+        reply: WriteReply,
+    },
+    Parked {
+        worker: WorkerId,
+        id: EffectId,
+        took: Duration,
+        reply: RetryReply,
+    },
+}
+
+impl<C: RecordConsumer, D: Database> Driver<C, D> {
+    pub(super) fn on_event(&mut self, event: ConsumerEvent) -> ControlFlow<Cause> {
+        match &event {
+            ConsumerEvent::Records(_) | ConsumerEvent::Assigned(_) => self.hands.kafka.answered(),
+            ConsumerEvent::Failed(failure) => self.hands.kafka.failed(failure),
+            // The client says these of its own accord, too.
+            ConsumerEvent::Revoking(..) | ConsumerEvent::Lost(_) => {}
+        }
+        match event {
+            ConsumerEvent::Assigned(partitions) => self.feed(Input::Assigned { partitions }),
+            ConsumerEvent::Revoking(id, partitions) => self.feed(Input::Revoking { id, partitions }),
+            ConsumerEvent::Lost(partitions) => self.feed(Input::Lost { partitions }),
+            ConsumerEvent::Records(records) => {
+                self.hands.metrics.consumed.increment(records.len() as u64);
+                self.feed(Input::Records { records })
+            }
+            ConsumerEvent::Failed(failure) => {
+                self.log(&failure, self.machine.kafka_attempt(&self.config));
+                self.feed(Input::ConsumerFailed { fault: failure.fault })
+            }
+        }
+    }
+
+    pub(super) fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
+        match reply {
+            Reply::Database(input) => {
+                self.hands.answered(&input);
+                self.hands.postgres.answered();
+                self.feed(input)
+            }
+            Reply::Broker(input) => {
+                self.hands.answered(&input);
+                self.hands.kafka.answered();
+                if matches!(input, Input::Committed { .. }) {
+                    // The ledger before it.
+                    self.hands.postgres.answered();
+                }
+                self.feed(input)
+            }
+            Reply::DatabaseFailed(input, failure) => {
+                self.hands.answered(&input);
+                self.hands.postgres.failed(&failure);
+                self.log(&failure, self.machine.postgres_attempt(&self.config));
+                self.feed(input)
+            }
+            Reply::BrokerFailed(input, failure) => {
+                self.hands.answered(&input);
+                self.hands.kafka.failed(&failure);
+                self.log(&failure, self.machine.kafka_attempt(&self.config));
+                self.feed(input)
+            }
+            Reply::Moved { id, gaps, refused } => {
+                self.hands.owed.connection.answered();
+                self.hands.postgres.answered();
+                for gap in gaps.iter().filter(|gap| !refused.contains(&gap.partition)) {
+                    self.hands.moved_behind(gap);
+                }
+                self.feed(Input::OffsetsMoved { id, refused })
+            }
+            Reply::Checked { id, refused } => {
+                self.hands.owed.check.answered();
+                self.hands.postgres.answered();
+                if !refused.is_empty() {
+                    self.hands.refused("check", refused.len());
+                }
+                self.feed(Input::LedgerChecked { id, refused })
+            }
+            Reply::Probed(from, answer) => {
+                self.on_probed(from, answer);
+                ControlFlow::Continue(())
+            }
+            Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {
+                self.hands.wrote(worker, rows, oldest_ms, took, &reply);
+                if reply.counts.outranked > 0 {
+                    self.log(&outranked(reply.counts.outranked), (0, Some(0)));
+                }
+                match &reply.failure {
+                    Some(failure) => self.hands.postgres.failed(failure),
+                    None => self.hands.postgres.answered(),
+                }
+                if let Some(failure) = &reply.failure {
+                    self.log_write(failure, worker);
+                }
+                self.feed(Input::BatchDone { worker, id, outcome: reply.outcome })
+            }
+            Reply::Parked { worker, id, took, reply } => {
+                self.hands.retried(worker, took, &reply);
+                if let Some(failure) = &reply.failure {
+                    self.log(failure, self.machine.write_attempt(worker, &self.config));
+                }
+                self.feed(Input::ParkedRetried { worker, id, outcome: reply.outcome })
+            }
+        }
+    }
+
+    fn on_probed(&mut self, from: Dependency, answer: Result<(), Failure>) {
+        let hands = &mut self.hands;
+        let (standing, slot) =
+            if from == Dependency::Kafka { (&mut hands.kafka, 0) } else { (&mut hands.postgres, 1) };
+        hands.probing[slot] = false;
+        match answer {
+            Ok(()) => standing.answered(),
+            Err(failure) => {
+                standing.failed(&failure);
+                hands.metrics.common.failed(failure.fault);
+                report::no_sign_of_life(SERVICE, from, &failure);
+            }
+        }
+    }
+}
+
+impl<C: RecordConsumer, D: Database> Hands<C, D> {
+    fn answered(&mut self, input: &Input) {
+        match input {
+            Input::DatabaseReady { .. }
+            | Input::DatabaseFailed { .. }
+            | Input::Acquired { .. }
+            | Input::AcquireFailed { .. } => {
+                self.owed.connection.answered();
+            }
+            Input::Joined { .. } | Input::JoinFailed { .. } => {
+                self.owed.membership.answered();
+            }
+            Input::Committed { .. } => {
+                self.owed.commit.answered();
+            }
+            Input::CommitFailed { refused, .. } => {
+                self.owed.commit.answered();
+                if !refused.is_empty() {
+                    self.refused("commit", refused.len());
+                }
+            }
+            Input::LedgerCheckFailed { .. } => {
+                self.owed.check.answered();
+            }
+            Input::Start
+            | Input::ConsumerFailed { .. }
+            | Input::Assigned { .. }
+            | Input::Revoking { .. }
+            | Input::Lost { .. }
+            | Input::OffsetsMoved { .. }
+            | Input::LedgerChecked { .. }
+            | Input::Records { .. }
+            | Input::BatchDone { .. }
+            | Input::ParkedRetried { .. }
+            | Input::DeadLettered { .. }
+            | Input::DeadLetterFailed { .. }
+            | Input::Left { .. }
+            | Input::Timer(_)
+            | Input::Signal(_) => {}
+        }
+    }
+}
+
+/// A fence that a higher lineage has put up is no replay: somebody has to look.
+fn outranked(rows: u64) -> Failure {
+    let text = format!(
+        "{rows} changes met rows of a higher lineage and were not applied. If a running Watcher sends them, its \
+         token record is an old copy: stop it and run `cdc token reset --new-source`, which raises its lineage. \
+         If they are left over from a source that was replaced, nothing is missing"
+    );
+    Failure::new(Fault::Fenced, "batch_write", text)
+}

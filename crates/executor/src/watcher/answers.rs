@@ -1,0 +1,178 @@
+//! What comes in, from the lanes and from the producer, on its way to the machine: who has given a sign of life, what
+//! is logged and counted, and the input that it becomes.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cdc_machine::{Cause, Dependency, Epoch, SeqNo};
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+use super::{Driver, Hands, Input, Prepared, SERVICE};
+use crate::ports::{Failure, Producer, ProducerReport, SourceBatch};
+use crate::report;
+
+/// What a lane tells the driver.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Source(Input),
+    SourceFailed(Input, Failure),
+    Batch {
+        epoch: Epoch,
+        batch: SourceBatch,
+    },
+    Store(Input),
+    /// The record was read or written, and has this many open gaps.
+    Record(Input, u64),
+    StoreFailed(Input, Failure),
+}
+
+impl<P: Producer> Driver<P> {
+    pub(super) fn on_reports(&mut self, reports: &mut Vec<ProducerReport>) -> ControlFlow<Cause> {
+        let mut delivered: Vec<SeqNo> = Vec::with_capacity(reports.len());
+        for report in reports.drain(..) {
+            let input = match report {
+                ProducerReport::Delivered(seq) => {
+                    delivered.push(seq);
+                    continue;
+                }
+                ProducerReport::Failed(seq, failure) => {
+                    self.hands.publishing.settled(1);
+                    self.hands.standing.broker.failed(&failure);
+                    let input = Input::DeliveryFailed { seq, fault: failure.fault };
+                    self.log(&failure, self.machine.kafka_attempt(&self.config));
+                    input
+                }
+                ProducerReport::TooLarge(seq, marker) => {
+                    self.hands.publishing.settled(1);
+                    Input::DeliveryTooLarge { seq, marker }
+                }
+                ProducerReport::Lost(failure) => {
+                    self.hands.publishing.lost();
+                    self.hands.standing.broker.failed(&failure);
+                    self.log(&failure, self.machine.kafka_attempt(&self.config));
+                    Input::ProducerLost { fault: failure.fault }
+                }
+            };
+            // Reports reach the machine in the order in which the client gave them.
+            self.deliver(&mut delivered)?;
+            self.feed(input)?;
+        }
+        self.deliver(&mut delivered)
+    }
+
+    fn deliver(&mut self, delivered: &mut Vec<SeqNo>) -> ControlFlow<Cause> {
+        if delivered.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let count = delivered.len() as u64;
+        let took = self.hands.publishing.settled(count);
+        self.hands.standing.broker.answered();
+        self.hands.metrics.publish_seconds.record(took);
+        self.hands.metrics.published.increment(count);
+        self.feed(Input::Delivered { seqs: std::mem::take(delivered) })
+    }
+
+    pub(super) fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
+        match reply {
+            Reply::Batch { epoch, batch } => {
+                self.hands.owed.source.answered();
+                self.hands.standing.source.answered();
+                self.hands.read(&batch);
+                self.feed(Input::Batch { epoch, events: batch.events, idle: batch.idle })
+            }
+            Reply::Source(input) => {
+                self.hands.owed.source.answered();
+                self.hands.standing.source.answered();
+                self.feed(input)
+            }
+            Reply::SourceFailed(input, failure) => {
+                self.hands.owed.source.answered();
+                self.hands.standing.source.failed(&failure);
+                self.log(&failure, self.machine.mongodb_attempt(&self.config));
+                self.feed(input)
+            }
+            Reply::Store(input) => {
+                self.hands.owed.store.answered();
+                self.hands.standing.store.answered();
+                self.feed(input)
+            }
+            Reply::Record(input, open_gaps) => {
+                self.hands.owed.store.answered();
+                self.hands.standing.store.answered();
+                self.hands.metrics.gaps_open.set(open_gaps as f64);
+                if matches!(input, Input::Saved { .. }) {
+                    self.hands.metrics.save_seconds.record(self.hands.owed.save.answered());
+                    self.hands.saved_at = Instant::now();
+                }
+                self.feed(input)
+            }
+            Reply::StoreFailed(input, failure) => {
+                self.hands.owed.store.answered();
+                self.hands.standing.store.failed(&failure);
+                if matches!(input, Input::SaveFailed { .. }) {
+                    self.hands.owed.save.answered();
+                }
+                self.log(&failure, self.machine.store_attempt(&self.config));
+                self.feed(input)
+            }
+        }
+    }
+
+    pub(super) fn on_prepared(&mut self, prepared: Result<Prepared<P>, JoinError>) -> ControlFlow<Cause> {
+        self.hands.preparing = None;
+        self.hands.owed.broker.answered();
+        let Ok((producer, id, result)) = prepared else {
+            return ControlFlow::Break(Cause::Invariant("the task that makes the producer panicked"));
+        };
+        self.hands.producer = Some(producer);
+        match result {
+            Ok(topics) => {
+                self.hands.standing.broker.answered();
+                self.feed(Input::ProducerReady { id, topics })
+            }
+            Err(failure) => {
+                self.hands.standing.broker.failed(&failure);
+                self.log(&failure, self.machine.kafka_attempt(&self.config));
+                self.feed(Input::ProducerFailed { id, fault: failure.fault })
+            }
+        }
+    }
+
+    pub(super) fn on_probed(&mut self, probed: Result<Result<(), Failure>, JoinError>) {
+        self.hands.probing = None;
+        // A probe that panicked has told nothing; the next one will.
+        match probed {
+            Ok(Ok(())) => self.hands.standing.broker.answered(),
+            Ok(Err(failure)) => {
+                self.hands.standing.broker.failed(&failure);
+                self.hands.metrics.common.failed(failure.fault);
+                report::no_sign_of_life(SERVICE, Dependency::Kafka, &failure);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl<P: Producer> Hands<P> {
+    fn read(&mut self, batch: &SourceBatch) {
+        self.metrics.processed.increment(batch.events.len() as u64);
+        for kind in &batch.skipped {
+            self.metrics.skipped(kind);
+            tracing::info!(
+                service = SERVICE,
+                operation = "change_stream",
+                kind,
+                "an event without a document"
+            );
+        }
+        if batch.events.is_empty() {
+            // The server has nothing newer.
+            self.metrics.common.lag.set(0.0);
+        } else if batch.newest_unix_seconds > 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+            let lag = now.as_secs_f64() - f64::from(batch.newest_unix_seconds);
+            self.metrics.common.lag.set(lag.max(0.0));
+        }
+    }
+}

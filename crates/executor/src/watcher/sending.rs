@@ -1,0 +1,64 @@
+//! Messages on their way into the producer. What it refuses on the spot becomes an input after the step.
+
+use std::ops::ControlFlow;
+
+use cdc_event::Message;
+use cdc_machine::{Cause, EffectId, Fault, SeqNo};
+
+use super::{Hands, Input, SERVICE};
+use crate::ports::{Failure, Producer, SendRefused};
+
+impl<P: Producer> Hands<P> {
+    /// Hands over a copy for each partition. The machine waits for a report on every one of them.
+    pub(super) fn send_control(&mut self, seq: SeqNo, message: &Message, copies: u32) {
+        let (queued, failure) = match &mut self.producer {
+            Some(producer) => producer.send_control(seq, message),
+            None => (0, None),
+        };
+        self.published_now += u64::from(queued);
+        let fault = failure.as_ref().map_or(Fault::Transient, |failure| failure.fault);
+        if let Some(failure) = failure {
+            self.metrics.common.failed(fault);
+            tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
+        }
+        for _ in queued..copies {
+            self.refused.push_back(Input::DeliveryFailed { seq, fault });
+        }
+    }
+
+    pub(super) fn send(&mut self, seq: SeqNo, hand_over: impl FnOnce(&mut P) -> Result<(), SendRefused>) {
+        let sent = match &mut self.producer {
+            Some(producer) => hand_over(producer),
+            None => Err(SendRefused::Failed(Failure::new(
+                Fault::Transient,
+                "kafka_publish",
+                "the producer is being made anew; the event is read again after it",
+            ))),
+        };
+        match sent {
+            Ok(()) => self.published_now += 1,
+            Err(SendRefused::Failed(failure)) => {
+                self.metrics.common.failed(failure.fault);
+                tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
+                self.refused.push_back(Input::DeliveryFailed { seq, fault: failure.fault });
+            }
+            Err(SendRefused::TooLarge(marker)) => {
+                self.metrics.common.failed(Fault::TooLarge);
+                self.refused.push_back(Input::DeliveryTooLarge { seq, marker });
+            }
+        }
+    }
+
+    pub(super) fn prepare(&mut self, id: EffectId) -> ControlFlow<Cause> {
+        let Some(mut producer) = self.producer.take() else {
+            return ControlFlow::Break(Cause::Invariant("two producers are being made at once"));
+        };
+        self.publishing.lost();
+        self.owed.broker.asked();
+        self.preparing = Some(tokio::spawn(async move {
+            let result = producer.prepare().await;
+            (producer, id, result)
+        }));
+        ControlFlow::Continue(())
+    }
+}
