@@ -18,6 +18,7 @@ mod ledger;
 mod matrix;
 mod memory;
 mod one_process;
+mod parking_lot;
 mod postgres_faults;
 mod rebalances;
 mod replicas;

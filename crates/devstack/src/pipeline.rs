@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 use std::{env, fs};
 
@@ -205,6 +206,22 @@ impl Deployment {
         rival.env.push(("CDC__INSTANCE".to_owned(), instance.to_owned()));
         rival.env.push(("CDC__HTTP__LISTEN".to_owned(), rival.http.to_string()));
         Ok(rival)
+    }
+
+    /// Runs another command of the binary on the same file and settings, such as `["token", "show"]`, to its end.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub async fn run(&self, command: &[&str]) -> Result<Output, Error> {
+        tokio::process::Command::new(&self.program)
+            .args(command)
+            .arg("-c")
+            .arg(&self.config)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|source| Error::io(&self.instance, format!("cdc {command:?} could not be run"), source))
     }
 
     /// Starts the service, without waiting for anything.

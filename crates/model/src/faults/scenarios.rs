@@ -72,6 +72,20 @@ pub const SCENARIOS: &[Scenario] = &[
         LEDGER_TEST,
     ),
     it(
+        "more rows wait for a unique value than `parked.max_rows`",
+        Service::Syncer,
+        "exits 65, and with a larger bound every row is written in the end",
+        "tests/tests/parking_lot.rs",
+        "a_full_parking_lot_ends_the_syncer_and_loses_nothing",
+    ),
+    it(
+        "`cdc token reset` under a running and a stopped Watcher",
+        Service::Watcher,
+        "refused with exit 75; carried out, with a gap on record",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
         "another session locks the table for a minute",
         Service::Syncer,
         "waits through its statement's time-outs, and writes every row after it",
