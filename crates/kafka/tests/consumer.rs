@@ -260,6 +260,37 @@ async fn a_second_member_gets_a_partition_after_the_first_has_confirmed() {
     first.leave().await;
 }
 
+/// librdkafka keeps a partition paused beyond its assignment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_was_given_back_while_paused_is_fetched_when_it_returns() {
+    let (_cluster, brokers) = cluster(2);
+    produce(&brokers, 0..100).await;
+    let first = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    first.join().await.unwrap();
+    let partitions = assigned(&first).await;
+    first.start(&starts(&partitions, 1, StartOffset::Beginning));
+    fetch(&first, 100).await;
+    first.pause();
+
+    let second = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "b"));
+    second.join().await.unwrap();
+    let (id, given_back) = match event(&first).await {
+        ConsumerEvent::Revoking(id, given_back) => (id, given_back),
+        other => panic!("{other:?}"),
+    };
+    first.confirm_revoked(id);
+    assigned(&second).await;
+    first.resume();
+    second.leave().await;
+
+    assert_eq!(assigned(&first).await, given_back);
+    first.start(&starts(&given_back, 2, StartOffset::Beginning));
+    let records = fetch(&first, 1).await;
+    assert!(records.iter().all(|record| record.partition == given_back[0] && record.epoch == Epoch(2)));
+    assert_eq!(records[0].offset, 0);
+    first.leave().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_is_durable_when_the_call_returns() {
     let (cluster, brokers) = cluster(1);

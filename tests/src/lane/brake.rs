@@ -8,6 +8,7 @@ use cdc_model::faults::State;
 
 use super::{LOOK_INTERVAL, Lane, SOON};
 use crate::Failure;
+use crate::site::until_metric;
 
 /// What holds a service where it is. A lock is held by the session in `Lane::lock`.
 #[derive(Debug)]
@@ -135,7 +136,11 @@ impl Lane {
         self.brakes.push(Brake::Held(link));
     }
 
+    /// Once the Syncer writes: one that has no partition yet would wait for it in front of the lock.
     async fn lock(&mut self, statements: &str, brake: Brake) -> Result<(), Failure> {
+        self.start_load();
+        let syncer = self.post_mut(Role::Syncer).running()?;
+        until_metric(syncer, "syncer_messages_written_total", &[], 1.0, SOON).await?;
         let session = self.superuser().await?;
         session.batch_execute(statements).await?;
         self.lock = Some(session);

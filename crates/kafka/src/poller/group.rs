@@ -76,9 +76,12 @@ impl Poller {
             self.fetching.extract_if(.., |fetching| partitions.contains(&fetching.partition)).collect();
         self.owned.retain(|partition| !partitions.contains(partition));
         self.pending.retain(|record| !partitions.contains(&record.partition));
-        self.client
-            .incremental_unassign(&list_of(&started))
-            .map_err(|error| rebalance_failure("unassign", &error))
+        let started = list_of(&started);
+        if self.paused && started.count() > 0 {
+            // librdkafka keeps the mark beyond the assignment: a partition that came back would stay paused for ever.
+            self.client.resume(&started).map_err(|error| rebalance_failure("resume", &error))?;
+        }
+        self.client.incremental_unassign(&started).map_err(|error| rebalance_failure("unassign", &error))
     }
 
     fn numbers(&self, names: &[(String, i32)]) -> Vec<Partition> {
