@@ -4,8 +4,8 @@ use backtrace::{Backtrace, Symbol};
 
 /// Frames that are shown of one trace.
 const FRAMES_MAX: usize = 64;
-/// Names of what takes the trace, on top of every one.
-const TAKERS: [&str; 2] = ["backtrace::", "cdc_executor::stack_trace::"];
+/// The crate whose functions stand on top of a trace.
+const TAKER: &str = "backtrace::";
 /// What every thread of Rust's begins with. Beneath it is nothing but the C library.
 const THREAD_START: &str = "__rust_begin_short_backtrace";
 
@@ -18,6 +18,7 @@ pub struct StackTrace(Backtrace);
 impl StackTrace {
     /// The present one.
     #[must_use]
+    #[inline(never)]
     pub fn capture() -> Self {
         Self(Backtrace::new_unresolved())
     }
@@ -25,16 +26,21 @@ impl StackTrace {
 
 impl fmt::Display for StackTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = Self::capture as fn() -> Self as usize;
         let mut number = 0;
         for frame in self.0.frames().iter().take(FRAMES_MAX) {
             let mut lines = Vec::new();
             let mut is_start = false;
             // A function that was inlined has a symbol of its own.
             backtrace::resolve(frame.ip(), |symbol| match shown(symbol) {
-                Shown::Line(line) => lines.push(line),
-                Shown::Nothing => {}
-                Shown::ThreadStart => is_start = true,
+                Some(line) => lines.push(line),
+                None => is_start = true,
             });
+            let takes_it =
+                frame.symbol_address().addr() == own || lines.iter().all(|line| line.starts_with(TAKER));
+            if number == 0 && takes_it {
+                continue;
+            }
             for line in lines {
                 writeln!(f, "{number:4}: {line}")?;
                 number += 1;
@@ -47,21 +53,13 @@ impl fmt::Display for StackTrace {
     }
 }
 
-enum Shown {
-    Line(String),
-    Nothing,
-    ThreadStart,
-}
-
-fn shown(symbol: &Symbol) -> Shown {
+/// A function's name, with its place where the binary tells it; `None` for the one that a thread begins with.
+fn shown(symbol: &Symbol) -> Option<String> {
     let name = symbol.name().map(|name| format!("{name:#}")).unwrap_or_default();
     if name.contains(THREAD_START) {
-        return Shown::ThreadStart;
+        return None;
     }
-    if TAKERS.iter().any(|taker| name.starts_with(taker)) {
-        return Shown::Nothing;
-    }
-    Shown::Line(match (symbol.filename(), symbol.lineno()) {
+    Some(match (symbol.filename(), symbol.lineno()) {
         (Some(file), Some(line)) => format!("{name} at {}:{line}", file.display()),
         _ => name,
     })
@@ -72,14 +70,15 @@ mod tests {
     use super::*;
 
     #[inline(never)]
-    fn a_function_of_this_name() -> StackTrace {
-        StackTrace::capture()
+    fn a_function_of_this_name() -> String {
+        StackTrace::capture().to_string()
     }
 
     #[test]
     fn a_trace_names_the_callers_and_ends_with_the_thread() {
-        let trace = std::thread::spawn(|| a_function_of_this_name().to_string()).join().unwrap();
-        assert!(trace.contains("a_function_of_this_name"), "{trace}");
-        assert!(!trace.contains("capture") && !trace.contains("start_thread"), "{trace}");
+        let trace = std::thread::spawn(a_function_of_this_name).join().unwrap();
+        assert!(trace.lines().next().is_some_and(|line| line.contains("a_function_of_this_name")), "{trace}");
+        assert!(!trace.contains("backtrace::") && !trace.contains("start_thread"), "{trace}");
+        assert!(trace.starts_with("   0: ") && trace.lines().count() < FRAMES_MAX, "{trace}");
     }
 }
