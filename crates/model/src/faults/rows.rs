@@ -58,7 +58,7 @@ pub const ROWS: &[Row] = &[
     watcher(Fault::LinkSlow(Link::WatcherRedis), RECOVERS, LANES),
     watcher(Fault::LinkReset(Link::WatcherRedis), RECOVERS, LANES),
     watcher(Fault::CursorKilled, [NO_CURSOR_YET, Recovers, Recovers, Recovers, NO_CURSOR_ANY_MORE], LANES),
-    watcher(Fault::NotEnoughReplicas, [Open, Recovers, Open, Open, Open], REPLICAS),
+    watcher(Fault::NotEnoughReplicas, [Open, Recovers, Recovers, Open, Exits(0)], REPLICAS),
     watcher(Fault::LimitLowered, [Recovers, Recovers, Recovers, Recovers, Exits(75)], LANES),
     watcher(Fault::ServiceFrozen, [Recovers, Exits(75), Exits(75), Exits(75), Exits(75)], LANES),
     watcher(Fault::ServerKilled(Server::Mongodb), RECOVERS, SERVERS),
