@@ -13,6 +13,7 @@ use cdc_syncer::{OffsetGap, Partition, Row, WorkerId};
 use tokio_postgres::{Error, Statement};
 
 use crate::failure::Trouble;
+use crate::holds::{Held, Holds};
 use crate::parked;
 use crate::session::Session;
 use crate::transaction::{begin, commit, rollback};
@@ -82,80 +83,6 @@ struct Taken {
     transaction: i64,
     rows: Vec<tokio_postgres::Row>,
     parked: Vec<tokio_postgres::Row>,
-}
-
-/// A partition that is ours until somebody else takes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Held {
-    assignment: Epoch,
-    name: TopicPartition,
-    epoch: i64,
-    owner: String,
-    /// The lowest `next_offset` that the row may show; `None` before the first. Lower means that the database
-    /// is a copy of an earlier one.
-    floor: Option<i64>,
-}
-
-/// Rows of the ledger, as arrays for its statements, sorted by topic and partition.
-#[derive(Debug, Default)]
-pub(crate) struct Holds {
-    partitions: Vec<Partition>,
-    pub(crate) topics: Vec<String>,
-    pub(crate) numbers: Vec<i32>,
-    epochs: Vec<i64>,
-    owners: Vec<String>,
-    /// As they were when this was put together: what is recorded meanwhile is no reason to doubt the row.
-    floors: Vec<Option<i64>>,
-}
-
-impl Holds {
-    fn push(&mut self, partition: Partition, held: &Held) {
-        self.partitions.push(partition);
-        self.topics.push(held.name.topic.to_string());
-        self.numbers.push(held.name.partition);
-        self.epochs.push(held.epoch);
-        self.owners.push(held.owner.clone());
-        self.floors.push(held.floor);
-    }
-
-    /// The partitions among these that the answer does not name, or names with a lower offset than we left.
-    fn missing_from(&self, answer: &[tokio_postgres::Row]) -> Vec<Partition> {
-        self.without(answer, |row, floor| row.get::<_, Option<i64>>(2) >= floor)
-    }
-
-    /// Topic and number of one of these.
-    pub(crate) fn name(&self, partition: Partition) -> Option<(&str, i32)> {
-        let at = self.partitions.iter().position(|held| *held == partition)?;
-        Some((self.topics.get(at)?, *self.numbers.get(at)?))
-    }
-
-    /// The one of these with that name.
-    pub(crate) fn named(&self, topic: &str, number: i32) -> Option<Partition> {
-        let at =
-            self.topics.iter().zip(&self.numbers).position(|(held, of)| held == topic && *of == number)?;
-        self.partitions.get(at).copied()
-    }
-
-    /// The partitions among these that the answer does not name.
-    fn unnamed_in(&self, answer: &[tokio_postgres::Row]) -> Vec<Partition> {
-        self.without(answer, |_, _| true)
-    }
-
-    fn without(
-        &self,
-        answer: &[tokio_postgres::Row],
-        is_sound: impl Fn(&tokio_postgres::Row, Option<i64>) -> bool,
-    ) -> Vec<Partition> {
-        let is_named = |index: usize| {
-            let (topic, number) = (self.topics.get(index)?, self.numbers.get(index)?);
-            let row = answer
-                .iter()
-                .find(|row| row.get::<_, &str>(0) == topic && row.get::<_, i32>(1) == *number)?;
-            Some(is_sound(row, self.floors.get(index).copied().flatten()))
-        };
-        let indexed = self.partitions.iter().enumerate();
-        indexed.filter(|(index, _)| is_named(*index) != Some(true)).map(|(_, partition)| *partition).collect()
-    }
 }
 
 /// What the hold of a batch's partitions came to.

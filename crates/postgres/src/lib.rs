@@ -24,6 +24,7 @@ mod convert;
 mod database;
 mod decimal;
 mod failure;
+mod holds;
 mod ledger;
 mod outranked;
 mod parked;

@@ -6,7 +6,7 @@ use cdc_syncer::{ParkedRows, Partition, Row};
 use tokio_postgres::Error;
 
 use crate::column::ColumnBuffer;
-use crate::ledger::Holds;
+use crate::holds::Holds;
 use crate::session::Session;
 
 /// Takes out the parked rows that these are newer than, and names those of these that are not newer than a

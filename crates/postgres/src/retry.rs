@@ -11,12 +11,13 @@ use cdc_syncer::{ParkedRows, Partition, Row};
 use tokio_postgres::{Error, Statement};
 
 use crate::failure::Trouble;
-use crate::ledger::{HOLD, HoldOutcome, Holds, Ledger};
+use crate::holds::Holds;
+use crate::ledger::{HOLD, HoldOutcome, Ledger};
 use crate::parked::{self, Blocked, parameters};
 use crate::piecewise::{CHECK_AT_ONCE, Mark, upsert_around};
 use crate::plan::{Plan, TablePlan};
 use crate::session::Session;
-use crate::transaction::{commit, rollback};
+use crate::transaction::end;
 use crate::write::begin_and_hold;
 
 pub(crate) const OPERATION: &str = "postgres_retry_parked";
@@ -112,16 +113,9 @@ pub(crate) async fn retry(
     plan: &Plan,
 ) -> Result<Retried, Trouble> {
     let prepared = prepare(session, plan).await.map_err(|error| Trouble::of(OPERATION, error))?;
-    let transaction = match begin_and_hold(session, ledger, &prepared.hold, holds).await {
-        Ok(HoldOutcome::Held { transaction }) => transaction,
-        Ok(HoldOutcome::Refused(partitions)) => {
-            rollback(session).await;
-            return Ok(Retried::Refused(partitions));
-        }
-        Err(error) => {
-            rollback(session).await;
-            return Err(Trouble::of(OPERATION, error));
-        }
+    let transaction = match begin_and_hold(session, OPERATION, ledger, (&prepared.hold, holds)).await? {
+        HoldOutcome::Held { transaction } => transaction,
+        HoldOutcome::Refused(partitions) => return Ok(Retried::Refused(partitions)),
     };
     let tried = async {
         session.client.batch_execute(CHECK_AT_ONCE).await.map_err(|error| Trouble::of(OPERATION, error))?;
@@ -135,17 +129,8 @@ pub(crate) async fn retry(
             .map_err(|error| Trouble::of(OPERATION, error))?;
         Ok((parked, trial.counts))
     };
-    let (parked, counts) = match tried.await {
-        Ok(tried) => tried,
-        Err(trouble) => {
-            rollback(session).await;
-            return Err(trouble);
-        }
-    };
-    if let Err(trouble) = commit(session, OPERATION, transaction).await {
-        rollback(session).await;
-        return Err(trouble);
-    }
+    let tried = tried.await;
+    let (parked, counts) = end(session, OPERATION, transaction, tried).await?;
     Ok(Retried::Done { parked, counts })
 }
 

@@ -56,6 +56,23 @@ pub(crate) async fn rollback(session: &mut Session) {
     }
 }
 
+/// Commits what went well and takes everything else back, a commit that failed included.
+pub(crate) async fn end<T>(
+    session: &mut Session,
+    operation: &'static str,
+    transaction: i64,
+    done: Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    let ended = match done {
+        Ok(value) => commit(session, operation, transaction).await.map(|()| value),
+        Err(trouble) => Err(trouble),
+    };
+    if ended.is_err() {
+        rollback(session).await;
+    }
+    ended
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

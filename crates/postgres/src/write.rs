@@ -12,13 +12,14 @@ use tokio_postgres::{Error, Statement};
 
 use crate::column::copy_pieces;
 use crate::failure::Trouble;
-use crate::ledger::{HOLD, HoldOutcome, Holds, Ledger};
+use crate::holds::Holds;
+use crate::ledger::{HOLD, HoldOutcome, Ledger};
 use crate::parked::{self, Blocked, Parcels};
 use crate::piecewise::{CHECK_AT_ONCE, upsert_around};
 use crate::plan::{Deletes, Plan, TablePlan, Upserts};
 use crate::session::Session;
 use crate::statements::Statements;
-use crate::transaction::{BEGIN, commit, rollback};
+use crate::transaction::{BEGIN, end, rollback};
 
 pub(crate) const OPERATION: &str = "postgres_write";
 
@@ -64,29 +65,13 @@ pub(crate) async fn write(
 ) -> Result<Written, Trouble> {
     let prepared = prepare(session, &plan, job).await;
     let (hold, prepared) = prepared.map_err(|error| Trouble::of(OPERATION, error))?;
-    let transaction = match begin_and_hold(session, ledger, &hold, job.holds).await {
-        Ok(HoldOutcome::Held { transaction }) => transaction,
-        Ok(HoldOutcome::Refused(partitions)) => {
-            rollback(session).await;
-            return Ok(Written::Refused(partitions));
-        }
-        Err(error) => {
-            rollback(session).await;
-            return Err(Trouble::of(OPERATION, error));
-        }
+    let transaction = match begin_and_hold(session, OPERATION, ledger, (&hold, job.holds)).await? {
+        HoldOutcome::Held { transaction } => transaction,
+        HoldOutcome::Refused(partitions) => return Ok(Written::Refused(partitions)),
     };
     let mut counts = WriteCounts::default();
-    let parked = match write_tables(session, ledger, &mut plan, &prepared, job, &mut counts).await {
-        Ok(parked) => parked,
-        Err(trouble) => {
-            rollback(session).await;
-            return Err(trouble);
-        }
-    };
-    if let Err(trouble) = commit(session, OPERATION, transaction).await {
-        rollback(session).await;
-        return Err(trouble);
-    }
+    let written = write_tables(session, ledger, &mut plan, &prepared, job, &mut counts).await;
+    let parked = end(session, OPERATION, transaction, written).await?;
     Ok(Written::Committed { counts, parked })
 }
 
@@ -192,22 +177,23 @@ async fn park_rows(
     Ok(())
 }
 
-/// Both go out in one round trip.
+/// Both go out in one round trip. Where not all is held, no transaction is left open.
 pub(crate) async fn begin_and_hold(
     session: &mut Session,
+    operation: &'static str,
     ledger: &Ledger,
-    statement: &Statement,
-    holds: &Holds,
-) -> Result<HoldOutcome, Error> {
+    (statement, holds): (&Statement, &Holds),
+) -> Result<HoldOutcome, Trouble> {
     session.in_doubt = true;
-    let session = &*session;
-    let (begun, held) = futures_util::future::join(
-        session.client.batch_execute(BEGIN),
-        ledger.hold(session, statement, holds),
-    )
-    .await;
-    begun?;
-    held
+    let asked = &*session;
+    let (begun, held) =
+        futures_util::future::join(asked.client.batch_execute(BEGIN), ledger.hold(asked, statement, holds))
+            .await;
+    let held = begun.and(held);
+    if !matches!(held, Ok(HoldOutcome::Held { .. })) {
+        rollback(session).await;
+    }
+    held.map_err(|error| Trouble::of(operation, error))
 }
 
 /// Prepares before the transaction begins, so that a failure to do so leaves none open. The temporary table

@@ -1,25 +1,26 @@
 //! The Syncer's state diagram and its state × input table, read off the code by exploring small machines.
 
+mod inputs;
+mod shape;
+#[cfg(test)]
+mod tests;
+
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use cdc_machine::{
-    Backoff, Dependency, EffectId, Epoch, Explore, Fault, Retry, Signal, StateName, TimerId, Transitions,
-    explore,
+    Dependency, EffectId, Epoch, Explore, Fault, Retry, Signal, StateName, Transitions, explore,
 };
 
-use crate::facts::Polling;
-use crate::parked::Phase;
-use crate::partitions::{Assignment, Stage};
-use crate::state::{Connecting, Draining, Group, State};
-use crate::worker::{Worker, Writer};
+use self::inputs::{GONE, MOVED_ON};
+use self::shape::{retries_shape, state_shape};
+use crate::partitions::Assignment;
+use crate::state::State;
 use crate::{
-    Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, OnUniqueViolation, ParkedRows,
-    Partition, Record, Reject, Rejected, Retries, RetryOutcome, StopAfter, Syncer, TimerKind, WorkerId,
-    WriteOutcome,
+    Config, Effect, Input, OffsetPolicy, OnBadRecord, OnUniqueViolation, Partition, Retries, RetryOutcome,
+    StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
 };
 
 /// Situations that one exploration visits at most; the small machines have fewer.
@@ -213,23 +214,6 @@ impl Explore for Small {
 /// A request that was never made: what answers it must be ignored.
 const NOBODY: EffectId = EffectId(u64::MAX);
 
-/// A log that has moved on behind the ledger's offset.
-const MOVED_ON: LogBounds = LogBounds { first: 5, end: 9 };
-
-const fn parked(rows: u64) -> ParkedRows {
-    ParkedRows { partition: PARTITION, rows }
-}
-
-/// True where the answer may tell of a parked row.
-const fn writes_parking(worker: &Worker<()>) -> bool {
-    matches!(&worker.writer, Writer::Writing { piece, .. } if piece.parks)
-}
-
-/// An assignment that never was.
-const GONE: Epoch = Epoch(u64::MAX);
-
-const FAULTS: [Fault; 4] = [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal];
-
 fn kinds() -> impl Iterator<Item = TimerKind> {
     [
         TimerKind::Reconnect,
@@ -262,316 +246,5 @@ impl Small {
     /// How many of these assignments are still the present ones.
     fn current(&self, of: &[(Partition, Epoch)]) -> u64 {
         of.iter().filter(|(_, epoch)| self.is_current(*epoch)).count() as u64
-    }
-
-    const fn polling_shape(&self) -> u64 {
-        match self.facts.polling {
-            Polling::Idle => 0,
-            Polling::Stalled => 1,
-            Polling::Paused => 2,
-            Polling::Fetching { asked } => 3 + asked as u64,
-        }
-    }
-
-    fn partition_shape(&self) -> [u64; 4] {
-        let Some(assignment) = self.assignment() else { return [0; 4] };
-        let stage = match assignment.stage {
-            Stage::Waiting => 1,
-            Stage::Acquiring => 2,
-            Stage::Serving(_) => 3,
-            Stage::Revoking(_) => 4,
-            Stage::Moving => 5,
-        };
-        let Some(window) = assignment.window() else { return [stage, 0, 0, 0] };
-        [stage, window.records(), window.unsettled(), u64::from(window.unsaved().is_some())]
-    }
-
-    fn worker_shape(&self) -> Vec<u64> {
-        let mut shape = Vec::new();
-        for worker in &self.facts.workers {
-            let (tag, piece) = match &worker.writer {
-                Writer::Idle => (0, None),
-                Writer::Writing { piece, .. } => (1, Some(piece)),
-                Writer::BackingOff(piece) => (2, Some(piece)),
-                Writer::Retrying { .. } => (3, None),
-            };
-            shape.extend([
-                tag,
-                retries_shape(worker.retries),
-                worker.due as u64,
-                worker.waiting.len() as u64,
-            ]);
-            for piece in piece.into_iter().chain(&worker.pieces) {
-                let rows = piece.batch.rows();
-                let live = rows.iter().filter(|row| self.is_current(row.epoch)).count();
-                shape.extend([rows.len() as u64, live as u64, u64::from(piece.parks)]);
-            }
-            shape.push(u64::MAX);
-        }
-        shape
-    }
-
-    fn parked_shape(&self) -> [u64; 3] {
-        let parked = &self.facts.parked;
-        let phase = parked.retry(WORKER).map_or(0, |retry| match retry.phase {
-            Phase::Later => 1,
-            Phase::Soon => 2,
-            Phase::Due => 3,
-            Phase::InFlight { is_stirred: false } => 4,
-            Phase::InFlight { is_stirred: true } => 5,
-        });
-        // How often a retry was fruitless changes only how long the next one waits.
-        let live = parked.entries().filter(|(_, _, epoch, _)| self.is_current(*epoch)).count();
-        [phase, parked.rows(), live as u64]
-    }
-
-    /// Those of assignments that are gone all behave alike.
-    fn dead_letters_shape(&self) -> u64 {
-        let in_flight = &self.facts.dead_letters.in_flight;
-        let live = in_flight.iter().filter(|(_, bad)| self.is_current(bad.row.epoch)).count();
-        2 * live as u64 + u64::from(in_flight.len() > live)
-    }
-
-    fn push_timers(&self, inputs: &mut Vec<Input<()>>) {
-        for kind in kinds() {
-            let late = TimerId { kind, generation: u64::MAX };
-            inputs.push(Input::Timer(self.facts.timers.running(kind).unwrap_or(late)));
-        }
-    }
-
-    fn push_connection_replies(&self, inputs: &mut Vec<Input<()>>) {
-        let (mut database, mut group, mut leaving) = (NOBODY, NOBODY, NOBODY);
-        match self.state {
-            State::Connecting(Connecting::Database { id }) => database = id,
-            State::Connecting(Connecting::Group { id }) => group = id,
-            State::Draining(Draining { group: Group::Leaving { id }, .. }) => leaving = id,
-            State::Connecting(Connecting::NotStarted | Connecting::DatabaseDue | Connecting::GroupDue)
-            | State::Streaming
-            | State::AwaitingAck
-            | State::SavingToken
-            | State::Draining(Draining { group: Group::Outside | Group::Member, .. })
-            | State::Stopped(_) => {}
-        }
-        inputs.push(Input::DatabaseReady { id: database });
-        inputs.push(Input::Joined { id: group });
-        inputs.push(Input::Left { id: leaving });
-        for fault in FAULTS {
-            inputs.push(Input::DatabaseFailed { id: database, fault });
-            inputs.push(Input::JoinFailed { id: group, fault });
-            inputs.push(Input::ConsumerFailed { fault });
-        }
-    }
-
-    fn push_group_events(&self, inputs: &mut Vec<Input<()>>) {
-        // The group gives a partition to whom it does not count as its owner, and asks one answer at a time.
-        if self.assignment().is_none() {
-            inputs.push(Input::Assigned { partitions: vec![PARTITION] });
-        }
-        if self.facts.revocations.is_empty() {
-            inputs.push(Input::Revoking { id: EffectId(0), partitions: vec![PARTITION] });
-        }
-        inputs.push(Input::Lost { partitions: vec![PARTITION] });
-        let (id, taking, moving) = match &self.facts.acquisition {
-            None => (NOBODY, NOBODY, NOBODY),
-            Some(acquisition) if acquisition.gaps.is_empty() => (acquisition.id, acquisition.id, NOBODY),
-            Some(acquisition) => (acquisition.id, NOBODY, acquisition.id),
-        };
-        let row = self.acquired(Vec::new());
-        inputs.push(Input::Acquired { id: taking, partitions: vec![row.clone()] });
-        inputs.push(Input::Acquired { id: taking, partitions: vec![Acquired { log: MOVED_ON, ..row }] });
-        inputs.push(Input::Acquired { id: taking, partitions: Vec::new() });
-        inputs.extend(FAULTS.map(|fault| Input::AcquireFailed { id, from: Dependency::Postgres, fault }));
-        inputs.push(Input::OffsetsMoved { id: moving, refused: Vec::new() });
-        inputs.push(Input::OffsetsMoved { id: moving, refused: vec![PARTITION] });
-        let id = self.facts.ledger_check.as_ref().map_or(NOBODY, |check| check.id);
-        inputs.push(Input::LedgerChecked { id, refused: Vec::new() });
-        inputs.push(Input::LedgerChecked { id, refused: vec![PARTITION] });
-        inputs.extend(FAULTS.map(|fault| Input::LedgerCheckFailed { id, fault }));
-    }
-
-    /// With its one row parked.
-    fn push_acquired_parked(&self, inputs: &mut Vec<Input<()>>) {
-        if let Some(acquisition) = self.facts.acquisition.as_ref().filter(|it| it.gaps.is_empty()) {
-            let partitions = vec![self.acquired(vec![(WORKER, 1)])];
-            inputs.push(Input::Acquired { id: acquisition.id, partitions });
-        }
-    }
-
-    fn acquired(&self, parked: Vec<(WorkerId, u64)>) -> Acquired {
-        let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
-        let log = LogBounds { first: 0, end: 1 };
-        Acquired { partition: PARTITION, epoch, ledger: Some(0), group: None, log, parked }
-    }
-
-    fn push_records(&self, inputs: &mut Vec<Input<()>>) {
-        let record =
-            |epoch, offset| Record { partition: PARTITION, epoch, offset, route: 0, bytes: 1, handle: () };
-        inputs.push(Input::Records { records: vec![record(GONE, 0)] });
-        let Polling::Fetching { asked } = self.facts.polling else { return };
-        let Some(assignment) = self.assignment() else { return };
-        let next = assignment.window().map_or(0, |window| window.next_offset());
-        let records: Vec<_> =
-            (next..next + i64::from(asked)).map(|at| record(assignment.epoch, at)).collect();
-        inputs.push(Input::Records { records: records[..1].to_vec() });
-        inputs.push(Input::Records { records });
-    }
-
-    fn push_write_replies(&self, inputs: &mut Vec<Input<()>>) {
-        let id = self.facts.workers.iter().find_map(|worker| match worker.writer {
-            Writer::Writing { id, .. } => Some(id),
-            Writer::Idle | Writer::BackingOff(_) | Writer::Retrying { .. } => None,
-        });
-        let mut push = |outcome| {
-            inputs.push(Input::BatchDone { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
-        };
-        let detail: Arc<str> = Arc::from("");
-        let rejected =
-            Rejected { index: 0, reason: Reject::TypeConflict, sqlstate: None, detail: Arc::clone(&detail) };
-        push(WriteOutcome::Written { rejected: Vec::new(), parked: Vec::new() });
-        push(WriteOutcome::Written { rejected: vec![rejected], parked: Vec::new() });
-        if self.facts.workers.iter().any(writes_parking) {
-            push(WriteOutcome::Written { rejected: Vec::new(), parked: vec![parked(1)] });
-        }
-        push(WriteOutcome::Refused { partitions: vec![PARTITION] });
-        for fault in [Fault::Transient, Fault::RetryNow, Fault::Poison, Fault::Auth, Fault::Fatal] {
-            let detail = Arc::clone(&detail);
-            push(WriteOutcome::Failed { fault, reason: Reject::Database, sqlstate: None, detail });
-        }
-        let reason = Reject::UniqueViolation;
-        push(WriteOutcome::Failed { fault: Fault::Blocked, reason, sqlstate: None, detail });
-    }
-
-    fn push_retry_replies(&self, inputs: &mut Vec<Input<()>>) {
-        let id = self.facts.workers.iter().find_map(|worker| match worker.writer {
-            Writer::Retrying { id, .. } => Some(id),
-            Writer::Idle | Writer::BackingOff(_) | Writer::Writing { .. } => None,
-        });
-        let mut push =
-            |outcome| inputs.push(Input::ParkedRetried { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
-        push(RetryOutcome::Done { parked: vec![parked(0)], is_changed: true });
-        push(RetryOutcome::Done { parked: vec![parked(1)], is_changed: false });
-        push(RetryOutcome::Refused { partitions: vec![PARTITION] });
-        for fault in [Fault::Transient, Fault::Auth, Fault::Fatal] {
-            push(RetryOutcome::Failed { fault });
-        }
-    }
-
-    fn push_dead_letter_replies(&self, inputs: &mut Vec<Input<()>>) {
-        let id = self.facts.dead_letters.in_flight.first().map_or(NOBODY, |(id, _)| *id);
-        inputs.push(Input::DeadLettered { id });
-        inputs.extend(
-            [Fault::Transient, Fault::Auth, Fault::Fatal].map(|fault| Input::DeadLetterFailed { id, fault }),
-        );
-    }
-}
-
-const fn state_shape(state: State) -> u64 {
-    match state {
-        State::Connecting(Connecting::NotStarted) => 0,
-        State::Connecting(Connecting::Database { .. }) => 1,
-        State::Connecting(Connecting::DatabaseDue) => 2,
-        State::Connecting(Connecting::Group { .. }) => 3,
-        State::Connecting(Connecting::GroupDue) => 4,
-        State::Streaming => 5,
-        State::AwaitingAck => 6,
-        State::SavingToken => 7,
-        State::Draining(Draining { group: Group::Outside, .. }) => 8,
-        State::Draining(Draining { group: Group::Member, .. }) => 9,
-        State::Draining(Draining { group: Group::Leaving { .. }, .. }) => 10,
-        State::Stopped(_) => 11,
-    }
-}
-
-const fn retries_shape(used: Backoff) -> u64 {
-    used.retries() as u64
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use super::*;
-    use cdc_machine::{Effects, Machine};
-    use std::path::PathBuf;
-    use std::{env, format, fs};
-
-    /// The small machine, which answers for its invariants after every step.
-    #[derive(Clone)]
-    struct Checked(Small);
-
-    impl Machine for Checked {
-        type Config = Config;
-        type Input = Input<()>;
-        type Effect = Effect<()>;
-
-        fn step(&mut self, config: &Config, input: Input<()>, out: &mut Effects<Effect<()>>) {
-            let label = Small::input_label(&input);
-            self.0.step(config, input, out);
-            assert_eq!(self.0.check_invariants(config), Ok(()), "{label} {:?}", self.0);
-        }
-    }
-
-    impl Explore for Checked {
-        type Shape = Vec<u64>;
-
-        fn shape(&self) -> Vec<u64> {
-            self.0.shape()
-        }
-
-        fn state_name(&self) -> StateName {
-            self.0.state()
-        }
-
-        fn inputs(&self, config: &Config) -> Vec<Input<()>> {
-            self.0.inputs(config)
-        }
-
-        fn input_label(input: &Input<()>) -> String {
-            Small::input_label(input)
-        }
-
-        fn effect_name(effect: &Effect<()>) -> &'static str {
-            effect.name()
-        }
-    }
-
-    #[test]
-    fn invariants_hold_in_every_situation_and_every_state_is_reached() {
-        let mut found = Transitions::new();
-        for config in small_configs() {
-            let complete = explore(&config, Checked(Small::new(&config)), SITUATIONS_MAX, &mut found);
-            assert!(complete, "more than {SITUATIONS_MAX} situations");
-        }
-        for state in StateName::ALL {
-            assert!(found.outcome(state, "Start").is_some(), "{state} was not reached");
-        }
-    }
-
-    #[test]
-    fn a_stopped_machine_is_silent() {
-        let found = transitions();
-        let text = found.markdown();
-        let (_, stopped) = text.split_once("## Stopped").unwrap();
-        assert!(!stopped.contains('|'), "{stopped}");
-    }
-
-    /// Writes the files where `UPDATE_SPECS=1` is set.
-    #[test]
-    fn specs_are_fresh() {
-        let head = "# The Syncer's states\n\n\
-            Generated from the code by exploring it: what each input was seen to do in each state, over every\n\
-            situation of a small machine. `UPDATE_SPECS=1 cargo test -p cdc-syncer specs` writes it anew.\n\
-            The diagram is `syncer.mmd`.\n\n";
-        let found = transitions();
-        for (file, text) in
-            [("syncer-states.md", format!("{head}{}", found.markdown())), ("syncer.mmd", found.mermaid())]
-        {
-            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../specs").join(file);
-            if env::var_os("UPDATE_SPECS").is_some() {
-                fs::write(&path, &text).unwrap();
-            }
-            let written = fs::read_to_string(&path).unwrap_or_default();
-            assert_eq!(written, text, "{file} is stale: UPDATE_SPECS=1 cargo test -p cdc-syncer specs");
-        }
     }
 }

@@ -1,19 +1,22 @@
 //! The Watcher's state diagram and its state × input table, read off the code by exploring small machines.
 
+mod inputs;
+#[cfg(test)]
+mod tests;
+
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{
-    EffectId, Epoch, Explore, Fault, Lineage, Retry, SeqNo, Signal, StateName, TimerId, Transitions, explore,
-};
+use cdc_machine::{EffectId, Explore, Fault, Retry, SeqNo, Signal, StateName, Transitions, explore};
 
+use self::inputs::STORE_FAULTS;
 use crate::facts::{Facts, Lease, Origin, Saving};
 use crate::state::{Awaiting, Connecting, State};
 use crate::{
-    Checkpoint, CollectionId, Config, Contents, Effect, Event, Input, Known, Notice, OnHistoryLost,
-    OnTooLarge, Payload, Retries, Saved, TimerKind, TopicState, Watcher,
+    Config, Contents, Effect, Event, Input, Notice, OnHistoryLost, OnTooLarge, Payload, Retries, Saved,
+    TimerKind, TopicState, Watcher,
 };
 
 /// Situations that one exploration visits at most; the small machines have fewer.
@@ -258,131 +261,6 @@ fn is_oversized(input: &Input<u8, u32>) -> bool {
 /// A request that was never made: what answers it must be ignored.
 const NOBODY: EffectId = EffectId(u64::MAX);
 
-const SOURCE_FAULTS: [Fault; 5] =
-    [Fault::Transient, Fault::HistoryLost, Fault::TooLarge, Fault::Auth, Fault::Fatal];
-const KAFKA_FAULTS: [Fault; 4] = [Fault::Transient, Fault::HistoryLost, Fault::Auth, Fault::Fatal];
-const STORE_FAULTS: [Fault; 4] = [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal];
-
-impl Small {
-    fn push_timers(&self, inputs: &mut Vec<Input<u8, u32>>) {
-        for kind in TimerKind::ALL {
-            let late = TimerId { kind, generation: u64::MAX };
-            let running = self.facts.timers.is_running(kind);
-            inputs.push(Input::Timer(if running { self.facts.timers.current(kind) } else { late }));
-        }
-    }
-
-    fn push_lease_replies(&self, inputs: &mut Vec<Input<u8, u32>>) {
-        let (acquisition, renewal, release) = match self.facts.lease {
-            Lease::Free => (NOBODY, NOBODY, NOBODY),
-            Lease::Acquiring { id } => (id, NOBODY, NOBODY),
-            Lease::Held { renewal, .. } => (NOBODY, renewal.unwrap_or(NOBODY), NOBODY),
-            Lease::Releasing { id } => (NOBODY, NOBODY, id),
-        };
-        let known = Known { contents: CONTENTS, partitions: Some(1), holds_messages: true };
-        let saved = Saved::Position(Checkpoint { token: 1, lineage: Lineage(1), known: vec![Some(known)] });
-        let fresh = Lineage(2);
-        let acquired =
-            |saved, unannounced| Input::LeaseAcquired { id: acquisition, saved, unannounced, fresh };
-        inputs.extend([
-            acquired(Saved::Nothing, Vec::new()),
-            acquired(Saved::Lost, Vec::new()),
-            acquired(saved.clone(), Vec::new()),
-            acquired(saved, vec![NOTICE]),
-            Input::LeaseDamaged { id: acquisition },
-            Input::LeaseUnreadable { id: acquisition },
-            Input::LeaseHeld { id: acquisition, expires_in: Duration::from_secs(1) },
-            Input::LeaseForeign { id: acquisition },
-            Input::LeaseRenewed { id: renewal },
-            Input::LeaseReleased { id: release },
-        ]);
-        for fault in STORE_FAULTS {
-            inputs.push(Input::LeaseFailed { id: acquisition, fault });
-            inputs.push(Input::LeaseRenewFailed { id: renewal, fault });
-        }
-    }
-
-    fn push_producer_replies(&self, inputs: &mut Vec<Input<u8, u32>>) {
-        let id = match self.state {
-            State::Connecting(Connecting::Producer { id }) => id,
-            State::Connecting(_)
-            | State::Streaming { .. }
-            | State::AwaitingAck(_)
-            | State::SavingToken { .. }
-            | State::Draining { .. }
-            | State::Stopped(_) => NOBODY,
-        };
-        let topic = TopicState { partitions: 1, was_made: false, holds_messages: true };
-        let empty = TopicState { holds_messages: false, ..topic };
-        for topic in [topic, empty, TopicState { was_made: true, ..empty }] {
-            inputs.push(Input::ProducerReady { id, topics: vec![topic] });
-        }
-        if let [Some(Known { partitions: Some(1), .. })] = self.facts.known.as_slice() {
-            inputs.push(Input::ProducerReady { id, topics: vec![TopicState { partitions: 2, ..topic }] });
-        }
-        for fault in KAFKA_FAULTS {
-            inputs.push(Input::ProducerFailed { id, fault });
-            inputs.push(Input::ProducerLost { fault });
-        }
-    }
-
-    fn push_source_replies(&self, inputs: &mut Vec<Input<u8, u32>>) {
-        let epoch = self.state.epoch().unwrap_or(Epoch(u64::MAX));
-        let next = self.facts.newest().map_or(2, |newest| newest + 1);
-        for contents in [CONTENTS, Contents::Uuid([2; 16])] {
-            inputs.push(Input::Opened { epoch, at: next, contents: vec![contents] });
-        }
-        for fault in SOURCE_FAULTS {
-            inputs.push(Input::OpenFailed { epoch, fault });
-            inputs.push(Input::SourceFailed { epoch, fault });
-        }
-        let message = |token| Event {
-            token,
-            payload: Payload::Message { record: 0, bytes: 1, collection: CollectionId(0) },
-        };
-        let skip = Event { token: next, payload: Payload::Skip };
-        let oversized = Event { token: next, payload: Payload::Oversized { marker: 0 } };
-        let replaced =
-            Payload::Control { notices: vec![NOTICE], gone: Vec::new(), replaced: vec![CollectionId(0)] };
-        let replaced = Event { token: next, payload: replaced };
-        let asked = match self.state {
-            State::Streaming { asked, .. } => asked,
-            State::Connecting(_)
-            | State::AwaitingAck(_)
-            | State::SavingToken { .. }
-            | State::Draining { .. }
-            | State::Stopped(_) => 1,
-        };
-        inputs.extend([
-            Input::Batch { epoch, events: Vec::new(), idle: None },
-            Input::Batch { epoch, events: Vec::new(), idle: Some(next) },
-            Input::Batch { epoch, events: vec![message(0)], idle: None },
-            Input::Batch { epoch, events: vec![skip], idle: None },
-            Input::Batch { epoch, events: vec![oversized], idle: None },
-            Input::Batch { epoch, events: vec![replaced], idle: None },
-            Input::Batch { epoch, events: vec![message(next)], idle: None },
-        ]);
-        if asked > 1 {
-            let events = vec![message(next), message(next + 1)];
-            inputs.push(Input::Batch { epoch, events, idle: None });
-        }
-    }
-
-    fn push_reports(&self, inputs: &mut Vec<Input<u8, u32>>) {
-        let window = &self.facts.window;
-        let mut seqs: Vec<SeqNo> =
-            recent(window.next_seq()).filter(|seq| window.is_in_flight(*seq)).collect();
-        if seqs.is_empty() {
-            seqs.push(SeqNo(u64::MAX));
-        }
-        for seq in seqs {
-            inputs.push(Input::Delivered { seqs: vec![seq] });
-            inputs.push(Input::DeliveryTooLarge { seq, marker: 0 });
-            inputs.extend(KAFKA_FAULTS.map(|fault| Input::DeliveryFailed { seq, fault }));
-        }
-    }
-}
-
 /// The last slots opened, as many as a small machine may have in flight, idle ones between them included.
 fn recent(next: SeqNo) -> impl Iterator<Item = SeqNo> {
     (next.0.saturating_sub(5)..next.0).map(SeqNo)
@@ -426,54 +304,5 @@ fn lease_shape(lease: Lease) -> [u8; 2] {
         Lease::Held { renewal: None, unrenewed, .. } => [2, byte(unrenewed.as_secs())],
         Lease::Held { renewal: Some(_), unrenewed, .. } => [3, byte(unrenewed.as_secs())],
         Lease::Releasing { .. } => [4, 0],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use super::*;
-    use std::path::PathBuf;
-    use std::{env, format, fs};
-
-    #[test]
-    fn the_exploration_reaches_every_situation_and_every_state() {
-        for config in smalls() {
-            let mut found = Transitions::new();
-            let complete = explore(&config, Small::new(), SITUATIONS_MAX, &mut found);
-            assert!(complete, "more than {SITUATIONS_MAX} situations: {config:?}");
-            for state in StateName::ALL {
-                assert!(found.outcome(state, "Start").is_some(), "{state} was not reached");
-            }
-        }
-    }
-
-    #[test]
-    fn a_stopped_machine_is_silent() {
-        let found = transitions();
-        let text = found.markdown();
-        let (_, stopped) = text.split_once("## Stopped").unwrap();
-        assert!(!stopped.contains('|'), "{stopped}");
-    }
-
-    /// Writes the files where `UPDATE_SPECS=1` is set.
-    #[test]
-    fn specs_are_fresh() {
-        let head = "# The Watcher's states\n\n\
-            Generated from the code by exploring it: what each input was seen to do in each state, over every\n\
-            situation of a small machine. `UPDATE_SPECS=1 cargo test -p cdc-watcher specs` writes it anew.\n\
-            The diagram is `watcher.mmd`.\n\n";
-        let found = transitions();
-        for (file, text) in
-            [("watcher-states.md", format!("{head}{}", found.markdown())), ("watcher.mmd", found.mermaid())]
-        {
-            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../specs").join(file);
-            if env::var_os("UPDATE_SPECS").is_some() {
-                fs::write(&path, &text).unwrap();
-            }
-            let written = fs::read_to_string(&path).unwrap_or_default();
-            assert_eq!(written, text, "{file} is stale: UPDATE_SPECS=1 cargo test -p cdc-watcher specs");
-        }
     }
 }
