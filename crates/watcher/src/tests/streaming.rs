@@ -39,6 +39,12 @@ fn a_pull_asks_for_at_most_max_pull_events() {
 }
 
 #[test]
+fn a_pull_asks_for_at_most_max_pull_bytes() {
+    let mut b = Bench::streaming(Config { max_pull_bytes: 60, ..small() });
+    assert_eq!(b.step(batch(0, &[])), ["Pull 0 4 events 60 bytes"]);
+}
+
+#[test]
 fn an_event_that_carries_nothing_waits_its_turn_and_takes_no_room() {
     let mut b = Bench::streaming(small());
     let events = vec![message(11), Event { token: 12, payload: Payload::Skip }];
