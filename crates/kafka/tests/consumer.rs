@@ -18,7 +18,7 @@ use cdc_executor::ports::{
     TopicPartition,
 };
 use cdc_kafka::{HeadersIter, KafkaConsumer, KafkaProducer};
-use cdc_machine::{Epoch, Fault, SeqNo};
+use cdc_machine::{EffectId, Epoch, Fault, SeqNo};
 use cdc_syncer::{FetchStart, Partition, Reject, StartOffset};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
@@ -56,6 +56,13 @@ async fn event(consumer: &KafkaConsumer) -> ConsumerEvent {
 async fn assigned(consumer: &KafkaConsumer) -> Vec<Partition> {
     match event(consumer).await {
         ConsumerEvent::Assigned(partitions) => partitions,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn revoked(consumer: &KafkaConsumer) -> (EffectId, Vec<Partition>) {
+    match event(consumer).await {
+        ConsumerEvent::Revoking(id, partitions) => (id, partitions),
         other => panic!("{other:?}"),
     }
 }
@@ -240,10 +247,7 @@ async fn a_second_member_gets_a_partition_after_the_first_has_confirmed() {
 
     let second = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "b"));
     second.join().await.unwrap();
-    let (id, given_back) = match event(&first).await {
-        ConsumerEvent::Revoking(id, given_back) => (id, given_back),
-        other => panic!("{other:?}"),
-    };
+    let (id, given_back) = revoked(&first).await;
     assert_eq!(given_back.len(), 1);
     first.confirm_revoked(id);
 
@@ -274,10 +278,7 @@ async fn a_partition_that_was_given_back_while_paused_is_fetched_when_it_returns
 
     let second = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "b"));
     second.join().await.unwrap();
-    let (id, given_back) = match event(&first).await {
-        ConsumerEvent::Revoking(id, given_back) => (id, given_back),
-        other => panic!("{other:?}"),
-    };
+    let (id, given_back) = revoked(&first).await;
     first.confirm_revoked(id);
     assigned(&second).await;
     first.resume();
