@@ -159,12 +159,14 @@ pub(crate) fn copy_pieces(columns: &[ColumnBuffer], piece_bytes: usize) -> impl 
     let rows = columns.first().map_or(0, ColumnBuffer::len);
     // PostgreSQL tables have at most 1,600 columns.
     let count = i16::try_from(columns.len()).unwrap_or(i16::MAX);
+    let payload: usize = columns.iter().map(|column| column.data.len()).sum();
+    let mut left = COPY_HEADER.len() + payload + size_of_val(&count) * (rows + 1);
     let (mut row, mut is_begun, mut is_done) = (0, false, false);
     std::iter::from_fn(move || {
         if is_done {
             return None;
         }
-        let mut out = BytesMut::with_capacity(piece_bytes);
+        let mut out = BytesMut::with_capacity(piece_bytes.min(left));
         if !std::mem::replace(&mut is_begun, true) {
             out.put_slice(COPY_HEADER);
         }
@@ -172,6 +174,7 @@ pub(crate) fn copy_pieces(columns: &[ColumnBuffer], piece_bytes: usize) -> impl 
         while row < rows {
             let row_bytes = 2 + columns.iter().map(|column| column.field(row).len()).sum::<usize>();
             if row > first && out.len() + row_bytes > piece_bytes {
+                left -= out.len();
                 return Some(out.freeze());
             }
             out.put_i16(count);
