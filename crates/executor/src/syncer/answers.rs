@@ -119,7 +119,8 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {
                 self.hands.wrote(worker, rows, oldest_ms, took, &reply);
                 if reply.counts.outranked > 0 {
-                    self.log(&outranked(reply.counts.outranked), (0, Some(0)));
+                    // Nothing has failed: no service ends of it.
+                    self.tell(&outranked(reply.counts.outranked), (0, Some(0)));
                 }
                 match &reply.failure {
                     Some(failure) => self.hands.postgres.failed(failure),

@@ -64,7 +64,6 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
             machine,
             config,
             effects: Effects::new(),
-            last_failure: None,
             hands: Hands {
                 consumer: consumer.clone(),
                 database: database.clone(),
@@ -77,6 +76,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 writing: 0,
                 workers,
                 metrics: SyncerMetrics::new(),
+                last_failure: None,
             },
         };
         let mut tick = tokio::time::interval(TICK);
@@ -111,7 +111,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
-        Ended { cause, last_failure: driver.last_failure }
+        Ended { cause, last_failure: driver.hands.last_failure }
     }
 }
 
@@ -141,13 +141,14 @@ struct Hands<C, D> {
     /// How many the machine routes to.
     workers: u32,
     metrics: SyncerMetrics,
+    /// The failure that was logged last.
+    last_failure: Option<String>,
 }
 
 struct Driver<C, D> {
     machine: Syncer<KafkaRecord>,
     config: Config,
     effects: Effects<Effect>,
-    last_failure: Option<String>,
     hands: Hands<C, D>,
 }
 
@@ -177,7 +178,11 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
     }
 
     fn log(&mut self, failure: &Failure, attempt: (u32, Option<u32>)) {
-        self.last_failure = Some(failure.to_string());
+        self.hands.last_failure = Some(failure.to_string());
+        self.tell(failure, attempt);
+    }
+
+    fn tell(&self, failure: &Failure, attempt: (u32, Option<u32>)) {
         self.hands.metrics.common.failed(failure.fault);
         let attempt = Attempt { retry: attempt.0, max: attempt.1 };
         report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);

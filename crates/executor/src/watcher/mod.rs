@@ -115,7 +115,6 @@ impl<P: Producer> WatcherService<P> {
             machine,
             config,
             effects: Effects::new(),
-            last_failure: None,
             hands: Hands {
                 producer: Some(producer),
                 preparing: None,
@@ -130,6 +129,7 @@ impl<P: Producer> WatcherService<P> {
                 standing: neighbours,
                 metrics: WatcherMetrics::new(),
                 saved_at: Instant::now(),
+                last_failure: None,
             },
         };
         let mut reports = Vec::new();
@@ -161,7 +161,7 @@ impl<P: Producer> WatcherService<P> {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
-        let last_failure = driver.last_failure.take();
+        let last_failure = driver.hands.last_failure.take();
         drop(driver);
         crate::close_lanes(lanes, LANES_CLOSE_WITHIN).await;
         Ended { cause, last_failure }
@@ -223,13 +223,14 @@ struct Hands<P> {
     standing: Neighbours,
     metrics: WatcherMetrics,
     saved_at: Instant,
+    /// The failure that was logged last.
+    last_failure: Option<String>,
 }
 
 struct Driver<P> {
     machine: Watcher<Message, ResumeToken>,
     config: Config,
     effects: Effects<Effect>,
-    last_failure: Option<String>,
     hands: Hands<P>,
 }
 
@@ -269,7 +270,7 @@ impl<P: Producer> Driver<P> {
     }
 
     fn log(&mut self, failure: &Failure, attempt: (u32, Option<u32>)) {
-        self.last_failure = Some(failure.to_string());
+        self.hands.last_failure = Some(failure.to_string());
         self.hands.metrics.common.failed(failure.fault);
         let attempt = Attempt { retry: attempt.0, max: attempt.1 };
         report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);

@@ -18,12 +18,17 @@ impl<P: Producer> Hands<P> {
         self.published_now += u64::from(queued);
         let fault = failure.as_ref().map_or(Fault::Transient, |failure| failure.fault);
         if let Some(failure) = failure {
-            self.metrics.common.failed(fault);
-            tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
+            self.not_queued(&failure);
         }
         for _ in queued..copies {
             self.refused.push_back(Input::DeliveryFailed { seq, fault });
         }
+    }
+
+    fn not_queued(&mut self, failure: &Failure) {
+        self.last_failure = Some(failure.to_string());
+        self.metrics.common.failed(failure.fault);
+        tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
     }
 
     pub(super) fn send(&mut self, seq: SeqNo, hand_over: impl FnOnce(&mut P) -> Result<(), SendRefused>) {
@@ -38,8 +43,7 @@ impl<P: Producer> Hands<P> {
         match sent {
             Ok(()) => self.published_now += 1,
             Err(SendRefused::Failed(failure)) => {
-                self.metrics.common.failed(failure.fault);
-                tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
+                self.not_queued(&failure);
                 self.refused.push_back(Input::DeliveryFailed { seq, fault: failure.fault });
             }
             Err(SendRefused::TooLarge(marker)) => {
