@@ -30,7 +30,7 @@ build: ## the binary, optimised, in target/release/cdc
 	$(CARGO) build --release -p cdc
 
 specs: ## write the state tables, the diagrams and the table of faults anew from the code
-	UPDATE_SPECS=1 $(CARGO) test -p cdc-watcher -p cdc-syncer -p cdc-model
+	UPDATE_SPECS=1 $(CARGO) test -p cdc-model --test generated_pages
 
 soak: ## the chaos run and the memory stalls, longer (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS)
 	@./scripts/setup.sh all
