@@ -42,7 +42,7 @@ mod targets;
 mod transaction;
 mod write;
 
-pub use bookkeeping::BOOKKEEPING_SQL;
+pub use bookkeeping::bookkeeping_sql;
 pub use catalog::mirror_sql;
 pub use classify::{Classification, classify};
 pub use database::PostgresDatabase;

@@ -2,7 +2,7 @@
 
 use cdc_executor::ports::Database;
 use cdc_machine::Fault;
-use cdc_postgres::{BOOKKEEPING_SQL, PostgresDatabase};
+use cdc_postgres::{PostgresDatabase, bookkeeping_sql};
 use cdc_syncer::{Parking, WriteOutcome};
 
 use crate::messages::Message;
@@ -61,9 +61,9 @@ async fn without_manage_schema_the_missing_statements_are_printed() {
     let database = PostgresDatabase::new(stand.settings.clone());
     let failure = database.connect().await.unwrap_err();
     assert_eq!(failure.fault, Fault::Fatal);
-    assert!(failure.message.contains(BOOKKEEPING_SQL), "{failure}");
+    assert!(failure.message.contains(&bookkeeping_sql()), "{failure}");
 
-    stand.client.batch_execute(BOOKKEEPING_SQL).await.unwrap();
+    stand.client.batch_execute(&bookkeeping_sql()).await.unwrap();
     database.connect().await.unwrap();
     database.acquire(&[claim(EPOCH)], 1).await.unwrap();
     // Without the column the table runs without the fence, and that is told.
@@ -136,7 +136,34 @@ async fn two_at_once_may_make_the_schema() {
     let (first, second) = tokio::join!(one.connect(), two.connect());
     first.unwrap();
     second.unwrap();
-    stand.client.batch_execute("UPDATE cdc.version SET version = 2").await.unwrap();
+    stand.client.batch_execute("UPDATE cdc.version SET version = 1000").await.unwrap();
     let failure = one.connect().await.unwrap_err();
-    assert!(failure.message.contains("version 2"), "{failure}");
+    assert!(failure.message.contains("version 1000"), "{failure}");
+}
+
+/// What an earlier release left behind, with its rows.
+const VERSION_1: &str = include_str!("version_1.sql");
+
+#[tokio::test]
+async fn the_bookkeeping_of_an_earlier_release_is_upgraded() {
+    let stand = Stand::new(VERSION_1).await;
+    let database = stand.connected().await;
+    assert_ne!(stand.text("SELECT version FROM cdc.version").await.unwrap(), "1");
+    let taken = database.acquire(&[claim(EPOCH)], 1).await.unwrap();
+    assert_eq!(taken[0].next_offset, Some(7), "the ledger goes on where it stood");
+    let player = Message::upsert("insert", "a", r#""username":"a","level":2"#, 1);
+    write_all(&database, &[player]).await;
+    assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "2");
+}
+
+#[tokio::test]
+async fn without_manage_schema_the_missing_steps_are_printed() {
+    let mut stand = Stand::new(VERSION_1).await;
+    stand.settings.manage_schema = false;
+    let database = PostgresDatabase::new(stand.settings.clone());
+    let failure = database.connect().await.unwrap_err();
+    let (_, sql) = failure.message.split_once(":\n").unwrap();
+    assert!(failure.message.contains("version 1"), "{failure}");
+    stand.client.batch_execute(sql).await.unwrap();
+    database.connect().await.unwrap();
 }

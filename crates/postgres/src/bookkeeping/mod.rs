@@ -1,0 +1,136 @@
+//! The schema `cdc`: who owns a partition and how far it is written, what the log lost before it was read, what
+//! was deleted, what waits for a unique value, and whose table is whose.
+
+mod migrations;
+
+use cdc_machine::Fault;
+use tokio_postgres::Error;
+
+use self::migrations::LATEST;
+use crate::failure::Trouble;
+use crate::session::Session;
+use crate::transaction::{begin, rollback};
+
+/// Serialises schema changes among the pipeline's own processes. `pg_advisory_xact_lock` takes any number;
+/// this one is "cdc-ddl" in ASCII.
+pub(crate) const SCHEMA_LOCK: i64 = 0x0063_6463_2d64_646c;
+
+const OPERATION: &str = "postgres_bookkeeping";
+
+/// All that the schema needs, in one transaction, for a role that may create it. Safe to run again.
+#[must_use]
+pub fn bookkeeping_sql() -> String {
+    migrations::sql_from(0)
+}
+
+/// Sees that the bookkeeping is there and of this program's version, and makes or upgrades it where it may.
+pub(crate) async fn ensure(session: &mut Session, manage_schema: bool) -> Result<(), Trouble> {
+    let found = version(session).await.map_err(|error| Trouble::of(OPERATION, error))?;
+    if found == LATEST {
+        return Ok(());
+    }
+    if found > LATEST {
+        return Err(Trouble::new(
+            Fault::Fatal,
+            OPERATION,
+            format!(
+                "the schema cdc has version {found}, and this program knows versions up to {LATEST}; \
+                 run the release that made it, or a later one"
+            ),
+        ));
+    }
+    if !manage_schema {
+        let state = if found == 0 { "missing".to_owned() } else { format!("of version {found}") };
+        return Err(Trouble::new(
+            Fault::Fatal,
+            OPERATION,
+            format!(
+                "the schema cdc is {state}, this program needs version {LATEST}, and postgres.manage_schema is \
+                 false; run this as a role that may create it, and grant its tables to the pipeline's role:\n{}",
+                migrations::sql_from(found)
+            ),
+        ));
+    }
+    migrate(session).await
+}
+
+/// The schema's version; 0 where there is none.
+async fn version(session: &Session) -> Result<i32, Error> {
+    let there = session.client.query_one("SELECT to_regclass('cdc.version') IS NOT NULL", &[]).await?;
+    if !there.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let row = session.client.query_opt("SELECT version FROM cdc.version", &[]).await?;
+    Ok(row.map_or(0, |row| row.get(0)))
+}
+
+/// Takes the missing steps. The version is read again behind the lock: another process may have taken them.
+async fn migrate(session: &mut Session) -> Result<(), Trouble> {
+    begin(session, OPERATION).await?;
+    let migrated = async {
+        session.client.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK]).await?;
+        let found = version(session).await?;
+        for migration in migrations::missing(found) {
+            session.client.batch_execute(migration.sql).await?;
+        }
+        if found < LATEST {
+            session.client.execute("UPDATE cdc.version SET version = $1", &[&LATEST]).await?;
+        }
+        session.client.batch_execute("COMMIT").await?;
+        Ok(found)
+    }
+    .await;
+    match migrated {
+        Ok(found) => {
+            session.in_doubt = false;
+            tracing::info!(from = found, to = LATEST, "made or upgraded the bookkeeping schema cdc");
+            Ok(())
+        }
+        Err(error) => {
+            rollback(session).await;
+            Err(Trouble::of(OPERATION, error))
+        }
+    }
+}
+
+/// Claims a table for one collection and one consumer group. Two writers with positions of different sources
+/// would fence each other off.
+pub(crate) async fn claim_table(
+    session: &Session,
+    table: &str,
+    consumer_group: &str,
+    database: &str,
+    collection: &str,
+) -> Result<(), Trouble> {
+    let claim = async {
+        session
+            .client
+            .execute(
+                "INSERT INTO cdc.tables (table_name, consumer_group, database_name, collection_name) \
+                 VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+                &[&table, &consumer_group, &database, &collection],
+            )
+            .await?;
+        session
+            .client
+            .query_one(
+                "SELECT consumer_group, database_name, collection_name FROM cdc.tables WHERE table_name = $1",
+                &[&table],
+            )
+            .await
+    };
+    let row = claim.await.map_err(|error| Trouble::of(OPERATION, error))?;
+    let (group, db, coll): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
+    if (group, db, coll) == (consumer_group, database, collection) {
+        return Ok(());
+    }
+    Err(Trouble::new(
+        Fault::Fatal,
+        OPERATION,
+        format!(
+            "table {table} is claimed by consumer group {group} for {db}.{coll}, and group {consumer_group} \
+             now brings {database}.{collection}; a table has one source. If the claim is out of date: \
+             DELETE FROM cdc.tables WHERE table_name = '{table}'"
+        ),
+    ))
+}
