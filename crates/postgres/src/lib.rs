@@ -36,6 +36,7 @@ mod room;
 mod row;
 mod session;
 mod settings;
+mod stage;
 mod statements;
 mod table;
 mod targets;

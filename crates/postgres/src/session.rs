@@ -30,7 +30,7 @@ const MAX_PREPARED_STATEMENTS: usize = 256;
 pub(crate) struct Session {
     pub(crate) client: Client,
     prepared: HashMap<Arc<str>, Statement>,
-    /// The temporary tables that this connection has made, by name.
+    /// The temporary tables that this connection has made, as they are quoted.
     pub(crate) stages: HashSet<Arc<str>>,
     /// A transaction was begun and its end is not confirmed: the connection must not be used again.
     pub(crate) in_doubt: bool,

@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use postgres_types::Type;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::column::ColumnBuffer;
 use crate::outranked::Outranked;
+use crate::stage::Stage;
 use crate::table::{Column, ColumnType, Origin, Table, array_of, quote, quote_literal};
 
 /// One column of a statement's source.
@@ -47,12 +47,8 @@ pub(crate) struct Statements {
     pub upsert: Arc<str>,
     /// The arrays' types.
     pub upsert_types: Vec<Type>,
-    /// The temporary table's name.
-    pub stage: Arc<str>,
-    /// Makes the temporary table.
-    pub create_stage: String,
-    /// Fills it.
-    pub copy: Arc<str>,
+    /// The temporary table.
+    pub stage: Stage,
     /// Upsert from it.
     pub merge: Arc<str>,
     /// Deletes by id, row id and position.
@@ -73,21 +69,12 @@ impl Statements {
     #[must_use]
     pub(crate) fn new(table: &Table) -> Self {
         let source = source_columns(table);
-        let declared: Vec<String> =
-            source.iter().map(|column| format!("{} {}", column.alias, sql_type(&column.element))).collect();
-        let stage: Arc<str> = format!("cdc_stage_{:016x}", xxh3_64(declared.join(", ").as_bytes())).into();
-        let staged = format!("pg_temp.{}", quote(&stage));
-        let (arrays, rows) = (unnest(&source), format!("{staged} AS s"));
+        let stage = Stage::new(&table.quoted(), &declared(&source));
+        let (arrays, rows) = (unnest(&source), format!("{} AS s", stage.quoted));
         Self {
             outranked: Outranked::new(table, &arrays, &rows),
             upsert: upsert(table, &arrays).into(),
             upsert_types: source.iter().map(|column| array_of(&column.element)).collect(),
-            create_stage: format!(
-                "CREATE TEMPORARY TABLE IF NOT EXISTS {} ({}) ON COMMIT DELETE ROWS",
-                quote(&stage),
-                declared.join(", ")
-            ),
-            copy: format!("COPY {staged} FROM STDIN (FORMAT binary)").into(),
             merge: upsert(table, &rows).into(),
             delete: delete(table).into(),
             delete_types: vec![array_of(&id_type(table)), Type::TEXT_ARRAY, Type::BYTEA_ARRAY],
@@ -156,6 +143,12 @@ fn sql_type(element: &Type) -> &'static str {
         Type::JSONB => "jsonb",
         _ => "text",
     }
+}
+
+fn declared(source: &[SourceColumn]) -> String {
+    let columns: Vec<String> =
+        source.iter().map(|column| format!("{} {}", column.alias, sql_type(&column.element))).collect();
+    columns.join(", ")
 }
 
 fn unnest(source: &[SourceColumn]) -> String {
@@ -298,8 +291,9 @@ mod tests {
     fn render(statements: &Statements) -> String {
         [
             &*statements.upsert,
-            &statements.create_stage,
-            &statements.copy,
+            &statements.stage.create,
+            &statements.stage.empty,
+            &statements.stage.copy,
             &statements.merge,
             &statements.delete,
         ]

@@ -1,16 +1,11 @@
 //! Writes a plan in one transaction that first holds the batch's partitions.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use cdc_executor::ports::{KafkaRecord, Share, WriteCounts};
 use cdc_machine::Fault;
 use cdc_syncer::{ParkedRows, Parking, Partition, Row};
-use futures_util::SinkExt as _;
 use postgres_types::ToSql;
 use tokio_postgres::{Error, Statement};
 
-use crate::column::copy_pieces;
 use crate::failure::Trouble;
 use crate::holds::Holds;
 use crate::ledger::{HOLD, HoldOutcome, Ledger};
@@ -18,13 +13,10 @@ use crate::parked::{self, Blocked, Parcels};
 use crate::piecewise::{CHECK_AT_ONCE, upsert_around};
 use crate::plan::{Deletes, Plan, TablePlan, Upserts};
 use crate::session::Session;
-use crate::statements::Statements;
+use crate::stage::{self, PreparedStage};
 use crate::transaction::{BEGIN, end, rollback};
 
 pub(crate) const OPERATION: &str = "postgres_write";
-
-/// COPY data are made and handed to the driver in pieces of about this many bytes.
-const COPY_PIECE_BYTES: usize = 256 * 1024;
 
 /// A plan, and what it takes to write it.
 #[derive(Debug)]
@@ -53,7 +45,7 @@ struct Prepared {
 
 enum PreparedUpsert {
     Arrays(Statement),
-    Copy { copy: Statement, merge: Statement },
+    Copy { stage: PreparedStage, merge: Statement },
 }
 
 /// Writes a plan. On any error the transaction is rolled back, or its connection is given up.
@@ -204,6 +196,12 @@ async fn prepare(
     job: &Job<'_>,
 ) -> Result<(Statement, Vec<Prepared>), Error> {
     let hold = session.prepare(&HOLD.into(), &[]).await?;
+    let copies = |table: &&TablePlan| {
+        // Rows that may be set aside go piece by piece.
+        table.upserts.len() >= job.copy_threshold.max(1) && job.parking != Parking::Park
+    };
+    let stages = plan.tables.iter().filter(copies).map(|table| &table.target.statements.stage);
+    stage::make_room(session, stages).await?;
     let mut prepared = Vec::with_capacity(plan.tables.len());
     for table in &plan.tables {
         let statements = &table.target.statements;
@@ -214,26 +212,17 @@ async fn prepare(
         };
         let upsert = match table.upserts.len() {
             0 => None,
-            // Rows that may be set aside go piece by piece.
-            rows if rows < job.copy_threshold || job.parking == Parking::Park => Some(
-                PreparedUpsert::Arrays(session.prepare(&statements.upsert, &statements.upsert_types).await?),
-            ),
-            _ => Some(prepare_copy(session, statements).await?),
+            _ if copies(&table) => Some(PreparedUpsert::Copy {
+                stage: statements.stage.prepare(session).await?,
+                merge: session.prepare(&statements.merge, &[]).await?,
+            }),
+            _ => Some(PreparedUpsert::Arrays(
+                session.prepare(&statements.upsert, &statements.upsert_types).await?,
+            )),
         };
         prepared.push(Prepared { delete, upsert });
     }
     Ok((hold, prepared))
-}
-
-async fn prepare_copy(session: &mut Session, statements: &Statements) -> Result<PreparedUpsert, Error> {
-    if !session.stages.contains(&statements.stage) {
-        session.client.batch_execute(&statements.create_stage).await?;
-        session.stages.insert(Arc::clone(&statements.stage));
-    }
-    Ok(PreparedUpsert::Copy {
-        copy: session.prepare(&statements.copy, &[]).await?,
-        merge: session.prepare(&statements.merge, &[]).await?,
-    })
 }
 
 /// Deletes first: a unique value that they free may be taken by an upsert of the same batch.
@@ -256,18 +245,9 @@ async fn write_table(
             let question = outranked.map(|outranked| &*outranked.upsert);
             upsert(session, statement, question, &parameters, &table.upserts, counts).await
         }
-        Some(PreparedUpsert::Copy { copy, merge }) => {
+        Some(PreparedUpsert::Copy { stage, merge }) => {
             counts.copied_statements += 1;
-            let copied = copy_in(session, copy, &table.upserts)
-                .await
-                .map_err(|error| Trouble::of(OPERATION, error))?;
-            if copied != table.upserts.len() as u64 {
-                return Err(Trouble::new(
-                    Fault::Fatal,
-                    OPERATION,
-                    format!("COPY took {copied} of {} rows, which is a bug", table.upserts.len()),
-                ));
-            }
+            stage.fill(session, &table.upserts.buffers).await?;
             let question = outranked.map(|outranked| &*outranked.merge);
             upsert(session, merge, question, &[], &table.upserts, counts).await
         }
@@ -302,9 +282,19 @@ async fn upsert(
     let trouble = |error| Trouble::of(OPERATION, error);
     let row = session.client.query_one(statement, parameters).await.map_err(trouble)?;
     let (inserted, updated) = (count(row.get(0)), count(row.get(1)));
+    let Some(fenced) = (upserts.len() as u64).checked_sub(inserted + updated) else {
+        return Err(Trouble::new(
+            Fault::Fatal,
+            OPERATION,
+            format!(
+                "a statement for {} rows wrote {}, which is a bug; nothing of it is committed",
+                upserts.len(),
+                inserted + updated
+            ),
+        ));
+    };
     counts.inserted += inserted;
     counts.updated += updated;
-    let fenced = (upserts.len() as u64).saturating_sub(inserted + updated);
     counts.fenced += fenced;
     counts.outranked += outranked(session, question, parameters, fenced).await.map_err(trouble)?;
     Ok(())
@@ -341,15 +331,6 @@ async fn delete(
     counts.outranked += outranked(session, question, &parameters, fenced).await?;
     counts.absent += (deletes.len() as u64).saturating_sub(there);
     Ok(())
-}
-
-async fn copy_in(session: &Session, statement: &Statement, upserts: &Upserts) -> Result<u64, Error> {
-    let sink = session.client.copy_in::<_, Bytes>(statement).await?;
-    futures_util::pin_mut!(sink);
-    for piece in copy_pieces(&upserts.buffers, COPY_PIECE_BYTES) {
-        sink.send(piece).await?;
-    }
-    sink.finish().await
 }
 
 /// PostgreSQL counts in signed numbers.

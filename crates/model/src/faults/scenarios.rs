@@ -177,6 +177,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "each_bad_record_is_named_with_its_column_and_reason",
     ),
     it(
+        "several tables of one shape, with equal ids, pass through COPY in one batch, one of them behind a rollback",
+        Service::Syncer,
+        "each table has its own rows and no others",
+        "crates/postgres/tests/live/stages.rs",
+        "tables_of_one_shape_do_not_mix_in_one_transaction",
+    ),
+    it(
         "the oplog has rolled over the saved position",
         Service::Watcher,
         "exits 65, or goes on from now with a gap on record and told to every partition",

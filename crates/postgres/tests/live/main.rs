@@ -10,4 +10,5 @@ mod parked;
 mod players;
 mod pool;
 mod schema;
+mod stages;
 mod stand;

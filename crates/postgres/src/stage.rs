@@ -1,0 +1,133 @@
+//! The temporary table that one target's rows pass through on their way from COPY into a merge.
+//!
+//! It belongs to that one target, and each use begins by emptying it: whatever a merge finds there was put there
+//! by the COPY in front of it, in the same transaction.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cdc_machine::Fault;
+use futures_util::SinkExt as _;
+use tokio_postgres::{Error, Statement};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::column::{ColumnBuffer, copy_pieces};
+use crate::failure::Trouble;
+use crate::session::Session;
+use crate::table::quote;
+use crate::write::OPERATION;
+
+/// COPY data are made and handed to the driver in pieces of about this many bytes.
+const COPY_PIECE_BYTES: usize = 256 * 1024;
+
+/// Temporary tables that one connection keeps. Beyond them it starts over, with those of the batch at hand.
+const MAX_STAGES: usize = 32;
+
+/// The statements around a target's temporary table.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    /// Its name, as statements spell it.
+    pub(crate) quoted: Arc<str>,
+    pub(crate) create: String,
+    pub(crate) empty: Arc<str>,
+    pub(crate) copy: Arc<str>,
+}
+
+impl Stage {
+    /// The stage of the table of this quoted name. Another shape of the same table has a stage of its own.
+    #[must_use]
+    pub(crate) fn new(target: &str, declared: &str) -> Self {
+        // A quoted name has no NUL, so that no two pairs are spelled alike.
+        let hash = xxh3_64(format!("{target}\0{declared}").as_bytes());
+        let quoted = format!("pg_temp.{}", quote(&format!("cdc_stage_{hash:016x}")));
+        Self {
+            create: format!(
+                "CREATE TEMPORARY TABLE IF NOT EXISTS {quoted} ({declared}) ON COMMIT DELETE ROWS"
+            ),
+            empty: format!("DELETE FROM {quoted}").into(),
+            copy: format!("COPY {quoted} FROM STDIN (FORMAT binary)").into(),
+            quoted: quoted.into(),
+        }
+    }
+
+    /// Makes the temporary table, which outlives the transaction, and prepares what fills it.
+    pub(crate) async fn prepare(&self, session: &mut Session) -> Result<PreparedStage, Error> {
+        if !session.stages.contains(&self.quoted) {
+            session.client.batch_execute(&self.create).await?;
+            session.stages.insert(Arc::clone(&self.quoted));
+        }
+        Ok(PreparedStage {
+            empty: session.prepare(&self.empty, &[]).await?,
+            copy: session.prepare(&self.copy, &[]).await?,
+        })
+    }
+}
+
+/// Drops what the connection has of temporary tables where those of a batch would be too many beside them.
+pub(crate) async fn make_room(
+    session: &mut Session,
+    wanted: impl Iterator<Item = &Stage>,
+) -> Result<(), Error> {
+    let missing = wanted.filter(|stage| !session.stages.contains(&stage.quoted)).count();
+    if missing == 0 || session.stages.len() + missing <= MAX_STAGES {
+        return Ok(());
+    }
+    session.client.batch_execute("DISCARD TEMP").await?;
+    session.stages.clear();
+    // Those that name the dropped tables would fail.
+    session.forget_statements();
+    Ok(())
+}
+
+/// A temporary table, ready to be filled.
+#[derive(Debug)]
+pub(crate) struct PreparedStage {
+    empty: Statement,
+    copy: Statement,
+}
+
+impl PreparedStage {
+    /// Puts these rows into the temporary table, and sees that there are no others.
+    pub(crate) async fn fill(&self, session: &Session, columns: &[ColumnBuffer]) -> Result<(), Trouble> {
+        // One round trip.
+        let (emptied, sink) = futures_util::future::join(
+            session.client.execute(&self.empty, &[]),
+            session.client.copy_in::<_, Bytes>(&self.copy),
+        )
+        .await;
+        let filled = async {
+            emptied?;
+            let sink = sink?;
+            futures_util::pin_mut!(sink);
+            for piece in copy_pieces(columns, COPY_PIECE_BYTES) {
+                sink.send(piece).await?;
+            }
+            sink.finish().await
+        };
+        let copied = filled.await.map_err(|error| Trouble::of(OPERATION, error))?;
+        let rows = columns.first().map_or(0, ColumnBuffer::len);
+        if copied != rows as u64 {
+            return Err(Trouble::new(
+                Fault::Fatal,
+                OPERATION,
+                format!("COPY took {copied} of {rows} rows, which is a bug"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_table_and_each_shape_has_a_stage_of_its_own() {
+        let named = |target, declared| Stage::new(target, declared).quoted;
+        let one = named("\"public\".\"one\"", "c0 text");
+        assert_eq!(one, named("\"public\".\"one\"", "c0 text"));
+        assert_ne!(one, named("\"public\".\"two\"", "c0 text"));
+        assert_ne!(one, named("\"public\".\"one\"", "c0 text, c1 text"));
+        assert_ne!(named("\"a.b\".\"c\"", "c0 text"), named("\"a\".\"b.c\"", "c0 text"));
+    }
+}
