@@ -20,6 +20,24 @@ fn every_example_is_valid_and_its_kind_is_known() {
 }
 
 #[test]
+fn a_topic_that_does_not_tell_its_collection_is_refused_with_the_line_to_add() {
+    let syncer = example("syncer.yaml");
+    let Outcome { code, stdout, stderr } =
+        cdc(&["validate", "--offline", "-c", &syncer], &[("CDC__KAFKA__TOPIC", "players")]);
+    assert_eq!((code, stdout.as_str()), (78, ""));
+    let line = "write under kafka: namespaces: {\"players\": \"<database>.<collection>\"}";
+    assert!(stderr.contains(line), "{stderr}");
+    let bound = [("CDC__KAFKA__TOPIC", "players"), ("CDC__KAFKA__NAMESPACES", "players=game_db.players")];
+    assert_eq!(cdc(&["validate", "--offline", "-c", &syncer], &bound).code, 0);
+
+    let watcher = ["validate", "--offline", "-c", &example("watcher.yaml")];
+    let Outcome { code, stdout, .. } = cdc(&watcher, &[("CDC__KAFKA__TOPIC", "players")]);
+    assert_eq!(code, 0);
+    let line = "write under kafka: namespaces: {\"players\": \"game_db.players\"}";
+    assert!(stdout.contains(line), "{stdout}");
+}
+
+#[test]
 fn a_refused_configuration_exits_with_78_and_tells_everything() {
     let variables = [("CDC__KAFKA__TOPCI", "orders"), ("CDC__KAFKA__BATCH_SIZE", "0")];
     let watcher = example("watcher.yaml");

@@ -93,6 +93,7 @@ fn choices() -> impl Strategy<Value = Key> {
         ("watcher.yaml", "http.listen"),
         ("syncer.yaml", "postgres.manage_schema"),
         ("syncer.yaml", "on_bad_record"),
+        ("syncer.yaml", "kafka.namespaces"),
         ("syncer.yaml", "kafka.offset_reset"),
         ("syncer.yaml", "on_unique_violation"),
         ("syncer.yaml", "logging.level"),

@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -10,16 +9,17 @@ use cdc_executor::ports::{
 use cdc_machine::{Epoch, Fault};
 use cdc_syncer::{Batch, OffsetGap, ParkedRows, Parking, Partition, Rejected, RetryOutcome, WriteOutcome};
 
+use crate::bindings::{BatchTopics, Bindings};
 use crate::bookkeeping;
 use crate::failure::Trouble;
 use crate::ledger::Ledger;
-use crate::plan::{Plan, read_records};
+use crate::plan::{Plan, Records, read_records};
 use crate::pool::Pool;
 use crate::retry::{self, OPERATION as RETRY, Retried};
 use crate::room::EncodingRoom;
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::targets::{Collection, Target, Targets};
+use crate::targets::{Target, Targets};
 use crate::write::{Job, OPERATION as WRITE, Written, write};
 
 /// No call takes longer. The server's own time-outs are shorter; this one is for a server that has stopped
@@ -37,6 +37,7 @@ struct Shared {
     settings: Settings,
     pool: RwLock<Option<Pool>>,
     ledger: Ledger,
+    bindings: Bindings,
     targets: Targets,
     room: EncodingRoom,
 }
@@ -46,11 +47,13 @@ impl PostgresDatabase {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let ledger = Ledger::new(settings.consumer_group.clone());
+        let bindings = Bindings::new(&settings.namespaces);
         Self {
             shared: Arc::new(Shared {
                 settings,
                 pool: RwLock::new(None),
                 ledger,
+                bindings,
                 targets: Targets::default(),
                 room: EncodingRoom::default(),
             }),
@@ -126,9 +129,10 @@ impl PostgresDatabase {
         };
         let bytes = batch.rows().iter().map(|row| u64::from(row.bytes)).sum();
         let _room = self.shared.room.take(bytes).await;
-        let records = read_records(batch.rows());
-        let targets = self.targets_of(records.collections()).await?;
-        let mut plan = Plan::new(records, &targets, parking != Parking::Off);
+        let topics = self.shared.bindings.of(&holds)?;
+        let records = read_records(batch.rows(), &topics);
+        let targets = self.targets_of(&topics, &records).await?;
+        let mut plan = Plan::new(records, targets, parking != Parking::Off);
         let rejected = std::mem::take(&mut plan.rejected);
         let planned = plan.counts;
         if plan.tables.is_empty() {
@@ -165,9 +169,10 @@ impl PostgresDatabase {
                 .await
                 .map_err(|error| Trouble::of(RETRY, error))?;
         drop(session);
-        let records = read_records(&entries.rows);
-        let targets = self.targets_of(records.collections()).await?;
-        let plan = Plan::new(records, &targets, true);
+        let topics = self.shared.bindings.of(&holds)?;
+        let records = read_records(&entries.rows, &topics);
+        let targets = self.targets_of(&topics, &records).await?;
+        let plan = Plan::new(records, targets, true);
         let mut session = pool.get(RETRY).await?;
         let retried = retry::retry(&mut session, &self.shared.ledger, share, &holds, &entries, &plan).await;
         if let Err(trouble) = &retried {
@@ -183,22 +188,23 @@ impl PostgresDatabase {
         }
     }
 
-    /// The tables of these collections, read where they are not known.
+    /// The tables of the topics that have candidates, read where they are not known.
     async fn targets_of(
         &self,
-        collections: BTreeSet<Collection>,
-    ) -> Result<Vec<(Collection, Arc<Target>)>, Trouble> {
-        let mut found = Vec::with_capacity(collections.len());
-        for collection in collections {
-            let target = match self.shared.targets.get(&collection) {
-                Some(target) => target,
+        topics: &BatchTopics,
+        records: &Records<'_>,
+    ) -> Result<Vec<Option<Arc<Target>>>, Trouble> {
+        let mut found = Vec::with_capacity(topics.topics.len());
+        for (binding, candidates) in topics.topics.iter().zip(&records.candidates) {
+            found.push(match self.shared.targets.get(&binding.topic) {
+                _ if candidates.is_empty() => None,
+                Some(target) => Some(target),
                 None => {
                     let pool = self.pool(WRITE)?;
                     let mut session = pool.get(WRITE).await?;
-                    self.shared.targets.load(&mut session, &self.shared.settings, &collection).await?
+                    Some(self.shared.targets.load(&mut session, &self.shared.settings, binding).await?)
                 }
-            };
-            found.push((collection, target));
+            });
         }
         Ok(found)
     }

@@ -16,6 +16,7 @@
 //! The position fence makes a replay harmless, the hold makes a former owner harmless, and the verified commit
 //! makes the answer true.
 
+mod bindings;
 mod bookkeeping;
 mod catalog;
 mod classify;
@@ -26,6 +27,7 @@ mod decimal;
 mod failure;
 mod holds;
 mod ledger;
+mod namespace;
 mod outranked;
 mod parked;
 mod piecewise;
@@ -47,4 +49,5 @@ pub use bookkeeping::bookkeeping_sql;
 pub use catalog::mirror_sql;
 pub use classify::{Classification, classify};
 pub use database::PostgresDatabase;
+pub use namespace::{Namespace, NotANamespace};
 pub use settings::{Endpoint, Settings};

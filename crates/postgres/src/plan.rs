@@ -1,7 +1,6 @@
 //! From a batch's records to the rows of each table: who takes part, who wins, who is rejected.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,9 +9,10 @@ use cdc_executor::ports::{CONTROL_KINDS, KafkaRecord, WriteCounts};
 use cdc_syncer::{Reject, Rejected, Row};
 use postgres_types::Type;
 
+use crate::bindings::{BatchTopics, Binding};
 use crate::column::ColumnBuffer;
 use crate::row::{NoRow, RowWriter};
-use crate::targets::{Collection, Target};
+use crate::targets::Target;
 
 /// A record that takes part in the contest for its row.
 #[derive(Debug)]
@@ -27,23 +27,39 @@ pub(crate) struct Candidate<'a> {
 /// A batch's records, read.
 #[derive(Debug, Default)]
 pub(crate) struct Records<'a> {
-    candidates: Vec<Candidate<'a>>,
+    /// By the place of their topic in the batch.
+    pub(crate) candidates: Vec<Vec<Candidate<'a>>>,
     rejected: Vec<Rejected>,
     counts: WriteCounts,
 }
 
 /// Reads a batch's records. Null lookups, control messages and Kafka tombstones are counted, and touch nothing.
-pub(crate) fn read_records(rows: &[Row<KafkaRecord>]) -> Records<'_> {
-    let mut records = Records { candidates: Vec::with_capacity(rows.len()), ..Records::default() };
+pub(crate) fn read_records<'a>(rows: &'a [Row<KafkaRecord>], topics: &BatchTopics) -> Records<'a> {
+    let mut records = Records::default();
+    records.candidates.resize_with(topics.topics.len(), Vec::new);
+    if let [all] = &mut records.candidates[..] {
+        all.reserve(rows.len());
+    }
+    let mut last = None;
     for (index, row) in rows.iter().enumerate() {
         let Some(value) = &row.handle.value else {
             records.counts.ignored += 1;
             continue;
         };
-        match read_record(&row.handle.key, value) {
-            Ok(Read::Candidate(row_id, envelope)) => {
-                records.candidates.push(Candidate { index, row_id, envelope });
-            }
+        // Neighbours mostly share a partition.
+        let place = match last {
+            Some((partition, place)) if partition == row.partition => Some(place),
+            _ => topics.place(row.partition),
+        };
+        last = place.map(|place| (row.partition, place));
+        // Each partition of the batch is held, and each that is held has a topic.
+        let Some((binding, home)) =
+            place.and_then(|place| topics.topics.get(place).zip(records.candidates.get_mut(place)))
+        else {
+            continue;
+        };
+        match read_record(&row.handle.key, value, binding) {
+            Ok(Read::Candidate(row_id, envelope)) => home.push(Candidate { index, row_id, envelope }),
             Ok(Read::NullLookup) => records.counts.null_lookups += 1,
             Ok(Read::Control(kind)) => {
                 records.counts.ignored += 1;
@@ -66,17 +82,21 @@ enum Read<'a> {
     Control(Operation),
 }
 
-fn read_record<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Read<'a>, NoRow> {
+fn read_record<'a>(key: &'a [u8], value: &'a [u8], binding: &Binding) -> Result<Read<'a>, NoRow> {
     let envelope = Envelope::parse(value).map_err(|error| {
         let newer = matches!(error, DecodeError::NewerVersion(_));
         let reason = if newer { Reject::NewerVersion } else { Reject::Malformed };
         NoRow::new(reason, error.to_string())
     })?;
+    // Of whichever collection: it goes to every partition of every topic.
+    if envelope.operation.is_control() {
+        tell(&envelope);
+        return Ok(Read::Control(envelope.operation));
+    }
+    if !binding.namespace.is(&envelope.database, &envelope.collection) {
+        return Err(binding.refuses(&envelope));
+    }
     match (envelope.operation, envelope.full_document) {
-        (operation, _) if operation.is_control() => {
-            tell(&envelope);
-            return Ok(Read::Control(operation));
-        }
         (Operation::Update, FullDocument::Null) => return Ok(Read::NullLookup),
         (Operation::Delete, _) | (_, FullDocument::Present(_)) => {}
         (_, FullDocument::Absent | FullDocument::Null) => {
@@ -111,23 +131,6 @@ fn tell(envelope: &Envelope<'_>) {
             collection = %envelope.collection,
             "the collection was dropped or renamed, or a copy began or ended; its rows stay"
         ),
-    }
-}
-
-impl Records<'_> {
-    /// The collections whose tables the plan needs.
-    pub(crate) fn collections(&self) -> BTreeSet<Collection> {
-        let mut found: BTreeSet<Collection> = BTreeSet::new();
-        let mut last: Option<(&str, &str)> = None;
-        for Candidate { envelope, .. } in &self.candidates {
-            let name = (&*envelope.database, &*envelope.collection);
-            // Neighbours mostly share one.
-            if last != Some(name) {
-                last = Some(name);
-                found.insert(Collection { database: name.0.to_owned(), name: name.1.to_owned() });
-            }
-        }
-        found
     }
 }
 
@@ -245,11 +248,12 @@ impl Plan {
     /// Decides, for every row of every table, which record it gets: the one of the greatest position among
     /// those that convert. A record that does not is rejected, and the next one gets its chance. With
     /// `keeps_keys` the rows can be parked.
-    pub(crate) fn new(records: Records<'_>, targets: &[(Collection, Arc<Target>)], keeps_keys: bool) -> Self {
+    pub(crate) fn new(records: Records<'_>, targets: Vec<Option<Arc<Target>>>, keeps_keys: bool) -> Self {
         let Records { candidates, mut rejected, mut counts } = records;
         let written_at = unix_micros();
         let mut tables = Vec::with_capacity(targets.len());
-        for (target, mut contest) in by_table(candidates, targets) {
+        for (target, mut contest) in targets.into_iter().zip(candidates) {
+            let Some(target) = target else { continue };
             contest.sort_unstable_by(|a, b| {
                 a.row_id
                     .cmp(&b.row_id)
@@ -265,24 +269,6 @@ impl Plan {
         rejected.sort_unstable_by_key(|rejected| rejected.index);
         Self { tables, rejected, counts }
     }
-}
-
-fn by_table<'a>(
-    candidates: Vec<Candidate<'a>>,
-    targets: &[(Collection, Arc<Target>)],
-) -> Vec<(Arc<Target>, Vec<Candidate<'a>>)> {
-    let mut groups: Vec<_> = targets.iter().map(|(_, target)| (Arc::clone(target), Vec::new())).collect();
-    for candidate in candidates {
-        let home = targets.iter().position(|(collection, _)| {
-            collection.name == candidate.envelope.collection
-                && collection.database == candidate.envelope.database
-        });
-        // Every candidate's collection is among the targets, which were made from the candidates.
-        if let Some((_, group)) = home.and_then(|index| groups.get_mut(index)) {
-            group.push(candidate);
-        }
-    }
-    groups
 }
 
 impl TablePlan {

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::namespace::Namespace;
 
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +45,12 @@ pub struct Settings {
     pub manage_schema: bool,
     /// The schema in which a collection's table is looked for.
     pub schema: String,
+    /// The collection that each topic carries: every topic that is read, and no collection twice.
+    pub namespaces: BTreeMap<String, Namespace>,
 }
 
 impl Settings {
-    /// The defaults, for a database on a host or in a socket's folder.
+    /// The defaults, for a database on a host or in a socket's folder. They bind no topic.
     #[must_use]
     pub fn new(endpoint: Endpoint, database: impl Into<String>, user: impl Into<String>) -> Self {
         Self {
@@ -63,6 +68,7 @@ impl Settings {
             copy_threshold: 100,
             manage_schema: true,
             schema: "public".to_owned(),
+            namespaces: BTreeMap::new(),
         }
     }
 
@@ -93,6 +99,7 @@ impl fmt::Debug for Settings {
             .field("copy_threshold", &self.copy_threshold)
             .field("manage_schema", &self.manage_schema)
             .field("schema", &self.schema)
+            .field("namespaces", &self.namespaces)
             .finish_non_exhaustive()
     }
 }

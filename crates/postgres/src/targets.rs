@@ -1,4 +1,4 @@
-//! The tables that are known, by the collection that fills them.
+//! The tables that are known, by the topic that fills them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,6 +7,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
+use crate::bindings::Binding;
 use crate::bookkeeping::claim_table;
 use crate::catalog::ensure_table;
 use crate::failure::Trouble;
@@ -19,9 +20,6 @@ use crate::table::Table;
 /// is noticed without a restart.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// Collections whose tables are remembered; beyond them all are read again.
-const MAX_TARGETS: usize = 10_000;
-
 /// A table with its statements.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -30,48 +28,32 @@ pub(crate) struct Target {
     read_at: Instant,
 }
 
-/// A collection, by the message's own words.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Collection {
-    pub(crate) database: String,
-    pub(crate) name: String,
-}
-
-/// The tables that are known.
+/// The tables that are known: one for each topic that the configuration names, at most.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
-    known: RwLock<HashMap<Collection, Arc<Target>, RandomState>>,
+    known: RwLock<HashMap<Arc<str>, Arc<Target>, RandomState>>,
 }
 
 impl Targets {
-    /// The collection's table, where it is known and fresh.
-    pub(crate) fn get(&self, collection: &Collection) -> Option<Arc<Target>> {
+    /// The topic's table, where it is known and fresh.
+    pub(crate) fn get(&self, topic: &str) -> Option<Arc<Target>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(collection).filter(|target| target.read_at.elapsed() < MAX_AGE).cloned()
+        known.get(topic).filter(|target| target.read_at.elapsed() < MAX_AGE).cloned()
     }
 
-    /// Reads the collection's table, makes it where that is allowed, and claims it.
+    /// Reads the table of the topic's collection, makes it where that is allowed, and claims it.
     pub(crate) async fn load(
         &self,
         session: &mut Session,
         settings: &Settings,
-        collection: &Collection,
+        binding: &Binding,
     ) -> Result<Arc<Target>, Trouble> {
-        let table = ensure_table(session, &settings.schema, &collection.name, settings.manage_schema).await?;
-        claim_table(
-            session,
-            &table.label(),
-            &settings.consumer_group,
-            &collection.database,
-            &collection.name,
-        )
-        .await?;
+        let (database, collection) = (binding.namespace.database(), binding.namespace.collection());
+        let table = ensure_table(session, &settings.schema, collection, settings.manage_schema).await?;
+        claim_table(session, &table.label(), &settings.consumer_group, database, collection).await?;
         let target = Arc::new(Target { statements: Statements::new(&table), table, read_at: Instant::now() });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_TARGETS {
-            known.clear();
-        }
-        known.insert(collection.clone(), Arc::clone(&target));
+        known.insert(Arc::clone(&binding.topic), Arc::clone(&target));
         Ok(target)
     }
 

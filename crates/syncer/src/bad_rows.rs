@@ -118,6 +118,7 @@ impl<R: Clone> Turn<'_, R> {
             },
             Reject::Malformed
             | Reject::NewerVersion
+            | Reject::WrongNamespace
             | Reject::MissingValue
             | Reject::TypeConflict
             | Reject::OutOfRange

@@ -79,6 +79,8 @@ pub enum Reject {
     Malformed,
     /// A newer version of the format than this program knows.
     NewerVersion,
+    /// It names another collection than its topic carries.
+    WrongNamespace,
     /// A field is absent or null, and the column allows neither.
     MissingValue,
     /// The value's type does not fit the column's.
@@ -99,9 +101,10 @@ pub enum Reject {
 
 impl Reject {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::NewerVersion,
+        Self::WrongNamespace,
         Self::MissingValue,
         Self::TypeConflict,
         Self::OutOfRange,
@@ -118,6 +121,7 @@ impl Reject {
         match self {
             Self::Malformed => "malformed",
             Self::NewerVersion => "newer_version",
+            Self::WrongNamespace => "wrong_namespace",
             Self::MissingValue => "missing_value",
             Self::TypeConflict => "type_conflict",
             Self::OutOfRange => "out_of_range",

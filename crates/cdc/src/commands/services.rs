@@ -99,6 +99,9 @@ async fn watcher(
     let listener = http::bind("http.listen", config.http_listen).await?;
     let mut source = wiring::source(config).map_err(refused)?;
     cdc_executor::metrics::start_watcher();
+    if let Some(needed) = config.needed_namespaces() {
+        tracing::info!(service = "watcher", operation = "start", "{needed}");
+    }
     // Until the source has said who it is there is no machine, but there are probes.
     let (waiting, starting) = watch::channel(Health::starting("watcher"));
     let probing = telemetry.probe(listener, starting, &config.instance);

@@ -8,9 +8,10 @@ use crate::exit::{Exit, Failed};
 /// # Errors
 /// Exit 78 with all problems; exit 2 without `--offline`.
 pub fn validate(arguments: ValidateArgs) -> Result<(), Failed> {
-    let kind = AnyConfig::load(&arguments.config.sources())?.kind();
+    let config = AnyConfig::load(&arguments.config.sources())?;
     if !arguments.offline {
         return Err(Failed::new(Exit::Usage, "live validation is not available yet; use --offline"));
     }
-    print(&format!("the {kind}'s configuration is valid; no server was asked"))
+    print(&format!("the {}'s configuration is valid; no server was asked", config.kind()))?;
+    config.needed_namespaces().map_or(Ok(()), |needed| print(&needed))
 }

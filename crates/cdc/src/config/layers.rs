@@ -68,8 +68,8 @@ fn apply_override(root: &mut Node, argument: &str) -> Result<(), Problem> {
     };
     let mut path: Vec<String> = Vec::new();
     let mut rest = key;
-    // librdkafka's own names hold dots.
-    while path.last().is_none_or(|last| last != "properties")
+    // librdkafka's own names hold dots, and so do topics.
+    while path.last().is_none_or(|last| last != "properties" && last != "namespaces")
         && let Some((head, tail)) = rest.split_once('.')
     {
         path.push(head.to_owned());

@@ -5,6 +5,7 @@
 
 mod common;
 mod layers;
+mod namespaces;
 mod problem;
 mod section;
 mod syncer;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use common::{LogFormat, LogLevel, Logging, OnBlocked, OnReject, Properties, TopicTemplate};
 pub use layers::Sources;
+pub use namespaces::Namespaces;
 pub use problem::{ConfigError, Problem};
 pub use syncer::{BatchConfig, ConsumerConfig, PostgresConfig, SyncerConfig, WorkersConfig};
 pub use watcher::{
@@ -55,6 +57,16 @@ impl AnyConfig {
             Self::Watcher(_) => "watcher",
             Self::Syncer(_) => "syncer",
             Self::Pipeline(_) => "pipeline",
+        }
+    }
+
+    /// What its Syncer must be told, where nobody has told it yet.
+    #[must_use]
+    pub fn needed_namespaces(&self) -> Option<String> {
+        match self {
+            Self::Watcher(watcher) => watcher.needed_namespaces(),
+            // A topic of these has its collection, or the configuration is refused.
+            Self::Syncer(_) | Self::Pipeline(_) => None,
         }
     }
 
@@ -119,10 +131,10 @@ impl PipelineConfig {
     }
 
     fn read(pipeline: &mut Section<'_>) -> Self {
-        let read = Self {
-            watcher: pipeline.section("watcher", WatcherConfig::read),
-            syncer: pipeline.section("syncer", SyncerConfig::read),
-        };
+        let watcher = pipeline.section("watcher", WatcherConfig::read);
+        let filled = watcher.namespaces();
+        let syncer = pipeline.section("syncer", |syncer| SyncerConfig::read_beside(syncer, &filled));
+        let read = Self { watcher, syncer };
         let (watcher, syncer) = (&read.watcher, &read.syncer);
         // Port 0 asks for any free one.
         if watcher.http_listen == syncer.http_listen && watcher.http_listen.port() != 0 {

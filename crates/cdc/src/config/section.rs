@@ -274,6 +274,32 @@ impl<'r> Section<'r> {
     /// Keys that are not ours, each with one value.
     pub(super) fn free_keys(&mut self, key: &'static str) -> Vec<(String, String)> {
         let Some(node) = self.node(key) else { return Vec::new() };
+        self.pairs_of(key, node)
+    }
+
+    /// The same, and outside a file `key=value,key=value`: names with dots and capitals are no part of a
+    /// variable's.
+    pub(super) fn free_pairs(&mut self, key: &'static str) -> Vec<(String, String)> {
+        let Some(node) = self.node(key) else { return Vec::new() };
+        let Content::Scalar(text) = &node.content else { return self.pairs_of(key, node) };
+        let pairs: Option<Vec<_>> = text
+            .split(',')
+            .map(|pair| pair.split_once('=').map(|(key, value)| (key.trim().into(), value.trim().into())))
+            .collect();
+        match pairs.filter(|_| !matches!(node.origin, Origin::File { .. })) {
+            Some(pairs) => pairs,
+            None => {
+                self.refuse(
+                    key,
+                    node,
+                    "legal: a section with keys of its own; outside a file key=value,key=value",
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    fn pairs_of(&self, key: &str, node: &Node) -> Vec<(String, String)> {
         let Content::Map(entries) = &node.content else {
             self.refuse(key, node, "a section with keys of its own is expected here");
             return Vec::new();

@@ -10,6 +10,7 @@ use super::common::{
     self, CONNECTION, Logging, ON_BLOCKED, ON_REJECT, OnBlocked, OnReject, Properties, TopicTemplate,
     is_topic,
 };
+use super::namespaces::{self, Namespaces};
 use super::section::Section;
 
 /// librdkafka fetches up to 64 MiB ahead for every partition; the Syncer's own buffers are the bound here.
@@ -60,6 +61,8 @@ pub struct ConsumerConfig {
     pub brokers: Vec<String>,
     /// `topic`: at least one, no two alike
     pub topics: Vec<String>,
+    /// `namespaces`: the collection that each of the topics carries
+    pub namespaces: Namespaces,
     /// `consumer_group`
     pub consumer_group: String,
     /// `offset_reset`
@@ -125,6 +128,11 @@ pub struct WorkersConfig {
 
 impl SyncerConfig {
     pub(super) fn read(syncer: &mut Section<'_>) -> Self {
+        Self::read_beside(syncer, &Namespaces::new())
+    }
+
+    /// `filled` are the topics of the Watcher in the same file.
+    pub(super) fn read_beside(syncer: &mut Section<'_>, filled: &Namespaces) -> Self {
         syncer.not_available(&["tables", "tracing"]);
         let postgres = syncer.section("postgres", PostgresConfig::read);
         let batch = syncer.section("batch", BatchConfig::read);
@@ -133,7 +141,7 @@ impl SyncerConfig {
         });
         Self {
             instance: common::instance(syncer),
-            kafka: syncer.section("kafka", ConsumerConfig::read),
+            kafka: syncer.section("kafka", |kafka| ConsumerConfig::read(kafka, filled)),
             workers: syncer.section("workers", |workers| WorkersConfig::read(workers, &postgres, &batch)),
             postgres,
             batch,
@@ -168,7 +176,7 @@ fn stop_after(section: &mut Section<'_>) -> StopAfter {
 }
 
 impl ConsumerConfig {
-    fn read(kafka: &mut Section<'_>) -> Self {
+    fn read(kafka: &mut Section<'_>, filled: &Namespaces) -> Self {
         kafka.not_available(&["security"]);
         let mut topics = kafka.required_list("topic");
         for topic in &topics {
@@ -188,6 +196,7 @@ impl ConsumerConfig {
         }
         Self {
             brokers: common::brokers(kafka),
+            namespaces: namespaces::read(kafka, &topics, filled),
             topics,
             consumer_group: kafka.text("consumer_group").unwrap_or_else(|| "cdc-syncer".to_owned()),
             offset_reset: kafka.choice("offset_reset", &OFFSET_RESET, &[], OffsetPolicy::Earliest),

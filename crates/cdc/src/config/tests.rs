@@ -8,6 +8,8 @@ use secrecy::ExposeSecret as _;
 
 use super::*;
 
+mod namespaces;
+
 /// Sources over files with these texts, in a folder that lives as long as the first part of the pair.
 fn files(texts: &[(&str, &str)]) -> (tempfile::TempDir, Sources) {
     let folder = tempfile::tempdir().unwrap();
@@ -80,6 +82,7 @@ fn the_watchers_file_of_the_design_document_works_unchanged() {
 fn the_syncers_file_of_the_design_document_works_unchanged() {
     let config = SyncerConfig::load(&example("syncer.yaml")).unwrap();
     assert_eq!(config.kafka.topics, ["cdc.game_db.players"]);
+    assert_eq!(bound(&config), [("cdc.game_db.players", "game_db.players".to_owned())]);
     assert_eq!(config.kafka.consumer_group, "cdc-syncer");
     assert_eq!(config.postgres.port, 5432);
     assert_eq!(config.postgres.password.as_ref().unwrap().expose_secret(), "secret");
@@ -87,6 +90,10 @@ fn the_syncers_file_of_the_design_document_works_unchanged() {
     assert_eq!(config.batch.flush_interval, millis(500));
     assert_eq!((config.batch.buffer_size, config.batch.copy_threshold), (1000, 100));
     assert_eq!((config.workers.pool_size, config.workers.channel_buffer), (10, 1000));
+}
+
+fn bound(config: &SyncerConfig) -> Vec<(&str, String)> {
+    config.kafka.namespaces.iter().map(|(topic, namespace)| (topic.as_str(), namespace.to_string())).collect()
 }
 
 #[test]
@@ -258,6 +265,33 @@ fn keys_that_contradict_each_other_are_refused() {
             "dead_letter: {stop_after: never}",
             "dead_letter.stop_after: a section with keys of its own is expected here",
         ),
+        (
+            "kafka: {topic: orders}",
+            "kafka.topic: the name of topic orders does not tell its collection, as cdc.<database>.<collection> does; \
+             write under kafka: namespaces: {\"orders\": \"<database>.<collection>\"}",
+        ),
+        (
+            "kafka: {namespaces: {cdc.game_db.players: players}}",
+            "kafka.namespaces: \"players\" of topic cdc.game_db.players is not legal; legal: <database>.<collection>",
+        ),
+        (
+            "kafka: {namespaces: {orders: shop.orders}}",
+            "kafka.namespaces: topic orders is none that kafka.topic names; take it out, or name it there",
+        ),
+        (
+            "kafka: {namespaces: [orders]}",
+            "kafka.namespaces: a section with keys of its own is expected here",
+        ),
+        (
+            "kafka: {topic: [cdc.game_db.players, p], namespaces: {p: game_db.players}}",
+            "kafka.namespaces: topics cdc.game_db.players and p both carry game_db.players; a collection has one \
+             topic: take one out",
+        ),
+        (
+            "kafka: {topic: [cdc.game_db.players, cdc.old_db.players]}",
+            "kafka.topic: topics cdc.game_db.players (game_db.players) and cdc.old_db.players (old_db.players) would \
+             share the table players; give one of them to a Syncer with another database",
+        ),
         ("tables: []", "tables: not available yet; take this key out"),
         ("postgres: {tls: {mode: require}}", "postgres.tls: not available yet; take this key out"),
     ] {
@@ -342,7 +376,7 @@ watcher:
   mongodb: {uri: 'mongodb://localhost', database: d, collection: c}
   kafka: {brokers: &brokers ['a:1', 'b:2']}
 syncer:
-  kafka: {brokers: *brokers, topic: t}
+  kafka: {brokers: *brokers, topic: cdc.d.c}
   postgres: {host: localhost, database: d, user: u}
 ";
     let (_folder, sources) = files(&[("pipeline.yaml", text)]);

@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use cdc_kafka::Compression;
 use cdc_machine::Retry;
+use cdc_postgres::Namespace;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::common::{self, CONNECTION, Logging, ON_REJECT, OnReject, Properties, TopicTemplate, is_topic};
+use super::namespaces::{self, Namespaces};
 use super::section::Section;
 
 /// librdkafka settings that a key of the Watcher's own stands for.
@@ -181,6 +183,19 @@ impl WatcherConfig {
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
         topics(&self.kafka.topic, &self.mongodb)
+    }
+
+    /// The topics with what they carry.
+    #[must_use]
+    pub fn namespaces(&self) -> Namespaces {
+        let of = |collection: &String| Namespace::new(self.mongodb.database.as_str(), collection.as_str());
+        self.topics().into_iter().zip(self.mongodb.collections.iter().map(of)).collect()
+    }
+
+    /// What the Syncer of these topics must be told.
+    #[must_use]
+    pub fn needed_namespaces(&self) -> Option<String> {
+        namespaces::needed(&self.namespaces())
     }
 }
 

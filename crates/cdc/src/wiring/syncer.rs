@@ -59,6 +59,7 @@ fn postgres_settings(config: &SyncerConfig) -> Settings {
         consumer_group: config.kafka.consumer_group.clone(),
         copy_threshold: config.batch.copy_threshold as usize,
         manage_schema: postgres.manage_schema,
+        namespaces: config.kafka.namespaces.clone(),
         ..Settings::new(endpoint, postgres.database.as_str(), postgres.user.as_str())
     }
 }

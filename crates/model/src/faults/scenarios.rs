@@ -184,6 +184,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "tables_of_one_shape_do_not_mix_in_one_transaction",
     ),
     it(
+        "a message names another collection than its topic carries",
+        Service::Syncer,
+        "a bad record, `wrong_namespace`; no other table is touched, created or altered",
+        "crates/postgres/tests/live/binding.rs",
+        "a_message_of_another_collection_is_bad_and_touches_nothing",
+    ),
+    it(
         "the oplog has rolled over the saved position",
         Service::Watcher,
         "exits 65, or goes on from now with a gap on record and told to every partition",

@@ -45,7 +45,7 @@ fn document(id: u32, position: u32) -> Message {
 
 #[tokio::test]
 async fn values_arrive_as_they_left() {
-    let stand = Stand::new(TYPED).await;
+    let stand = Stand::new(TYPED).await.carrying("typed");
     let prepared = stand.database().await;
     write_all(&prepared, &[document(1, 1)]).await;
     let mut settings = stand.settings.clone();
@@ -67,7 +67,7 @@ async fn values_arrive_as_they_left() {
 
 #[tokio::test]
 async fn numbered_rows_are_found_for_deletion_and_stay_buried() {
-    let stand = Stand::new(TYPED).await;
+    let stand = Stand::new(TYPED).await.carrying("typed");
     let database = stand.database().await;
     write_all(&database, &[document(1, 1), document(2, 1)]).await;
     let gone = |position| {
@@ -97,7 +97,7 @@ async fn padded_ids_are_deleted_by_their_index() {
 
 #[tokio::test]
 async fn a_column_of_a_foreign_type_takes_only_null() {
-    let stand = Stand::new(TYPED).await;
+    let stand = Stand::new(TYPED).await.carrying("typed");
     let database = stand.database().await;
     let point = Message::upsert("insert", "x", "\"pt\":[1,2]", 1)
         .with_id("{\"$numberInt\":\"1\"}", "1")

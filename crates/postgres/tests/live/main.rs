@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod bad_records;
+mod binding;
 mod columns;
 mod fence;
 mod ledger;

@@ -3,10 +3,15 @@
 
 use std::fmt::Write as _;
 
+use cdc_syncer::Partition;
+
+use crate::stand::PARTITION;
+
 /// One message.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     operation: &'static str,
+    database: &'static str,
     collection: String,
     key: String,
     id: String,
@@ -15,12 +20,14 @@ pub(crate) struct Message {
     raw: Option<String>,
     position: u32,
     version: u32,
+    partition: Partition,
 }
 
 impl Message {
     fn new(operation: &'static str, id: &str, document: Option<String>, position: u32) -> Self {
         Self {
             operation,
+            database: "game_db",
             collection: "players".to_owned(),
             key: format!("\"{id}\""),
             id: format!("\"{id}\""),
@@ -29,6 +36,7 @@ impl Message {
             raw: None,
             position,
             version: 1,
+            partition: PARTITION,
         }
     }
 
@@ -79,6 +87,21 @@ impl Message {
         self
     }
 
+    pub(crate) fn in_database(mut self, database: &'static str) -> Self {
+        self.database = database;
+        self
+    }
+
+    /// It comes in the only partition of this topic of the stand.
+    pub(crate) fn in_topic(mut self, number: u32) -> Self {
+        self.partition = Partition(number);
+        self
+    }
+
+    pub(crate) fn partition(&self) -> Partition {
+        self.partition
+    }
+
     pub(crate) fn version(mut self, version: u32) -> Self {
         self.version = version;
         self
@@ -96,9 +119,9 @@ impl Message {
     /// The cluster time is the position, in seconds, after 2024-01-15T11:30:00Z.
     pub(crate) fn value(&self) -> String {
         let mut value = format!(
-            "{{\"version\":{},\"id\":\"{:032x}\",\"operation_type\":\"{}\",\"namespace\":{{\"database\":\"game_db\",\
+            "{{\"version\":{},\"id\":\"{:032x}\",\"operation_type\":\"{}\",\"namespace\":{{\"database\":\"{}\",\
              \"collection\":\"{}\"}},\"document_key\":{{\"_id\":{}}}",
-            self.version, self.position, self.operation, self.collection, self.id
+            self.version, self.position, self.operation, self.database, self.collection, self.id
         );
         if let Some(document) = &self.document {
             write!(value, ",\"full_document\":{document}").unwrap();

@@ -10,9 +10,9 @@ use crate::stand::{ALL, EPOCH, PLAYERS, Stand, batch, claim, write_all};
 
 #[tokio::test]
 async fn a_missing_table_becomes_a_mirror() {
-    let stand = Stand::new("").await;
-    let database = stand.database().await;
     let collection = "odd \"name\"; --";
+    let stand = Stand::new("").await.carrying(collection);
+    let database = stand.database().await;
     let table = "public.\"odd \"\"name\"\"; --\"";
     let json_name = "odd \\\"name\\\"; --";
     let fields =
@@ -47,9 +47,10 @@ async fn a_missing_table_becomes_a_mirror() {
 
 #[tokio::test]
 async fn names_that_postgresql_would_cut_are_refused() {
-    let stand = Stand::new("").await;
+    let collection = "n".repeat(64);
+    let stand = Stand::new("").await.carrying(&collection);
     let database = stand.database().await;
-    let message = Message::upsert("insert", "a", "", 1).in_collection(&"n".repeat(64));
+    let message = Message::upsert("insert", "a", "", 1).in_collection(&collection);
     let reply = database.write(&batch(&[message]), ALL, Parking::Off).await;
     assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }));
 }
@@ -74,6 +75,8 @@ async fn without_manage_schema_the_missing_statements_are_printed() {
     let counts = write_all(&database, &[Message::delete("a", 1)]).await;
     assert_eq!(counts.deleted, 1);
 
+    stand = stand.carrying("other");
+    let database = stand.database().await;
     let missing = Message::upsert("insert", "a", "", 1).in_collection("other");
     let reply = database.write(&batch(&[missing]), ALL, Parking::Off).await;
     assert!(reply.failure.unwrap().message.contains("CREATE TABLE"));

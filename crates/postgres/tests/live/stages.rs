@@ -16,8 +16,17 @@ CREATE TABLE zebras (id text PRIMARY KEY, owner text, n integer CHECK (n < 1000)
 
 const COLLECTIONS: [&str; 4] = ["bees", "wasps", "clicks", "views"];
 
+async fn typed() -> Stand {
+    Stand::new(TYPED).await.carrying_all(COLLECTIONS.into_iter().chain(["zebras"]))
+}
+
 /// Documents with the same `_id`s in each collection, and each collection's name in them.
-fn documents(collection: &str, rows: u32, n: u32, position: u32) -> impl Iterator<Item = Message> {
+fn documents(
+    (topic, collection): (u32, &str),
+    rows: u32,
+    n: u32,
+    position: u32,
+) -> impl Iterator<Item = Message> {
     (0..rows).map(move |row| {
         Message::upsert(
             "update",
@@ -26,15 +35,13 @@ fn documents(collection: &str, rows: u32, n: u32, position: u32) -> impl Iterato
             position,
         )
         .in_collection(collection)
+        .in_topic(topic)
     })
 }
 
 fn everywhere(rows: [u32; 4], n: u32, position: u32) -> Vec<Message> {
-    COLLECTIONS
-        .iter()
-        .zip(rows)
-        .flat_map(|(collection, rows)| documents(collection, rows, n, position))
-        .collect()
+    let collections = (0u32..).zip(COLLECTIONS).zip(rows);
+    collections.flat_map(|(collection, rows)| documents(collection, rows, n, position)).collect()
 }
 
 /// Rows in all, and rows that say that they belong here and carry this number.
@@ -55,7 +62,7 @@ async fn expect(stand: &Stand, rows: [i64; 4], n: u32) {
 
 #[tokio::test]
 async fn tables_of_one_shape_do_not_mix_in_one_transaction() {
-    let stand = Stand::new(TYPED).await;
+    let stand = typed().await;
     let database = stand.database().await;
     // The shipped threshold. Other counts in each batch, so that a leftover would show as a row too many.
     let counts = write_all(&database, &everywhere([150, 100, 130, 120], 1, 1)).await;
@@ -72,13 +79,13 @@ async fn tables_of_one_shape_do_not_mix_in_one_transaction() {
 
 #[tokio::test]
 async fn what_a_rolled_back_batch_copied_stays_out() {
-    let mut stand = Stand::new(TYPED).await;
+    let mut stand = typed().await;
     // One connection, so that the next batch meets the same temporary tables.
     (stand.settings.copy_threshold, stand.settings.max_connections) = (1, 1);
     let database = stand.database().await;
     write_all(&database, &everywhere([1, 1, 1, 1], 1, 1)).await;
     let mut messages = everywhere([50, 60, 70, 80], 2, 2);
-    messages.extend(documents("zebras", 1, 1000, 2));
+    messages.extend(documents((4, "zebras"), 1, 1000, 2));
     let reply = database.write(&batch(&messages), ALL, Parking::Off).await;
     assert!(
         matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Poison, .. }),
@@ -101,13 +108,14 @@ async fn more_tables_than_a_connection_keeps_stages_for() {
         .iter()
         .map(|name| format!("CREATE TABLE {name} (id text PRIMARY KEY, owner text, n int);"))
         .collect();
-    let mut stand = Stand::new(&schema.concat()).await;
+    let mut stand = Stand::new(&schema.concat()).await.carrying_all(names.iter().map(String::as_str));
     (stand.settings.copy_threshold, stand.settings.max_connections) = (1, 1);
     let database = stand.database().await;
-    let (some, others) = names.split_at(20);
-    for (names, position) in [(some, 1), (others, 2), (some, 3), (&names[..], 4)] {
+    let numbered: Vec<(u32, &str)> = (0u32..).zip(names.iter().map(String::as_str)).collect();
+    let (some, others) = numbered.split_at(20);
+    for (names, position) in [(some, 1), (others, 2), (some, 3), (&numbered[..], 4)] {
         let messages: Vec<Message> =
-            names.iter().flat_map(|name| documents(name, 2, position, position)).collect();
+            names.iter().flat_map(|name| documents(*name, 2, position, position)).collect();
         let counts = write_all(&database, &messages).await;
         assert_eq!(counts.copied_statements, names.len() as u64);
     }

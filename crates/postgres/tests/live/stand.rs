@@ -10,7 +10,7 @@ use cdc_executor::ports::{
     Database, Headers, KafkaRecord, LedgerClaim, Share, TopicPartition, WriteCounts, WriteReply,
 };
 use cdc_machine::{Epoch, SeqNo};
-use cdc_postgres::{Endpoint, PostgresDatabase, Settings};
+use cdc_postgres::{Endpoint, Namespace, PostgresDatabase, Settings};
 use cdc_syncer::{Batch, Parking, Partition, Rejected, Row, WorkerId, WriteOutcome};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
@@ -44,10 +44,14 @@ pub(crate) const EPOCH: Epoch = Epoch(1);
 /// The keys of the only worker.
 pub(crate) const ALL: Share = Share { worker: WorkerId(0), of: 1 };
 
+const TOPIC: &str = "cdc.game_db.players";
+
 /// One database of the shared server.
 pub(crate) struct Stand {
     pub(crate) settings: Settings,
     pub(crate) client: Client,
+    /// One partition each: partition 0 of ours belongs to the first.
+    topics: Vec<String>,
 }
 
 impl Stand {
@@ -61,15 +65,38 @@ impl Stand {
         settings.port = server.port();
         settings.min_connections = 0;
         settings.max_connections = 4;
+        settings.namespaces = [(TOPIC.to_owned(), Namespace::new("game_db", "players"))].into();
         let client = client(&settings, &settings.user).await;
         client.batch_execute(schema).await.unwrap();
-        Self { settings, client }
+        Self { settings, client, topics: vec![TOPIC.to_owned()] }
     }
 
-    /// The adapter, connected and with partition 0 acquired.
+    /// The topic carries another collection than its name tells.
+    pub(crate) fn carrying(mut self, collection: &str) -> Self {
+        self.settings.namespaces.insert(TOPIC.to_owned(), Namespace::new("game_db", collection));
+        self
+    }
+
+    /// A topic for each of these collections, in the order of our partitions.
+    pub(crate) fn carrying_all<'c>(mut self, collections: impl IntoIterator<Item = &'c str>) -> Self {
+        self.topics = collections.into_iter().map(|collection| format!("cdc.game_db.{collection}")).collect();
+        let bound = self.topics.iter().map(|topic| (topic.clone(), Namespace::of_topic(topic).unwrap()));
+        self.settings.namespaces = bound.collect();
+        self
+    }
+
+    /// The adapter, connected and with all partitions acquired.
     pub(crate) async fn database(&self) -> PostgresDatabase {
         let database = self.connected().await;
-        database.acquire(&[claim(EPOCH)], 1).await.unwrap();
+        let claims: Vec<LedgerClaim> = (0u32..)
+            .zip(&self.topics)
+            .map(|(partition, topic)| LedgerClaim {
+                partition: Partition(partition),
+                epoch: EPOCH,
+                name: TopicPartition { topic: Arc::from(topic.as_str()), partition: 0 },
+            })
+            .collect();
+        database.acquire(&claims, 1).await.unwrap();
         database
     }
 
@@ -117,21 +144,27 @@ pub(crate) fn claim(epoch: Epoch) -> LedgerClaim {
     LedgerClaim {
         partition: PARTITION,
         epoch,
-        name: TopicPartition { topic: Arc::from("cdc.game_db.players"), partition: 0 },
+        name: TopicPartition { topic: Arc::from(TOPIC), partition: 0 },
     }
 }
 
-/// A batch of partition 0, in the order of the messages.
+/// A batch of the messages' partitions, in their order.
 pub(crate) fn batch(messages: &[Message]) -> Batch<KafkaRecord> {
-    batch_of(messages.iter().map(|message| (message.key().into(), Some(message.value().into()))))
+    mixed_batch(messages.iter().map(|it| (it.partition(), it.key().into(), Some(it.value().into()))))
 }
 
 pub(crate) fn batch_of(records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Batch<KafkaRecord> {
+    mixed_batch(records.into_iter().map(|(key, value)| (PARTITION, key, value)))
+}
+
+fn mixed_batch(
+    records: impl IntoIterator<Item = (Partition, Vec<u8>, Option<Vec<u8>>)>,
+) -> Batch<KafkaRecord> {
     let rows = records
         .into_iter()
         .enumerate()
-        .map(|(index, (key, value))| Row {
-            partition: PARTITION,
+        .map(|(index, (partition, key, value))| Row {
+            partition,
             epoch: EPOCH,
             seq: SeqNo(index as u64),
             offset: i64::try_from(index).unwrap(),
