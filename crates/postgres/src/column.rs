@@ -81,11 +81,6 @@ impl ColumnBuffer {
         self.ends.push(self.data.len());
     }
 
-    /// Appends a boolean.
-    pub(crate) fn push_bool(&mut self, value: bool) {
-        self.push_bytes(&[u8::from(value)]);
-    }
-
     /// Goes back to so many rows; no effect where there are fewer.
     pub(crate) fn truncate(&mut self, rows: usize) {
         while self.ends.len() > rows {
@@ -256,8 +251,8 @@ mod tests {
         left.push_bytes(b"a");
         left.push_null();
         let mut right = ColumnBuffer::new(Type::BOOL);
-        right.push_bool(true);
-        right.push_bool(false);
+        right.push_bytes(&[1]);
+        right.push_bytes(&[0]);
         let columns = [left, right];
         let data: Vec<u8> = copy_pieces(&columns, 1_024).flatten().collect();
         let body = &data[COPY_HEADER.len()..];

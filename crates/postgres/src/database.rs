@@ -19,7 +19,7 @@ use crate::retry::{self, OPERATION as RETRY, Retried};
 use crate::room::EncodingRoom;
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::targets::{Target, Targets};
+use crate::targets::{FeedWatch, Target, Targets};
 use crate::write::{Job, OPERATION as WRITE, Written, write};
 
 /// No call takes longer. The server's own time-outs are shorter; this one is for a server that has stopped
@@ -96,7 +96,10 @@ impl PostgresDatabase {
     async fn take(&self, claims: &[LedgerClaim], workers: u32) -> Result<Vec<LedgerEntry>, Trouble> {
         let pool = self.pool("ledger_acquire")?;
         let mut session = pool.get("ledger_acquire").await?;
-        self.shared.ledger.acquire(&mut session, claims, workers).await
+        let entries = self.shared.ledger.acquire(&mut session, claims, workers).await?;
+        // The former owners may have fed columns of which nothing is known here.
+        self.shared.targets.forget();
+        Ok(entries)
     }
 
     async fn record_offsets(&self, offsets: &[LedgerCommit]) -> Result<Vec<Partition>, Trouble> {
@@ -141,9 +144,11 @@ impl PostgresDatabase {
         let pool = self.pool(WRITE)?;
         let mut session = pool.get(WRITE).await?;
         let copy_threshold = self.shared.settings.copy_threshold;
+        let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
         let job = Job { batch: batch.rows(), holds: &holds, share, parking, copy_threshold };
         match write(&mut session, &self.shared.ledger, plan, &job).await {
             Ok(Written::Committed { counts, parked }) => {
+                watch.committed();
                 Ok(Reply::Written { counts: merge(planned, counts), rejected, parked })
             }
             Ok(Written::Refused(partitions)) => Ok(Reply::Refused(partitions)),
@@ -174,9 +179,12 @@ impl PostgresDatabase {
         let targets = self.targets_of(&topics, &records).await?;
         let plan = Plan::new(records, targets, true);
         let mut session = pool.get(RETRY).await?;
+        let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
         let retried = retry::retry(&mut session, &self.shared.ledger, share, &holds, &entries, &plan).await;
-        if let Err(trouble) = &retried {
-            self.note_trouble(trouble, &mut session);
+        match &retried {
+            Ok(Retried::Done { .. }) => watch.committed(),
+            Ok(Retried::Refused(_)) => {}
+            Err(trouble) => self.note_trouble(trouble, &mut session),
         }
         retried
     }

@@ -1,6 +1,7 @@
 //! From a batch's records to the rows of each table: who takes part, who wins, who is rejected.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +13,7 @@ use postgres_types::Type;
 use crate::bindings::{BatchTopics, Binding};
 use crate::column::ColumnBuffer;
 use crate::row::{NoRow, RowWriter};
-use crate::targets::Target;
+use crate::targets::{Feeding, Target};
 
 /// A record that takes part in the contest for its row.
 #[derive(Debug)]
@@ -151,6 +152,8 @@ pub(crate) struct TablePlan {
     pub(crate) target: Arc<Target>,
     pub(crate) upserts: Upserts,
     pub(crate) deletes: Deletes,
+    /// Columns of the target that documents feed for the first time, as far as is known.
+    pub(crate) newly_fed: Vec<String>,
 }
 
 /// Rows to insert or update, a buffer for each column of the statements' source.
@@ -261,7 +264,7 @@ impl Plan {
                     .then_with(|| a.index.cmp(&b.index))
             });
             let plan = TablePlan::new(target, &contest, (written_at, keeps_keys), &mut rejected, &mut counts);
-            if plan.upserts.len() > 0 || !plan.deletes.is_empty() {
+            if plan.upserts.len() > 0 || !plan.deletes.is_empty() || !plan.newly_fed.is_empty() {
                 tables.push(plan);
             }
         }
@@ -271,8 +274,20 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// What the plan feeds for the first time, as far as is known.
+    pub(crate) fn feedings(&self) -> Vec<Feeding> {
+        let new = self.tables.iter().filter(|table| !table.newly_fed.is_empty());
+        new.map(|table| Feeding { table: table.target.table.label(), columns: table.newly_fed.clone() })
+            .collect()
+    }
+}
+
 impl TablePlan {
     /// `contest` is sorted by row id, and then from the greatest position down.
+    ///
+    /// The statements name the columns that documents have fed so far. Where these documents feed more, the rows
+    /// are laid out again: at most once for each column of the table, ever.
     fn new(
         target: Arc<Target>,
         contest: &[Candidate<'_>],
@@ -280,13 +295,58 @@ impl TablePlan {
         rejected: &mut Vec<Rejected>,
         counts: &mut WriteCounts,
     ) -> Self {
+        let mut layout = Layout { target, written_at, keeps_keys, refused: BTreeMap::new() };
+        let mut newly_fed: Vec<String> = Vec::new();
+        loop {
+            let laid_out = layout.lay_out(contest);
+            if laid_out.feeds.is_empty() {
+                let Layout { target, refused, .. } = layout;
+                rejected.extend(refused.into_iter().map(|(index, no_row)| no_row.rejects(index)));
+                counts.merged += laid_out.merged;
+                counts.newest_unix_seconds = counts.newest_unix_seconds.max(laid_out.newest_unix_seconds);
+                let LaidOut { upserts, deletes, .. } = laid_out;
+                return Self { target, upserts, deletes, newly_fed };
+            }
+            layout.target = Arc::new(layout.target.feeding(&laid_out.feeds));
+            newly_fed.extend(laid_out.feeds);
+        }
+    }
+}
+
+/// What it takes to lay out a table's rows.
+struct Layout {
+    target: Arc<Target>,
+    written_at: i64,
+    keeps_keys: bool,
+    /// The records that have no row, by their index in the batch. They have none in a later round either.
+    refused: BTreeMap<usize, NoRow>,
+}
+
+/// A table's rows, and what the round found.
+struct LaidOut {
+    upserts: Upserts,
+    deletes: Deletes,
+    /// Columns that the rows lack, because no document had fed them before these.
+    feeds: Vec<String>,
+    merged: u64,
+    newest_unix_seconds: u32,
+}
+
+impl Layout {
+    fn lay_out(&mut self, contest: &[Candidate<'_>]) -> LaidOut {
+        let target = &*self.target;
         let id = target.table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire());
-        let mut upserts = Upserts { buffers: target.statements.buffers(), keys: keeps_keys.then(Keys::new) };
+        let mut upserts =
+            Upserts { buffers: target.statements.buffers(), keys: self.keeps_keys.then(Keys::new) };
         let mut deletes = Deletes::new(id);
-        let mut writer = RowWriter::new(&target, written_at);
+        let (mut merged, mut newest_unix_seconds) = (0, 0);
+        let mut writer = RowWriter::new(target, self.written_at);
         for rivals in contest.chunk_by(|a, b| a.row_id == b.row_id) {
             let mut rivals = rivals.iter();
             for candidate in rivals.by_ref() {
+                if self.refused.contains_key(&candidate.index) {
+                    continue;
+                }
                 let converted = if candidate.envelope.operation == Operation::Delete {
                     writer.delete(candidate, &mut deletes)
                 } else {
@@ -298,17 +358,15 @@ impl TablePlan {
                 };
                 match converted {
                     Ok(()) => {
-                        counts.newest_unix_seconds =
-                            counts.newest_unix_seconds.max(candidate.envelope.cluster_time.t);
+                        newest_unix_seconds = newest_unix_seconds.max(candidate.envelope.cluster_time.t);
                         break;
                     }
-                    Err(no_row) => rejected.push(no_row.rejects(candidate.index)),
+                    Err(no_row) => drop(self.refused.insert(candidate.index, no_row)),
                 }
             }
-            counts.merged += rivals.len() as u64;
+            merged += rivals.len() as u64;
         }
-        drop(writer);
-        Self { target, upserts, deletes }
+        LaidOut { feeds: writer.newly_fed(), upserts, deletes, merged, newest_unix_seconds }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::piecewise::{CHECK_AT_ONCE, Mark, upsert_around};
 use crate::plan::{Plan, TablePlan};
 use crate::session::Session;
 use crate::transaction::end;
-use crate::write::begin_and_hold;
+use crate::write::{begin_and_hold, feed};
 
 pub(crate) const OPERATION: &str = "postgres_retry_parked";
 
@@ -119,6 +119,7 @@ pub(crate) async fn retry(
     };
     let tried = async {
         session.client.batch_execute(CHECK_AT_ONCE).await.map_err(|error| Trouble::of(OPERATION, error))?;
+        feed(session, plan).await?;
         let mut trial = Trial::of(entries, plan);
         for (table, statements) in plan.tables.iter().zip(&prepared.tables) {
             trial.try_table(session, table, statements).await?;

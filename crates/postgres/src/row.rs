@@ -11,7 +11,7 @@ use crate::column::ColumnBuffer;
 use crate::convert::{self, Mismatch, write_document, write_instant, write_text};
 use crate::plan::{Candidate, Deletes, Upserts};
 use crate::statements::Content;
-use crate::table::{Column, ColumnType, FieldTarget, Origin, Table};
+use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, FieldTarget, Origin, Table};
 use crate::targets::Target;
 
 /// Why a record has no row.
@@ -31,16 +31,22 @@ impl NoRow {
         Rejected { index, reason: self.reason, sqlstate: None, detail: self.detail.into() }
     }
 
-    fn unsupported(table: &Table, column: &Column) -> Self {
-        Self::new(
-            Reject::TypeConflict,
-            format!(
-                "{}, column {}: nothing but NULL can be written to a column of type {}",
-                table.label(),
-                column.name,
-                column.column_type.name()
+    fn closed(table: &Table, closed: &Closed) -> Self {
+        let (label, name) = (table.label(), &closed.name);
+        let detail = match &closed.because {
+            ClosedBecause::Generated => format!(
+                "{label}, column {name}: the column is generated, so that the document's field of its name cannot \
+                 be written to it"
             ),
-        )
+            ClosedBecause::AlwaysIdentity => format!(
+                "{label}, column {name}: the column is GENERATED ALWAYS AS IDENTITY, so that the document's field \
+                 of its name cannot be written to it; BY DEFAULT would let it"
+            ),
+            ClosedBecause::Type { name: column_type, .. } => format!(
+                "{label}, column {name}: nothing but NULL can be written to a column of type {column_type}"
+            ),
+        };
+        Self::new(Reject::TypeConflict, detail)
     }
 
     fn of(mismatch: Mismatch, table: &Table, column: &Column, value: &str) -> Self {
@@ -66,17 +72,29 @@ pub(crate) struct RowWriter<'t, 'a> {
     fields: Vec<Option<&'a str>>,
     /// Their types, where the spelling does not show them.
     types: Vec<Option<BsonType>>,
+    /// Columns that no document has fed before and that the document at hand has fields for.
+    feeding: Vec<usize>,
+    /// Those of all documents whose rows were appended, without repetition.
+    fed: Vec<usize>,
+    /// Columns that no document has fed before, and that allow no row without a value.
+    wanted: Vec<usize>,
     sidecar: TypeIndex,
 }
 
 impl<'t, 'a> RowWriter<'t, 'a> {
     pub(crate) fn new(target: &'t Target, written_at: i64) -> Self {
         let columns = target.table.columns.len();
+        let is_wanted =
+            |column: &Column| !column.fed && column.not_null && column.default == ColumnDefault::None;
+        let wanted = (0..columns).filter(|index| is_wanted(&target.table.columns[*index])).collect();
         Self {
             target,
             written_at,
             fields: vec![None; columns],
             types: vec![None; columns],
+            feeding: Vec::new(),
+            fed: Vec::new(),
+            wanted,
             sidecar: TypeIndex::default(),
         }
     }
@@ -88,11 +106,38 @@ impl<'t, 'a> RowWriter<'t, 'a> {
             self.find_fields(&candidate.envelope)?;
         }
         let rows = upserts.len();
-        let appended = self.append(candidate, &mut upserts.buffers);
-        if appended.is_err() {
-            upserts.buffers.iter_mut().for_each(|buffer| buffer.truncate(rows));
+        let appended = self.try_feeding().and_then(|()| self.append(candidate, &mut upserts.buffers));
+        match appended {
+            Ok(()) => {
+                for index in &self.feeding {
+                    if !self.fed.contains(index) {
+                        self.fed.push(*index);
+                    }
+                }
+            }
+            Err(_) => upserts.buffers.iter_mut().for_each(|buffer| buffer.truncate(rows)),
         }
         appended
+    }
+
+    /// The columns that the appended rows' documents have fields for and that no document has fed before: these
+    /// rows lack them.
+    pub(crate) fn newly_fed(&self) -> Vec<String> {
+        self.fed.iter().map(|index| self.target.table.columns[*index].name.clone()).collect()
+    }
+
+    /// Fields of columns that no document has fed before must fit them, too: a document that cannot be written
+    /// feeds nothing.
+    fn try_feeding(&self) -> Result<(), NoRow> {
+        for index in &self.feeding {
+            let column = &self.target.table.columns[*index];
+            self.push_field(*index, column, &mut ColumnBuffer::new(column.column_type.wire()))?;
+        }
+        let lacking = self.wanted.iter().find(|index| !self.feeding.contains(index));
+        match lacking.map(|index| &self.target.table.columns[*index]) {
+            Some(column) => Err(self.missing(column, "the field is absent and the column has no default")),
+            None => Ok(()),
+        }
     }
 
     /// Appends a row to delete.
@@ -115,6 +160,7 @@ impl<'t, 'a> RowWriter<'t, 'a> {
     fn find_fields(&mut self, envelope: &Envelope<'a>) -> Result<(), NoRow> {
         self.fields.fill(None);
         self.types.fill(None);
+        self.feeding.clear();
         let table = &self.target.table;
         if envelope.raw_bson_of(Member::FullDocument).is_some() {
             return Err(NoRow::new(
@@ -131,19 +177,23 @@ impl<'t, 'a> RowWriter<'t, 'a> {
         };
         for (name, json) in Fields::of(document) {
             match table.field(&name) {
-                Some(FieldTarget::Column(index)) => {
-                    if self.fields[index].replace(json).is_some() {
-                        return Err(NoRow::new(Reject::Malformed, "the document names a field twice"));
+                Some(FieldTarget::Column(index)) => self.find_field(index, json)?,
+                Some(FieldTarget::Unfed(index)) => {
+                    self.find_field(index, json)?;
+                    self.feeding.push(index);
+                }
+                Some(FieldTarget::Closed(index)) => {
+                    let closed = &table.closed[index];
+                    let shows_null = matches!(closed.because, ClosedBecause::Type { shows_null: true, .. });
+                    if json != "null" || !shows_null {
+                        return Err(NoRow::closed(table, closed));
                     }
                 }
-                Some(FieldTarget::Unsupported(index)) if json != "null" => {
-                    return Err(NoRow::unsupported(table, &table.unsupported[index]));
-                }
-                Some(FieldTarget::Unsupported(_)) | None => {}
+                None => {}
             }
         }
         for (pointer, bson_type) in self.sidecar.iter() {
-            if let Some(FieldTarget::Column(index)) =
+            if let Some(FieldTarget::Column(index) | FieldTarget::Unfed(index)) =
                 document_field(pointer).and_then(|field| table.field(&field))
             {
                 self.types[index] = Some(bson_type);
@@ -152,11 +202,17 @@ impl<'t, 'a> RowWriter<'t, 'a> {
         Ok(())
     }
 
+    fn find_field(&mut self, index: usize, json: &'a str) -> Result<(), NoRow> {
+        match self.fields[index].replace(json) {
+            None => Ok(()),
+            Some(_) => Err(NoRow::new(Reject::Malformed, "the document names a field twice")),
+        }
+    }
+
     fn append(&self, candidate: &Candidate<'a>, buffers: &mut [ColumnBuffer]) -> Result<(), NoRow> {
         for (source, buffer) in self.target.statements.source.iter().zip(buffers) {
             match source.content {
                 Content::RowId => buffer.push_bytes(candidate.row_id.as_bytes()),
-                Content::Presence(index) => buffer.push_bool(self.fields[index].is_some()),
                 Content::Value(index) => self.push_value(candidate, index, buffer)?,
             }
         }
@@ -231,26 +287,35 @@ impl<'t, 'a> RowWriter<'t, 'a> {
     }
 
     fn push_field(&self, index: usize, column: &Column, buffer: &mut ColumnBuffer) -> Result<(), NoRow> {
-        let table = &self.target.table;
         let bson_type = self.types[index];
-        let what = match self.fields[index] {
-            // A default, if there is one, takes NULL's place in the statement.
-            None if column.default.is_some() || !column.not_null => {
+        let what = match (self.fields[index], &column.default) {
+            (None, ColumnDefault::Constant(value)) => {
+                buffer.push_bytes(value);
+                return Ok(());
+            }
+            (None, ColumnDefault::None | ColumnDefault::Changing) if !column.not_null => {
                 buffer.push_null();
                 return Ok(());
             }
-            None => "the field is absent, and the column has no default",
-            Some("null") if bson_type.is_none() && !column.not_null => {
+            (None, ColumnDefault::None) => "the field is absent and the column has no default",
+            (None, ColumnDefault::Changing) => {
+                "the field is absent, other documents have it, and the column's default is not constant"
+            }
+            (Some("null"), _) if bson_type.is_none() && !column.not_null => {
                 buffer.push_null();
                 return Ok(());
             }
-            Some("null") if bson_type.is_none() => "the field is null",
-            Some(json) => return push_converted(table, column, json, bson_type, buffer),
+            (Some("null"), _) if bson_type.is_none() => "the field is null",
+            (Some(json), _) => return push_converted(&self.target.table, column, json, bson_type, buffer),
         };
-        Err(NoRow::new(
+        Err(self.missing(column, what))
+    }
+
+    fn missing(&self, column: &Column, what: &str) -> NoRow {
+        NoRow::new(
             Reject::MissingValue,
-            format!("{}, column {}, which is NOT NULL: {what}", table.label(), column.name),
-        ))
+            format!("{}, column {}, which is NOT NULL: {what}", self.target.table.label(), column.name),
+        )
     }
 }
 

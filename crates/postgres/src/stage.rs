@@ -20,6 +20,10 @@ use crate::write::OPERATION;
 /// COPY data are made and handed to the driver in pieces of about this many bytes.
 const COPY_PIECE_BYTES: usize = 256 * 1024;
 
+/// Columns of a temporary table, as of every other. A table that has as many, and an id that is not text, passes
+/// through arrays.
+pub(crate) const MAX_COLUMNS: usize = 1_600;
+
 /// Temporary tables that one connection keeps. Beyond them it starts over, with those of the batch at hand.
 const MAX_STAGES: usize = 32;
 

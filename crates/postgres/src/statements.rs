@@ -1,10 +1,13 @@
 //! The statements that write one table, as text. Names come from the catalog and are quoted; values are
 //! parameters.
 //!
-//! Every statement reads its rows from a source `s` whose columns are `c0`, `c1`, … in the table's order,
-//! each followed by its presence `p<n>` where the column has a default, and `k` with the row's id as text
-//! where the id column is not text itself. The source is either `unnest` over one array a column, or the
-//! temporary table that a COPY has filled.
+//! Every statement reads its rows from a source `s` whose columns are `c0`, `c1`, … by the table's columns that
+//! the pipeline writes, and `k` with the row's id as text where the id column is not text itself. The source is
+//! either `unnest` over one array a column, or the temporary table that a COPY has filled.
+//!
+//! A column that no document has fed is in none of them. Where such a column has a default that changes, a
+//! sequence for instance, rows that are there are updated, and only the others are inserted: `ON CONFLICT` alone
+//! would evaluate that default for every row.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -32,8 +35,6 @@ pub(crate) struct SourceColumn {
 pub(crate) enum Content {
     /// The values of the table's column of this index.
     Value(usize),
-    /// Whether the field of the table's column of this index was there.
-    Presence(usize),
     /// The row's id as text.
     RowId,
 }
@@ -103,20 +104,13 @@ fn id_type(table: &Table) -> Type {
 }
 
 fn source_columns(table: &Table) -> Vec<SourceColumn> {
-    let mut source = Vec::with_capacity(table.columns.len() * 2 + 1);
-    for (index, column) in table.columns.iter().enumerate() {
+    let mut source = Vec::with_capacity(table.columns.len() + 1);
+    for (index, column) in table.written() {
         source.push(SourceColumn {
             alias: format!("c{index}"),
             element: column.column_type.wire(),
             content: Content::Value(index),
         });
-        if column.has_presence() {
-            source.push(SourceColumn {
-                alias: format!("p{index}"),
-                element: Type::BOOL,
-                content: Content::Presence(index),
-            });
-        }
     }
     if !id_is_text(table) {
         source.push(SourceColumn { alias: "k".to_owned(), element: Type::TEXT, content: Content::RowId });
@@ -161,49 +155,78 @@ fn unnest(source: &[SourceColumn]) -> String {
     format!("unnest({}) AS s({})", arrays.join(", "), aliases.join(", "))
 }
 
+/// Rows that a tombstone does not keep off.
+fn living(table: &Table, source: &str) -> String {
+    let Some(position) = position_index(table) else { return source.to_owned() };
+    let key = key_of(table);
+    format!(
+        "{source} WHERE NOT EXISTS (SELECT FROM cdc.tombstones AS d WHERE d.table_name = {} \
+         AND d.id = s.{key} AND d.position >= s.c{position})",
+        quote_literal(&table.label()),
+    )
+}
+
+fn upsert(table: &Table, source: &str) -> String {
+    let living = living(table, source);
+    if table.evaluates_defaults() {
+        return update_then_insert(table, &living);
+    }
+    format!(
+        "WITH written AS ({}) \
+         SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written",
+        insert(table, &living),
+    )
+}
+
+/// All parts see the statement's one snapshot. What is inserted meanwhile meets the conflict clause.
+fn update_then_insert(table: &Table, living: &str) -> String {
+    let quoted = table.quoted();
+    let mut sql = format!("WITH s AS (SELECT s.* FROM {living}), updated AS (UPDATE {quoted} AS t SET ");
+    sql.push_str(&assignments(table, |name, index| format!("{name} = s.c{index}")));
+    let _infallible = write!(sql, " FROM s WHERE t.\"id\" = {}", same_id(table, "s.c0"));
+    if let Some(position) = position_index(table) {
+        let _infallible =
+            write!(sql, " AND (t.\"cdc_position\" IS NULL OR s.c{position} > t.\"cdc_position\")");
+    }
+    let absent =
+        format!("s WHERE NOT EXISTS (SELECT FROM {quoted} AS o WHERE o.\"id\" = {})", same_id(table, "s.c0"));
+    let _infallible = write!(
+        sql,
+        " RETURNING 1), written AS ({}) SELECT count(*) FILTER (WHERE fresh), \
+         count(*) FILTER (WHERE NOT fresh) + (SELECT count(*) FROM updated) FROM written",
+        insert(table, &absent),
+    );
+    sql
+}
+
 /// `xmax` is zero in a row that the statement inserted, and holds the row lock that `DO UPDATE` took in one
 /// that it updated.
-fn upsert(table: &Table, source: &str) -> String {
-    let names: Vec<String> = table.columns.iter().map(|column| quote(&column.name)).collect();
-    let mut values = Vec::with_capacity(names.len());
-    let mut assignments = Vec::with_capacity(names.len());
-    for (index, column) in table.columns.iter().enumerate() {
-        values.push(match &column.default {
-            Some(default) if column.has_presence() => {
-                format!("CASE WHEN s.p{index} THEN s.c{index} ELSE {default} END")
-            }
-            _ => format!("s.c{index}"),
-        });
-        let name = quote(&column.name);
-        if column.origin != Origin::Id || names.len() == 1 {
-            assignments.push(format!("{name} = excluded.{name}"));
-        }
-    }
+fn insert(table: &Table, source: &str) -> String {
+    let names: Vec<String> = table.written().map(|(_, column)| quote(&column.name)).collect();
+    let values: Vec<String> = table.written().map(|(index, _)| format!("s.c{index}")).collect();
     let mut sql = format!(
-        "WITH written AS (INSERT INTO {} AS t ({}) SELECT {} FROM {source}",
+        "INSERT INTO {} AS t ({}) SELECT {} FROM {source} ON CONFLICT (\"id\") DO UPDATE SET {}",
         table.quoted(),
         names.join(", "),
         values.join(", "),
+        assignments(table, |name, _| format!("{name} = excluded.{name}")),
     );
-    let fence = position_index(table);
-    if let Some(position) = fence {
-        let key = key_of(table);
-        let _infallible = write!(
-            sql,
-            " WHERE NOT EXISTS (SELECT FROM cdc.tombstones AS d WHERE d.table_name = {} \
-             AND d.id = s.{key} AND d.position >= s.c{position})",
-            quote_literal(&table.label()),
-        );
-    }
-    let _infallible = write!(sql, " ON CONFLICT (\"id\") DO UPDATE SET {}", assignments.join(", "));
-    if fence.is_some() {
+    if table.fenced {
         sql.push_str(" WHERE t.\"cdc_position\" IS NULL OR excluded.\"cdc_position\" > t.\"cdc_position\"");
     }
-    sql.push_str(
-        " RETURNING (t.xmax = 0) AS fresh) \
-         SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written",
-    );
+    sql.push_str(" RETURNING (t.xmax = 0) AS fresh");
     sql
+}
+
+/// Of every column but the id, unless there is no other.
+fn assignments(table: &Table, assign: impl Fn(&str, usize) -> String) -> String {
+    let alone = table.written().count() == 1;
+    let assigned: Vec<String> = table
+        .written()
+        .filter(|(_, column)| alone || column.origin != Origin::Id)
+        .map(|(index, column)| assign(&quote(&column.name), index))
+        .collect();
+    assigned.join(", ")
 }
 
 /// The source's column that holds the row's id as text.
@@ -271,7 +294,7 @@ fn delete(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::test_tables::{mirror, numbered, players};
+    use crate::table::test_tables::{mirror, numbered, people, players};
 
     #[test]
     fn the_players_table() {
@@ -286,6 +309,19 @@ mod tests {
     #[test]
     fn a_numbered_table_without_the_fence() {
         insta::assert_snapshot!(render(&Statements::new(&numbered())));
+    }
+
+    #[test]
+    fn a_table_with_a_sequence_and_a_column_that_people_fill() {
+        insta::assert_snapshot!(render(&Statements::new(&people())));
+    }
+
+    #[test]
+    fn what_is_fed_is_written() {
+        let fed = people().feeding(&["pk".to_owned(), "note".to_owned()]);
+        assert!(!fed.evaluates_defaults());
+        let statements = Statements::new(&fed);
+        assert!(statements.upsert.contains("\"note\" = excluded.\"note\""), "{}", statements.upsert);
     }
 
     fn render(statements: &Statements) -> String {

@@ -166,16 +166,46 @@ pub(crate) struct Column {
     pub origin: Origin,
     /// Whether NULL is forbidden.
     pub not_null: bool,
-    /// The expression of its default, as SQL, with every name in it qualified.
-    pub default: Option<String>,
+    /// What a document's absence from it comes to.
+    pub default: ColumnDefault,
+    /// Whether the pipeline writes it: a document's field does once a document of the topic has fed it.
+    pub fed: bool,
 }
 
-impl Column {
-    /// True where a field may be absent and its column then takes a default; the row then says which.
-    #[must_use]
-    pub(crate) fn has_presence(&self) -> bool {
-        self.origin == Origin::Field && self.default.is_some()
-    }
+/// A column's default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ColumnDefault {
+    /// None, or NULL.
+    None,
+    /// Always this value, in the column's binary form.
+    Constant(Vec<u8>),
+    /// Not the same for ever: time, a sequence, an identity, a random number.
+    Changing,
+}
+
+/// A column that no field can be written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Closed {
+    /// Its name, unquoted.
+    pub name: String,
+    /// Why.
+    pub because: ClosedBecause,
+}
+
+/// Why no field can be written to a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClosedBecause {
+    /// Its value is computed from others'.
+    Generated,
+    /// `GENERATED ALWAYS AS IDENTITY`
+    AlwaysIdentity,
+    /// The pipeline does not write its type.
+    Type {
+        /// The type.
+        name: String,
+        /// Whether it holds NULL as long as nobody writes to it.
+        shows_null: bool,
+    },
 }
 
 /// A target table.
@@ -187,8 +217,10 @@ pub(crate) struct Table {
     pub name: String,
     /// The columns that the pipeline writes, `id` first.
     pub columns: Vec<Column>,
-    /// Columns of types that the pipeline cannot write: a document must not have such a field.
-    pub unsupported: Vec<Column>,
+    /// Columns that no field can be written to: a document must not have such a field.
+    pub closed: Vec<Closed>,
+    /// Whether a column beside these has a default that changes, which an INSERT evaluates.
+    pub others_change: bool,
     /// Whether the whole document is kept in one column.
     pub mirror: bool,
     /// Whether rows carry the position of the event that wrote them.
@@ -203,26 +235,65 @@ pub(crate) struct Table {
 pub(crate) enum FieldTarget {
     /// A column, by its place in [`Table::columns`].
     Column(usize),
-    /// A column of a type that cannot be written, by its place in [`Table::unsupported`].
-    Unsupported(usize),
+    /// A column that no document has fed so far, likewise.
+    Unfed(usize),
+    /// A column that it cannot be written to, by its place in [`Table::closed`].
+    Closed(usize),
 }
 
 impl Table {
     /// Puts a table together; `columns` has `id` first.
     #[must_use]
-    pub(crate) fn new(schema: String, name: String, columns: Vec<Column>, unsupported: Vec<Column>) -> Self {
+    pub(crate) fn new(schema: String, name: String, columns: Vec<Column>, closed: Vec<Closed>) -> Self {
         let mirror = columns.iter().any(|column| column.origin == Origin::Document);
         let fenced = columns.iter().any(|column| column.origin == Origin::Position);
-        let mut by_field = HashMap::default();
-        for (index, column) in columns.iter().enumerate() {
+        let mut table = Self {
+            schema,
+            name,
+            columns,
+            closed,
+            others_change: false,
+            mirror,
+            fenced,
+            cascades: false,
+            by_field: HashMap::default(),
+        };
+        table.index_fields();
+        table
+    }
+
+    /// The same table once documents have fed these columns, too.
+    #[must_use]
+    pub(crate) fn feeding(&self, names: &[String]) -> Self {
+        let mut table = self.clone();
+        table.columns.iter_mut().for_each(|column| column.fed |= names.contains(&column.name));
+        table.index_fields();
+        table
+    }
+
+    fn index_fields(&mut self) {
+        self.by_field.clear();
+        for (index, column) in self.columns.iter().enumerate() {
             if column.origin == Origin::Field {
-                by_field.insert(column.name.clone(), FieldTarget::Column(index));
+                let target = if column.fed { FieldTarget::Column(index) } else { FieldTarget::Unfed(index) };
+                self.by_field.insert(column.name.clone(), target);
             }
         }
-        for (index, column) in unsupported.iter().enumerate() {
-            by_field.insert(column.name.clone(), FieldTarget::Unsupported(index));
+        for (index, column) in self.closed.iter().enumerate() {
+            self.by_field.insert(column.name.clone(), FieldTarget::Closed(index));
         }
-        Self { schema, name, columns, unsupported, mirror, fenced, cascades: false, by_field }
+    }
+
+    /// The columns that statements name, each with its place.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns.iter().enumerate().filter(|(_, column)| column.fed)
+    }
+
+    /// True where an INSERT evaluates a default that changes, because it does not name the column.
+    #[must_use]
+    pub(crate) fn evaluates_defaults(&self) -> bool {
+        self.others_change
+            || self.columns.iter().any(|column| !column.fed && column.default == ColumnDefault::Changing)
     }
 
     /// What the document's field of this name meets; `None` where the table has no such column.
@@ -259,59 +330,5 @@ pub(crate) fn quote_literal(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod test_tables {
-    use super::*;
-
-    pub(crate) fn column(name: &str, column_type: ColumnType, origin: Origin) -> Column {
-        Column { name: name.to_owned(), column_type, origin, not_null: false, default: None }
-    }
-
-    const fn text(max_chars: usize) -> ColumnType {
-        ColumnType::Text { max_chars: Some(max_chars), padded: false }
-    }
-
-    const TEXT: ColumnType = ColumnType::Text { max_chars: None, padded: false };
-    const TIMESTAMP: ColumnType = ColumnType::Timestamp { digits: 6 };
-
-    /// The specification's own table, with the fence's column.
-    pub(crate) fn players() -> Table {
-        let required = |column: Column| Column { not_null: true, ..column };
-        let defaulted = |column: Column, default: &str| Column {
-            not_null: true,
-            default: Some(default.to_owned()),
-            ..column
-        };
-        let columns = vec![
-            required(column("id", text(24), Origin::Id)),
-            required(column("username", text(255), Origin::Field)),
-            defaulted(column("level", ColumnType::Int4, Origin::Field), "1"),
-            defaulted(column("score", ColumnType::Int8, Origin::Field), "0"),
-            required(column("created_at", TIMESTAMP, Origin::Field)),
-            defaulted(column("updated_at", TIMESTAMP, Origin::UpdatedAt), "now()"),
-            column("cdc_operation", text(20), Origin::Operation),
-            required(column("cdc_timestamp", TIMESTAMP, Origin::WrittenAt)),
-            column("cdc_position", ColumnType::Bytea, Origin::Position),
-        ];
-        Table::new("public".to_owned(), "players".to_owned(), columns, Vec::new())
-    }
-
-    pub(crate) fn mirror() -> Table {
-        let columns = vec![
-            column("id", TEXT, Origin::Id),
-            column("document", ColumnType::Jsonb, Origin::Document),
-            column("bson_types", ColumnType::Jsonb, Origin::BsonTypes),
-            column("cdc_operation", TEXT, Origin::Operation),
-            column("cdc_timestamp", ColumnType::TimestampTz { digits: 6 }, Origin::WrittenAt),
-            column("cdc_position", ColumnType::Bytea, Origin::Position),
-        ];
-        Table::new("public".to_owned(), "odd \"name\"".to_owned(), columns, Vec::new())
-    }
-
-    pub(crate) fn numbered() -> Table {
-        let columns = vec![
-            column("id", ColumnType::Int8, Origin::Id),
-            column("ratio", ColumnType::Float8, Origin::Field),
-        ];
-        Table::new("it's".to_owned(), "numbered".to_owned(), columns, Vec::new())
-    }
-}
+#[path = "test_tables.rs"]
+pub(crate) mod test_tables;

@@ -8,8 +8,8 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use crate::bindings::Binding;
-use crate::bookkeeping::claim_table;
 use crate::catalog::ensure_table;
+use crate::claim::{Claimant, claim};
 use crate::failure::Trouble;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -28,17 +28,33 @@ pub(crate) struct Target {
     read_at: Instant,
 }
 
+impl Target {
+    /// The same target once documents have fed these columns, too.
+    #[must_use]
+    pub(crate) fn feeding(&self, columns: &[String]) -> Self {
+        let table = self.table.feeding(columns);
+        Self { statements: Statements::new(&table), table, read_at: self.read_at }
+    }
+}
+
 /// The tables that are known: one for each topic that the configuration names, at most.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
-    known: RwLock<HashMap<Arc<str>, Arc<Target>, RandomState>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Rises with everything that a look in progress may have missed.
+    generation: u64,
+    tables: HashMap<Arc<str>, Arc<Target>, RandomState>,
 }
 
 impl Targets {
     /// The topic's table, where it is known and fresh.
     pub(crate) fn get(&self, topic: &str) -> Option<Arc<Target>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(topic).filter(|target| target.read_at.elapsed() < MAX_AGE).cloned()
+        known.tables.get(topic).filter(|target| target.read_at.elapsed() < MAX_AGE).cloned()
     }
 
     /// Reads the table of the topic's collection, makes it where that is allowed, and claims it.
@@ -48,26 +64,80 @@ impl Targets {
         settings: &Settings,
         binding: &Binding,
     ) -> Result<Arc<Target>, Trouble> {
+        let generation = self.known.read().unwrap_or_else(PoisonError::into_inner).generation;
         let (database, collection) = (binding.namespace.database(), binding.namespace.collection());
-        let table = ensure_table(session, &settings.schema, collection, settings.manage_schema).await?;
-        claim_table(session, &table.label(), &settings.consumer_group, database, collection).await?;
+        let shape = ensure_table(session, &settings.schema, collection, settings.manage_schema).await?;
+        let label = shape.label();
+        let consumer_group = &settings.consumer_group;
+        let claimant = Claimant { table: &label, consumer_group, database, collection };
+        let table = shape.table(&claim(session, &claimant, &shape.looks()).await?)?;
         let target = Arc::new(Target { statements: Statements::new(&table), table, read_at: Instant::now() });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(Arc::clone(&binding.topic), Arc::clone(&target));
+        if known.generation == generation {
+            known.tables.insert(Arc::clone(&binding.topic), Arc::clone(&target));
+        }
         Ok(target)
     }
 
-    /// Forgets what is known: the catalog says otherwise.
+    /// Forgets what is known: the catalog or a claim may say otherwise.
     pub(crate) fn forget(&self) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        known.tables.clear();
+    }
+
+    /// Remembers what a committed write has fed.
+    pub(crate) fn learn(&self, Feeding { table, columns }: &Feeding) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        for target in known.tables.values_mut().filter(|target| target.table.label() == *table) {
+            *target = Arc::new(target.feeding(columns));
+        }
     }
 
     /// The tables that are written without the fence.
     pub(crate) fn unfenced(&self) -> Vec<String> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut labels: Vec<String> =
-            known.values().filter(|target| !target.table.fenced).map(|target| target.table.label()).collect();
+        let mut labels: Vec<String> = known
+            .tables
+            .values()
+            .filter(|target| !target.table.fenced)
+            .map(|target| target.table.label())
+            .collect();
         labels.sort_unstable();
         labels
+    }
+}
+
+/// Columns of a table that a write feeds for the first time, as far as is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Feeding {
+    pub(crate) table: String,
+    pub(crate) columns: Vec<String>,
+}
+
+/// Watches over a write that feeds columns. Unless it is known to be committed, what is known of the tables is
+/// forgotten, also where nobody waits for the write any more.
+#[derive(Debug)]
+pub(crate) struct FeedWatch<'a> {
+    targets: &'a Targets,
+    feedings: Vec<Feeding>,
+}
+
+impl<'a> FeedWatch<'a> {
+    pub(crate) const fn new(targets: &'a Targets, feedings: Vec<Feeding>) -> Self {
+        Self { targets, feedings }
+    }
+
+    pub(crate) fn committed(mut self) {
+        self.feedings.drain(..).for_each(|feeding| self.targets.learn(&feeding));
+    }
+}
+
+impl Drop for FeedWatch<'_> {
+    fn drop(&mut self) {
+        if !self.feedings.is_empty() {
+            self.targets.forget();
+        }
     }
 }

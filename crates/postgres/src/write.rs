@@ -6,6 +6,7 @@ use cdc_syncer::{ParkedRows, Parking, Partition, Row};
 use postgres_types::ToSql;
 use tokio_postgres::{Error, Statement};
 
+use crate::claim;
 use crate::failure::Trouble;
 use crate::holds::Holds;
 use crate::ledger::{HOLD, HoldOutcome, Ledger};
@@ -67,6 +68,15 @@ pub(crate) async fn write(
     Ok(Written::Committed { counts, parked })
 }
 
+/// Notes in the claims what the plan feeds for the first time. It comes before any row, so that claims are locked in
+/// one order.
+pub(crate) async fn feed(session: &Session, plan: &Plan) -> Result<(), Trouble> {
+    for table in plan.tables.iter().filter(|table| !table.newly_fed.is_empty()) {
+        claim::feed(session, &table.target.table.label(), &table.newly_fed).await?;
+    }
+    Ok(())
+}
+
 /// With nothing parked, the tables' statements are all that there is.
 async fn write_tables(
     session: &mut Session,
@@ -76,6 +86,7 @@ async fn write_tables(
     job: &Job<'_>,
     counts: &mut WriteCounts,
 ) -> Result<Vec<ParkedRows>, Trouble> {
+    feed(session, plan).await?;
     if job.parking == Parking::Off {
         for (table, statements) in plan.tables.iter().zip(prepared) {
             write_table(session, table, statements, counts).await?;
@@ -198,7 +209,9 @@ async fn prepare(
     let hold = session.prepare(&HOLD.into(), &[]).await?;
     let copies = |table: &&TablePlan| {
         // Rows that may be set aside go piece by piece.
-        table.upserts.len() >= job.copy_threshold.max(1) && job.parking != Parking::Park
+        table.upserts.len() >= job.copy_threshold.max(1)
+            && job.parking != Parking::Park
+            && table.target.statements.source.len() <= stage::MAX_COLUMNS
     };
     let stages = plan.tables.iter().filter(copies).map(|table| &table.target.statements.stage);
     stage::make_room(session, stages).await?;

@@ -5,6 +5,7 @@ mod bad_records;
 mod binding;
 mod columns;
 mod fence;
+mod foreign_columns;
 mod ledger;
 mod messages;
 mod parked;

@@ -153,6 +153,16 @@ pub(crate) fn batch(messages: &[Message]) -> Batch<KafkaRecord> {
     mixed_batch(messages.iter().map(|it| (it.partition(), it.key().into(), Some(it.value().into()))))
 }
 
+/// Writes to partition 1, and expects every record to find its row.
+pub(crate) async fn write_all_to(database: &PostgresDatabase, epoch: Epoch, messages: &[Message]) {
+    let mut rows = batch(messages).rows().to_vec();
+    for row in &mut rows {
+        (row.partition, row.epoch) = (Partition(1), epoch);
+    }
+    let (_, rejected) = written(database.write(&Batch::new(rows), ALL, Parking::Off).await);
+    assert_eq!(rejected, []);
+}
+
 pub(crate) fn batch_of(records: impl IntoIterator<Item = (Vec<u8>, Option<Vec<u8>>)>) -> Batch<KafkaRecord> {
     mixed_batch(records.into_iter().map(|(key, value)| (PARTITION, key, value)))
 }

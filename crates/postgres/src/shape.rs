@@ -1,0 +1,351 @@
+//! A table as PostgreSQL's catalog describes it, and what the pipeline makes of it.
+
+use std::collections::BTreeSet;
+
+use cdc_machine::Fault;
+use tokio_postgres::{Error, Row};
+
+use crate::catalog_types::column_type;
+use crate::claim::{Claim, Kind, Looks};
+use crate::defaults::{self, IS_CONSTANT};
+use crate::failure::Trouble;
+use crate::session::Session;
+use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, Origin, Table};
+
+const OPERATION: &str = "postgres_catalog";
+
+/// A table, described.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    schema: String,
+    name: String,
+    kind: String,
+    unique_id: bool,
+    cascades: bool,
+    columns: Vec<Described>,
+}
+
+/// One column, described.
+#[derive(Debug)]
+struct Described {
+    name: String,
+    column_type: ColumnType,
+    /// Whether it is of a domain.
+    domain: bool,
+    not_null: bool,
+    generated: bool,
+    always_identity: bool,
+    default: ColumnDefault,
+}
+
+/// An empty search path makes `pg_get_expr` qualify every name in a default's expression.
+pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<Option<Shape>, Error> {
+    session.client.batch_execute("SET LOCAL search_path = ''").await?;
+    let relation = session
+        .client
+        .query_opt(
+            "SELECT c.oid, c.relkind::text, \
+             EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = c.oid \
+             AND confdeltype IN ('c', 'n', 'd')) \
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
+            &[&schema, &name],
+        )
+        .await?;
+    let Some(relation) = relation else { return Ok(None) };
+    let oid: u32 = relation.get(0);
+    let unique = session
+        .client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a \
+             ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+             WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate \
+             AND i.indpred IS NULL AND i.indnkeyatts = 1 AND a.attname = 'id')",
+            &[&oid],
+        )
+        .await?;
+    Ok(Some(Shape {
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        kind: relation.get(1),
+        unique_id: unique.get(0),
+        cascades: relation.get(2),
+        columns: columns(session, oid).await?,
+    }))
+}
+
+/// A domain's own default counts where its column has none.
+async fn columns(session: &Session, oid: u32) -> Result<Vec<Described>, Error> {
+    let sql = format!(
+        "SELECT a.attname::text, \
+         CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE a.atttypid END, \
+         CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, \
+         format_type(a.atttypid, a.atttypmod), \
+         t.typtype = 'd', \
+         a.attnotnull OR t.typnotnull, \
+         a.attgenerated <> '', \
+         a.attidentity::text, \
+         CASE WHEN d.adbin IS NOT NULL THEN pg_get_expr(d.adbin, d.adrelid) \
+         ELSE pg_get_expr(t.typdefaultbin, 0) END, \
+         {IS_CONSTANT}, \
+         CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) \
+         ELSE format_type(a.atttypid, a.atttypmod) END \
+         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+         CROSS JOIN LATERAL (SELECT coalesce(d.adbin, t.typdefaultbin)::text) AS x(tree) \
+         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+    );
+    let rows = session.client.query(&sql, &[&oid]).await?;
+    let mut described: Vec<Described> = rows.iter().map(Described::of).collect();
+    let mut constants = Vec::new();
+    for (index, (row, column)) in rows.iter().zip(&described).enumerate() {
+        let expression =
+            row.get::<_, Option<&str>>(8).filter(|_| row.get::<_, Option<bool>>(9) == Some(true));
+        if let Some(expression) = expression.filter(|_| column.default == ColumnDefault::Changing) {
+            constants.push((index, typed(expression, &column.column_type, row.get(10))));
+        }
+    }
+    for (index, default) in defaults::evaluate(session, constants).await? {
+        if let Some(column) = described.get_mut(index) {
+            column.default = fitting(default, &column.column_type);
+        }
+    }
+    Ok(described)
+}
+
+/// An expression is shown without the conversion to its column's type. Text keeps its length, because a
+/// conversion to a shorter type would cut it where an INSERT fails.
+fn typed(expression: &str, column_type: &ColumnType, shown: &str) -> String {
+    let shown = if matches!(column_type, ColumnType::Text { .. }) { "text" } else { shown };
+    format!("({expression})::{shown}")
+}
+
+fn fitting(default: ColumnDefault, column_type: &ColumnType) -> ColumnDefault {
+    match (&default, column_type) {
+        (ColumnDefault::Constant(value), ColumnType::Text { max_chars: Some(max), .. })
+            if String::from_utf8_lossy(value).chars().count() > *max =>
+        {
+            ColumnDefault::Changing
+        }
+        _ => default,
+    }
+}
+
+impl Described {
+    /// Its default is evaluated later, where it is constant.
+    fn of(row: &Row) -> Self {
+        let (generated, identity): (bool, &str) = (row.get(6), row.get(7));
+        let has_default = row.get::<_, Option<&str>>(8).is_some() || !identity.is_empty();
+        Self {
+            name: row.get(0),
+            column_type: column_type(row.get(1), row.get(2), row.get(3)),
+            domain: row.get(4),
+            not_null: row.get(5),
+            generated,
+            always_identity: identity == "a",
+            default: if has_default && !generated { ColumnDefault::Changing } else { ColumnDefault::None },
+        }
+    }
+
+    fn origin(&self, kind: Kind) -> Origin {
+        origin(&self.name, kind)
+    }
+
+    /// True where a document's field of its name may be written to it.
+    fn takes_a_field(&self, kind: Kind) -> bool {
+        self.origin(kind) == Origin::Field && self.closed_because().is_none()
+    }
+
+    fn closed_because(&self) -> Option<ClosedBecause> {
+        if self.generated {
+            return Some(ClosedBecause::Generated);
+        }
+        if self.always_identity {
+            return Some(ClosedBecause::AlwaysIdentity);
+        }
+        let ColumnType::Unsupported(name) = &self.column_type else { return None };
+        let shows_null = !self.not_null && self.default == ColumnDefault::None;
+        Some(ClosedBecause::Type { name: name.clone(), shows_null })
+    }
+}
+
+impl Shape {
+    pub(crate) fn label(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// True where its rows can carry their positions.
+    pub(crate) fn fenced(&self) -> bool {
+        self.columns.iter().any(|column| column.name == "cdc_position")
+    }
+
+    /// What it is to a claim that does not say.
+    pub(crate) fn looks(&self) -> Looks {
+        let kind = if self.is_mirror() { Kind::Mirror } else { Kind::Typed };
+        let former_kind = if self.was_mirror() { Kind::Mirror } else { kind };
+        let fields = self.columns.iter().filter(|column| column.takes_a_field(former_kind));
+        Looks { kind, former_kind, fields: fields.map(|column| column.name.clone()).collect() }
+    }
+
+    /// A mirror has all columns of one, of exactly their types; what else it has is no matter. The position's
+    /// column may still be missing where it may not be added.
+    fn is_mirror(&self) -> bool {
+        let text = ColumnType::Text { max_chars: None, padded: false };
+        let wanted = [
+            ("id", text.clone()),
+            ("document", ColumnType::Jsonb),
+            ("bson_types", ColumnType::Jsonb),
+            ("cdc_operation", text),
+            ("cdc_timestamp", ColumnType::TimestampTz { digits: 6 }),
+            ("cdc_position", ColumnType::Bytea),
+        ];
+        wanted.iter().all(|(name, column_type)| {
+            match self.columns.iter().find(|column| column.name == *name) {
+                Some(column) => column.column_type == *column_type && !column.domain && !column.generated,
+                None => *name == "cdc_position",
+            }
+        })
+    }
+
+    /// What the release before took for a mirror.
+    fn was_mirror(&self) -> bool {
+        let json = |name: &str| {
+            self.columns.iter().any(|column| column.name == name && column.column_type == ColumnType::Jsonb)
+        };
+        json("document")
+            && json("bson_types")
+            && self.columns.iter().all(|column| column.origin(Kind::Mirror) != Origin::Field)
+    }
+
+    /// Refuses what cannot be written, whatever a claim says.
+    pub(crate) fn check(&self) -> Result<(), Trouble> {
+        self.table(&Claim { kind: self.looks().kind, fed: BTreeSet::new() }).map(drop)
+    }
+
+    /// The table that a claim makes of it.
+    pub(crate) fn table(&self, claim: &Claim) -> Result<Table, Trouble> {
+        self.assemble(claim).map_err(|what| {
+            Trouble::new(Fault::Fatal, OPERATION, format!("table {} cannot be written: {what}", self.label()))
+        })
+    }
+
+    fn assemble(&self, claim: &Claim) -> Result<Table, String> {
+        if self.kind != "r" {
+            return Err(
+                "it is not an ordinary table (views, foreign and partitioned tables are not supported)"
+                    .to_owned(),
+            );
+        }
+        let mut columns = Vec::with_capacity(self.columns.len());
+        let (mut closed, mut changes) = (Vec::new(), false);
+        for it in &self.columns {
+            let origin = it.origin(claim.kind);
+            if is_left_alone(it, origin, claim.kind) {
+                changes |= it.default == ColumnDefault::Changing;
+                continue;
+            }
+            if let Some(because) = it.closed_because().filter(|_| origin == Origin::Field) {
+                changes |= it.default == ColumnDefault::Changing;
+                closed.push(Closed { name: it.name.clone(), because });
+                continue;
+            }
+            check_type(it, origin)?;
+            let column = Column {
+                name: it.name.clone(),
+                column_type: it.column_type.clone(),
+                origin,
+                not_null: it.not_null,
+                default: it.default.clone(),
+                fed: origin != Origin::Field || claim.fed.contains(&it.name),
+            };
+            if origin == Origin::Id { columns.insert(0, column) } else { columns.push(column) }
+        }
+        let has = |origin| columns.iter().any(|column| column.origin == origin);
+        if !has(Origin::Id) {
+            return Err("it has no column id, which takes the document's _id".to_owned());
+        }
+        if !self.unique_id {
+            return Err(
+                "its column id is neither the primary key nor unique by itself; add PRIMARY KEY (id)"
+                    .to_owned(),
+            );
+        }
+        if claim.kind == Kind::Mirror && !(has(Origin::Document) && has(Origin::BsonTypes)) {
+            return Err("it was claimed as a mirror, and has no columns document and bson_types any more; \
+                        add them, of type jsonb"
+                .to_owned());
+        }
+        let mut table = Table::new(self.schema.clone(), self.name.clone(), columns, closed);
+        table.cascades = self.cascades;
+        table.others_change = changes;
+        Ok(table)
+    }
+}
+
+/// Columns that others added to a mirror are never looked at. One that is called `updated_at` is the pipeline's
+/// where it can hold what the pipeline would put there.
+fn is_left_alone(column: &Described, origin: Origin, kind: Kind) -> bool {
+    kind == Kind::Mirror
+        && (origin == Origin::Field || (origin == Origin::UpdatedAt && check_type(column, origin).is_err()))
+}
+
+fn origin(name: &str, kind: Kind) -> Origin {
+    match name {
+        "id" => Origin::Id,
+        "updated_at" => Origin::UpdatedAt,
+        "cdc_operation" => Origin::Operation,
+        "cdc_timestamp" => Origin::WrittenAt,
+        "cdc_position" => Origin::Position,
+        "document" if kind == Kind::Mirror => Origin::Document,
+        "bson_types" if kind == Kind::Mirror => Origin::BsonTypes,
+        _ => Origin::Field,
+    }
+}
+
+/// The pipeline's own columns must be able to hold what the pipeline puts there.
+fn check_type(column: &Described, origin: Origin) -> Result<(), String> {
+    if column.generated || column.always_identity {
+        return Err(format!(
+            "column {} belongs to the pipeline and is generated; make it an ordinary column",
+            column.name
+        ));
+    }
+    let (fits, wanted) = match origin {
+        Origin::Id => (
+            !matches!(column.column_type, ColumnType::Unsupported(_) | ColumnType::Json),
+            "a type that an _id fits",
+        ),
+        Origin::UpdatedAt | Origin::WrittenAt => (
+            matches!(column.column_type, ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. }),
+            "timestamp or timestamp with time zone",
+        ),
+        Origin::Operation => (
+            matches!(column.column_type, ColumnType::Text { max_chars, .. } if max_chars.is_none_or(|max| max >= 8)),
+            "text, or varchar of at least 8 characters",
+        ),
+        Origin::Position => (column.column_type == ColumnType::Bytea, "bytea"),
+        Origin::Document | Origin::BsonTypes => (column.column_type == ColumnType::Jsonb, "jsonb"),
+        Origin::Field => (true, ""),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(format!(
+        "column {} belongs to the pipeline and has type {}, where it has to be {wanted}",
+        column.name,
+        column.column_type.name()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pipeline_s_columns_win_over_fields_of_their_names() {
+        assert_eq!(origin("updated_at", Kind::Typed), Origin::UpdatedAt);
+        assert_eq!(origin("cdc_position", Kind::Typed), Origin::Position);
+        assert_eq!(origin("document", Kind::Typed), Origin::Field);
+        assert_eq!(origin("Updated_At", Kind::Typed), Origin::Field);
+    }
+}
