@@ -8,6 +8,7 @@
 
 mod bad_records;
 mod chaos;
+mod columns;
 mod compares;
 mod converges;
 mod drains;
