@@ -42,11 +42,11 @@ pub(crate) struct Mismatch {
     pub what: &'static str,
 }
 
-const fn conflict(what: &'static str) -> Mismatch {
+pub(crate) const fn conflict(what: &'static str) -> Mismatch {
     Mismatch { reason: Reject::TypeConflict, what }
 }
 
-const fn beyond(what: &'static str) -> Mismatch {
+pub(crate) const fn beyond(what: &'static str) -> Mismatch {
     Mismatch { reason: Reject::OutOfRange, what }
 }
 

@@ -29,6 +29,7 @@ mod decimal;
 mod defaults;
 mod failure;
 mod holds;
+mod identity;
 mod ledger;
 mod namespace;
 mod outranked;

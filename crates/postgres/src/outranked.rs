@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::statements::{delete_rows, key_of, position_index, same_id};
+use crate::statements::{delete_rows, key_of, position_index};
 use crate::table::{Table, quote_literal};
 
 /// How many bytes of a position are its lineage.
@@ -37,10 +37,9 @@ fn lineage(position: &str) -> String {
 fn of_upserts(table: &Table, source: &str, position: &str) -> String {
     let mine = lineage(&format!("s.{position}"));
     format!(
-        "SELECT count(*) FROM {source} WHERE EXISTS (SELECT FROM {} AS t WHERE t.\"id\" = {} AND {} > {mine}) \
+        "SELECT count(*) FROM {source} WHERE EXISTS (SELECT FROM {} AS t WHERE t.\"id\" = s.c0 AND {} > {mine}) \
          OR EXISTS (SELECT FROM cdc.tombstones AS d WHERE d.table_name = {} AND d.id = s.{} AND {} > {mine})",
         table.quoted(),
-        same_id(table, "s.c0"),
         lineage("t.\"cdc_position\""),
         quote_literal(&table.label()),
         key_of(table),
@@ -50,10 +49,9 @@ fn of_upserts(table: &Table, source: &str, position: &str) -> String {
 
 fn of_deletes(table: &Table) -> String {
     format!(
-        "SELECT count(*) FROM {} JOIN {} AS t ON t.\"id\" = {} WHERE {} > {}",
+        "SELECT count(*) FROM {} JOIN {} AS t ON t.\"id\" = s.id WHERE {} > {}",
         delete_rows(table),
         table.quoted(),
-        same_id(table, "s.id"),
         lineage("t.\"cdc_position\""),
         lineage("s.position"),
     )

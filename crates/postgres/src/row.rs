@@ -9,6 +9,7 @@ use cdc_syncer::{Reject, Rejected};
 
 use crate::column::ColumnBuffer;
 use crate::convert::{self, Mismatch, write_document, write_instant, write_text};
+use crate::identity;
 use crate::plan::{Candidate, Deletes, Upserts};
 use crate::statements::Content;
 use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, FieldTarget, Origin, Table};
@@ -283,7 +284,18 @@ impl<'t, 'a> RowWriter<'t, 'a> {
             .document_key
             .and_then(|key| lookup(key, &["_id"]))
             .ok_or_else(|| NoRow::new(Reject::Malformed, "the message has no document_key._id"))?;
-        push_converted(table, column, json, self.sidecar.get(Member::DocumentKey, &["_id"]), buffer)
+        if candidate.envelope.raw_bson_of(Member::DocumentKey).is_some() {
+            return Err(NoRow::new(
+                Reject::TypeConflict,
+                format!(
+                    "{}: the document key has values that its JSON does not show, and which only an id column of \
+                     type text tells apart",
+                    table.label()
+                ),
+            ));
+        }
+        let bson_type = self.sidecar.get(Member::DocumentKey, &["_id"]);
+        push_converted(table, column, (json, bson_type), buffer, identity::write)
     }
 
     fn push_field(&self, index: usize, column: &Column, buffer: &mut ColumnBuffer) -> Result<(), NoRow> {
@@ -306,7 +318,9 @@ impl<'t, 'a> RowWriter<'t, 'a> {
                 return Ok(());
             }
             (Some("null"), _) if bson_type.is_none() => "the field is null",
-            (Some(json), _) => return push_converted(&self.target.table, column, json, bson_type, buffer),
+            (Some(json), _) => {
+                return push_converted(&self.target.table, column, (json, bson_type), buffer, convert::write);
+            }
         };
         Err(self.missing(column, what))
     }
@@ -319,12 +333,15 @@ impl<'t, 'a> RowWriter<'t, 'a> {
     }
 }
 
+/// Appends a value in a column's binary form.
+type Write = fn(&Value<'_>, &str, &ColumnType, &mut Vec<u8>) -> Result<(), Mismatch>;
+
 fn push_converted(
     table: &Table,
     column: &Column,
-    json: &str,
-    bson_type: Option<BsonType>,
+    (json, bson_type): (&str, Option<BsonType>),
     buffer: &mut ColumnBuffer,
+    write: Write,
 ) -> Result<(), NoRow> {
     let value = Value::read(json, bson_type).map_err(|_| {
         NoRow::new(
@@ -333,7 +350,7 @@ fn push_converted(
         )
     })?;
     buffer
-        .push_with(|out| convert::write(&value, json, &column.column_type, out))
+        .push_with(|out| write(&value, json, &column.column_type, out))
         .map_err(|mismatch| NoRow::of(mismatch, table, column, value.type_name()))
 }
 

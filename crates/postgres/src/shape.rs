@@ -9,6 +9,7 @@ use crate::catalog_types::column_type;
 use crate::claim::{Claim, Kind, Looks};
 use crate::defaults::{self, IS_CONSTANT};
 use crate::failure::Trouble;
+use crate::identity::{self, Arbiter};
 use crate::session::Session;
 use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, Origin, Table};
 
@@ -20,7 +21,9 @@ pub(crate) struct Shape {
     schema: String,
     name: String,
     kind: String,
-    unique_id: bool,
+    /// Why rows written to it would not be what is read from it.
+    obstacle: Option<&'static str>,
+    arbiters: Vec<Arbiter>,
     cascades: bool,
     columns: Vec<Described>,
 }
@@ -36,6 +39,8 @@ struct Described {
     generated: bool,
     always_identity: bool,
     default: ColumnDefault,
+    /// Whether its collation takes different texts for equal.
+    blurs: bool,
 }
 
 /// An empty search path makes `pg_get_expr` qualify every name in a default's expression.
@@ -46,7 +51,10 @@ pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<
         .query_opt(
             "SELECT c.oid, c.relkind::text, \
              EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = c.oid \
-             AND confdeltype IN ('c', 'n', 'd')) \
+             AND confdeltype IN ('c', 'n', 'd')), \
+             row_security_active(c.oid), \
+             EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3', '4')), \
+             EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
             &[&schema, &name],
@@ -54,24 +62,29 @@ pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<
         .await?;
     let Some(relation) = relation else { return Ok(None) };
     let oid: u32 = relation.get(0);
-    let unique = session
-        .client
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a \
-             ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
-             WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate \
-             AND i.indpred IS NULL AND i.indnkeyatts = 1 AND a.attname = 'id')",
-            &[&oid],
-        )
-        .await?;
     Ok(Some(Shape {
         schema: schema.to_owned(),
         name: name.to_owned(),
         kind: relation.get(1),
-        unique_id: unique.get(0),
+        obstacle: obstacle(&relation),
+        arbiters: identity::arbiters(session, oid).await?,
         cascades: relation.get(2),
         columns: columns(session, oid).await?,
     }))
+}
+
+/// What would keep statements from doing to rows what they say.
+fn obstacle(relation: &Row) -> Option<&'static str> {
+    let (secured, ruled, inherited): (bool, bool, bool) = (relation.get(3), relation.get(4), relation.get(5));
+    if secured {
+        Some("row-level security hides rows from the pipeline's role; let the role bypass it (BYPASSRLS)")
+    } else if ruled {
+        Some("it has a rule for INSERT, UPDATE or DELETE; a trigger can take its place")
+    } else if inherited {
+        Some("other tables inherit from it, whose rows an UPDATE or DELETE would meet, too")
+    } else {
+        None
+    }
 }
 
 /// A domain's own default counts where its column has none.
@@ -89,7 +102,8 @@ async fn columns(session: &Session, oid: u32) -> Result<Vec<Described>, Error> {
          ELSE pg_get_expr(t.typdefaultbin, 0) END, \
          {IS_CONSTANT}, \
          CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) \
-         ELSE format_type(a.atttypid, a.atttypmod) END \
+         ELSE format_type(a.atttypid, a.atttypmod) END, \
+         EXISTS (SELECT FROM pg_collation o WHERE o.oid = a.attcollation AND NOT o.collisdeterministic) \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
          CROSS JOIN LATERAL (SELECT coalesce(d.adbin, t.typdefaultbin)::text) AS x(tree) \
@@ -143,6 +157,7 @@ impl Described {
             not_null: row.get(5),
             generated,
             always_identity: identity == "a",
+            blurs: row.get(11),
             default: if has_default && !generated { ColumnDefault::Changing } else { ColumnDefault::None },
         }
     }
@@ -236,6 +251,9 @@ impl Shape {
                     .to_owned(),
             );
         }
+        if let Some(obstacle) = self.obstacle {
+            return Err(obstacle.to_owned());
+        }
         let mut columns = Vec::with_capacity(self.columns.len());
         let (mut closed, mut changes) = (Vec::new(), false);
         for it in &self.columns {
@@ -261,15 +279,9 @@ impl Shape {
             if origin == Origin::Id { columns.insert(0, column) } else { columns.push(column) }
         }
         let has = |origin| columns.iter().any(|column| column.origin == origin);
-        if !has(Origin::Id) {
-            return Err("it has no column id, which takes the document's _id".to_owned());
-        }
-        if !self.unique_id {
-            return Err(
-                "its column id is neither the primary key nor unique by itself; add PRIMARY KEY (id)"
-                    .to_owned(),
-            );
-        }
+        let id = self.columns.iter().find(|column| column.origin(claim.kind) == Origin::Id);
+        let id = id.ok_or("it has no column id, which takes the document's _id")?;
+        identity::check(&id.column_type, id.blurs, &self.arbiters)?;
         if claim.kind == Kind::Mirror && !(has(Origin::Document) && has(Origin::BsonTypes)) {
             return Err("it was claimed as a mirror, and has no columns document and bson_types any more; \
                         add them, of type jsonb"
@@ -311,10 +323,6 @@ fn check_type(column: &Described, origin: Origin) -> Result<(), String> {
         ));
     }
     let (fits, wanted) = match origin {
-        Origin::Id => (
-            !matches!(column.column_type, ColumnType::Unsupported(_) | ColumnType::Json),
-            "a type that an _id fits",
-        ),
         Origin::UpdatedAt | Origin::WrittenAt => (
             matches!(column.column_type, ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. }),
             "timestamp or timestamp with time zone",
@@ -325,7 +333,8 @@ fn check_type(column: &Described, origin: Origin) -> Result<(), String> {
         ),
         Origin::Position => (column.column_type == ColumnType::Bytea, "bytea"),
         Origin::Document | Origin::BsonTypes => (column.column_type == ColumnType::Jsonb, "jsonb"),
-        Origin::Field => (true, ""),
+        // An id column has more to it.
+        Origin::Id | Origin::Field => (true, ""),
     };
     if fits {
         return Ok(());

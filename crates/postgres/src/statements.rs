@@ -183,13 +183,12 @@ fn update_then_insert(table: &Table, living: &str) -> String {
     let quoted = table.quoted();
     let mut sql = format!("WITH s AS (SELECT s.* FROM {living}), updated AS (UPDATE {quoted} AS t SET ");
     sql.push_str(&assignments(table, |name, index| format!("{name} = s.c{index}")));
-    let _infallible = write!(sql, " FROM s WHERE t.\"id\" = {}", same_id(table, "s.c0"));
+    sql.push_str(" FROM s WHERE t.\"id\" = s.c0");
     if let Some(position) = position_index(table) {
         let _infallible =
             write!(sql, " AND (t.\"cdc_position\" IS NULL OR s.c{position} > t.\"cdc_position\")");
     }
-    let absent =
-        format!("s WHERE NOT EXISTS (SELECT FROM {quoted} AS o WHERE o.\"id\" = {})", same_id(table, "s.c0"));
+    let absent = format!("s WHERE NOT EXISTS (SELECT FROM {quoted} AS o WHERE o.\"id\" = {})", "s.c0");
     let _infallible = write!(
         sql,
         " RETURNING 1), written AS ({}) SELECT count(*) FILTER (WHERE fresh), \
@@ -234,14 +233,6 @@ pub(crate) fn key_of(table: &Table) -> &'static str {
     if id_is_text(table) { "c0" } else { "k" }
 }
 
-/// An id as it is compared with the table's own: a bpchar index serves only a bpchar comparison.
-pub(crate) fn same_id(table: &Table, id: &str) -> String {
-    match table.columns.first() {
-        Some(Column { column_type: ColumnType::Text { padded: true, .. }, .. }) => format!("{id}::bpchar"),
-        _ => id.to_owned(),
-    }
-}
-
 /// The rows to delete, as a source `s`.
 pub(crate) fn delete_rows(table: &Table) -> String {
     let id = sql_type(&id_type(table));
@@ -254,10 +245,9 @@ pub(crate) fn position_index(table: &Table) -> Option<usize> {
 
 fn withdraw(table: &Table) -> String {
     format!(
-        "DELETE FROM {} AS t USING unnest($1::{}[], $2::bytea[]) AS s(id, position) WHERE t.\"id\" = {}{}",
+        "DELETE FROM {} AS t USING unnest($1::{}[], $2::bytea[]) AS s(id, position) WHERE t.\"id\" = s.id{}",
         table.quoted(),
         sql_type(&id_type(table)),
-        same_id(table, "s.id"),
         older_than_source(table),
     )
 }
@@ -268,7 +258,6 @@ fn older_than_source(table: &Table) -> &'static str {
 
 /// Answers how many rows were deleted and how many were there. All parts see the statement's one snapshot.
 fn delete(table: &Table) -> String {
-    let id = same_id(table, "s.id");
     let quoted = table.quoted();
     let mut sql = format!("WITH s AS (SELECT * FROM {})", delete_rows(table));
     if table.fenced {
@@ -284,9 +273,9 @@ fn delete(table: &Table) -> String {
     let fence = older_than_source(table);
     let _infallible = write!(
         sql,
-        ", deleted AS (DELETE FROM {quoted} AS t USING s WHERE t.\"id\" = {id}{fence} RETURNING 1) \
+        ", deleted AS (DELETE FROM {quoted} AS t USING s WHERE t.\"id\" = s.id{fence} RETURNING 1) \
          SELECT (SELECT count(*) FROM deleted), \
-         (SELECT count(*) FROM {quoted} AS t, s WHERE t.\"id\" = {id})",
+         (SELECT count(*) FROM {quoted} AS t, s WHERE t.\"id\" = s.id)",
     );
     sql
 }

@@ -212,6 +212,27 @@ pub const SCENARIOS: &[Scenario] = &[
         "what_a_former_owner_fed_is_known_after_a_hand_over",
     ),
     it(
+        "what people add to tables and write into them, through both services and restarts",
+        Service::Syncer,
+        "stays; the documents arrive beside it",
+        "tests/tests/columns.rs",
+        "what_others_add_to_a_table_and_write_into_it_stays",
+    ),
+    it(
+        "_ids that an id column could take for equal",
+        Service::Syncer,
+        "each is a row of its own, or a bad record; a delete takes no other",
+        "crates/postgres/tests/live/ids.rs",
+        "two_documents_are_two_rows_in_every_type_of_key",
+    ),
+    it(
+        "an id column, or its unique index, takes different texts for equal",
+        Service::Syncer,
+        "the table is refused with the reason",
+        "crates/postgres/tests/live/ids.rs",
+        "keys_that_blur_are_refused_with_the_reason",
+    ),
+    it(
         "several tables of one shape, with equal ids, pass through COPY in one batch, one of them behind a rollback",
         Service::Syncer,
         "each table has its own rows and no others",

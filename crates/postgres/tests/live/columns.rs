@@ -87,15 +87,6 @@ async fn numbered_rows_are_found_for_deletion_and_stay_buried() {
 }
 
 #[tokio::test]
-async fn padded_ids_are_deleted_by_their_index() {
-    let stand = Stand::new("CREATE TABLE players (id char(24) PRIMARY KEY, level int)").await;
-    let database = stand.database().await;
-    write_all(&database, &[Message::player("insert", "short", 1, 1)]).await;
-    let counts = write_all(&database, &[Message::delete("short", 2)]).await;
-    assert_eq!(counts.deleted, 1);
-}
-
-#[tokio::test]
 async fn a_column_of_a_foreign_type_takes_only_null() {
     let stand = Stand::new(TYPED).await.carrying("typed");
     let database = stand.database().await;

@@ -6,6 +6,7 @@ mod binding;
 mod columns;
 mod fence;
 mod foreign_columns;
+mod ids;
 mod ledger;
 mod messages;
 mod parked;
