@@ -44,7 +44,7 @@ impl<'a> FromSql<'a> for Raw {
 /// would fail in every INSERT, too; it is left to those.
 pub(crate) async fn evaluate(
     session: &Session,
-    constants: Vec<(usize, String)>,
+    constants: &[(usize, String)],
 ) -> Result<Vec<(usize, ColumnDefault)>, Error> {
     if constants.is_empty() {
         return Ok(Vec::new());
@@ -54,7 +54,7 @@ pub(crate) async fn evaluate(
         return Ok(constants.iter().map(|(column, _)| *column).zip(values).collect());
     }
     let mut evaluated = Vec::with_capacity(constants.len());
-    for (column, expression) in &constants {
+    for (column, expression) in constants {
         let value = select(session, &[expression]).await?.and_then(|values| values.into_iter().next());
         evaluated.push((*column, value.unwrap_or(ColumnDefault::Changing)));
     }

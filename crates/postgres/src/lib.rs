@@ -36,6 +36,7 @@ mod outranked;
 mod parked;
 mod piecewise;
 mod plan;
+mod pointers;
 mod pool;
 mod retry;
 mod room;

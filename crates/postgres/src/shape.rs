@@ -11,7 +11,7 @@ use crate::defaults::{self, IS_CONSTANT};
 use crate::failure::Trouble;
 use crate::identity::{self, Arbiter};
 use crate::session::Session;
-use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, Origin, Table};
+use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, Origin, Table, quote};
 
 const OPERATION: &str = "postgres_catalog";
 
@@ -39,6 +39,8 @@ struct Described {
     generated: bool,
     always_identity: bool,
     default: ColumnDefault,
+    /// The condition that it holds nothing but what an INSERT would give it; nothing where that cannot be told.
+    untouched: Option<String>,
     /// Whether its collation takes different texts for equal.
     blurs: bool,
 }
@@ -119,9 +121,12 @@ async fn columns(session: &Session, oid: u32) -> Result<Vec<Described>, Error> {
             constants.push((index, typed(expression, &column.column_type, row.get(10))));
         }
     }
-    for (index, default) in defaults::evaluate(session, constants).await? {
-        if let Some(column) = described.get_mut(index) {
-            column.default = fitting(default, &column.column_type);
+    for ((index, default), (_, expression)) in
+        defaults::evaluate(session, &constants).await?.iter().zip(&constants)
+    {
+        if let Some(column) = described.get_mut(*index) {
+            column.default = fitting(default.clone(), &column.column_type);
+            column.untouched = column.is_untouched(Some(expression));
         }
     }
     Ok(described)
@@ -150,15 +155,30 @@ impl Described {
     fn of(row: &Row) -> Self {
         let (generated, identity): (bool, &str) = (row.get(6), row.get(7));
         let has_default = row.get::<_, Option<&str>>(8).is_some() || !identity.is_empty();
-        Self {
+        let described = Self {
             name: row.get(0),
             column_type: column_type(row.get(1), row.get(2), row.get(3)),
             domain: row.get(4),
             not_null: row.get(5),
             generated,
             always_identity: identity == "a",
+            untouched: None,
             blurs: row.get(11),
             default: if has_default && !generated { ColumnDefault::Changing } else { ColumnDefault::None },
+        };
+        Self { untouched: described.is_untouched(None), ..described }
+    }
+
+    /// `default` is its constant default, in SQL. What a generated column holds comes back by itself.
+    fn is_untouched(&self, default: Option<&str>) -> Option<String> {
+        let column = format!("t.{}", quote(&self.name));
+        match (&self.default, default) {
+            _ if self.generated => Some("true".to_owned()),
+            (ColumnDefault::None, _) => Some(format!("{column} IS NULL")),
+            (ColumnDefault::Constant(_), Some(default)) => {
+                Some(format!("{column}::text IS NOT DISTINCT FROM ({default})::text"))
+            }
+            (ColumnDefault::Constant(_) | ColumnDefault::Changing, _) => None,
         }
     }
 
@@ -255,16 +275,22 @@ impl Shape {
             return Err(obstacle.to_owned());
         }
         let mut columns = Vec::with_capacity(self.columns.len());
-        let (mut closed, mut changes) = (Vec::new(), false);
+        let (mut closed, mut changes, mut others) = (Vec::new(), false, Some(Vec::new()));
         for it in &self.columns {
             let origin = it.origin(claim.kind);
-            if is_left_alone(it, origin, claim.kind) {
+            let because = it.closed_because().filter(|_| origin == Origin::Field);
+            let is_left_alone = is_left_alone(it, origin, claim.kind);
+            if is_left_alone || because.is_some() {
                 changes |= it.default == ColumnDefault::Changing;
-                continue;
-            }
-            if let Some(because) = it.closed_because().filter(|_| origin == Origin::Field) {
-                changes |= it.default == ColumnDefault::Changing;
-                closed.push(Closed { name: it.name.clone(), because });
+                others = others.zip(it.untouched.clone()).map(|(mut all, one)| {
+                    all.push(one);
+                    all
+                });
+                closed.extend(
+                    because
+                        .filter(|_| !is_left_alone)
+                        .map(|because| Closed { name: it.name.clone(), because }),
+                );
                 continue;
             }
             check_type(it, origin)?;
@@ -274,6 +300,7 @@ impl Shape {
                 origin,
                 not_null: it.not_null,
                 default: it.default.clone(),
+                untouched: it.untouched.clone(),
                 fed: origin != Origin::Field || claim.fed.contains(&it.name),
             };
             if origin == Origin::Id { columns.insert(0, column) } else { columns.push(column) }
@@ -290,6 +317,7 @@ impl Shape {
         let mut table = Table::new(self.schema.clone(), self.name.clone(), columns, closed);
         table.cascades = self.cascades;
         table.others_change = changes;
+        table.others_untouched = others;
         Ok(table)
     }
 }

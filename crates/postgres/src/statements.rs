@@ -243,13 +243,19 @@ pub(crate) fn position_index(table: &Table) -> Option<usize> {
     table.columns.iter().position(|column| column.origin == Origin::Position)
 }
 
+/// A row goes only where nothing of others would go with it: what a person wrote beside the document, or a key that
+/// a new row would not have.
 fn withdraw(table: &Table) -> String {
-    format!(
+    let mut sql = format!(
         "DELETE FROM {} AS t USING unnest($1::{}[], $2::bytea[]) AS s(id, position) WHERE t.\"id\" = s.id{}",
         table.quoted(),
         sql_type(&id_type(table)),
         older_than_source(table),
-    )
+    );
+    for condition in table.untouched().unwrap_or_else(|| vec!["false"]) {
+        let _infallible = write!(sql, " AND {condition}");
+    }
+    sql
 }
 
 fn older_than_source(table: &Table) -> &'static str {
@@ -311,6 +317,17 @@ mod tests {
         assert!(!fed.evaluates_defaults());
         let statements = Statements::new(&fed);
         assert!(statements.upsert.contains("\"note\" = excluded.\"note\""), "{}", statements.upsert);
+    }
+
+    #[test]
+    fn a_row_is_taken_out_only_where_nothing_of_others_goes_with_it() {
+        let withdraw = |table: &Table| Statements::new(table).withdraw;
+        assert!(withdraw(&players()).ends_with("t.\"cdc_position\" < s.position)"));
+        let fed = people().feeding(&["pk".to_owned()]);
+        assert!(withdraw(&fed).ends_with(" AND t.\"note\" IS NULL"), "{}", withdraw(&fed));
+        let mut numbered = people();
+        numbered.others_untouched = None;
+        assert!(withdraw(&numbered).ends_with(" AND false"), "{}", withdraw(&numbered));
     }
 
     fn render(statements: &Statements) -> String {

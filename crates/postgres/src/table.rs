@@ -168,6 +168,8 @@ pub(crate) struct Column {
     pub not_null: bool,
     /// What a document's absence from it comes to.
     pub default: ColumnDefault,
+    /// The condition that it holds nothing but what an INSERT would give it; nothing where that cannot be told.
+    pub untouched: Option<String>,
     /// Whether the pipeline writes it: a document's field does once a document of the topic has fed it.
     pub fed: bool,
 }
@@ -219,6 +221,8 @@ pub(crate) struct Table {
     pub columns: Vec<Column>,
     /// Columns that no field can be written to: a document must not have such a field.
     pub closed: Vec<Closed>,
+    /// The conditions under which nobody wrote to the columns beside these; nothing where that cannot be told.
+    pub others_untouched: Option<Vec<String>>,
     /// Whether a column beside these has a default that changes, which an INSERT evaluates.
     pub others_change: bool,
     /// Whether the whole document is kept in one column.
@@ -252,6 +256,7 @@ impl Table {
             name,
             columns,
             closed,
+            others_untouched: Some(Vec::new()),
             others_change: false,
             mirror,
             fenced,
@@ -287,6 +292,15 @@ impl Table {
     /// The columns that statements name, each with its place.
     pub(crate) fn written(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.columns.iter().enumerate().filter(|(_, column)| column.fed)
+    }
+
+    /// The conditions under which a row can be taken out and made anew without a loss to anybody; nothing where
+    /// none can.
+    #[must_use]
+    pub(crate) fn untouched(&self) -> Option<Vec<&str>> {
+        let others = self.others_untouched.as_ref()?.iter().map(|condition| Some(condition.as_str()));
+        let unfed = self.columns.iter().filter(|column| !column.fed);
+        others.chain(unfed.map(|column| column.untouched.as_deref())).collect()
     }
 
     /// True where an INSERT evaluates a default that changes, because it does not name the column.

@@ -15,6 +15,7 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::statements::Statements;
 use crate::table::Table;
+use crate::write::OPERATION;
 
 /// What is known of a table is read again after this long, so that an added column or a lifted constraint
 /// is noticed without a restart.
@@ -130,7 +131,16 @@ impl<'a> FeedWatch<'a> {
     }
 
     pub(crate) fn committed(mut self) {
-        self.feedings.drain(..).for_each(|feeding| self.targets.learn(&feeding));
+        for feeding in self.feedings.drain(..) {
+            tracing::info!(
+                operation = OPERATION,
+                table = feeding.table,
+                columns = feeding.columns.join(", "),
+                "documents feed these columns from now on: they are written, and take their constant default or NULL \
+                 where a document lacks the field"
+            );
+            self.targets.learn(&feeding);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) fn column(name: &str, column_type: ColumnType, origin: Origin) -> Col
         origin,
         not_null: false,
         default: ColumnDefault::None,
+        untouched: None,
         fed: true,
     }
 }
@@ -55,7 +56,12 @@ pub(crate) fn mirror() -> Table {
 
 /// A table with a key of its own that documents do not know, and a column that people fill.
 pub(crate) fn people() -> Table {
-    let unfed = |column: Column, default| Column { fed: false, default, ..column };
+    let unfed = |column: Column, default| Column {
+        untouched: Some(format!("t.\"{}\" IS NULL", column.name)),
+        fed: false,
+        default,
+        ..column
+    };
     let columns = vec![
         column("id", TEXT, Origin::Id),
         unfed(column("pk", ColumnType::Int8, Origin::Field), ColumnDefault::Changing),

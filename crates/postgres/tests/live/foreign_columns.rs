@@ -4,10 +4,11 @@
 use cdc_executor::ports::Database;
 use cdc_machine::Epoch;
 use cdc_postgres::PostgresDatabase;
-use cdc_syncer::Reject;
+use cdc_syncer::{Parking, Reject};
 
 use crate::messages::Message;
-use crate::stand::{EPOCH, Stand, claim, write, write_all};
+use crate::parked::{put, retry};
+use crate::stand::{ALL, EPOCH, Stand, claim, write, write_all};
 
 /// A stand whose statements go over arrays, and one whose statements go over COPY.
 async fn both_ways(schema: &str) -> [Stand; 2] {
@@ -194,7 +195,7 @@ async fn a_failed_write_feeds_nothing_and_two_at_once_feed_both() {
         let other = other_partition(&stand).await;
         write_all(&database, &[update("d", "\"n\":1", 1)]).await;
         let batch = crate::stand::batch(&[update("d", "\"n\":11,\"a\":\"x\"", 2)]);
-        let reply = database.write(&batch, crate::stand::ALL, cdc_syncer::Parking::Off).await;
+        let reply = database.write(&batch, ALL, Parking::Off).await;
         assert!(reply.failure.is_some());
         assert_eq!(stand.text("SELECT fed FROM cdc.tables").await.unwrap(), "{n}");
         stand.client.batch_execute("UPDATE players SET a = 'kept', b = 'kept'").await.unwrap();
@@ -300,4 +301,33 @@ async fn defaults_are_constant_or_not() {
             }
         }
     }
+}
+
+/// A swap of unique values opens by taking older versions out of the table, but never one that a person wrote to or
+/// that has a key of the table's own.
+#[tokio::test]
+async fn what_people_wrote_is_never_taken_out_of_the_table() {
+    let stand = Stand::new(
+        "CREATE TABLE players (id text PRIMARY KEY, name text UNIQUE, note text, level int NOT NULL DEFAULT 1)",
+    )
+    .await;
+    let database = stand.database().await;
+    let named = |id: &str, name: &str, position| update(id, &format!("\"name\":\"{name}\""), position);
+    let swap = async |position: u32| {
+        for message in [named("a", "y", position), named("b", "x", position)] {
+            put(&database, Parking::Park, &[message]).await;
+        }
+        let (counts, parked) = retry(&database, ALL).await;
+        (counts.opened, parked)
+    };
+    write_all(&database, &[named("a", "x", 1), named("b", "y", 1)]).await;
+    stand.client.batch_execute("UPDATE players SET note = 'vip', level = 2").await.unwrap();
+    assert_eq!(swap(2).await, (0, 2));
+    assert_eq!(row(&stand, "name, note, level", "a").await, "x|vip|2");
+    // One row that nobody else wrote to is enough.
+    stand.client.batch_execute("UPDATE players SET note = NULL, level = 1 WHERE id = 'b'").await.unwrap();
+    let (counts, parked) = retry(&database, ALL).await;
+    assert_eq!((counts.opened, parked), (1, 0));
+    assert_eq!(row(&stand, "name, note, level", "a").await, "y|vip|2");
+    assert_eq!(row(&stand, "name, level", "b").await, "x|1");
 }

@@ -14,7 +14,11 @@ fn named(id: &str, name: &str, position: u32) -> Message {
 }
 
 /// Writes a batch, and returns how many rows of the partition are parked after it.
-async fn put(database: &PostgresDatabase, parking: Parking, messages: &[Message]) -> (WriteCounts, u64) {
+pub(crate) async fn put(
+    database: &PostgresDatabase,
+    parking: Parking,
+    messages: &[Message],
+) -> (WriteCounts, u64) {
     let reply = database.write(&batch(messages), ALL, parking).await;
     let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
     let WriteOutcome::Written { rejected, parked } = reply.outcome else { panic!("{shown}") };
@@ -23,7 +27,7 @@ async fn put(database: &PostgresDatabase, parking: Parking, messages: &[Message]
     (reply.counts, rows)
 }
 
-async fn retry(database: &PostgresDatabase, share: Share) -> (RetryCounts, u64) {
+pub(crate) async fn retry(database: &PostgresDatabase, share: Share) -> (RetryCounts, u64) {
     done(database.retry_parked(share, &[(PARTITION, EPOCH)]).await)
 }
 
