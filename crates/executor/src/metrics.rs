@@ -201,6 +201,7 @@ pub(crate) struct WatcherMetrics {
     pub(crate) token_age: Gauge,
     pub(crate) unsaved: Gauge,
     pub(crate) gaps_open: Gauge,
+    pub(crate) too_large: Counter,
     pub(crate) stale: Counter,
 }
 
@@ -215,6 +216,7 @@ impl WatcherMetrics {
             token_age: gauge!(WATCHER_TOKEN_AGE),
             unsaved: gauge!(WATCHER_REPLAY_WINDOW),
             gaps_open: gauge!(GAPS_OPEN),
+            too_large: counter!(DEAD_LETTERS, "reason" => Reject::TooLarge.as_str()),
             stale: counter!(STALE_INPUTS, "service" => "watcher"),
         }
     }

@@ -4,35 +4,9 @@ use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
 use rdkafka::ClientConfig;
 
+use crate::batches::BatchLimits;
+use crate::owned::{ClientKind, owned_property};
 use crate::settings::{ConnectionSettings, ConsumerSettings, ProducerSettings};
-
-/// Properties that a guarantee rests on, with the guarantee. They cannot be set.
-const GUARDED: [(&str, &str); 24] = [
-    ("bootstrap.servers", "it is kafka.brokers"),
-    ("metadata.broker.list", "it is kafka.brokers"),
-    ("group.id", "it is kafka.consumer_group"),
-    ("group.instance.id", "a restarted process is known by its instance"),
-    ("group.protocol", "revocation is a handshake of the classic protocol"),
-    ("group.remote.assignor", "revocation is a handshake of the classic protocol"),
-    ("partition.assignment.strategy", "partitions are handed over one by one, cooperatively"),
-    ("enable.auto.commit", "an offset is committed after the rows are"),
-    ("auto.commit.enable", "an offset is committed after the rows are"),
-    ("enable.auto.offset.store", "an offset is committed after the rows are"),
-    ("auto.offset.reset", "a lost offset must be seen, not skipped"),
-    ("enable.partition.eof", "the poll loop expects records"),
-    ("enable.idempotence", "a retry must neither repeat nor reorder"),
-    ("enable.gapless.guarantee", "gaps are handled by rewinding"),
-    ("acks", "a message counts when all in-sync replicas have it"),
-    ("request.required.acks", "a message counts when all in-sync replicas have it"),
-    ("max.in.flight", "more than five requests lose the order of a partition"),
-    ("max.in.flight.requests.per.connection", "more than five requests lose the order of a partition"),
-    ("transactional.id", "the pipeline does not use Kafka's transactions"),
-    ("partitioner", "a document must stay in its partition for every producer"),
-    ("partitioner_cb", "a document must stay in its partition for every producer"),
-    ("delivery.report.only.error", "a message is settled by its delivery report"),
-    ("queuing.strategy", "a partition is a queue"),
-    ("test.mock.num.brokers", "it replaces the brokers by nothing"),
-];
 
 /// What one partition may add to a fetch, in compressed bytes. librdkafka unpacks a whole fetch at once and
 /// counts it only then: with its default of 1 MiB and documents that compress tenfold, eight partitions
@@ -62,28 +36,28 @@ const QUEUE_CONTROL_EVENTS: u64 = 16;
 const QUEUE_SLACK_KBYTES: u64 = 96 * 1024;
 /// librdkafka's most for `queue.buffering.max.messages`, and most for `….kbytes`.
 const QUEUE_LIMIT: u64 = i32::MAX as u64;
-/// The largest batch, framing included, in bytes.
-const BATCH_BYTES: u32 = 1_000_000;
-
 /// The largest dead letter that is tried with its body: what its topic does not take the broker refuses, and
 /// then it goes without. Below the largest request that a broker takes by default (100 MiB): beyond it the
 /// broker would hang up instead of refusing.
 const DEAD_LETTER_MAX_BYTES: u32 = 64 * 1024 * 1024;
 
-/// Kafka's default for a topic's `max.message.bytes`.
-pub(crate) const MESSAGE_MAX_BYTES: u32 = 1_048_588;
+/// The largest message that is tried, where no topic allows more: what our own topics allow, and the largest
+/// change event fits. Whether a message fits its topic, the broker says: it counts what is left after compression.
+pub(crate) const MESSAGE_MAX_BYTES: u32 = 64 * 1024 * 1024;
+/// librdkafka's most for `message.max.bytes`.
+const MESSAGE_LIMIT_BYTES: u32 = 1_000_000_000;
 
 fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
 
-/// Refuses the properties that a guarantee rests on.
+/// Refuses the properties that a guarantee rests on, for whoever has not asked [`owned_property`] before.
 ///
 /// # Errors
 /// `Fatal`, naming the first of them.
-pub(crate) fn check_properties(connection: &ConnectionSettings) -> Result<(), Failure> {
+pub(crate) fn check_properties(client: ClientKind, connection: &ConnectionSettings) -> Result<(), Failure> {
     for (name, _) in &connection.properties {
-        if let Some((_, reason)) = GUARDED.iter().find(|(guarded, _)| guarded == name) {
+        if let Some(reason) = owned_property(client, name) {
             return Err(Failure::new(
                 Fault::Fatal,
                 "kafka_configure",
@@ -92,11 +66,6 @@ pub(crate) fn check_properties(connection: &ConnectionSettings) -> Result<(), Fa
         }
     }
     Ok(())
-}
-
-/// True where the user has set the property.
-pub(crate) fn is_set(connection: &ConnectionSettings, property: &str) -> bool {
-    connection.properties.iter().any(|(name, _)| name == property)
 }
 
 /// What every client has in common.
@@ -125,17 +94,23 @@ pub(crate) fn admin(connection: &ConnectionSettings) -> ClientConfig {
     config
 }
 
-/// A producer whose order and durability the Watcher relies on. `message_max_bytes` is what the topics
+/// A producer whose order and durability the Watcher relies on. `largest` is the most that any topic is known to
 /// allow.
-pub(crate) fn producer(settings: &ProducerSettings, message_max_bytes: u32) -> ClientConfig {
+pub(crate) fn producer(
+    settings: &ProducerSettings,
+    batches: BatchLimits,
+    largest: Option<u32>,
+) -> ClientConfig {
+    let message_max_bytes = largest.unwrap_or_default().clamp(MESSAGE_MAX_BYTES, MESSAGE_LIMIT_BYTES);
+    let batch_messages = if batches.is_single { 1 } else { settings.batch_size };
     let copies = settings.topics.len() as u64 * u64::from(settings.partitions) * QUEUE_CONTROL_EVENTS;
     let messages = u64::from(settings.max_in_flight_events) + QUEUE_SLACK_MESSAGES + copies;
     let kbytes = settings.max_in_flight_bytes / 1024 + QUEUE_SLACK_KBYTES;
     let mut config = durable(&settings.connection, settings.delivery_timeout);
     config
         .set("linger.ms", millis(settings.batch_timeout))
-        .set("batch.num.messages", settings.batch_size.to_string())
-        .set("batch.size", BATCH_BYTES.min(message_max_bytes).to_string())
+        .set("batch.num.messages", batch_messages.to_string())
+        .set("batch.size", batches.bytes.to_string())
         .set("message.max.bytes", message_max_bytes.to_string())
         .set("compression.type", settings.compression.as_str())
         .set("queue.buffering.max.messages", messages.min(QUEUE_LIMIT).to_string())
@@ -203,6 +178,9 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    use cdc_watcher::Batching;
+
+    use crate::batches::TopicLimits;
     use crate::settings::Compression;
 
     fn connection(properties: &[(&str, &str)]) -> ConnectionSettings {
@@ -225,8 +203,13 @@ mod tests {
             delivery_timeout: Duration::from_secs(30),
             max_in_flight_events: 10_000,
             max_in_flight_bytes: 32 << 20,
+            limits_timeout: ProducerSettings::LIMITS_TIMEOUT,
             dead_letter_topic: None,
         }
+    }
+
+    fn shared() -> BatchLimits {
+        BatchLimits::of(Batching::Shared { halvings: 0 }, TopicLimits::default())
     }
 
     fn consumer_settings(connection: ConnectionSettings) -> ConsumerSettings {
@@ -242,27 +225,30 @@ mod tests {
     }
 
     #[test]
-    fn every_guarded_property_is_refused_by_name() {
-        for (name, _) in GUARDED {
-            let failure = check_properties(&connection(&[("linger.ms", "1"), (name, "x")])).unwrap_err();
+    fn an_owned_property_is_refused_by_name() {
+        for (client, name) in
+            [(ClientKind::Producer, "batch.size"), (ClientKind::Consumer, "session.timeout.ms")]
+        {
+            let set = connection(&[("client.rack", "1"), (name, "x")]);
+            let failure = check_properties(client, &set).unwrap_err();
             assert_eq!(failure.fault, Fault::Fatal);
             assert!(failure.message.contains(name), "{}", failure.message);
         }
-        assert!(check_properties(&connection(&[("linger.ms", "1")])).is_ok());
+        assert!(check_properties(ClientKind::Producer, &connection(&[("client.rack", "1")])).is_ok());
     }
 
     #[test]
     fn a_users_property_wins_over_a_default() {
-        let set = connection(&[("linger.ms", "1"), ("queued.max.messages.kbytes", "1024")]);
-        let produced = producer(&producer_settings(set.clone()), MESSAGE_MAX_BYTES);
-        assert_eq!(produced.get("linger.ms"), Some("1"));
+        let set = connection(&[("socket.timeout.ms", "1000"), ("queued.max.messages.kbytes", "1024")]);
+        let produced = producer(&producer_settings(set.clone()), shared(), None);
+        assert_eq!(produced.get("socket.timeout.ms"), Some("1000"));
         let consumed = consumer(&consumer_settings(set));
         assert_eq!(consumed.get("queued.max.messages.kbytes"), Some("1024"));
     }
 
     #[test]
     fn the_seeds_settings_reach_librdkafka() {
-        let config = producer(&producer_settings(connection(&[])), MESSAGE_MAX_BYTES);
+        let config = producer(&producer_settings(connection(&[])), shared(), None);
         for (name, value) in [
             ("bootstrap.servers", "a:9092,b:9092"),
             ("batch.num.messages", "100"),
@@ -281,9 +267,24 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_never_larger_than_a_topic_allows() {
-        let config = producer(&producer_settings(connection(&[])), 2_000);
-        assert_eq!(config.get("batch.size"), Some("2000"));
-        assert_eq!(config.get("message.max.bytes"), Some("2000"));
+    fn a_producer_of_single_messages_has_batches_of_one() {
+        let batches = BatchLimits::of(Batching::Single, TopicLimits::default());
+        let config = producer(&producer_settings(connection(&[])), batches, None);
+        assert_eq!(config.get("batch.num.messages"), Some("1"));
+        config.create::<rdkafka::producer::BaseProducer>().unwrap();
+    }
+
+    #[test]
+    fn the_broker_says_what_is_too_large() {
+        for (largest, expected) in [
+            (None, "67108864"),
+            (Some(1_048_588), "67108864"),
+            (Some(80 << 20), "83886080"),
+            (Some(u32::MAX), "1000000000"),
+        ] {
+            let config = producer(&producer_settings(connection(&[])), shared(), largest);
+            assert_eq!(config.get("message.max.bytes"), Some(expected), "{largest:?}");
+            config.create::<rdkafka::producer::BaseProducer>().unwrap();
+        }
     }
 }

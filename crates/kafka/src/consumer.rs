@@ -14,6 +14,7 @@ use crate::classify::failure_from;
 use crate::complaints::Complaints;
 use crate::config;
 use crate::dead_letter::DeadLetters;
+use crate::owned::ClientKind;
 use crate::partitions::PartitionNames;
 use crate::poller::{Command, Poller, Voice};
 use crate::producer::{PROBE, PROBE_TIMEOUT, SILENT};
@@ -222,7 +223,7 @@ fn answer(
 
 impl RecordConsumer for KafkaConsumer {
     async fn join(&self) -> Result<(), Failure> {
-        config::check_properties(&self.inner.settings.connection)?;
+        config::check_properties(ClientKind::Consumer, &self.inner.settings.connection)?;
         self.leave().await;
         let number = self.inner.session.fetch_add(1, Ordering::AcqRel) + 1;
         let (commands, orders) = std::sync::mpsc::channel();

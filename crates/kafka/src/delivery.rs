@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use cdc_event::Position;
@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message as _};
 use rdkafka::producer::ProducerContext;
 
+use crate::batches::BatchLimits;
 use crate::classify::{failure, failure_from, fault_of};
 use crate::complaints::{Complaints, log_line};
 use crate::marker;
@@ -38,28 +39,12 @@ pub(crate) struct DeliveryReports {
     complaints: Complaints,
     /// Set once nothing more may be said: the producer died, or another took its place.
     retired: AtomicBool,
-    /// What the topics allowed when they were asked, in bytes; 0 where nobody knows.
-    known_limit: AtomicU32,
-}
-
-/// What a message takes in a batch beside key and value, at most: the batch's and the record's own fields, and
-/// the headers.
-const MESSAGE_OVERHEAD_BYTES: usize = 512;
-
-/// Whether the broker's refusal of a message is explained by the limit as it is known. Where it is not, the
-/// limit has been lowered, and a batch of small messages is refused as a whole.
-const fn is_beyond(size: usize, known_limit: u32) -> bool {
-    known_limit == 0 || size + MESSAGE_OVERHEAD_BYTES > known_limit as usize
+    batches: BatchLimits,
 }
 
 impl DeliveryReports {
-    pub(crate) const fn new(sink: Arc<ReportSink>, complaints: Complaints) -> Self {
-        Self { sink, complaints, retired: AtomicBool::new(false), known_limit: AtomicU32::new(0) }
-    }
-
-    /// What the topics allow, as they say now.
-    pub(crate) fn learn_limit(&self, bytes: u32) {
-        self.known_limit.store(bytes, Ordering::Relaxed);
+    pub(crate) const fn new(sink: Arc<ReportSink>, complaints: Complaints, batches: BatchLimits) -> Self {
+        Self { sink, complaints, retired: AtomicBool::new(false), batches }
     }
 
     /// Says nothing from now on. True the first time.
@@ -71,14 +56,20 @@ impl DeliveryReports {
         let seq = seq_of(opaque);
         let is_marker = opaque & MARKER_BIT != 0;
         let too_large = error.rdkafka_error_code().map(fault_of) == Some(Fault::TooLarge);
-        let size = message.key_len() + message.payload_len();
-        if too_large && !is_marker && is_beyond(size, self.known_limit.load(Ordering::Relaxed)) {
+        let was_alone = self.batches.is_alone(message.key_len() + message.payload_len());
+        if too_large && was_alone && !is_marker {
             return Self::too_large(seq, message);
         }
-        let what = format!("a message for {} was not delivered", message.topic());
+        let topic = message.topic();
+        let what = if too_large && !was_alone {
+            format!("a batch for {topic} was refused; its messages are read again, and each goes alone")
+        } else {
+            format!("a message for {topic} was not delivered")
+        };
         let mut failure = failure_from("kafka_publish", &what, error);
-        if too_large && is_marker {
-            // The key alone exceeds the dead letters' limit: no marker can take its place.
+        if too_large && was_alone {
+            // A marker's key alone exceeds the dead letters' limit, or a control message its topic's: nothing
+            // can take its place.
             failure.fault = Fault::Fatal;
         } else if error.rdkafka_error_code().is_some_and(is_topic_gone) {
             failure.fault = Fault::HistoryLost;
@@ -160,14 +151,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_below_the_known_limit_is_a_lowered_limit() {
-        assert!(is_beyond(10, 0), "nobody knows the limit: the broker is believed");
-        assert!(!is_beyond(1_000, 1_048_588));
-        assert!(is_beyond(1_048_500, 1_048_588), "what the batch adds counts");
-        assert!(is_beyond(2_000_000, 1_048_588));
-    }
-
-    #[test]
     fn a_slots_number_survives_the_pointer() {
         for number in [0, 1, u64::from(u32::MAX) + 7, (1 << 63) - 1] {
             assert_eq!(seq_of(opaque(SeqNo(number), false)), SeqNo(number));
@@ -179,7 +162,7 @@ mod tests {
     #[test]
     fn a_producer_is_lost_once_and_then_silent() {
         let sink = Arc::new(ReportSink::default());
-        let reports = DeliveryReports::new(Arc::clone(&sink), Complaints::default());
+        let reports = DeliveryReports::new(Arc::clone(&sink), Complaints::default(), BatchLimits::SINGLE);
         reports.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "all down");
         reports.error(KafkaError::Global(RDKafkaErrorCode::Fatal), "sequence");
         reports.error(KafkaError::Global(RDKafkaErrorCode::Fatal), "sequence");

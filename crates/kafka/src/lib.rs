@@ -6,13 +6,16 @@
 //! | `producer`, `delivery` | [`KafkaProducer`], and what librdkafka's thread reports to it |
 //! | `consumer` | [`KafkaConsumer`], the handle whose clones give orders |
 //! | `poller`, `rebalance` | the thread that owns polling, and the group's callbacks |
+//! | `batches` | how large a batch may be, and which message was alone in its own |
 //! | `topics` | topics that are made and looked at before the first message |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
 //! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
 //! | `classify`, `complaints` | librdkafka's errors as faults |
+//! | `owned` | librdkafka's properties that a user may not set |
 //! | `settings`, `config` | what a user may set, and what it becomes in librdkafka |
 
 mod arena;
+mod batches;
 mod classify;
 mod complaints;
 mod config;
@@ -21,6 +24,7 @@ mod dead_letter;
 mod delivery;
 mod headers;
 mod marker;
+mod owned;
 mod partitions;
 mod poller;
 mod producer;
@@ -31,5 +35,6 @@ mod topics;
 pub use classify::fault_of;
 pub use consumer::KafkaConsumer;
 pub use headers::HeadersIter;
+pub use owned::{ClientKind, owned_property};
 pub use producer::KafkaProducer;
 pub use settings::{Compression, ConnectionSettings, ConsumerSettings, ProducerSettings};

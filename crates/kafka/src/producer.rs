@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 use cdc_event::Message;
 use cdc_executor::ports::{Failure, Producer, ReportSink, SendRefused};
 use cdc_machine::{Fault, SeqNo};
-use cdc_watcher::TopicState;
+use cdc_watcher::{Batching, TopicState};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer};
 
+use crate::batches::{BatchLimits, TopicLimits};
 use crate::classify::{failure_from, fault_of};
 use crate::complaints::Complaints;
-use crate::config::{self, MESSAGE_MAX_BYTES};
+use crate::config;
 use crate::delivery::{DeliveryReports, is_topic_gone, opaque};
 use crate::marker::{self, PositionText};
+use crate::owned::ClientKind;
 use crate::settings::{ProducerSettings, dead_letter_topic};
 use crate::topics::{DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing};
 
@@ -37,7 +39,7 @@ type Client = ThreadedProducer<DeliveryReports>;
 #[derive(Clone, Debug, Default)]
 struct KnownTopics {
     partitions: HashMap<Arc<str>, i32>,
-    message_max_bytes: Option<u32>,
+    limits: TopicLimits,
 }
 
 /// The idempotent producer behind one sequencer. Messages of one partition are appended in the order in
@@ -69,13 +71,14 @@ impl KafkaProducer {
         Self { settings: Arc::new(settings), sink, client: None, known: KnownTopics::default(), dead_letters }
     }
 
-    async fn prepare_anew(&mut self) -> Result<Vec<TopicState>, Failure> {
-        config::check_properties(&self.settings.connection)?;
+    async fn prepare_anew(&mut self, batching: Batching) -> Result<Vec<TopicState>, Failure> {
+        config::check_properties(ClientKind::Producer, &self.settings.connection)?;
         self.retire().await;
         let preparation = Preparation {
             settings: Arc::clone(&self.settings),
             sink: Arc::clone(&self.sink),
             known: self.known.clone(),
+            batching,
             dead_letters: self.dead_letters.values().cloned().collect(),
             complaints: Complaints::default(),
             runtime: tokio::runtime::Handle::current(),
@@ -173,6 +176,16 @@ impl NotQueued {
         }
     }
 
+    /// The failure of a message that no marker can stand for: one whose key alone does not fit, or a control's.
+    fn for_good_if_too_large(self, topic: &str) -> Failure {
+        let too_large = self.is_too_large();
+        let mut failure = self.into_failure(topic);
+        if too_large {
+            failure.fault = Fault::Fatal;
+        }
+        failure
+    }
+
     fn is_too_large(&self) -> bool {
         match self {
             Self::Kafka(error) => error.rdkafka_error_code().map(fault_of) == Some(Fault::TooLarge),
@@ -182,8 +195,11 @@ impl NotQueued {
 }
 
 impl Producer for KafkaProducer {
-    fn prepare(&mut self) -> impl Future<Output = Result<Vec<TopicState>, Failure>> + Send {
-        self.prepare_anew()
+    fn prepare(
+        &mut self,
+        batching: Batching,
+    ) -> impl Future<Output = Result<Vec<TopicState>, Failure>> + Send {
+        self.prepare_anew(batching)
     }
 
     fn send(&mut self, seq: SeqNo, message: Message) -> Result<(), SendRefused> {
@@ -219,7 +235,7 @@ impl Producer for KafkaProducer {
                 ) {
                     Ok(()) => queued += 1,
                     Err(refused) => {
-                        failed.get_or_insert_with(|| refused.into_failure(topic));
+                        failed.get_or_insert_with(|| refused.for_good_if_too_large(topic));
                     }
                 }
             }
@@ -237,15 +253,8 @@ impl Producer for KafkaProducer {
         };
         let position = PositionText::new(&marker.position);
         let headers = marker::headers(&marker, position.as_str());
-        self.enqueue(topic, &marker.key, b"", headers, opaque(seq, true)).map_err(|refused| {
-            let too_large = refused.is_too_large();
-            let mut failure = refused.into_failure(topic);
-            if too_large {
-                // The key alone does not fit: no marker can take its place.
-                failure.fault = Fault::Fatal;
-            }
-            SendRefused::Failed(failure)
-        })
+        self.enqueue(topic, &marker.key, b"", headers, opaque(seq, true))
+            .map_err(|refused| SendRefused::Failed(refused.for_good_if_too_large(topic)))
     }
 
     fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
@@ -284,6 +293,7 @@ struct Preparation {
     settings: Arc<ProducerSettings>,
     sink: Arc<ReportSink>,
     known: KnownTopics,
+    batching: Batching,
     dead_letters: Vec<String>,
     complaints: Complaints,
     runtime: tokio::runtime::Handle,
@@ -298,16 +308,16 @@ struct Prepared {
 
 impl Preparation {
     fn run(self) -> Result<Prepared, Failure> {
-        let mut limit = self.known.message_max_bytes.unwrap_or(MESSAGE_MAX_BYTES);
+        let mut limits = self.known.limits;
         // Made before the topics are: it hears why the brokers turn us away.
-        let mut client = self.connect(limit)?;
+        let mut client = self.connect(limits)?;
         let admin =
             TopicAdmin::new(&self.settings.connection, self.complaints.clone(), self.runtime.clone())?;
         let missing = missing(client.client(), self.wanted())?;
         admin.create(&missing)?;
 
         let deadline = Instant::now() + READY_TIMEOUT;
-        let mut known = KnownTopics { partitions: HashMap::new(), message_max_bytes: Some(limit) };
+        let mut known = KnownTopics::default();
         let mut topics = Vec::with_capacity(self.settings.topics.len());
         for topic in &self.settings.topics {
             let partitions = await_topic(client.client(), topic, deadline)?;
@@ -323,32 +333,21 @@ impl Preparation {
             await_topic(client.client(), topic, deadline)?;
         }
 
-        if let Some(allowed) = self.described_limit(&admin) {
-            if allowed != limit {
-                limit = allowed;
-                known.message_max_bytes = Some(limit);
-                client = self.connect(limit)?;
-            }
-            client.context().learn_limit(allowed);
+        let names: Vec<&str> = self.settings.topics.iter().map(|topic| &**topic).collect();
+        known.limits = admin.limits(&names, self.settings.limits_timeout);
+        if known.limits != limits {
+            limits = known.limits;
+            client = self.connect(limits)?;
         }
         Ok(Prepared { client, known, topics })
     }
 
-    fn connect(&self, message_max_bytes: u32) -> Result<Client, Failure> {
-        let reports = DeliveryReports::new(Arc::clone(&self.sink), self.complaints.clone());
-        config::producer(&self.settings, message_max_bytes)
+    fn connect(&self, limits: TopicLimits) -> Result<Client, Failure> {
+        let batches = BatchLimits::of(self.batching, limits);
+        let reports = DeliveryReports::new(Arc::clone(&self.sink), self.complaints.clone(), batches);
+        config::producer(&self.settings, batches, limits.largest)
             .create_with_context(reports)
             .map_err(|error| failure_from("kafka_prepare", "a producer could not be made", &error))
-    }
-
-    /// What the topics allow, unless the user decided. A batch larger than that would be refused as a whole,
-    /// and each of its messages would look too large.
-    fn described_limit(&self, admin: &TopicAdmin) -> Option<u32> {
-        if config::is_set(&self.settings.connection, "message.max.bytes") {
-            return None;
-        }
-        let topics: Vec<&str> = self.settings.topics.iter().map(|topic| &**topic).collect();
-        admin.message_max_bytes(&topics)
     }
 
     fn wanted(&self) -> Vec<Wanted> {

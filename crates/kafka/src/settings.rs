@@ -82,9 +82,16 @@ pub struct ProducerSettings {
     pub max_in_flight_events: u32,
     /// The most bytes of keys and values that it ever has in flight, a single oversized event apart.
     pub max_in_flight_bytes: u64,
+    /// How long the brokers may take to say what the topics allow. It works without, see [`Self::LIMITS_TIMEOUT`].
+    pub limits_timeout: Duration,
     /// Where markers of messages that do not fit go, `{topic}` standing for the message's own topic;
     /// `None` where the policy sends none, and no such topic is made.
     pub dead_letter_topic: Option<String>,
+}
+
+impl ProducerSettings {
+    /// The usual patience with the question what the topics allow.
+    pub const LIMITS_TIMEOUT: Duration = Duration::from_secs(5);
 }
 
 /// The Syncer's side of Kafka.

@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 
+use crate::batches::TopicLimits;
 use crate::classify::{failure, failure_from};
 use crate::complaints::Complaints;
 use crate::config;
@@ -95,19 +96,43 @@ impl TopicAdmin {
         Ok(())
     }
 
-    /// The smallest `max.message.bytes` of the topics; `None` where the brokers do not say.
-    pub(crate) fn message_max_bytes(&self, topics: &[&str]) -> Option<u32> {
+    /// What the topics say that they allow (`max.message.bytes`), as far as they say it within `patience`. It
+    /// only makes batches fit at once: the broker has the last word.
+    pub(crate) fn limits(&self, topics: &[&str], patience: Duration) -> TopicLimits {
         let asked: Vec<_> = topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        match self.runtime.block_on(self.client.describe_configs(&asked, &Self::options())) {
-            Ok(answers) => answers
-                .into_iter()
-                .filter_map(|answer| answer.ok()?.get("max.message.bytes")?.value.as_ref()?.parse().ok())
-                .min(),
+        let options = AdminOptions::new().request_timeout(Some(patience));
+        let answers = match self.runtime.block_on(self.client.describe_configs(&asked, &options)) {
+            Ok(answers) => answers,
             Err(error) => {
-                tracing::debug!(%error, "the topics' max.message.bytes could not be read; Kafka's default is assumed");
-                None
+                Self::tell_unknown_limits(&error.to_string());
+                return TopicLimits::default();
             }
+        };
+        let mut limits = TopicLimits { smallest: Some(u32::MAX), largest: None };
+        for answer in answers {
+            let limit =
+                answer.map(|found| found.get("max.message.bytes")?.value.as_ref()?.parse::<u32>().ok());
+            match limit {
+                Ok(Some(limit)) => {
+                    limits.smallest = limits.smallest.map(|smallest| smallest.min(limit));
+                    limits.largest = limits.largest.max(Some(limit));
+                    continue;
+                }
+                Ok(None) => Self::tell_unknown_limits("the answer does not name it"),
+                Err(code) => Self::tell_unknown_limits(&code.to_string()),
+            }
+            // One that is unknown may allow less than all others.
+            limits.smallest = None;
         }
+        limits
+    }
+
+    fn tell_unknown_limits(error: &str) {
+        tracing::info!(
+            operation = "kafka_topics",
+            error,
+            "a topic's max.message.bytes could not be read; a batch that is refused is sent again, one message at a time"
+        );
     }
 }
 

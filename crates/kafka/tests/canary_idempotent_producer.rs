@@ -17,7 +17,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use common::{PATIENCE, message, producer_settings, read_numbers, reports};
+use common::{PATIENCE, SHARED, message, producer_settings, read_numbers, reports};
 
 /// Feature: cdc-pipeline, Property 8: Kafka Confirmation Before Token Save
 /// Validates: Requirements 3.3
@@ -28,7 +28,7 @@ async fn a_refused_message_is_skipped_and_later_ones_go_through() {
     let brokers = cluster.bootstrap_servers();
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
-    producer.prepare().await.unwrap();
+    producer.prepare(SHARED).await.unwrap();
 
     producer.send(SeqNo(0), message("t", 0, 0)).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(0))]));

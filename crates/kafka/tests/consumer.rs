@@ -23,8 +23,9 @@ use cdc_syncer::{FetchStart, Partition, Reject, StartOffset};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use common::{PATIENCE, consumer_settings, message, producer_settings, read_partition, reports};
+use common::{PATIENCE, SHARED, consumer_settings, message, producer_settings, read_partition, reports};
 
 const TOPIC: &str = "t";
 
@@ -41,7 +42,7 @@ fn cluster(partitions: i32) -> (Cluster, String) {
 async fn produce(brokers: &str, numbers: std::ops::Range<u64>) {
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(brokers, TOPIC), Arc::clone(&sink));
-    producer.prepare().await.unwrap();
+    producer.prepare(SHARED).await.unwrap();
     let count = usize::try_from(numbers.end - numbers.start).unwrap();
     for n in numbers {
         producer.send(SeqNo(n), message(TOPIC, n, n)).unwrap();
@@ -296,10 +297,7 @@ async fn a_partition_that_was_given_back_while_paused_is_fetched_when_it_returns
 async fn a_dead_letter_is_durable_when_the_call_returns() {
     let (cluster, brokers) = cluster(1);
     cluster.create_topic("t.dead-letters", 1, 1).unwrap();
-    let mut settings = consumer_settings(&brokers, TOPIC, "a");
-    // The mock cluster takes anything; a real one refuses by its topic's own limit.
-    settings.connection.properties.push(("message.max.bytes".to_owned(), "1000000".to_owned()));
-    let consumer = KafkaConsumer::new(settings);
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
     let record = |value: Option<Bytes>| RejectedRecord {
         origin: TopicPartition { topic: Arc::from(TOPIC), partition: 0 },
         offset: 42,
@@ -315,6 +313,8 @@ async fn a_dead_letter_is_durable_when_the_call_returns() {
         attempts: 1,
     };
     consumer.dead_letter(record(Some(Bytes::from_static(b"body")))).await.unwrap();
+    // The mock cluster takes anything; a real one refuses by its topic's own limit.
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     consumer.dead_letter(record(Some(Bytes::from(vec![b'x'; 2 << 20])))).await.unwrap();
     consumer.dead_letter(record(None)).await.unwrap();
 

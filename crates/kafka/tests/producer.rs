@@ -17,12 +17,12 @@ use cdc_event::Message;
 use cdc_executor::ports::{Producer, ProducerReport, ReportSink, SendRefused};
 use cdc_kafka::KafkaProducer;
 use cdc_machine::{Fault, SeqNo};
-use cdc_watcher::TopicState;
+use cdc_watcher::{Batching, TopicState};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use common::{message, position, producer_settings, read_numbers, read_partition, reports};
+use common::{SHARED, message, position, producer_settings, read_numbers, read_partition, reports};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
@@ -41,7 +41,7 @@ async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
     let found = TopicState { partitions: 4, was_made: false, holds_messages: false };
-    assert_eq!(producer.prepare().await.unwrap(), [found]);
+    assert_eq!(producer.prepare(SHARED).await.unwrap(), [found]);
     for n in 0..MESSAGES {
         producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
     }
@@ -63,7 +63,7 @@ async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
         all += read.len();
     }
     assert_eq!(all, 5_000);
-    assert_eq!(producer.prepare().await.unwrap(), [TopicState { holds_messages: true, ..found }]);
+    assert_eq!(producer.prepare(SHARED).await.unwrap(), [TopicState { holds_messages: true, ..found }]);
     producer.send(SeqNo(MESSAGES), message("t", 1, MESSAGES)).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(MESSAGES))]));
 }
@@ -75,7 +75,7 @@ async fn a_message_carries_its_headers() {
     let brokers = cluster.bootstrap_servers();
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
-    producer.prepare().await.unwrap();
+    producer.prepare(SHARED).await.unwrap();
     producer.send(SeqNo(7), message("t", 1, 0xab)).unwrap();
     reports(&sink, 1).await;
     let read = read_partition(&brokers, "t", 0);
@@ -103,7 +103,7 @@ async fn purged_messages_are_reported_and_the_producer_goes_on() {
     settings.batch_timeout = Duration::from_secs(15);
     settings.batch_size = 10_000;
     let mut producer = KafkaProducer::new(settings, Arc::clone(&sink));
-    producer.prepare().await.unwrap();
+    producer.prepare(SHARED).await.unwrap();
     for n in 0..100 {
         producer.send(SeqNo(n), message("t", n, n)).unwrap();
     }
@@ -140,19 +140,20 @@ async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
     let mut settings = producer_settings(&brokers, "t");
     settings.dead_letter_topic = Some("{topic}.dead-letters".to_owned());
     let mut producer = KafkaProducer::new(settings, Arc::clone(&sink));
-    producer.prepare().await.unwrap();
+    producer.prepare(SHARED).await.unwrap();
 
     // Refused on the spot: larger than the client may send.
     let mut large = message("t", 1, 1);
-    large.value = Bytes::from(vec![b'x'; 2 << 20]);
+    large.value = Bytes::from(vec![b'x'; 65 << 20]);
     let Err(SendRefused::TooLarge(marker)) = producer.send(SeqNo(1), large) else {
-        panic!("two MiB were taken");
+        panic!("65 MiB were taken");
     };
     assert_eq!((&*marker.topic, &marker.key[..], marker.position), ("t", &b"\"k1\""[..], position(1)));
     producer.send_marker(SeqNo(1), marker).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(1))]));
 
-    // Refused by the broker.
+    // Refused by the broker, alone in its batch.
+    producer.prepare(Batching::Single).await.unwrap();
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     producer.send(SeqNo(2), message("t", 2, 2)).unwrap();
     let marker = match reports(&sink, 1).await.pop() {
@@ -174,7 +175,58 @@ async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
     assert_eq!(header("cdc-error-reason"), "too_large");
     assert_eq!(header("cdc-source-topic"), "t");
     assert_eq!(header("cdc-position"), position(1).to_string());
-    assert!(header("cdc-body-omitted").starts_with("size=2097152, xxh3="));
+    assert!(header("cdc-body-omitted").starts_with("size=68157440, xxh3="));
+}
+
+/// A batch that is refused says nothing of its messages, be they documents, markers or control messages. Sent
+/// alone, the same messages are judged one by one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_batch_makes_no_markers_and_a_refused_message_one() {
+    const REFUSED: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let sink = Arc::new(ReportSink::default());
+    let mut settings = producer_settings(&brokers, "t");
+    // All of one step share a batch.
+    settings.batch_timeout = Duration::from_millis(200);
+    let mut producer = KafkaProducer::new(settings, Arc::clone(&sink));
+    producer.prepare(SHARED).await.unwrap();
+    cluster.request_errors(RDKafkaApiKey::Produce, &[REFUSED]);
+    for n in 0..20 {
+        producer.send(SeqNo(n), message("t", n, n)).unwrap();
+    }
+    let (queued, failed) = producer.send_control(SeqNo(20), &message("", 0, 20));
+    assert!(queued == 1 && failed.is_none(), "{failed:?}");
+    for report in reports(&sink, 21).await {
+        assert!(
+            matches!(&report, ProducerReport::Failed(_, failure) if failure.fault == Fault::TooLarge),
+            "{report:?}"
+        );
+    }
+
+    producer.prepare(Batching::Single).await.unwrap();
+    cluster.request_errors(RDKafkaApiKey::Produce, &[REFUSED]);
+    for n in 0..20 {
+        producer.send(SeqNo(100 + n), message("t", n, n)).unwrap();
+    }
+    let (mut delivered, mut too_large) = (0, 0);
+    for report in reports(&sink, 20).await {
+        match report {
+            ProducerReport::Delivered(_) => delivered += 1,
+            ProducerReport::TooLarge(..) => too_large += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((delivered, too_large), (19, 1));
+    // The one that nothing can stand for.
+    cluster.request_errors(RDKafkaApiKey::Produce, &[REFUSED]);
+    producer.send_control(SeqNo(200), &message("", 0, 20));
+    let told = reports(&sink, 1).await;
+    assert!(
+        matches!(&told[0], ProducerReport::Failed(_, failure) if failure.fault == Fault::Fatal),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,7 +236,7 @@ async fn a_control_message_stands_in_every_partition_between_its_neighbours() {
     let brokers = cluster.bootstrap_servers();
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
-    producer.prepare().await.unwrap();
+    producer.prepare(SHARED).await.unwrap();
     let control = Message { key: Bytes::from_static(b"cdc.control"), ..message("", 0, 1_000) };
     for n in 0..100 {
         producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
@@ -221,7 +273,7 @@ async fn without_a_client_nothing_is_queued() {
     assert_eq!(failure.fault, Fault::Transient);
     let mut settings = producer_settings("127.0.0.1:1", "t");
     settings.connection.properties.push(("acks".to_owned(), "1".to_owned()));
-    let failure = KafkaProducer::new(settings, Arc::default()).prepare().await.unwrap_err();
+    let failure = KafkaProducer::new(settings, Arc::default()).prepare(SHARED).await.unwrap_err();
     assert_eq!(failure.fault, Fault::Fatal);
 }
 
@@ -237,13 +289,13 @@ async fn after_a_fatal_error_the_next_preparation_makes_a_new_producer() {
         RDKafkaApiKey::InitProducerId,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED],
     );
-    producer.prepare().await.unwrap();
+    producer.prepare(SHARED).await.unwrap();
     // Refused on the spot, or taken and lost: either way it is told, once.
     if producer.send(SeqNo(0), message("t", 0, 0)).is_ok() {
         let told = reports(&sink, 1).await;
         assert!(matches!(told[0], ProducerReport::Lost(_) | ProducerReport::Failed(SeqNo(0), _)), "{told:?}");
     }
-    producer.prepare().await.unwrap();
+    producer.prepare(SHARED).await.unwrap();
     producer.send(SeqNo(1), message("t", 1, 1)).unwrap();
     let told = reports(&sink, 1).await;
     assert!(matches!(told[0], ProducerReport::Delivered(SeqNo(1))), "{told:?}");

@@ -189,6 +189,13 @@ impl<P: Clone> Watermark<P> {
         Settlement::Settled
     }
 
+    /// The position of a slot that is in the window.
+    #[must_use]
+    pub fn position(&self, seq: SeqNo) -> Option<&P> {
+        let index = usize::try_from(seq.0.checked_sub(self.front.0)?).ok()?;
+        self.window.get(index).map(|entry| &entry.slot.position)
+    }
+
     /// True while the slot is in flight.
     #[must_use]
     pub fn is_in_flight(&self, seq: SeqNo) -> bool {

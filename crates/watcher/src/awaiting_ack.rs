@@ -32,6 +32,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     }
 
     pub(crate) fn on_delivery_failed(&mut self, state: State, seq: SeqNo, fault: Fault) -> State {
+        let position = self.facts.window.position(seq).cloned();
         if self.facts.window.fail(seq) == Settlement::Stale {
             self.facts.ignore_seq(seq);
             return state;
@@ -43,9 +44,12 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             return self.drain_incompletely(state);
         }
         match (fault, Verdict::on_kafka(fault)) {
-            // Refused, though it fits the limits that the producer was made with, or the topic is not what it
-            // was: a new producer looks at it anew.
-            (Fault::TooLarge | Fault::HistoryLost, _) => self.rewind_for(state, Trouble::Producer),
+            (Fault::TooLarge, _) => {
+                let trouble = self.refuse_batch(state, position);
+                self.rewind_for(state, trouble)
+            }
+            // The topic is not what it was: a new producer looks at it anew.
+            (Fault::HistoryLost, _) => self.rewind_for(state, Trouble::Producer),
             (_, Verdict::Retry) => self.rewind_for(state, Trouble::Delivery),
             (_, Verdict::End(cause)) => {
                 let next = self.end(state, cause);
@@ -55,8 +59,21 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         }
     }
 
+    /// A batch was refused, and nobody knows which of its messages are too large. Told of messages that went
+    /// alone, it would be so for ever: then it is a failure like others, and counted.
+    fn refuse_batch(&mut self, state: State, position: Option<T>) -> Trouble {
+        let is_new = !self.facts.batches.are_single();
+        if let Some(position) = position {
+            self.facts.batches.refuse(position);
+        }
+        let is_settling = matches!(state, State::AwaitingAck(Awaiting::Rewind(Trouble::Refused)));
+        if is_new || is_settling { Trouble::Refused } else { Trouble::Producer }
+    }
+
     fn rewind_for(&mut self, state: State, trouble: Trouble) -> State {
-        if let State::AwaitingAck(Awaiting::Rewind(present @ (Trouble::Delivery | Trouble::Producer))) = state
+        if let State::AwaitingAck(Awaiting::Rewind(
+            present @ (Trouble::Delivery | Trouble::Refused | Trouble::Producer),
+        )) = state
         {
             return State::AwaitingAck(Awaiting::Rewind(present.max(trouble)));
         }
@@ -70,15 +87,20 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             self.facts.ignore_seq(seq);
             return state;
         }
-        if let State::AwaitingAck(Awaiting::Rewind(Trouble::Delivery | Trouble::Producer)) = state {
+        if let State::AwaitingAck(Awaiting::Rewind(
+            Trouble::Delivery | Trouble::Refused | Trouble::Producer,
+        )) = state
+        {
             // It is read again, and found too large again.
             self.facts.window.fail(seq);
             self.facts.markers.remove(&seq);
             return state;
         }
+        self.facts.batches.explain();
         match self.config.on_too_large {
             OnTooLarge::Skip => {
                 self.facts.window.settle(seq);
+                self.out.push(Effect::LeaveOut { marker });
                 state
             }
             // A marker that does not fit either comes back here, and must not go round for ever.
@@ -134,6 +156,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         self.facts.rewind();
         match trouble {
             Trouble::Reopen => self.open_stream(),
+            Trouble::Rebatch | Trouble::Refused => self.prepare_producer(),
             Trouble::Source => self.back_off_mongodb(Connecting::StreamDue),
             Trouble::Delivery => self.back_off_kafka(Connecting::StreamDue),
             Trouble::Producer => self.back_off_kafka(Connecting::ProducerDue),

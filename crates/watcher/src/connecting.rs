@@ -42,7 +42,9 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
 
     pub(crate) fn prepare_producer(&mut self) -> State {
         let id = self.facts.new_effect();
-        self.out.push(Effect::PrepareProducer { id });
+        let newest = self.facts.newest().cloned();
+        let batching = self.facts.batches.next(newest.as_ref());
+        self.out.push(Effect::PrepareProducer { id, batching });
         State::Connecting(Connecting::Producer { id })
     }
 

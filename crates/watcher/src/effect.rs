@@ -27,6 +27,18 @@ pub enum Reading {
     Stripped,
 }
 
+/// How the producer's messages share batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Batching {
+    /// As the configuration says; the largest batch, in bytes, is halved so many times.
+    Shared {
+        /// How often the broker has refused a batch before.
+        halvings: u8,
+    },
+    /// Each message alone, so that a refusal is the message's own.
+    Single,
+}
+
 /// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TimerKind {
@@ -61,9 +73,9 @@ pub enum Effect<R, T> {
     /// Give the lease back. Answered by `LeaseReleased`.
     ReleaseLease { id: EffectId },
 
-    /// Make a producer (anew, where there was one) and see that the topics exist. Answered by
-    /// `ProducerReady` or `ProducerFailed`.
-    PrepareProducer { id: EffectId },
+    /// Make a producer (anew, where there was one) that batches like this, and see that the topics exist.
+    /// Answered by `ProducerReady` or `ProducerFailed`.
+    PrepareProducer { id: EffectId, batching: Batching },
     /// Hand one message to Kafka. Answered by `Delivered`, `DeliveryFailed` or `DeliveryTooLarge`.
     Publish { seq: SeqNo, record: R },
     /// Hand copies of these messages to every partition of every topic, `copies` of each in all. Each copy is
@@ -71,6 +83,8 @@ pub enum Effect<R, T> {
     PublishControl { seq: SeqNo, records: Vec<R>, copies: u32 },
     /// Hand a body-less marker to Kafka's dead letters, in the place of a message that does not fit.
     PublishMarker { seq: SeqNo, marker: R },
+    /// Say of a message that does not fit that it is left out. `marker` tells which.
+    LeaveOut { marker: R },
     /// Take back what the producer has only queued: each such message is answered by `DeliveryFailed`.
     PurgeQueued,
 

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use cdc_machine::{Backoff, EffectId, Epoch, Lineage, SeqNo, Watermark};
 
+use crate::batches::Batches;
 use crate::gap::{Note, Noted};
 use crate::timers::Timers;
 use crate::{AckedToken, Config, GapCause, Known, Notice, Reading, StartAt, TopicState};
@@ -36,6 +37,8 @@ pub(crate) struct Facts<R, T> {
     pub(crate) window: Watermark<T>,
     /// Slots whose message did not fit and whose marker is in flight instead; a part of the window.
     pub(crate) markers: BTreeSet<SeqNo>,
+    /// Which messages may share a batch.
+    pub(crate) batches: Batches<T>,
     pub(crate) saving: Saving<T>,
     pub(crate) timers: Timers,
     pub(crate) retries: Used,
@@ -122,6 +125,7 @@ impl<R, T: Clone + Ord> Facts<R, T> {
             announcing: None,
             window: Watermark::starting_at(SeqNo(0)),
             markers: BTreeSet::new(),
+            batches: Batches::new(),
             saving: Saving::No,
             timers: Timers::default(),
             retries: Used::default(),

@@ -87,7 +87,7 @@ fn small(on_too_large: OnTooLarge) -> Config {
 }
 
 impl Explore for Small {
-    type Shape = [u8; 21];
+    type Shape = [u8; 22];
 
     /// Numbers are cut to a byte; none comes near it in a small machine.
     fn shape(&self) -> Self::Shape {
@@ -129,6 +129,7 @@ impl Explore for Small {
             u8::from(facts.has_start_to_record()) << 1 | u8::from(!facts.notes.is_empty()),
             u8::from(!facts.unannounced.is_empty()) << 1 | u8::from(facts.announcing.is_some()),
             known_shape(facts),
+            u8::from(facts.batches.are_single()),
         ]
     }
 

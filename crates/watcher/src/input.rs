@@ -101,10 +101,9 @@ pub enum Input<R, T> {
 
     /// Kafka has these messages.
     Delivered { seqs: Vec<SeqNo> },
-    /// Kafka does not have this message. `TooLarge` where it fits the limits as the producer knows them, so
-    /// that they must have been lowered.
+    /// Kafka does not have this message. `TooLarge` where the batch that it shared was refused for its size.
     DeliveryFailed { seq: SeqNo, fault: Fault },
-    /// This message does not fit. `marker` says so in its place.
+    /// This message does not fit: it was refused alone. `marker` says so in its place.
     DeliveryTooLarge { seq: SeqNo, marker: R },
 
     /// The token is stored. `unannounced` are the control messages of the gaps that this save opened and

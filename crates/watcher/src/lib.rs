@@ -16,6 +16,7 @@
 extern crate alloc;
 
 mod awaiting_ack;
+mod batches;
 mod config;
 mod connecting;
 mod draining;
@@ -41,7 +42,7 @@ mod watcher;
 mod tests;
 
 pub use config::{Config, OnHistoryLost, OnTooLarge, Retries};
-pub use effect::{AckedToken, Effect, Reading, StartAt, TimerKind};
+pub use effect::{AckedToken, Batching, Effect, Reading, StartAt, TimerKind};
 pub use gap::{Amendment, CollectionId, Contents, Gap, GapCause, Known, Notice, TopicState};
 pub use input::{Checkpoint, Event, Input, Payload, Saved};
 pub use watcher::Watcher;

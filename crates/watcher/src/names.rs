@@ -48,6 +48,7 @@ impl<R, T> Effect<R, T> {
             Self::Publish { .. } => "Publish",
             Self::PublishControl { .. } => "PublishControl",
             Self::PublishMarker { .. } => "PublishMarker",
+            Self::LeaveOut { .. } => "LeaveOut",
             Self::PurgeQueued => "PurgeQueued",
             Self::OpenStream { .. } => "OpenStream",
             Self::Pull { .. } => "Pull",

@@ -59,8 +59,12 @@ pub(crate) enum Awaiting {
 pub(crate) enum Trouble {
     /// None: the stream is to be read in another way.
     Reopen,
+    /// None: messages may share batches again.
+    Rebatch,
     Source,
     Delivery,
+    /// A batch was refused as too large, whatever its messages are.
+    Refused,
     Producer,
 }
 

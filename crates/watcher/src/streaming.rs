@@ -68,6 +68,10 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             self.close_stream(state);
             return State::AwaitingAck(Awaiting::Rewind(Trouble::Reopen));
         }
+        if self.facts.batches.are_past_refused(self.facts.newest()) {
+            self.close_stream(state);
+            return State::AwaitingAck(Awaiting::Rewind(Trouble::Rebatch));
+        }
         State::AwaitingAck(Awaiting::Room { epoch })
     }
 
@@ -91,6 +95,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
                 }
                 OnTooLarge::Skip => {
                     self.facts.window.open_settled(token);
+                    self.out.push(Effect::LeaveOut { marker });
                 }
                 OnTooLarge::Stop => return Some(Cause::BadRecord),
             },

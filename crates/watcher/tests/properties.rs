@@ -49,6 +49,7 @@ fn losing_moves() -> BoxedStrategy<Move> {
         60 => moves(),
         1 => (0..6_u8).prop_map(|at_most| Move::Source(Outcome::Bad(Fault::HistoryLost), at_most)),
         1 => (0..4_u8).prop_map(|which| Move::Report(which, Outcome::Bad(Fault::HistoryLost))),
+        2 => (0..4_u8).prop_map(|which| Move::Report(which, Outcome::Bad(Fault::TooLarge))),
         1 => Just(Move::CrashAndFlush),
         1 => Just(Move::CrashAndDamage),
         1 => Just(Move::DeleteTopic),

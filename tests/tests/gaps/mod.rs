@@ -42,6 +42,7 @@ async fn what_cannot_be_delivered_is_on_record() {
         topics::grown,
         oversized::an_event_beyond_a_reply,
         oversized::a_message_beyond_its_topic,
+        oversized::small_messages_of_a_batch_beyond_its_topic,
         reset::forwards_and_with_its_gap,
         history::rolled_over,
     );

@@ -65,15 +65,7 @@ pub(crate) async fn a_message_beyond_its_topic(rig: &Rig) {
     admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
     let watching = case.start(STOP).await;
     case.insert(1).await;
-    // Incompressible, or it would fit.
-    let noise: Vec<u8> = (0..2_u32 << 20)
-        .scan(1_u32, |state, _| {
-            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            Some((*state >> 24) as u8)
-        })
-        .collect();
-    let binary = bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: noise };
-    case.documents().insert_one(doc! { "_id": 2, "noise": binary }).await.unwrap();
+    case.documents().insert_one(doc! { "_id": 2, "noise": noise(2 << 20) }).await.unwrap();
     case.insert(3).await;
     case.until_inserted(&[1, 3]).await;
     until("the marker", async || dead_letter(&case).is_some()).await;
@@ -81,4 +73,48 @@ pub(crate) async fn a_message_beyond_its_topic(rig: &Rig) {
     assert_eq!((key.as_str(), headers["cdc-error-reason"].as_str()), (r#"{"$numberInt":"2"}"#, "too_large"));
     assert!(headers["cdc-body-omitted"].contains("xxh3="), "{headers:?}");
     finish(watching).await;
+}
+
+/// Nobody may ask what the topic allows, and a batch of small messages is more than that. Each message is in the
+/// topic, and the one that is too large itself has a marker.
+pub(crate) async fn small_messages_of_a_batch_beyond_its_topic(rig: &Rig) {
+    const SMALL: i32 = 2_000;
+    let case = rig.case("beyond_topic_in_batches");
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &rig.endpoints.kafka_brokers).create().unwrap();
+    let topic = NewTopic::new(&case.topic, 2, TopicReplication::Fixed(1)).set("max.message.bytes", "100000");
+    admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    for (ruling, operation) in [("--allow-principal", "All"), ("--deny-principal", "DescribeConfigs")] {
+        let ruling = ["--add", ruling, "User:ANONYMOUS", "--operation", operation, "--topic", &case.topic];
+        rig.stack.kafka.tool("kafka.admin.AclCommand", &ruling).await.unwrap();
+    }
+    let watching = case.start(STOP).await;
+    let log = std::fs::read_to_string(watching.log()).unwrap();
+    assert!(log.contains("max.message.bytes could not be read"), "the question was answered: {log}");
+
+    let small = (1..=SMALL).map(|id| doc! { "_id": id, "noise": noise(5_000) });
+    let mut documents: Vec<_> = small.collect();
+    documents.insert(700, doc! { "_id": 0, "noise": noise(200_000) });
+    case.documents().insert_many(documents).await.unwrap();
+    let all: Vec<i64> = (1..=i64::from(SMALL)).collect();
+    case.until_inserted(&all).await;
+    until("the marker", async || dead_letter(&case).is_some()).await;
+    // One dead letter, or this panics.
+    assert_eq!(dead_letter(&case).unwrap().0, r#"{"$numberInt":"0"}"#);
+    let counted =
+        watching.metrics().await.unwrap().value("cdc_dead_letters_total", &[("reason", "too_large")]);
+    assert_eq!(counted, Some(1.0));
+    assert!(std::fs::read_to_string(watching.log()).unwrap().contains("an event is too large"));
+    finish(watching).await;
+}
+
+/// Incompressible, or it would fit.
+fn noise(bytes: u32) -> bson::Binary {
+    let bytes = (0..bytes)
+        .scan(1_u32, |state, _| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            Some((*state >> 24) as u8)
+        })
+        .collect();
+    bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes }
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use cdc_kafka::{ClientKind, owned_property};
+
 use super::section::Section;
 
 /// How long a drain may take at most.
@@ -187,47 +189,17 @@ pub(super) fn is_host_and_port(text: &str) -> bool {
     !host.is_empty() && (bare || bracketed) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// librdkafka settings that a promise of the pipeline rests on, or that a key of its own stands for, in
-/// either service.
-const OWNED_PROPERTIES: [&str; 25] = [
-    "acks",
-    "auto.commit.enable",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "delivery.report.only.error",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.gapless.guarantee",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "group.instance.id",
-    "group.protocol",
-    "group.remote.assignor",
-    "max.in.flight",
-    "max.in.flight.requests.per.connection",
-    "metadata.broker.list",
-    "partition.assignment.strategy",
-    "partitioner",
-    "partitioner_cb",
-    "queuing.strategy",
-    "request.required.acks",
-    "retries",
-    "test.mock.num.brokers",
-    "transactional.id",
-];
-
 /// Settings handed to librdkafka as they are. The values may hold credentials and never print.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties(Vec<(String, String)>);
 
 impl Properties {
-    /// `kafka.properties`. What the pipeline sets itself, and what is `owned` by other keys, is refused.
-    pub(super) fn read(kafka: &mut Section<'_>, owned: &[&str], defaults: &[(&str, &str)]) -> Self {
+    /// `kafka.properties`. What the pipeline sets itself, or a key of its own stands for, is refused.
+    pub(super) fn read(kafka: &mut Section<'_>, client: ClientKind, defaults: &[(&str, &str)]) -> Self {
         let mut pairs = kafka.free_keys("properties");
         for (name, _) in &pairs {
-            if OWNED_PROPERTIES.contains(&name.as_str()) || owned.contains(&name.as_str()) {
-                let text = format!("{name} is set by the pipeline itself; take it out");
+            if let Some(why) = owned_property(client, name) {
+                let text = format!("{name} is set by the pipeline itself: {why}; take it out");
                 kafka.contradiction(&["properties"], &text);
             }
         }

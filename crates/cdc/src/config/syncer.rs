@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use cdc_kafka::ClientKind;
 use cdc_machine::Retry;
 use cdc_syncer::{OffsetPolicy, StopAfter};
 use secrecy::SecretString;
@@ -201,7 +202,7 @@ impl ConsumerConfig {
             consumer_group: kafka.text("consumer_group").unwrap_or_else(|| "cdc-syncer".to_owned()),
             offset_reset: kafka.choice("offset_reset", &OFFSET_RESET, &[], OffsetPolicy::Earliest),
             max_retries: kafka.retries("max_retries", 5),
-            properties: Properties::read(kafka, &[], &DEFAULT_PROPERTIES),
+            properties: Properties::read(kafka, ClientKind::Consumer, &DEFAULT_PROPERTIES),
         }
     }
 }

@@ -231,7 +231,15 @@ fn keys_that_contradict_each_other_are_refused() {
         ),
         (
             "kafka: {properties: {enable.idempotence: false}}",
-            "kafka.properties: enable.idempotence is set by the pipeline itself; take it out",
+            "kafka.properties: enable.idempotence is set by the pipeline itself: a retry must neither repeat nor reorder; take it out",
+        ),
+        (
+            "kafka: {properties: {message.max.bytes: 100000}}",
+            "kafka.properties: message.max.bytes is set by the pipeline itself: the topic says what is too large; set its max.message.bytes; take it out",
+        ),
+        (
+            "kafka: {properties: {batch.num.messages: 10}}",
+            "kafka.properties: batch.num.messages is set by the pipeline itself: set kafka.batch_size; take it out",
         ),
     ] {
         let (folder, sources) = files(&[("watcher.yaml", WATCHER), ("more.yaml", addition)]);
@@ -251,6 +259,10 @@ fn keys_that_contradict_each_other_are_refused() {
         (
             "workers: {max_buffered_bytes: 1MiB}",
             "workers.max_buffered_bytes: 1.0 MiB is less than one batch may hold: batch.buffer_bytes is 8.0 MiB",
+        ),
+        (
+            "kafka: {properties: {session.timeout.ms: 60000}}",
+            "kafka.properties: session.timeout.ms is set by the pipeline itself: a lost member is replaced within ten seconds, and a revocation ends before that; take it out",
         ),
         ("kafka: {topic: '^cdc.*'}", "kafka.topic: patterns are not available yet; list the topics"),
         (

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use cdc_kafka::Compression;
+use cdc_kafka::{ClientKind, Compression};
 use cdc_machine::Retry;
 use cdc_postgres::Namespace;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,18 +11,6 @@ use secrecy::{ExposeSecret, SecretString};
 use super::common::{self, CONNECTION, Logging, ON_REJECT, OnReject, Properties, TopicTemplate, is_topic};
 use super::namespaces::{self, Namespaces};
 use super::section::Section;
-
-/// librdkafka settings that a key of the Watcher's own stands for.
-const OWNED_PROPERTIES: [&str; 8] = [
-    "batch.num.messages",
-    "compression.codec",
-    "compression.type",
-    "delivery.timeout.ms",
-    "linger.ms",
-    "message.send.max.retries",
-    "message.timeout.ms",
-    "queue.buffering.max.ms",
-];
 
 /// The Watcher's configuration, `watcher.yaml`.
 #[derive(Debug)]
@@ -271,7 +259,7 @@ impl ProducerConfig {
                 Duration::from_secs(1)..=Duration::from_secs(3600),
                 Duration::from_secs(30),
             ),
-            properties: Properties::read(kafka, &OWNED_PROPERTIES, &[]),
+            properties: Properties::read(kafka, ClientKind::Producer, &[]),
         }
     }
 }

@@ -123,6 +123,7 @@ fn producer_settings(config: &WatcherConfig) -> ProducerSettings {
         delivery_timeout: kafka.delivery_timeout,
         max_in_flight_events: config.performance.max_replay_events,
         max_in_flight_bytes: config.performance.max_in_flight_bytes,
+        limits_timeout: ProducerSettings::LIMITS_TIMEOUT,
         dead_letter_topic: match config.on_too_large {
             OnReject::DeadLetter => Some(config.dead_letter_topic.as_str().to_owned()),
             OnReject::Skip | OnReject::Stop => None,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cdc_event::Message;
 use cdc_machine::{EffectId, SeqNo};
 use cdc_syncer::{FetchStart, LogBounds, Partition, Record, Reject, SqlState};
-use cdc_watcher::TopicState;
+use cdc_watcher::{Batching, TopicState};
 use tokio::sync::Notify;
 
 use super::Failure;
@@ -16,9 +16,9 @@ use super::Failure;
 pub enum ProducerReport {
     /// Acknowledged by all in-sync replicas.
     Delivered(SeqNo),
-    /// Not delivered, or nobody knows.
+    /// Not delivered, or nobody knows. `TooLarge` where it shared a batch that was refused for its size.
     Failed(SeqNo, Failure),
-    /// It does not fit; the marker is to go to the dead letters in its place.
+    /// It was refused alone for its size; the marker is to go to the dead letters in its place.
     TooLarge(SeqNo, Message),
     /// The producer died; no report will come for what it still holds.
     Lost(Failure),
@@ -71,12 +71,15 @@ pub enum SendRefused {
 
 /// The Watcher's way into Kafka. One sequencer calls `send`, so that librdkafka's order is ours (trap T6).
 pub trait Producer: Send + 'static {
-    /// Makes a client (anew, where there was one) and sees that the topics exist, one for each watched
-    /// collection. Returns how it found them, in the same order.
+    /// Makes a client (anew, where there was one) that batches as told, and sees that the topics exist, one for
+    /// each watched collection. Returns how it found them, in the same order.
     ///
     /// # Errors
     /// Whatever keeps it from doing so, classified.
-    fn prepare(&mut self) -> impl Future<Output = Result<Vec<TopicState>, Failure>> + Send;
+    fn prepare(
+        &mut self,
+        batching: Batching,
+    ) -> impl Future<Output = Result<Vec<TopicState>, Failure>> + Send;
 
     /// Queues one message. Its fate is reported through the sink under its number.
     ///

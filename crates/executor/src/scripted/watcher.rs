@@ -3,7 +3,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cdc_event::{Message, Position, ResumeToken};
 use cdc_machine::{Lineage, SeqNo};
-use cdc_watcher::{Amendment, CollectionId, Contents, Event, Known, Payload, Reading, StartAt, TopicState};
+use cdc_watcher::{
+    Amendment, Batching, CollectionId, Contents, Event, Known, Payload, Reading, StartAt, TopicState,
+};
 
 use super::World;
 use crate::ports::{
@@ -78,7 +80,7 @@ pub(crate) struct Reporting {
 }
 
 impl Producer for Reporting {
-    async fn prepare(&mut self) -> Result<Vec<TopicState>, Failure> {
+    async fn prepare(&mut self, _: Batching) -> Result<Vec<TopicState>, Failure> {
         let topic = TopicState { partitions: 1, was_made: false, holds_messages: true };
         self.world.call("prepare").map(|()| vec![topic])
     }

@@ -299,7 +299,7 @@ impl<P: Producer> Hands<P> {
                 self.order_source(SourceOrder::Pull { epoch, max_events, max_bytes })
             }
             Effect::CloseStream { epoch: _ } => self.order_source(SourceOrder::Close),
-            Effect::PrepareProducer { id } => self.prepare(id),
+            Effect::PrepareProducer { id, batching } => self.prepare(id, batching),
             Effect::Publish { seq, record } => {
                 self.send(seq, |producer| producer.send(seq, record));
                 ControlFlow::Continue(())
@@ -311,7 +311,12 @@ impl<P: Producer> Hands<P> {
                 ControlFlow::Continue(())
             }
             Effect::PublishMarker { seq, marker } => {
+                self.tell_too_large(&marker, "a marker without the body goes to the dead letters");
                 self.send(seq, |producer| producer.send_marker(seq, marker));
+                ControlFlow::Continue(())
+            }
+            Effect::LeaveOut { marker } => {
+                self.tell_too_large(&marker, "it is left out, as on_too_large says");
                 ControlFlow::Continue(())
             }
             Effect::PurgeQueued => {

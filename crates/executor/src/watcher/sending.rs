@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use cdc_event::Message;
 use cdc_machine::{Cause, EffectId, Fault, SeqNo};
+use cdc_watcher::Batching;
 
 use super::{Hands, Input, SERVICE};
 use crate::ports::{Failure, Producer, SendRefused};
@@ -53,14 +54,28 @@ impl<P: Producer> Hands<P> {
         }
     }
 
-    pub(super) fn prepare(&mut self, id: EffectId) -> ControlFlow<Cause> {
+    /// Logs and counts an event that does not fit; `marker` stands for it.
+    pub(super) fn tell_too_large(&self, marker: &Message, outcome: &'static str) {
+        self.metrics.too_large.increment(1);
+        tracing::warn!(
+            service = SERVICE,
+            operation = "too_large",
+            topic = &*marker.topic,
+            position = %marker.position,
+            body = %String::from_utf8_lossy(&marker.value),
+            outcome,
+            "an event is too large"
+        );
+    }
+
+    pub(super) fn prepare(&mut self, id: EffectId, batching: Batching) -> ControlFlow<Cause> {
         let Some(mut producer) = self.producer.take() else {
             return ControlFlow::Break(Cause::Invariant("two producers are being made at once"));
         };
         self.publishing.lost();
         self.owed.broker.asked();
         self.preparing = Some(tokio::spawn(async move {
-            let result = producer.prepare().await;
+            let result = producer.prepare(batching).await;
             (producer, id, result)
         }));
         ControlFlow::Continue(())

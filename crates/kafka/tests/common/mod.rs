@@ -11,6 +11,7 @@ use bytes::Bytes;
 use cdc_event::{Message, Position};
 use cdc_executor::ports::{ProducerReport, ReportSink};
 use cdc_kafka::{Compression, ConnectionSettings, ConsumerSettings, ProducerSettings};
+use cdc_watcher::Batching;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Message as _, OwnedMessage};
@@ -18,6 +19,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// Longer than anything here takes; a test that waits for it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// As the configuration says.
+pub(crate) const SHARED: Batching = Batching::Shared { halvings: 0 };
 
 pub(crate) fn connection(brokers: &str) -> ConnectionSettings {
     ConnectionSettings {
@@ -28,11 +32,8 @@ pub(crate) fn connection(brokers: &str) -> ConnectionSettings {
 }
 
 pub(crate) fn producer_settings(brokers: &str, topic: &str) -> ProducerSettings {
-    let mut connection = connection(brokers);
-    // The mock cluster never answers a question about a topic's own limit.
-    connection.properties.push(("message.max.bytes".to_owned(), "1048588".to_owned()));
     ProducerSettings {
-        connection,
+        connection: connection(brokers),
         topics: vec![Arc::from(topic)],
         partitions: 4,
         replication_factor: 1,
@@ -42,6 +43,8 @@ pub(crate) fn producer_settings(brokers: &str, topic: &str) -> ProducerSettings 
         delivery_timeout: Duration::from_secs(20),
         max_in_flight_events: 10_000,
         max_in_flight_bytes: 32 << 20,
+        // The mock cluster never answers that question.
+        limits_timeout: Duration::from_millis(10),
         dead_letter_topic: None,
     }
 }

@@ -296,6 +296,13 @@ pub const SCENARIOS: &[Scenario] = &[
         GAPS_TEST,
     ),
     it(
+        "2,000 small messages in batches beyond a topic's limit that nobody may ask for, and one message beyond it",
+        Service::Watcher,
+        "each message alone is judged: 2,000 arrive, and one marker, logged and counted",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
         "PostgreSQL is restored from a copy, under a stopped, an idle and a busy Syncer",
         Service::Syncer,
         "catches up by itself",

@@ -132,6 +132,7 @@ impl Small {
             inputs.push(Input::Delivered { seqs: vec![seq] });
             inputs.push(Input::DeliveryTooLarge { seq, marker: 0 });
             inputs.extend(KAFKA_FAULTS.map(|fault| Input::DeliveryFailed { seq, fault }));
+            inputs.push(Input::DeliveryFailed { seq, fault: Fault::TooLarge });
         }
     }
 }

@@ -44,26 +44,75 @@ fn a_report_that_fails_while_a_lost_source_settles_purges_after_all() {
     assert_eq!((b.machine.kafka_attempt(&b.config).0, b.machine.mongodb_attempt(&b.config).0), (1, 0));
 }
 
-/// The broker refuses a whole batch by the topic's lowered limit: its messages are not too large for that, and
-/// only a producer that has asked for the new limit can tell which are.
+/// A batch that is refused says nothing of its messages: they are read again, and each goes alone.
 #[test]
-fn a_limit_that_was_lowered_is_asked_for_anew() {
+fn a_refused_batch_is_read_again_one_message_at_a_time() {
     let mut b = Bench::reading(small(), &[11, 12]);
     assert_eq!(b.step(failed(0, Fault::TooLarge)), ["CloseStream 0", "PurgeQueued"]);
     assert_eq!(b.at(), AWAITING_ACK);
-    assert_eq!(b.step(failed(1, Fault::Transient)), ["SetTimer Reconnect#0 1s"]);
-    let due = b.expiry(TimerKind::Reconnect);
-    assert_eq!(b.step(due), ["PrepareProducer 2"]);
+    // No back-off, and no retry used: nothing is out of order with the broker.
+    assert_eq!(b.step(failed(1, Fault::TooLarge)), ["PrepareProducer 2 single"]);
+    assert_eq!(b.machine.kafka_attempt(&b.config).0, 0);
     assert_eq!(b.step(ready(2, true)), ["OpenStream 1 after 10 in 7"]);
+    b.step(opened(1, 10));
+    // The first of them alone is too large.
+    assert_eq!(b.step(batch(1, &[11]))[0], "Publish 2 body");
+    assert_eq!(b.step(too_large(2)), ["PublishMarker 2 marker"]);
+    // Past the last refused one, the rest settles, markers included, and batches are shared again.
+    assert_eq!(b.step(batch(1, &[12])), ["Publish 3 body", "CloseStream 1"]);
+    assert_eq!(b.at(), AWAITING_ACK);
+    b.step(delivered(&[2]));
+    assert_eq!(b.step(delivered(&[3]))[0], "PrepareProducer 3");
+    assert_eq!(b.step(ready(3, true))[0], "OpenStream 2 after 12 in 7");
 }
 
 #[test]
-fn a_lowered_limit_outweighs_a_failed_delivery() {
+fn batches_are_smaller_after_one_was_refused_for_small_messages() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    b.step(failed(0, Fault::TooLarge));
+    b.step(failed(1, Fault::TooLarge));
+    b.step(ready(2, true));
+    b.step(opened(1, 10));
+    b.step(batch(1, &[11, 12]));
+    assert_eq!(b.step(delivered(&[2, 3]))[0], "PrepareProducer 3 halved 1");
+}
+
+#[test]
+fn a_failure_among_single_messages_leaves_them_single() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    b.step(failed(1, Fault::TooLarge));
+    assert_eq!(b.step(delivered(&[0]))[0], "PrepareProducer 2 single");
+    b.step(ready(2, true));
+    b.step(opened(1, 11));
+    b.step(batch(1, &[12]));
+    // The producer of single messages is still there.
+    assert_eq!(b.step(failed(2, Fault::Transient))[0], "PurgeQueued");
+    let due = b.expiry(TimerKind::Reconnect);
+    assert_eq!(b.step(due), ["OpenStream 2 after 11 in 7"]);
+    b.step(opened(2, 11));
+    assert_eq!(b.step(batch(2, &[12])), ["Publish 3 body", "CloseStream 2"]);
+}
+
+/// An adapter that says so of messages that went alone would be believed for ever.
+#[test]
+fn a_refused_batch_of_single_messages_is_a_failure() {
+    let mut b = Bench::reading(small(), &[11, 12]);
+    b.step(failed(1, Fault::TooLarge));
+    b.step(delivered(&[0]));
+    b.step(ready(2, true));
+    b.step(opened(1, 11));
+    b.step(Input::Batch { epoch: Epoch(1), events: vec![], idle: None });
+    assert_eq!(b.machine.kafka_attempt(&b.config).0, 0);
+    b.step(batch(1, &[12]));
+    b.step(failed(2, Fault::TooLarge));
+    assert_eq!(b.machine.kafka_attempt(&b.config).0, 1);
+}
+
+#[test]
+fn a_refused_batch_outweighs_a_failed_delivery() {
     let mut b = Bench::reading(small(), &[11, 12]);
     b.step(failed(0, Fault::Transient));
-    b.step(failed(1, Fault::TooLarge));
-    let due = b.expiry(TimerKind::Reconnect);
-    assert_eq!(b.step(due), ["PrepareProducer 2"]);
+    assert_eq!(b.step(failed(1, Fault::TooLarge)), ["PrepareProducer 2 single"]);
 }
 
 #[test]
@@ -163,7 +212,7 @@ fn a_marker_that_does_not_fit_either_stops_the_service() {
 #[test]
 fn the_policy_decides_on_what_does_not_fit() {
     let mut b = Bench::reading(Config { on_too_large: OnTooLarge::Skip, ..small() }, &[11]);
-    assert_eq!(b.step(too_large(0)), ["SetTimer SaveDelay#0 200ms"]);
+    assert_eq!(b.step(too_large(0)), ["LeaveOut marker", "SetTimer SaveDelay#0 200ms"]);
     assert_eq!(b.machine.in_flight(), 0);
 
     let mut b = Bench::reading(Config { on_too_large: OnTooLarge::Stop, ..small() }, &[11, 12]);

@@ -351,7 +351,10 @@ fn the_policy_decides_on_an_event_too_large_for_a_reply() {
     b.step(opened(1, 10));
     let events = vec![Event { token: 11, payload: Payload::Oversized { marker: "marker" } }];
     let effects = b.step(Input::Batch { epoch: Epoch(1), events, idle: None });
-    assert_eq!(effects, ["CloseStream 1", "OpenStream 2 after 11 in 7", "SetTimer IdleSave#0 10s"]);
+    assert_eq!(
+        effects,
+        ["LeaveOut marker", "CloseStream 1", "OpenStream 2 after 11 in 7", "SetTimer IdleSave#0 10s"]
+    );
 }
 
 #[test]

@@ -20,8 +20,8 @@ use cdc_machine::{
 };
 
 use crate::{
-    Checkpoint, CollectionId, Config, Contents, Effect, Event, Gap, Input, Known, Payload, Reading, Saved,
-    StartAt, TimerKind, TopicState, Watcher,
+    Batching, Checkpoint, CollectionId, Config, Contents, Effect, Event, Gap, Input, Known, Payload, Reading,
+    Saved, StartAt, TimerKind, TopicState, Watcher,
 };
 
 type Order = Effect<&'static str, u32>;
@@ -97,7 +97,14 @@ fn show(effect: &Order) -> String {
         Effect::AcquireLease { id, over_damage: false }
         | Effect::RenewLease { id }
         | Effect::ReleaseLease { id }
-        | Effect::PrepareProducer { id } => format!("{name} {}", id.0),
+        | Effect::PrepareProducer { id, batching: Batching::Shared { halvings: 0 } } => {
+            format!("{name} {}", id.0)
+        }
+        Effect::PrepareProducer { id, batching: Batching::Shared { halvings } } => {
+            format!("{name} {} halved {halvings}", id.0)
+        }
+        Effect::PrepareProducer { id, batching: Batching::Single } => format!("{name} {} single", id.0),
+        Effect::LeaveOut { marker } => format!("{name} {marker}"),
         Effect::Publish { seq, record } | Effect::PublishMarker { seq, marker: record } => {
             format!("{name} {} {record}", seq.0)
         }

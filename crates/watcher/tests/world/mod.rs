@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cdc_machine::{Cause, EffectId, Effects, Epoch, Machine, SeqNo, StateName, TimerId};
 use cdc_watcher::{
-    AckedToken, Amendment, Config, Effect, Input, Known, OnTooLarge, Reading, StartAt, TimerKind, Watcher,
+    AckedToken, Amendment, Config, Effect, Input, Known, Reading, StartAt, TimerKind, Watcher,
 };
 
 pub(crate) use moves::{Move, Outcome};
@@ -88,6 +88,8 @@ pub(crate) struct World {
     acked: BTreeSet<Token>,
     /// Gaps of which Kafka has told that every partition has them, by the positions at which they end.
     told: BTreeSet<Token>,
+    /// Events of which the log says that they do not fit and are left out.
+    left_out: BTreeSet<Token>,
     record: Record,
     is_damaged: bool,
     /// The topic was deleted and not made since.
@@ -102,6 +104,10 @@ pub(crate) struct World {
     release: Option<EffectId>,
     preparation: Option<EffectId>,
     producer_is_ready: bool,
+    /// The producer sends each message alone.
+    is_single: bool,
+    /// The last message of a batch that was refused: up to it none may share one again.
+    refused_through: Option<Token>,
     opening: Option<(Epoch, StartAt<Token>, Reading)>,
     stream: Option<(Epoch, Token, Reading)>,
     /// Where a stream began at the present although it was not the first one: a gap has to say so.
@@ -131,6 +137,7 @@ impl World {
             birth: None,
             acked: BTreeSet::new(),
             told: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             record: Record::default(),
             is_damaged: false,
             is_topic_gone: false,
@@ -142,6 +149,8 @@ impl World {
             release: None,
             preparation: None,
             producer_is_ready: false,
+            is_single: false,
+            refused_through: None,
             opening: None,
             stream: None,
             jumped_to: None,
@@ -168,6 +177,7 @@ impl World {
             birth: self.birth,
             acked: std::mem::take(&mut self.acked),
             told: std::mem::take(&mut self.told),
+            left_out: std::mem::take(&mut self.left_out),
             record: self.record.clone(),
             is_damaged: self.is_damaged,
             is_topic_gone: self.is_topic_gone,
@@ -199,12 +209,11 @@ impl World {
             let holds = |gap: &RecordedGap| gap.from.is_none_or(|from| from < token) && token <= gap.to;
             self.record.gaps.iter().chain(more).any(holds)
         };
-        let skips = self.config.on_too_large == OnTooLarge::Skip;
         (first..=token).all(|token| {
             is_skipped(token)
                 || self.acked.contains(&token)
                 || is_excused(token)
-                || (skips && is_large(token))
+                || self.left_out.contains(&token)
         })
     }
 

@@ -186,6 +186,9 @@ impl World {
         if let Some((_, refused)) = self.copies.get_mut(&sent.seq) {
             *refused = true;
         }
+        if fault == Fault::TooLarge && sent.sort == Sort::Event {
+            self.refused_through = self.refused_through.max(Some(sent.token));
+        }
         self.feed(Input::DeliveryFailed { seq: sent.seq, fault });
     }
 
@@ -200,6 +203,8 @@ impl World {
                 self.feed(Input::Delivered { seqs: vec![sent.seq] });
             }
             Outcome::Good => self.refuse(sent, Fault::Transient),
+            // A message that went alone is not refused for its batch.
+            Outcome::Bad(Fault::TooLarge) if self.is_single => self.refuse(sent, Fault::Transient),
             Outcome::Bad(fault) => self.refuse(sent, fault),
         }
     }

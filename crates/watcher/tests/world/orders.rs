@@ -1,5 +1,5 @@
 use cdc_machine::Cause;
-use cdc_watcher::{AckedToken, Amendment, Effect, StartAt};
+use cdc_watcher::{AckedToken, Amendment, Batching, Effect, OnTooLarge, StartAt};
 
 use super::{GAP, PARTITIONS, RecordedGap, Sent, Sort, Token, World, is_skipped};
 
@@ -16,9 +16,10 @@ impl World {
                 assert!(self.save.is_none() && self.in_flight.is_empty(), "the lease is given back last");
                 assert_eq!(self.release.replace(id), None);
             }
-            Effect::PrepareProducer { id } => {
+            Effect::PrepareProducer { id, batching } => {
                 assert!(self.in_flight.is_empty(), "a new producer waits for the old one's reports");
                 self.producer_is_ready = false;
+                self.is_single = batching == Batching::Single;
                 assert_eq!(self.preparation.replace(id), None);
             }
             Effect::Publish { seq, record } => {
@@ -28,6 +29,10 @@ impl World {
             Effect::PublishMarker { seq, marker } => {
                 self.unsaved.insert(marker);
                 self.in_flight.push(Sent { seq, token: marker, sort: Sort::Marker, is_purged: false });
+            }
+            Effect::LeaveOut { marker } => {
+                assert_eq!(self.config.on_too_large, OnTooLarge::Skip);
+                self.left_out.insert(marker);
             }
             Effect::PurgeQueued => {
                 // What has left the queue already is answered by Kafka.
@@ -90,6 +95,10 @@ impl World {
         let newest = self.in_flight.iter().rfind(is_event).map_or(0, |last| last.token % GAP);
         assert!(sent.token > newest, "events go to Kafka in the source's order");
         assert!(!is_skipped(sent.token));
+        assert!(
+            self.is_single || self.refused_through.is_none_or(|refused| sent.token > refused),
+            "what was refused in a batch goes alone"
+        );
         self.unsaved.insert(sent.token);
         let unsaved = self.unsaved.len() as u64;
         assert!(unsaved <= self.config.max_replay_events, "a crash now would replay {unsaved} events");
