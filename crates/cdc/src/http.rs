@@ -101,6 +101,9 @@ struct StatusBody {
     /// Rows that wait for a unique value; the Syncer's only.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked_rows: Option<u64>,
+    /// Partitions that get no documents, since the topics have grown; the Watcher's only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unused_partitions: Option<u64>,
 }
 
 fn health(State(probes): State<Probes>) -> Ready<Response> {
@@ -143,6 +146,7 @@ fn status(State(probes): State<Probes>) -> Ready<Response> {
         commit: version::COMMIT,
         uptime_seconds: probes.started.elapsed().as_secs(),
         parked_rows: it.parked_rows,
+        unused_partitions: it.unused_partitions,
     };
     ready(json(StatusCode::OK, &body))
 }

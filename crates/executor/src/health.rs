@@ -69,7 +69,7 @@ pub(crate) const fn is_working(state: StateName) -> bool {
 }
 
 /// Bounds a sign of life.
-pub(crate) async fn within_reason(probe: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(crate) async fn within_reason<T>(probe: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
         Ok(answer) => answer,
         Err(_elapsed) => Err(Failure::new(
@@ -95,6 +95,8 @@ pub struct Health {
     pub reason: String,
     /// Rows that wait for a unique value; the Syncer's only.
     pub parked_rows: Option<u64>,
+    /// Partitions that get no documents, since the topics have grown; the Watcher's only.
+    pub unused_partitions: Option<u64>,
 }
 
 impl Health {
@@ -108,6 +110,7 @@ impl Health {
             ready: false,
             reason: "starting".to_owned(),
             parked_rows: None,
+            unused_partitions: None,
         }
     }
 }
@@ -127,6 +130,12 @@ impl HealthSign {
     /// Publishes the number of parked rows.
     pub(crate) fn parked(&self, rows: u64) {
         self.sender.send_if_modified(|health| health.parked_rows.replace(rows) != Some(rows));
+    }
+
+    /// Publishes the number of partitions that get no documents.
+    pub(crate) fn unused_partitions(&self, partitions: u64) {
+        self.sender
+            .send_if_modified(|health| health.unused_partitions.replace(partitions) != Some(partitions));
     }
 
     /// Publishes what has changed. `trouble` is the reason for not being healthy although the machine is in

@@ -28,6 +28,8 @@ pub const WATCHER_REPLAY_WINDOW: &str = "cdc_watcher_unsaved_events";
 pub const WATCHER_EVENTS_SKIPPED: &str = "cdc_watcher_events_skipped_total";
 /// Gaps in the token record that are not healed.
 pub const GAPS_OPEN: &str = "cdc_gaps_open";
+/// Partitions that the topics have got since the position was recorded with them.
+pub const UNUSED_PARTITIONS: &str = "cdc_unused_partitions";
 /// Control messages met by the Syncer, by kind.
 pub const CONTROL_MESSAGES: &str = "cdc_syncer_control_messages_total";
 /// Kafka messages consumed.
@@ -100,6 +102,10 @@ pub fn describe() {
     describe_gauge!(
         GAPS_OPEN,
         "Gaps in the token record that are not healed: parts of the history not delivered"
+    );
+    describe_gauge!(
+        UNUSED_PARTITIONS,
+        "Partitions beyond those on record: they get no documents until `cdc token repartition`"
     );
     describe_counter!(CONTROL_MESSAGES, "Control messages met, one for each partition, by kind");
     describe_counter!(SYNCER_CONSUMED, "Kafka messages consumed");
@@ -202,6 +208,7 @@ pub(crate) struct WatcherMetrics {
     pub(crate) unsaved: Gauge,
     pub(crate) gaps_open: Gauge,
     pub(crate) too_large: Counter,
+    pub(crate) unused_partitions: Gauge,
     pub(crate) stale: Counter,
 }
 
@@ -216,6 +223,7 @@ impl WatcherMetrics {
             token_age: gauge!(WATCHER_TOKEN_AGE),
             unsaved: gauge!(WATCHER_REPLAY_WINDOW),
             gaps_open: gauge!(GAPS_OPEN),
+            unused_partitions: gauge!(UNUSED_PARTITIONS),
             too_large: counter!(DEAD_LETTERS, "reason" => Reject::TooLarge.as_str()),
             stale: counter!(STALE_INPUTS, "service" => "watcher"),
         }

@@ -8,6 +8,7 @@
 //! | `poller`, `rebalance` | the thread that owns polling, and the group's callbacks |
 //! | `batches` | how large a batch may be, and which message was alone in its own |
 //! | `topics` | topics that are made and looked at before the first message |
+//! | `murmur2` | which partition a key falls into |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
 //! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
 //! | `classify`, `complaints` | librdkafka's errors as faults |
@@ -24,6 +25,7 @@ mod dead_letter;
 mod delivery;
 mod headers;
 mod marker;
+mod murmur2;
 mod owned;
 mod partitions;
 mod poller;

@@ -17,9 +17,12 @@ use crate::complaints::Complaints;
 use crate::config;
 use crate::delivery::{DeliveryReports, is_topic_gone, opaque};
 use crate::marker::{self, PositionText};
+use crate::murmur2::partition_of;
 use crate::owned::ClientKind;
 use crate::settings::{ProducerSettings, dead_letter_topic};
-use crate::topics::{DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing};
+use crate::topics::{
+    DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing, partition_count,
+};
 
 /// The longest that the topics may take to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,18 +116,7 @@ impl KafkaProducer {
         }
     }
 
-    fn enqueue(
-        &self,
-        topic: &str,
-        key: &[u8],
-        body: &[u8],
-        headers: OwnedHeaders,
-        opaque: usize,
-    ) -> Result<(), NotQueued> {
-        self.enqueue_at(topic, None, key, body, headers, opaque)
-    }
-
-    /// `partition`: `None` for the one that the key falls into.
+    /// `partition`: `None` for the one that the key falls into among those that the topic has.
     fn enqueue_at(
         &self,
         topic: &str,
@@ -202,10 +194,12 @@ impl Producer for KafkaProducer {
         self.prepare_anew(batching)
     }
 
-    fn send(&mut self, seq: SeqNo, message: Message) -> Result<(), SendRefused> {
+    fn send(&mut self, seq: SeqNo, message: Message, partitions: u32) -> Result<(), SendRefused> {
         let position = PositionText::new(&message.position);
         let headers = message_headers(position.as_str());
-        match self.enqueue(&message.topic, &message.key, &message.value, headers, opaque(seq, false)) {
+        let partition = partition_of(&message.key, partitions);
+        let (key, value) = (&message.key, &message.value);
+        match self.enqueue_at(&message.topic, Some(partition), key, value, headers, opaque(seq, false)) {
             Ok(()) => Ok(()),
             Err(refused) if refused.is_too_large() => Err(SendRefused::TooLarge(marker::of(
                 message.topic,
@@ -253,17 +247,22 @@ impl Producer for KafkaProducer {
         };
         let position = PositionText::new(&marker.position);
         let headers = marker::headers(&marker, position.as_str());
-        self.enqueue(topic, &marker.key, b"", headers, opaque(seq, true))
+        self.enqueue_at(topic, None, &marker.key, b"", headers, opaque(seq, true))
             .map_err(|refused| SendRefused::Failed(refused.for_good_if_too_large(topic)))
     }
 
-    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
-        let (client, topic) = (self.client.clone(), self.settings.topics.first().cloned());
+    fn topics(&self) -> &[Arc<str>] {
+        &self.settings.topics
+    }
+
+    fn probe(&self) -> impl Future<Output = Result<Vec<u32>, Failure>> + Send + 'static {
+        let (client, settings) = (self.client.clone(), Arc::clone(&self.settings));
         async move {
-            let Some(client) = client else { return Ok(()) };
+            let Some(client) = client else { return Ok(Vec::new()) };
             let asked = tokio::task::spawn_blocking(move || {
-                let answer = client.client().fetch_metadata(topic.as_deref(), PROBE_TIMEOUT);
-                answer.map(drop).map_err(|error| failure_from(PROBE, SILENT, &error))
+                let count = |topic: &Arc<str>| partition_count(client.client(), topic, PROBE_TIMEOUT);
+                let counts: Result<_, KafkaError> = settings.topics.iter().map(count).collect();
+                counts.map_err(|error| failure_from(PROBE, SILENT, &error))
             });
             asked.await.unwrap_or_else(|panic| {
                 Err(Failure::new(Fault::Fatal, PROBE, "a probe panicked, which is a bug").because(panic))

@@ -7,7 +7,7 @@ use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::batches::TopicLimits;
 use crate::classify::{failure, failure_from};
@@ -200,6 +200,20 @@ pub(crate) fn await_topic<C: ClientContext>(
         };
         Err(failure("kafka_topics", &what, code))
     })
+}
+
+/// How many partitions a topic has; 0 where it is not there.
+///
+/// # Errors
+/// Where the brokers do not answer.
+pub(crate) fn partition_count<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<u32, KafkaError> {
+    let metadata = client.fetch_metadata(Some(topic), timeout)?;
+    let count = metadata.topics().first().map_or(0, |found| found.partitions().len());
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// True where any partition's end offset is above 0.

@@ -30,14 +30,14 @@ async fn a_refused_message_is_skipped_and_later_ones_go_through() {
     let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
     producer.prepare(SHARED).await.unwrap();
 
-    producer.send(SeqNo(0), message("t", 0, 0)).unwrap();
+    producer.send(SeqNo(0), message("t", 0, 0), 1).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(0))]));
 
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD]);
-    producer.send(SeqNo(1), message("t", 0, 1)).unwrap();
+    producer.send(SeqNo(1), message("t", 0, 1), 1).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Failed(SeqNo(1), _)]));
 
-    producer.send(SeqNo(2), message("t", 0, 2)).unwrap();
+    producer.send(SeqNo(2), message("t", 0, 2), 1).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(2))]));
 
     assert_eq!(read_numbers(&brokers, "t", 0), [0, 2], "the log has a gap and nobody was told of an error");

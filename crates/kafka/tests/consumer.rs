@@ -42,10 +42,10 @@ fn cluster(partitions: i32) -> (Cluster, String) {
 async fn produce(brokers: &str, numbers: std::ops::Range<u64>) {
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(brokers, TOPIC), Arc::clone(&sink));
-    producer.prepare(SHARED).await.unwrap();
+    let partitions = producer.prepare(SHARED).await.unwrap()[0].partitions;
     let count = usize::try_from(numbers.end - numbers.start).unwrap();
     for n in numbers {
-        producer.send(SeqNo(n), message(TOPIC, n, n)).unwrap();
+        producer.send(SeqNo(n), message(TOPIC, n, n), partitions).unwrap();
     }
     reports(&sink, count).await;
 }

@@ -18,11 +18,15 @@ use cdc_executor::ports::{Producer, ProducerReport, ReportSink, SendRefused};
 use cdc_kafka::KafkaProducer;
 use cdc_machine::{Fault, SeqNo};
 use cdc_watcher::{Batching, TopicState};
+use rdkafka::ClientConfig;
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use common::{SHARED, message, position, producer_settings, read_numbers, read_partition, reports};
+use common::{
+    PARTITIONS, PATIENCE, SHARED, message, position, producer_settings, read_numbers, read_partition, reports,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
@@ -43,7 +47,7 @@ async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
     let found = TopicState { partitions: 4, was_made: false, holds_messages: false };
     assert_eq!(producer.prepare(SHARED).await.unwrap(), [found]);
     for n in 0..MESSAGES {
-        producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
+        producer.send(SeqNo(n), message("t", n % 37, n), PARTITIONS).unwrap();
     }
     let mut delivered: Vec<u64> = reports(&sink, 5_000)
         .await
@@ -64,7 +68,7 @@ async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
     }
     assert_eq!(all, 5_000);
     assert_eq!(producer.prepare(SHARED).await.unwrap(), [TopicState { holds_messages: true, ..found }]);
-    producer.send(SeqNo(MESSAGES), message("t", 1, MESSAGES)).unwrap();
+    producer.send(SeqNo(MESSAGES), message("t", 1, MESSAGES), PARTITIONS).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(MESSAGES))]));
 }
 
@@ -76,7 +80,7 @@ async fn a_message_carries_its_headers() {
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
     producer.prepare(SHARED).await.unwrap();
-    producer.send(SeqNo(7), message("t", 1, 0xab)).unwrap();
+    producer.send(SeqNo(7), message("t", 1, 0xab), 1).unwrap();
     reports(&sink, 1).await;
     let read = read_partition(&brokers, "t", 0);
     let headers: Vec<_> = read[0]
@@ -105,7 +109,7 @@ async fn purged_messages_are_reported_and_the_producer_goes_on() {
     let mut producer = KafkaProducer::new(settings, Arc::clone(&sink));
     producer.prepare(SHARED).await.unwrap();
     for n in 0..100 {
-        producer.send(SeqNo(n), message("t", n, n)).unwrap();
+        producer.send(SeqNo(n), message("t", n, n), 1).unwrap();
     }
     producer.purge_queued();
     let mut failed = Vec::new();
@@ -122,7 +126,7 @@ async fn purged_messages_are_reported_and_the_producer_goes_on() {
     assert!(failed.iter().copied().eq(0..100));
 
     for n in 100..10_100 {
-        producer.send(SeqNo(n), message("t", n, n)).unwrap();
+        producer.send(SeqNo(n), message("t", n, n), 1).unwrap();
     }
     for report in reports(&sink, 10_000).await {
         assert!(matches!(report, ProducerReport::Delivered(_)), "{report:?}");
@@ -145,7 +149,7 @@ async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
     // Refused on the spot: larger than the client may send.
     let mut large = message("t", 1, 1);
     large.value = Bytes::from(vec![b'x'; 65 << 20]);
-    let Err(SendRefused::TooLarge(marker)) = producer.send(SeqNo(1), large) else {
+    let Err(SendRefused::TooLarge(marker)) = producer.send(SeqNo(1), large, 1) else {
         panic!("65 MiB were taken");
     };
     assert_eq!((&*marker.topic, &marker.key[..], marker.position), ("t", &b"\"k1\""[..], position(1)));
@@ -155,7 +159,7 @@ async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
     // Refused by the broker, alone in its batch.
     producer.prepare(Batching::Single).await.unwrap();
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
-    producer.send(SeqNo(2), message("t", 2, 2)).unwrap();
+    producer.send(SeqNo(2), message("t", 2, 2), 1).unwrap();
     let marker = match reports(&sink, 1).await.pop() {
         Some(ProducerReport::TooLarge(SeqNo(2), marker)) => marker,
         other => panic!("{other:?}"),
@@ -194,7 +198,7 @@ async fn a_refused_batch_makes_no_markers_and_a_refused_message_one() {
     producer.prepare(SHARED).await.unwrap();
     cluster.request_errors(RDKafkaApiKey::Produce, &[REFUSED]);
     for n in 0..20 {
-        producer.send(SeqNo(n), message("t", n, n)).unwrap();
+        producer.send(SeqNo(n), message("t", n, n), 1).unwrap();
     }
     let (queued, failed) = producer.send_control(SeqNo(20), &message("", 0, 20));
     assert!(queued == 1 && failed.is_none(), "{failed:?}");
@@ -208,7 +212,7 @@ async fn a_refused_batch_makes_no_markers_and_a_refused_message_one() {
     producer.prepare(Batching::Single).await.unwrap();
     cluster.request_errors(RDKafkaApiKey::Produce, &[REFUSED]);
     for n in 0..20 {
-        producer.send(SeqNo(100 + n), message("t", n, n)).unwrap();
+        producer.send(SeqNo(100 + n), message("t", n, n), 1).unwrap();
     }
     let (mut delivered, mut too_large) = (0, 0);
     for report in reports(&sink, 20).await {
@@ -239,13 +243,13 @@ async fn a_control_message_stands_in_every_partition_between_its_neighbours() {
     producer.prepare(SHARED).await.unwrap();
     let control = Message { key: Bytes::from_static(b"cdc.control"), ..message("", 0, 1_000) };
     for n in 0..100 {
-        producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
+        producer.send(SeqNo(n), message("t", n % 37, n), PARTITIONS).unwrap();
     }
     let (queued, failed) = producer.send_control(SeqNo(100), &control);
     assert!(failed.is_none(), "{failed:?}");
     assert_eq!(queued, 4);
     for n in 101..200 {
-        producer.send(SeqNo(n), message("t", n % 37, n)).unwrap();
+        producer.send(SeqNo(n), message("t", n % 37, n), PARTITIONS).unwrap();
     }
     let mut copies = 0;
     for report in reports(&sink, 203).await {
@@ -267,7 +271,7 @@ async fn a_control_message_stands_in_every_partition_between_its_neighbours() {
 async fn without_a_client_nothing_is_queued() {
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings("127.0.0.1:1", "t"), sink);
-    let Err(SendRefused::Failed(failure)) = producer.send(SeqNo(0), message("t", 0, 0)) else {
+    let Err(SendRefused::Failed(failure)) = producer.send(SeqNo(0), message("t", 0, 0), 1) else {
         panic!("a message went nowhere");
     };
     assert_eq!(failure.fault, Fault::Transient);
@@ -291,12 +295,63 @@ async fn after_a_fatal_error_the_next_preparation_makes_a_new_producer() {
     );
     producer.prepare(SHARED).await.unwrap();
     // Refused on the spot, or taken and lost: either way it is told, once.
-    if producer.send(SeqNo(0), message("t", 0, 0)).is_ok() {
+    if producer.send(SeqNo(0), message("t", 0, 0), PARTITIONS).is_ok() {
         let told = reports(&sink, 1).await;
         assert!(matches!(told[0], ProducerReport::Lost(_) | ProducerReport::Failed(SeqNo(0), _)), "{told:?}");
     }
     producer.prepare(SHARED).await.unwrap();
-    producer.send(SeqNo(1), message("t", 1, 1)).unwrap();
+    producer.send(SeqNo(1), message("t", 1, 1), PARTITIONS).unwrap();
     let told = reports(&sink, 1).await;
     assert!(matches!(told[0], ProducerReport::Delivered(SeqNo(1))), "{told:?}");
+}
+
+/// librdkafka's own partitioner and ours put every key into the same partition: consumers and other producers find
+/// a document where they look for it. And where the topic grows, ours goes on as it was told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_falls_where_librdkafka_puts_it_and_stays_there() {
+    const KEYS: u64 = 3_000;
+    const ALL: i32 = 7;
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", ALL, 1).unwrap();
+    cluster.create_topic("theirs", ALL, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    // Of every length, since the hash takes four bytes at a time.
+    let keyed = |n: u64| Message {
+        key: Bytes::from("k".repeat(n as usize % 9) + &n.to_string()),
+        ..message("t", 0, n)
+    };
+    let theirs: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &brokers)
+        .set("partitioner", "murmur2_random")
+        .create()
+        .unwrap();
+    for n in 0..KEYS {
+        let Message { key, value, .. } = keyed(n);
+        theirs.send(BaseRecord::to("theirs").key(&key[..]).payload(&value[..])).unwrap();
+    }
+    theirs.flush(PATIENCE).unwrap();
+
+    let sink = Arc::new(ReportSink::default());
+    let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
+    producer.prepare(SHARED).await.unwrap();
+    for n in 0..KEYS {
+        producer.send(SeqNo(n), keyed(n), 7).unwrap();
+    }
+    reports(&sink, 3_000).await;
+    for partition in 0..ALL {
+        let ours = read_numbers(&brokers, "t", partition);
+        assert_eq!(ours, read_numbers(&brokers, "theirs", partition), "partition {partition}");
+        assert!(!ours.is_empty());
+    }
+
+    // As a record of two partitions has it: none goes into those that came later.
+    for n in 0..KEYS {
+        producer.send(SeqNo(KEYS + n), keyed(KEYS + n), 2).unwrap();
+    }
+    reports(&sink, 3_000).await;
+    let beyond = |n: &u64| *n >= KEYS;
+    let in_first_two: usize =
+        (0..2).map(|p| read_numbers(&brokers, "t", p).into_iter().filter(beyond).count()).sum();
+    assert_eq!(in_first_two, 3_000);
+    assert_eq!(producer.probe().await.unwrap(), [7]);
 }

@@ -60,7 +60,7 @@ pub enum Cause {
     OtherSource,
     /// A topic that the position belongs to is gone or was made anew, and the policy is to stop.
     TopicLost,
-    /// A topic has another number of partitions than the position was made with: keys would move.
+    /// A topic has fewer partitions than the position was made with: it is another one, and keys would move.
     PartitionsChanged,
     /// A record that cannot be delivered or written, and the policy is to stop.
     BadRecord,
@@ -138,8 +138,8 @@ impl fmt::Display for Cause {
                  on_history_lost: from_now to go on with the gap on record",
             ),
             Self::PartitionsChanged => f.write_str(
-                "a topic has another number of partitions than before: documents would move to other partitions \
-                 and lose their order; point kafka.topic to a new topic with a token store of its own",
+                "a topic has fewer partitions than before: documents would move to other partitions and lose their \
+                 order; point kafka.topic to a new topic with a token store of its own",
             ),
             Self::BadRecord => f.write_str("a record cannot be delivered or written, and the policy is to stop"),
             Self::TooManyBadRecords => f.write_str(

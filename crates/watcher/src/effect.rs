@@ -76,8 +76,9 @@ pub enum Effect<R, T> {
     /// Make a producer (anew, where there was one) that batches like this, and see that the topics exist.
     /// Answered by `ProducerReady` or `ProducerFailed`.
     PrepareProducer { id: EffectId, batching: Batching },
-    /// Hand one message to Kafka. Answered by `Delivered`, `DeliveryFailed` or `DeliveryTooLarge`.
-    Publish { seq: SeqNo, record: R },
+    /// Hand one message to Kafka, into the partition that its key falls into among so many. Answered by
+    /// `Delivered`, `DeliveryFailed` or `DeliveryTooLarge`.
+    Publish { seq: SeqNo, record: R, partitions: u32 },
     /// Hand copies of these messages to every partition of every topic, `copies` of each in all. Each copy is
     /// answered by `Delivered` or `DeliveryFailed` under the same number.
     PublishControl { seq: SeqNo, records: Vec<R>, copies: u32 },

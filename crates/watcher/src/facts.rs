@@ -7,7 +7,7 @@ use cdc_machine::{Backoff, EffectId, Epoch, Lineage, SeqNo, Watermark};
 use crate::batches::Batches;
 use crate::gap::{Note, Noted};
 use crate::timers::Timers;
-use crate::{AckedToken, Config, GapCause, Known, Notice, Reading, StartAt, TopicState};
+use crate::{AckedToken, CollectionId, Config, GapCause, Known, Notice, Reading, StartAt, TopicState};
 
 /// What the machine knows, whichever state it is in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +173,15 @@ impl<R, T: Clone + Ord> Facts<R, T> {
     /// Events that may still be read before a crash could replay more than allowed.
     pub(crate) fn room(&self, config: &Config) -> u64 {
         config.max_replay_events.max(1).saturating_sub(self.window.unsaved_weight())
+    }
+
+    /// The partitions among which a collection's keys are spread: those of the record, however many its topic has
+    /// got since.
+    pub(crate) fn partitions_of(&self, collection: CollectionId) -> u32 {
+        let index = usize::from(collection.0);
+        let recorded = self.known.get(index).copied().flatten().and_then(|known| known.partitions);
+        let found = || self.topics.get(index).map(|topic| topic.partitions);
+        recorded.or_else(found).unwrap_or(1).max(1)
     }
 
     /// Bytes that may still be handed to Kafka.

@@ -22,7 +22,8 @@ pub enum Contents {
 pub struct Known {
     /// Its documents.
     pub contents: Contents,
-    /// Its topic's partitions, where anybody looked.
+    /// The partitions among which its topic's keys are spread, where anybody looked: the topic's own, when the
+    /// position was first recorded with it. It may have got more since.
     pub partitions: Option<u32>,
     /// True once its topic has held a message.
     pub holds_messages: bool,

@@ -176,6 +176,7 @@ impl Explore for Small {
             Input::ProducerReady { topics, .. } => match topics.as_slice() {
                 [TopicState { was_made: true, .. }] => "the topic was made",
                 [TopicState { partitions: 2, .. }] => "the topic has grown",
+                [TopicState { partitions: 0, .. }] => "the topic has shrunk",
                 [TopicState { holds_messages: true, .. }] => "the topic holds messages",
                 _ => "the topic is empty",
             },

@@ -21,15 +21,16 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         let mut lost = Vec::new();
         for ((id, known), topic) in (0..).map(CollectionId).zip(&mut self.facts.known).zip(topics) {
             let Some(known) = known else { continue };
-            let grown = known.partitions.is_some_and(|before| before != topic.partitions);
-            if grown && !topic.was_made {
+            // One that has grown is used as far as the record says, so that no key moves.
+            let before = known.partitions.filter(|_| !topic.was_made);
+            if before.is_some_and(|before| topic.partitions < before) {
                 return Err(Cause::PartitionsChanged);
             }
             let is_gone = topic.was_made && known.partitions.is_some();
             if is_gone || (known.holds_messages && !topic.holds_messages) {
                 lost.push(id);
             }
-            known.partitions = Some(topic.partitions);
+            known.partitions = Some(before.unwrap_or(topic.partitions));
             known.holds_messages = topic.holds_messages;
         }
         self.facts.topics = topics.to_vec();
@@ -65,9 +66,10 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         for (index, (known, now)) in self.facts.known.iter_mut().zip(contents).enumerate() {
             let topic = self.facts.topics.get(index);
             let holds_messages = known.is_some_and(|known| known.holds_messages);
+            let recorded = known.and_then(|known| known.partitions);
             *known = Some(Known {
                 contents: *now,
-                partitions: topic.map(|topic| topic.partitions),
+                partitions: recorded.or(topic.map(|topic| topic.partitions)),
                 holds_messages: holds_messages || topic.is_some_and(|topic| topic.holds_messages),
             });
         }

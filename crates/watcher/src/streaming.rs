@@ -82,7 +82,8 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             Payload::Message { record, bytes, collection } => {
                 self.note_filled(collection, &token);
                 let seq = self.facts.window.open(single(token, bytes));
-                self.out.push(Effect::Publish { seq, record });
+                let partitions = self.facts.partitions_of(collection);
+                self.out.push(Effect::Publish { seq, record, partitions });
             }
             Payload::Control { notices, gone, replaced } => {
                 self.read_control(token, notices, &gone, replaced);

@@ -54,6 +54,12 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
         self.facts.window.unsettled()
     }
 
+    /// Of each watched collection, the partitions that its keys are spread among; `None` before its topic was
+    /// looked at.
+    pub fn recorded_partitions(&self) -> impl Iterator<Item = Option<u32>> + '_ {
+        self.facts.known.iter().map(|known| known.and_then(|known| known.partitions))
+    }
+
     /// Answers to what was gone by then: late or doubled ones, expiries of timers that were replaced.
     #[must_use]
     pub const fn stale_inputs(&self) -> u64 {

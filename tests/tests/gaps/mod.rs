@@ -39,7 +39,7 @@ async fn what_cannot_be_delivered_is_on_record() {
         collections::added,
         topics::deleted_under_a_stopped_watcher,
         topics::deleted_under_a_running_watcher,
-        topics::grown,
+        topics::grown_under_a_running_watcher,
         oversized::an_event_beyond_a_reply,
         oversized::a_message_beyond_its_topic,
         oversized::small_messages_of_a_batch_beyond_its_topic,

@@ -1,5 +1,6 @@
 //! One stack, and for each case a collection, a topic and a token record of its own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -123,6 +124,18 @@ impl Case<'_> {
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// In which partition each key's messages of this kind stand; a key in two of them panics.
+    pub(crate) fn partitions_of_keys(&self, operation: &str) -> BTreeMap<String, i32> {
+        let mut found = BTreeMap::new();
+        for message in self.messages() {
+            if message.value["operation_type"] == operation {
+                let before = found.insert(message.key.clone(), message.partition);
+                assert!(before.is_none_or(|before| before == message.partition), "{} moved", message.key);
+            }
+        }
+        found
     }
 
     pub(crate) async fn until_inserted(&self, expected: &[i64]) {

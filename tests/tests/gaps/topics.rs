@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bson::doc;
+use cdc_devstack::Service;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
@@ -57,14 +59,46 @@ pub(crate) async fn deleted_under_a_running_watcher(rig: &Rig) {
     finish(goes_on).await;
 }
 
-pub(crate) async fn grown(rig: &Rig) {
+/// Partitions that are added while it runs stay empty, through a restart too, and every key stays where it was. They
+/// are told of, until a person has them used.
+pub(crate) async fn grown_under_a_running_watcher(rig: &Rig) {
     let case = rig.case("grown");
-    with_one_document(&case).await;
-    let more = NewPartitions::new(&case.topic, PARTITIONS + 1);
+    let watching = case.start(STOP).await;
+    let keys: Vec<i32> = (1..=60).collect();
+    let insert = async |id: i32| case.insert(id).await;
+    for id in &keys[..20] {
+        insert(*id).await;
+    }
+    let more = NewPartitions::new(&case.topic, PARTITIONS + 3);
     let answers = admin(rig).create_partitions([&more], &AdminOptions::new()).await.unwrap();
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    for policy in [STOP, FROM_NOW] {
-        assert_eq!(case.exit_code(policy).await, Some(65));
+    // It is seen within ten seconds, under load or not. The client itself has seen it by then.
+    until("the growth to be told", async || unused(&watching).await == Some(3.0)).await;
+    for id in &keys[20..40] {
+        insert(*id).await;
     }
-    assert!(case.causes().await.is_empty());
+    let told =
+        |log: &std::path::Path| std::fs::read_to_string(log).unwrap().matches("the topic has grown").count();
+    assert_eq!(told(watching.log()), 1);
+    finish(watching).await;
+
+    let watching = case.start(STOP).await;
+    assert_eq!(unused(&watching).await, Some(3.0));
+    for id in &keys[40..] {
+        insert(*id).await;
+    }
+    // Each document once more: the same key again, before and after.
+    case.documents().update_many(doc! {}, doc! { "$set": { "again": true } }).await.unwrap();
+    let all: Vec<i64> = keys.iter().copied().map(i64::from).collect();
+    case.until_inserted(&all).await;
+    until("the updates", async || case.partitions_of_keys("update").len() == all.len()).await;
+    let (inserts, updates) = (case.partitions_of_keys("insert"), case.partitions_of_keys("update"));
+    assert_eq!(inserts, updates, "no key has moved");
+    let used: std::collections::BTreeSet<i32> = inserts.into_values().collect();
+    assert_eq!(used, (0..i32::try_from(PARTITIONS).unwrap()).collect());
+    finish(watching).await;
+}
+
+async fn unused(service: &Service) -> Option<f64> {
+    service.metrics().await.unwrap().value("cdc_unused_partitions", &[])
 }

@@ -81,11 +81,12 @@ pub trait Producer: Send + 'static {
         batching: Batching,
     ) -> impl Future<Output = Result<Vec<TopicState>, Failure>> + Send;
 
-    /// Queues one message. Its fate is reported through the sink under its number.
+    /// Queues one message, for the partition that its key falls into among so many. Its fate is reported through
+    /// the sink under its number.
     ///
     /// # Errors
     /// When it was not queued; no report follows.
-    fn send(&mut self, seq: SeqNo, message: Message) -> Result<(), SendRefused>;
+    fn send(&mut self, seq: SeqNo, message: Message, partitions: u32) -> Result<(), SendRefused>;
 
     /// Queues a copy of a control message for every partition of every topic, all under one number: each copy
     /// is reported on its own. Returns how many were queued, and why others were not; on those no report
@@ -101,9 +102,13 @@ pub trait Producer: Send + 'static {
     /// Takes back what is only queued. Each such message is reported as failed.
     fn purge_queued(&mut self);
 
-    /// Asks the brokers for a sign of life, for the health of a stream on which nothing happens. It stands
-    /// alone: it may outlive the producer.
-    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send + 'static;
+    /// The topics, one for each watched collection.
+    fn topics(&self) -> &[Arc<str>];
+
+    /// Asks the brokers how many partitions the topics have, in the same order: a sign of life for the health of a
+    /// stream on which nothing happens, and how it is known that a topic has grown. Nothing where there is no client.
+    /// It stands alone: it may outlive the producer.
+    fn probe(&self) -> impl Future<Output = Result<Vec<u32>, Failure>> + Send + 'static;
 }
 
 /// A topic's partition, as the machine's [`Partition`] numbers stand for them.

@@ -86,14 +86,14 @@ impl Producer for Reporting {
     }
 
     fn send_control(&mut self, seq: SeqNo, message: &Message) -> (u32, Option<Failure>) {
-        match self.send(seq, message.clone()) {
+        match self.send(seq, message.clone(), 1) {
             Ok(()) => (1, None),
             Err(SendRefused::Failed(failure)) => (0, Some(failure)),
             Err(SendRefused::TooLarge(_)) => (0, None),
         }
     }
 
-    fn send(&mut self, seq: SeqNo, _: Message) -> Result<(), SendRefused> {
+    fn send(&mut self, seq: SeqNo, _: Message, _: u32) -> Result<(), SendRefused> {
         self.sink.push(match self.world.call("publish") {
             Ok(()) => ProducerReport::Delivered(seq),
             Err(failure) => ProducerReport::Failed(seq, failure),
@@ -102,14 +102,18 @@ impl Producer for Reporting {
     }
 
     fn send_marker(&mut self, seq: SeqNo, marker: Message) -> Result<(), SendRefused> {
-        self.send(seq, marker)
+        self.send(seq, marker, 1)
     }
 
     fn purge_queued(&mut self) {}
 
-    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send + 'static {
+    fn topics(&self) -> &[Arc<str>] {
+        &[]
+    }
+
+    fn probe(&self) -> impl Future<Output = Result<Vec<u32>, Failure>> + Send + 'static {
         let answer = self.world.call("probe");
-        async move { answer }
+        async move { answer.map(|()| vec![1]) }
     }
 }
 

@@ -129,7 +129,10 @@ impl<P: Producer> Driver<P> {
         match result {
             Ok(topics) => {
                 self.hands.standing.broker.answered();
-                self.feed(Input::ProducerReady { id, topics })
+                let found: Vec<u32> = topics.iter().map(|topic| topic.partitions).collect();
+                self.feed(Input::ProducerReady { id, topics })?;
+                self.compare_partitions(&found);
+                ControlFlow::Continue(())
             }
             Err(failure) => {
                 self.hands.standing.broker.failed(&failure);
@@ -139,11 +142,16 @@ impl<P: Producer> Driver<P> {
         }
     }
 
-    pub(super) fn on_probed(&mut self, probed: Result<Result<(), Failure>, JoinError>) {
+    pub(super) fn on_probed(&mut self, probed: Result<Result<Vec<u32>, Failure>, JoinError>) {
         self.hands.probing = None;
         // A probe that panicked has told nothing; the next one will.
         match probed {
-            Ok(Ok(())) => self.hands.standing.broker.answered(),
+            Ok(Ok(found)) => {
+                self.hands.standing.broker.answered();
+                self.compare_partitions(&found);
+            }
+            // The reports that are due tell more of the brokers than an answer that is late beside them.
+            Ok(Err(_)) if self.hands.has_reports_due() => {}
             Ok(Err(failure)) => {
                 self.hands.standing.broker.failed(&failure);
                 self.hands.metrics.common.failed(failure.fault);
@@ -151,6 +159,14 @@ impl<P: Producer> Driver<P> {
             }
             Err(_) => {}
         }
+    }
+}
+
+impl<P: Producer> Driver<P> {
+    fn compare_partitions(&mut self, found: &[u32]) {
+        let topics = self.hands.producer.as_ref().map_or(&[][..], Producer::topics);
+        let unused = self.hands.growth.compare(topics, self.machine.recorded_partitions(), found);
+        self.hands.metrics.unused_partitions.set(unused as f64);
     }
 }
 

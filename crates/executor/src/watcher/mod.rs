@@ -2,6 +2,7 @@
 //! each; the producer is called from the loop itself, which is therefore the one sequencer (trap T6).
 
 mod answers;
+mod growth;
 mod lanes;
 mod publishing;
 mod sending;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::answers::Reply;
+use self::growth::Growth;
 use self::lanes::{SourceOrder, StoreOrder, source_lane, store_lane};
 use self::publishing::Publishing;
 use crate::clock::Clock;
@@ -119,6 +121,7 @@ impl<P: Producer> WatcherService<P> {
                 producer: Some(producer),
                 preparing: None,
                 probing: None,
+                growth: Growth::default(),
                 source: source_orders,
                 store: store_orders,
                 timers: Timers::new(jitter, clock),
@@ -139,6 +142,7 @@ impl<P: Producer> WatcherService<P> {
         let mut flow = driver.feed(Input::Start);
         while flow.is_continue() {
             health.update(driver.machine.state(), driver.hands.trouble().as_deref());
+            health.unused_partitions(driver.hands.growth.unused());
             flow = tokio::select! {
                 biased;
                 Some(signal) = signals.recv() => driver.feed(Input::Signal(signal)),
@@ -211,7 +215,8 @@ struct Hands<P> {
     producer: Option<P>,
     preparing: Option<Preparing<P>>,
     /// A sign of life that the brokers were asked for.
-    probing: Option<JoinHandle<Result<(), Failure>>>,
+    probing: Option<JoinHandle<Result<Vec<u32>, Failure>>>,
+    growth: Growth,
     source: mpsc::Sender<SourceOrder>,
     store: mpsc::Sender<StoreOrder>,
     timers: Timers<TimerKind>,
@@ -300,8 +305,8 @@ impl<P: Producer> Hands<P> {
             }
             Effect::CloseStream { epoch: _ } => self.order_source(SourceOrder::Close),
             Effect::PrepareProducer { id, batching } => self.prepare(id, batching),
-            Effect::Publish { seq, record } => {
-                self.send(seq, |producer| producer.send(seq, record));
+            Effect::Publish { seq, record, partitions } => {
+                self.send(seq, |producer| producer.send(seq, record, partitions));
                 ControlFlow::Continue(())
             }
             Effect::PublishControl { seq, records, copies } => {
@@ -365,16 +370,22 @@ impl<P: Producer> Hands<P> {
         crate::log_transition(SERVICE, from, to, input);
     }
 
-    /// Asks the brokers for a sign of life where there is nothing to publish. The source is read all the
-    /// time, and the store's lease is renewed; only the brokers can be quiet for long.
+    /// Asks the brokers for a sign of life where there is nothing to publish, and now and then how large the topics
+    /// are. The source is read all the time, and the store's lease is renewed; only the brokers can be quiet for
+    /// long.
     fn probe(&mut self) {
-        let has_reports_due = self.publishing.age() > Duration::ZERO;
-        if self.probing.is_some() || has_reports_due || !self.standing.broker.is_quiet() {
+        let is_quiet = !self.has_reports_due() && self.standing.broker.is_quiet();
+        if self.probing.is_some() || !(is_quiet || self.growth.is_due()) {
             return;
         }
+        self.growth.asked();
         if let Some(producer) = &self.producer {
             self.probing = Some(tokio::spawn(within_reason(producer.probe())));
         }
+    }
+
+    fn has_reports_due(&self) -> bool {
+        self.publishing.age() > Duration::ZERO
     }
 
     /// Which neighbour gave a bad answer, or owes one for too long.

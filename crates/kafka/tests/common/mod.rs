@@ -20,6 +20,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 /// Longer than anything here takes; a test that waits for it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Of the topics that messages are sent to, unless a test says otherwise.
+pub(crate) const PARTITIONS: u32 = 4;
+
 /// As the configuration says.
 pub(crate) const SHARED: Batching = Batching::Shared { halvings: 0 };
 

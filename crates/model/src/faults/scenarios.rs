@@ -282,7 +282,14 @@ pub const SCENARIOS: &[Scenario] = &[
         GAPS_TEST,
     ),
     it(
-        "the topic has grown, the source or the topic is another one",
+        "partitions are added to the topic under a running Watcher, and it restarts",
+        Service::Watcher,
+        "no key moves; the growth is told in log, metric and status",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "the source or the topic is another one",
         Service::Watcher,
         "refused with the way out",
         GAPS,

@@ -71,7 +71,10 @@ impl Small {
             inputs.push(Input::ProducerReady { id, topics: vec![topic] });
         }
         if let [Some(Known { partitions: Some(1), .. })] = self.facts.known.as_slice() {
-            inputs.push(Input::ProducerReady { id, topics: vec![TopicState { partitions: 2, ..topic }] });
+            inputs.extend([0, 2].map(|partitions| {
+                let topics = vec![TopicState { partitions, ..topic }];
+                Input::ProducerReady { id, topics }
+            }));
         }
         for fault in KAFKA_FAULTS {
             inputs.push(Input::ProducerFailed { id, fault });

@@ -248,13 +248,57 @@ fn a_replacement_that_is_read_again_is_one_gap() {
 }
 
 #[test]
-fn another_number_of_partitions_is_for_a_person() {
+fn a_topic_that_has_grown_is_used_as_far_as_the_record_says() {
+    let mut b = Bench::new(small());
+    b.step(Input::Start);
+    b.step(acquired(0, Some(10)));
+    let grown = TopicState { partitions: 5, ..TOPIC };
+    assert_eq!(
+        b.step(Input::ProducerReady { id: EffectId(1), topics: vec![grown] }),
+        ["OpenStream 0 after 10 in 7"]
+    );
+    b.step(opened(0, 10));
+    // What the record says is 2: it stays so, also after the next save and the next look.
+    assert_eq!(b.step(batch(0, &[11, 12]))[..2], ["Publish 0 body", "Publish 1 body"]);
+    assert_eq!(b.machine.recorded_partitions().collect::<Vec<_>>(), [Some(2)]);
+    // Control messages go wherever anybody may read.
+    let notices = vec![Notice { record: "drop", bytes: 1 }];
+    let payload = Payload::Control { notices, gone: vec![], replaced: vec![] };
+    let events = vec![Event { token: 13, payload }];
+    assert_eq!(b.step(Input::Batch { epoch: Epoch(0), events, idle: None })[0], "PublishControl 2 drop to 5");
+}
+
+#[test]
+fn a_first_start_records_what_it_finds() {
+    let mut b = Bench::new(small());
+    b.step(Input::Start);
+    b.step(acquired(0, None));
+    let found = TopicState { partitions: 3, holds_messages: false, ..TOPIC };
+    b.step(Input::ProducerReady { id: EffectId(1), topics: vec![found] });
+    b.step(opened(0, 10));
+    b.step(saved(2));
+    assert_eq!(b.step(batch(0, &[11]))[0], "Publish 1 body among 3");
+}
+
+/// Made anew, its former messages are gone with their partitions.
+#[test]
+fn a_topic_that_was_made_anew_brings_its_own_number() {
+    let mut b = Bench::new(from_now());
+    b.step(Input::Start);
+    b.step(acquired(0, Some(10)));
+    let made = TopicState { partitions: 1, was_made: true, holds_messages: false };
+    b.step(Input::ProducerReady { id: EffectId(1), topics: vec![made] });
+    assert_eq!(b.machine.recorded_partitions().collect::<Vec<_>>(), [Some(1)]);
+}
+
+#[test]
+fn fewer_partitions_are_for_a_person() {
     for config in [small(), from_now()] {
         let mut b = Bench::new(config);
         b.step(Input::Start);
         b.step(acquired(0, Some(10)));
-        let grown = TopicState { partitions: 3, ..TOPIC };
-        b.step(Input::ProducerReady { id: EffectId(1), topics: vec![grown] });
+        let shrunk = TopicState { partitions: 1, ..TOPIC };
+        b.step(Input::ProducerReady { id: EffectId(1), topics: vec![shrunk] });
         b.step(Input::LeaseReleased { id: EffectId(2) });
         assert_eq!(b.at(), stopped(Cause::PartitionsChanged));
     }

@@ -105,8 +105,11 @@ fn show(effect: &Order) -> String {
         }
         Effect::PrepareProducer { id, batching: Batching::Single } => format!("{name} {} single", id.0),
         Effect::LeaveOut { marker } => format!("{name} {marker}"),
-        Effect::Publish { seq, record } | Effect::PublishMarker { seq, marker: record } => {
+        Effect::Publish { seq, record, partitions: 2 } | Effect::PublishMarker { seq, marker: record } => {
             format!("{name} {} {record}", seq.0)
+        }
+        Effect::Publish { seq, record, partitions } => {
+            format!("{name} {} {record} among {partitions}", seq.0)
         }
         Effect::PublishControl { seq, records, copies } => {
             format!("{name} {} {} to {copies}", seq.0, records.join(" "))

@@ -22,7 +22,8 @@ impl World {
                 self.is_single = batching == Batching::Single;
                 assert_eq!(self.preparation.replace(id), None);
             }
-            Effect::Publish { seq, record } => {
+            Effect::Publish { seq, record, partitions } => {
+                assert_eq!(partitions, PARTITIONS, "a key never moves");
                 self.publish(Sent { seq, token: record, sort: Sort::Event, is_purged: false });
             }
             Effect::PublishControl { seq, records, copies } => self.publish_control(seq, &records, copies),
