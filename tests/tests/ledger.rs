@@ -206,6 +206,24 @@ impl Story {
         }
         self.put(100, 0..PARTITIONS);
         self.until_rows(1_740 + 100).await;
+        self.gaps_are_open_until_a_person_has_seen_them().await;
+    }
+
+    /// Beside a running Syncer, whose gauge follows.
+    async fn gaps_are_open_until_a_person_has_seen_them(&self) {
+        until_metric(self.service(), "cdc_gaps_open", &[("service", "syncer")], 8.0, PATIENCE).await.unwrap();
+        let command = self.site.syncer("ledger", TOPIC, &[]).unwrap();
+        let listed = command.run(&["gaps", "list", "--json"]).await.unwrap();
+        let gaps: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        assert_eq!(gaps.as_array().unwrap().len(), 8);
+        assert!(gaps[0]["cause"] == "expired" && gaps[0]["acknowledged_at"].is_null(), "{gaps}");
+        let done = command.run(&["gaps", "acknowledge"]).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout), "syncer: 8 gaps acknowledged\n");
+        let begun = Instant::now();
+        while metric(self.service(), "cdc_gaps_open", &[("service", "syncer")]).await > 0.0 {
+            assert!(begun.elapsed() < PATIENCE, "the gauge does not follow");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn trim_to_ten(&self) -> Vec<i64> {

@@ -31,6 +31,9 @@ pub enum Command {
     /// Look at the saved position, or move it
     #[command(subcommand)]
     Token(TokenCommand),
+    /// List what was not delivered, or say that a person has seen it
+    #[command(subcommand)]
+    Gaps(GapsCommand),
     /// Print a service's state diagram, made from the code
     Graph(GraphArgs),
 }
@@ -72,6 +75,41 @@ pub enum TokenCommand {
     Show(TokenShowArgs),
     /// Move the saved position, with the gap that this leaves on record; no Watcher may be running
     Reset(TokenResetArgs),
+    /// Spread keys among all partitions that the topics have by now; no Watcher may be running, and no Syncer, which has
+    /// to have read everything
+    Repartition(TokenRepartitionArgs),
+}
+
+/// The arguments of `cdc token repartition`.
+#[derive(Debug, Args)]
+pub struct TokenRepartitionArgs {
+    /// The files and overrides: the Watcher's, and the Syncer's where it is at hand.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// A consumer group that has to have read everything; may be given again. Default: the Syncer's of the files, else
+    /// cdc-syncer
+    #[arg(long, value_name = "NAME")]
+    pub group: Vec<String>,
+}
+
+/// The commands below `cdc gaps`.
+#[derive(Debug, Subcommand)]
+pub enum GapsCommand {
+    /// Print the gaps of the Watcher, of the Syncer or of both, whichever the files configure
+    List(GapsListArgs),
+    /// Mark all open gaps as seen: they stay on record and no longer count in cdc_gaps_open; no Watcher may be running
+    Acknowledge(ConfigArgs),
+}
+
+/// The arguments of `cdc gaps list`.
+#[derive(Debug, Args)]
+pub struct GapsListArgs {
+    /// The files and overrides: the Watcher's, the Syncer's, or both.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments of `cdc token reset`.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use cdc::cli::{Cli, Command, TokenCommand};
+use cdc::cli::{Cli, Command, GapsCommand, TokenCommand};
 use cdc::commands;
 use clap::Parser as _;
 
@@ -20,6 +20,9 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => commands::validate(arguments),
         Command::Token(TokenCommand::Show(arguments)) => commands::token_show(arguments),
         Command::Token(TokenCommand::Reset(arguments)) => commands::token_reset(arguments),
+        Command::Token(TokenCommand::Repartition(arguments)) => commands::token_repartition(arguments),
+        Command::Gaps(GapsCommand::List(arguments)) => commands::gaps_list(arguments),
+        Command::Gaps(GapsCommand::Acknowledge(arguments)) => commands::gaps_acknowledge(arguments),
         Command::Graph(arguments) => commands::graph(arguments),
     };
     match outcome {

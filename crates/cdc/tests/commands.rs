@@ -136,3 +136,30 @@ fn graphs_come_in_two_languages() {
         }
     }
 }
+
+#[test]
+fn gaps_are_listed_for_whichever_service_the_files_configure() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("token_storage.file.path={}", folder.path().join("token.dat").display());
+    let watcher = example("watcher.yaml");
+    let store = ["-c", &watcher, "--set", "token_storage.type=file", "--set", &path];
+    let Outcome { code, stdout, stderr } = cdc(&[&["gaps", "list"][..], &store].concat(), &[]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "no gaps\n", ""));
+    let Outcome { code, stdout, .. } = cdc(&[&["gaps", "list", "--json"][..], &store].concat(), &[]);
+    assert_eq!((code, stdout.as_str()), (0, "[]\n"));
+    let Outcome { code, stdout, .. } = cdc(&[&["gaps", "acknowledge"][..], &store].concat(), &[]);
+    assert_eq!((code, stdout.as_str()), (0, "watcher: 0 gaps acknowledged\n"));
+    // Both services' files: the Syncer's server is asked too, and is not there.
+    let syncer = example("syncer.yaml");
+    let nowhere = ["postgres.host=127.0.0.1", "postgres.port=1", "postgres.connection_timeout=1s"];
+    let both = ["-c", &syncer, "--set", nowhere[0], "--set", nowhere[1], "--set", nowhere[2]];
+    let Outcome { code, stderr, .. } = cdc(&[&["gaps", "list"][..], &store, &both].concat(), &[]);
+    assert_eq!(code, 69, "{stderr}");
+}
+
+#[test]
+fn only_a_watcher_has_partitions_on_record() {
+    let Outcome { code, stderr, .. } = cdc(&["token", "repartition", "-c", &example("syncer.yaml")], &[]);
+    assert_eq!(code, 78);
+    assert_eq!(stderr, "cdc: a syncer has no resume token; give the watcher's configuration\n");
+}

@@ -26,7 +26,7 @@ pub const WATCHER_TOKEN_AGE: &str = "watcher_resume_token_age_seconds";
 pub const WATCHER_REPLAY_WINDOW: &str = "cdc_watcher_unsaved_events";
 /// Events that carry nothing to deliver, by kind.
 pub const WATCHER_EVENTS_SKIPPED: &str = "cdc_watcher_events_skipped_total";
-/// Gaps in the token record that are not healed.
+/// Gaps that are open: in the token record, or in `cdc.gaps`.
 pub const GAPS_OPEN: &str = "cdc_gaps_open";
 /// Partitions that the topics have got since the position was recorded with them.
 pub const UNUSED_PARTITIONS: &str = "cdc_unused_partitions";
@@ -101,7 +101,7 @@ pub fn describe() {
     describe_counter!(WATCHER_EVENTS_SKIPPED, "Events that carry nothing to deliver");
     describe_gauge!(
         GAPS_OPEN,
-        "Gaps in the token record that are not healed: parts of the history not delivered"
+        "Gaps that are neither healed nor acknowledged: in the Watcher's token record, in the Syncer's cdc.gaps"
     );
     describe_gauge!(
         UNUSED_PARTITIONS,
@@ -222,7 +222,7 @@ impl WatcherMetrics {
             save_seconds: histogram!(WATCHER_SAVE_SECONDS),
             token_age: gauge!(WATCHER_TOKEN_AGE),
             unsaved: gauge!(WATCHER_REPLAY_WINDOW),
-            gaps_open: gauge!(GAPS_OPEN),
+            gaps_open: gauge!(GAPS_OPEN, "service" => "watcher"),
             unused_partitions: gauge!(UNUSED_PARTITIONS),
             too_large: counter!(DEAD_LETTERS, "reason" => Reject::TooLarge.as_str()),
             stale: counter!(STALE_INPUTS, "service" => "watcher"),
@@ -249,6 +249,7 @@ pub(crate) struct SyncerMetrics {
     pub(crate) outranked: Counter,
     pub(crate) stale: Counter,
     pub(crate) parked_rows: Gauge,
+    pub(crate) gaps_open: Gauge,
     parked: [Counter; PARKED_EVENTS.len()],
     rows: [Counter; ROW_OUTCOMES.len()],
     controls: [Counter; CONTROL_KINDS.len()],
@@ -272,6 +273,7 @@ impl SyncerMetrics {
             outranked: counter!(FENCE_OUTRANKED),
             stale: counter!(STALE_INPUTS, "service" => "syncer"),
             parked_rows: gauge!(PARKED_ROWS),
+            gaps_open: gauge!(GAPS_OPEN, "service" => "syncer"),
             parked: PARKED_EVENTS.map(|event| counter!(PARKED, "event" => event)),
             controls: CONTROL_KINDS.map(|kind| counter!(CONTROL_MESSAGES, "kind" => kind.name())),
             rows: ROW_OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),

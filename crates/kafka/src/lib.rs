@@ -7,6 +7,7 @@
 //! | `consumer` | [`KafkaConsumer`], the handle whose clones give orders |
 //! | `poller`, `rebalance` | the thread that owns polling, and the group's callbacks |
 //! | `batches` | how large a batch may be, and which message was alone in its own |
+//! | `group` | whether a consumer group is gone and has read everything |
 //! | `topics` | topics that are made and looked at before the first message |
 //! | `murmur2` | which partition a key falls into |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
@@ -23,6 +24,7 @@ mod config;
 mod consumer;
 mod dead_letter;
 mod delivery;
+mod group;
 mod headers;
 mod marker;
 mod murmur2;
@@ -36,6 +38,7 @@ mod topics;
 
 pub use classify::fault_of;
 pub use consumer::KafkaConsumer;
+pub use group::{Behind, GroupState, group_state};
 pub use headers::HeadersIter;
 pub use owned::{ClientKind, owned_property};
 pub use producer::KafkaProducer;

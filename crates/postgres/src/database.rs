@@ -12,6 +12,7 @@ use cdc_syncer::{Batch, OffsetGap, ParkedRows, Parking, Partition, Rejected, Ret
 use crate::bindings::{BatchTopics, Bindings};
 use crate::bookkeeping;
 use crate::failure::Trouble;
+use crate::gaps;
 use crate::ledger::Ledger;
 use crate::plan::{Plan, Records, read_records};
 use crate::pool::Pool;
@@ -64,6 +65,10 @@ impl PostgresDatabase {
     #[must_use]
     pub fn unfenced_tables(&self) -> Vec<String> {
         self.shared.targets.unfenced()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
     }
 
     fn pool(&self, operation: &'static str) -> Result<Pool, Trouble> {
@@ -317,12 +322,13 @@ impl Database for PostgresDatabase {
         bounded("ledger_check", self.ask_ledger(partitions)).await.map_err(|trouble| trouble.failure)
     }
 
-    async fn probe(&self) -> Result<(), Failure> {
+    async fn open_gaps(&self) -> Result<u64, Failure> {
         const OPERATION: &str = "postgres_probe";
         let answered = async {
             let pool = self.pool(OPERATION)?;
-            // A connection on loan has been tried.
-            pool.get(OPERATION).await.map(drop)
+            let session = pool.get(OPERATION).await?;
+            let counted = gaps::count_open(&session, &self.shared.settings.consumer_group).await;
+            counted.map_err(|error| Trouble::of(OPERATION, error))
         };
         bounded(OPERATION, answered).await.map_err(|trouble| trouble.failure)
     }

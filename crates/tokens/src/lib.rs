@@ -16,9 +16,11 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "the driver's error kinds are an open list")]
 
+mod change;
 mod classify;
 mod disk;
 mod file;
+mod gaps;
 mod identity;
 mod lease;
 pub mod record;
@@ -30,6 +32,7 @@ mod store;
 pub use crate::disk::{Disk, LocalDisk};
 pub use crate::file::{FileRegister, FileStore};
 pub use crate::redis::{RedisRegister, RedisSettings, RedisStore};
+pub use change::{Examination, Examined};
 pub use lease::LEASE_TTL;
 pub use register::{Expected, Reading, Register, Swap};
 pub use reset::{Look, Reset, ResetOutcome};

@@ -25,6 +25,8 @@ use cdc_watcher::{Contents, Known};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::gaps;
+
 /// The version that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 2;
 
@@ -60,9 +62,6 @@ impl std::error::Error for RecordError {}
 
 /// What is known of a collection by nobody.
 const UNSEEN: Known = Known { contents: Contents::Unknown, partitions: None, holds_messages: false };
-
-/// Gaps that are kept, open ones apart.
-const GAPS_KEPT: usize = 20;
 
 /// What the register holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,14 +114,10 @@ impl Record {
         ours.collections.iter().map(|watched| known(&watched.name).map(|found| found.known)).collect()
     }
 
-    /// Adds gaps. Of those that are healed the oldest go first, where there are too many.
+    /// Adds gaps, within the bounds of the list.
     pub(crate) fn open_gaps(&mut self, gaps: impl IntoIterator<Item = GapRecord>) {
         self.gaps.extend(gaps);
-        while self.gaps.len() > GAPS_KEPT
-            && let Some(healed) = self.gaps.iter().position(|gap| gap.healed_at.is_some())
-        {
-            self.gaps.remove(healed);
-        }
+        gaps::bound(&mut self.gaps);
     }
 
     /// What `cdc token show` prints; `None` where no position was saved yet.
@@ -257,6 +252,20 @@ struct WireGap {
     opened_at: String,
     announced: bool,
     healed_at: Option<String>,
+    /// Since a release that reads records without it, as the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acknowledged_at: Option<String>,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    stands_for: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 impl From<&Record> for WireRecord {
@@ -389,9 +398,17 @@ fn position_from(text: &str) -> Result<Position, RecordError> {
 
 impl From<&GapRecord> for WireGap {
     fn from(gap: &GapRecord) -> Self {
-        let GapRecord { from, to, cause, collections, opened_at, announced, healed_at } = gap.clone();
-        let (from, to) = (from.map(|from| from.to_string()), to.to_string());
-        Self { from, to, cause, collections, opened_at, announced, healed_at }
+        Self {
+            from: gap.from.map(|from| from.to_string()),
+            to: gap.to.to_string(),
+            cause: gap.cause.clone(),
+            collections: gap.collections.clone(),
+            opened_at: gap.opened_at.clone(),
+            announced: gap.announced,
+            healed_at: gap.healed_at.clone(),
+            acknowledged_at: gap.acknowledged_at.clone(),
+            stands_for: gap.stands_for,
+        }
     }
 }
 
@@ -399,9 +416,17 @@ impl TryFrom<WireGap> for GapRecord {
     type Error = RecordError;
 
     fn try_from(gap: WireGap) -> Result<Self, RecordError> {
-        let WireGap { from, to, cause, collections, opened_at, announced, healed_at } = gap;
-        let (from, to) = (from.as_deref().map(position_from).transpose()?, position_from(&to)?);
-        Ok(Self { from, to, cause, collections, opened_at, announced, healed_at })
+        Ok(Self {
+            from: gap.from.as_deref().map(position_from).transpose()?,
+            to: position_from(&gap.to)?,
+            cause: gap.cause,
+            collections: gap.collections,
+            stands_for: gap.stands_for,
+            opened_at: gap.opened_at,
+            announced: gap.announced,
+            healed_at: gap.healed_at,
+            acknowledged_at: gap.acknowledged_at,
+        })
     }
 }
 
@@ -467,6 +492,8 @@ pub(crate) mod tests {
             opened_at: "2024-01-15T10:30:00Z".to_owned(),
             announced: true,
             healed_at: healed_at.map(str::to_owned),
+            stands_for: 1,
+            acknowledged_at: None,
         }
     }
 
@@ -495,14 +522,22 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn open_gaps_are_kept_and_of_the_healed_the_newest() {
-        let mut record = Record { gaps: Vec::new(), ..record() };
-        record.open_gaps((0..15).map(|n| gap(Some(&format!("{n}")))));
-        record.open_gaps((0..10).map(|_| gap(None)));
-        let healed: Vec<_> = record.gaps.iter().filter_map(|gap| gap.healed_at.as_deref()).collect();
-        assert_eq!(healed, ["5", "6", "7", "8", "9", "10", "11", "12", "13", "14"]);
-        record.open_gaps((0..30).map(|_| gap(None)));
-        assert_eq!(record.gaps.len(), 40, "no open gap is forgotten");
+    fn what_a_gap_has_beyond_the_first_releases_comes_back_and_may_be_missing() {
+        let mut record = record();
+        assert!(!record.encode().unwrap().contains("stands_for"), "what says nothing is not written");
+        record.gaps[0].stands_for = 7;
+        record.gaps[0].acknowledged_at = Some("2024-01-16T00:00:00Z".to_owned());
+        assert_eq!(Record::decode(record.encode().unwrap().as_bytes()).unwrap(), record);
+    }
+
+    /// The longest record that the bounds allow is far below what is read.
+    #[test]
+    fn a_record_with_as_many_gaps_as_there_may_be_is_read() {
+        let mut record = record();
+        record.open_gaps((0..500).map(|_| gap(None)));
+        assert_eq!(record.gaps.len(), 100);
+        assert_eq!(record.gaps.iter().map(|gap| gap.stands_for).sum::<u32>(), 501);
+        assert!((record.encode().unwrap().len() as u64) < MAX_BYTES / 10);
     }
 
     #[test]

@@ -130,10 +130,12 @@ impl<R: Register> LeasedStore<R> {
             from: before,
             to: reset.token.position,
             cause: "token_reset".to_owned(),
+            stands_for: 1,
             collections: self.identity.collections.iter().map(|watched| watched.name.clone()).collect(),
             opened_at: bson::DateTime::from_millis(now_ms).try_to_rfc3339_string().unwrap_or_default(),
             announced: false,
             healed_at: None,
+            acknowledged_at: None,
         };
         // Behind the old position everything is read again: nothing is missing.
         let gap = Some(gap).filter(|gap| before.is_none_or(|before| before < gap.to));

@@ -198,6 +198,7 @@ impl<R: Register> LeasedStore<R> {
             from: gap.from.as_ref().map(|from| from.position),
             to: gap.to.position,
             cause: gap.cause.as_str().to_owned(),
+            stands_for: 1,
             collections: gap
                 .collections
                 .iter()
@@ -208,6 +209,7 @@ impl<R: Register> LeasedStore<R> {
             opened_at: opened_at.try_to_rfc3339_string().unwrap_or_default(),
             announced: gap.announced,
             healed_at: None,
+            acknowledged_at: None,
         }
     }
 
@@ -425,8 +427,11 @@ impl<R: Register> TokenStore for LeasedStore<R> {
             record.open_gaps(opened.iter().cloned());
         })
         .await?;
-        let is_open = |record: &Record| record.gaps.iter().filter(|gap| gap.healed_at.is_none()).count();
-        let open_gaps = self.mine.as_ref().map_or(0, is_open) as u64;
+        let open = |record: &Record| {
+            let open = record.gaps.iter().filter(|gap| gap.is_open());
+            open.map(|gap| u64::from(gap.stands_for)).sum()
+        };
+        let open_gaps = self.mine.as_ref().map_or(0, open);
         Ok(Recorded { opened, open_gaps })
     }
 

@@ -86,7 +86,7 @@ pub(crate) async fn small_messages_of_a_batch_beyond_its_topic(rig: &Rig) {
     admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
     for (ruling, operation) in [("--allow-principal", "All"), ("--deny-principal", "DescribeConfigs")] {
         let ruling = ["--add", ruling, "User:ANONYMOUS", "--operation", operation, "--topic", &case.topic];
-        rig.stack.kafka.tool("kafka.admin.AclCommand", &ruling).await.unwrap();
+        rig.stack.kafka.tool("org.apache.kafka.tools.AclCommand", &ruling).await.unwrap();
     }
     let watching = case.start(STOP).await;
     let log = std::fs::read_to_string(watching.log()).unwrap();

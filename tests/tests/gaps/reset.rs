@@ -2,13 +2,12 @@
 
 use bson::doc;
 
-use super::rig::{Case, Rig, STOP, finish};
+use cdc_devstack::Service;
 
-/// Runs the command, and returns its exit code with all that it said.
+use super::rig::{Case, Rig, STOP, finish, gaps_open, run};
+
 async fn reset(case: &Case<'_>, to: &str) -> (Option<i32>, String) {
-    let output = case.deployment(STOP, &[]).run(&["token", "reset", "--to", to]).await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    run(case, &["token", "reset", "--to", to]).await
 }
 
 pub(crate) async fn forwards_and_with_its_gap(rig: &Rig) {
@@ -33,5 +32,27 @@ pub(crate) async fn forwards_and_with_its_gap(rig: &Rig) {
     case.insert(3).await;
     case.shows_one_gap(&watching, "token_reset").await;
     case.until_inserted(&[1, 3]).await;
+    acknowledged_when_nobody_holds_the_lease(&case, watching).await;
+}
+
+/// A person has seen the gap: it stays on record and is open no more.
+async fn acknowledged_when_nobody_holds_the_lease(case: &Case<'_>, watching: Service) {
+    let (code, said) = run(case, &["gaps", "acknowledge"]).await;
+    assert_eq!(code, Some(75), "{said}");
+    finish(watching).await;
+    let (code, said) = run(case, &["gaps", "list"]).await;
+    assert!(code == Some(0) && said.contains("  open  token_reset  reset  "), "{said}");
+    let (code, said) = run(case, &["gaps", "acknowledge"]).await;
+    assert_eq!((code, said.as_str()), (Some(0), "watcher: 1 gaps acknowledged\n"));
+    let (code, said) = run(case, &["gaps", "list", "--json"]).await;
+    let gaps: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, gaps.as_array().map(Vec::len)), (Some(0), Some(1)));
+    assert!(gaps[0]["acknowledged_at"].is_string() && gaps[0]["service"] == "watcher", "{said}");
+
+    let watching = case.start(STOP).await;
+    assert_eq!(gaps_open(&watching).await, 0.0);
+    case.insert(4).await;
+    case.until_inserted(&[1, 3, 4]).await;
+    assert_eq!(case.causes().await, ["token_reset"], "it stays on record");
     finish(watching).await;
 }

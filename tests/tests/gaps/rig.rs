@@ -212,6 +212,13 @@ impl Case<'_> {
     }
 }
 
+/// Runs a command, and returns its exit code with all that it said.
+pub(crate) async fn run(case: &Case<'_>, command: &[&str]) -> (Option<i32>, String) {
+    let output = case.deployment(STOP, &[]).run(command).await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
 pub(crate) async fn gaps_open(service: &Service) -> f64 {
     service.metrics().await.unwrap().value("cdc_gaps_open", &[]).unwrap()
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bson::doc;
 use cdc_devstack::Service;
+use cdc_devstack::pipeline::{Deployment, Role};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 
-use super::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish, until};
+use super::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish, run, until};
 
 fn admin(rig: &Rig) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &rig.endpoints.kafka_brokers).create().unwrap()
@@ -96,6 +97,48 @@ pub(crate) async fn grown_under_a_running_watcher(rig: &Rig) {
     assert_eq!(inserts, updates, "no key has moved");
     let used: std::collections::BTreeSet<i32> = inserts.into_values().collect();
     assert_eq!(used, (0..i32::try_from(PARTITIONS).unwrap()).collect());
+    repartitioned(&case, watching).await;
+}
+
+/// The new partitions are used once nobody is at work and everything is written, and not before.
+async fn repartitioned(case: &Case<'_>, watching: Service) {
+    const COMMAND: [&str; 4] = ["token", "repartition", "--group", "grown"];
+    let is_refused = async |why: &str| {
+        let (code, said) = run(case, &COMMAND).await;
+        assert!(code == Some(75) && said.contains(why), "{code:?}: {said}");
+    };
+    let settings = [("CDC__KAFKA__TOPIC", case.topic.as_str()), ("CDC__KAFKA__CONSUMER_GROUP", "grown")];
+    let (folder, servers) = (case.rig.stack.folder(), &case.rig.endpoints);
+    let syncer = Deployment::new(Role::Syncer, "grown-syncer", folder, servers, &settings).unwrap();
+    is_refused("holds the lease").await;
+    finish(watching).await;
+    is_refused("has not read").await;
+
+    let syncing = syncer.start().await.unwrap();
+    let sql = servers.postgres().await.unwrap();
+    let rows = async |count: i64| {
+        until(&format!("{count} rows"), async || {
+            let counted = sql.query_one("SELECT count(*) FROM grown", &[]).await;
+            counted.is_ok_and(|row| row.get::<_, i64>(0) == count)
+        })
+        .await;
+    };
+    rows(60).await;
+    is_refused("has 1 members").await;
+    finish(syncing).await;
+    let (code, said) = run(case, &COMMAND).await;
+    assert_eq!((code, said.as_str()), (Some(0), "cdc.game_db.grown: 2 → 5 partitions\n"));
+
+    let watching = case.start(STOP).await;
+    assert_eq!(unused(&watching).await, Some(0.0));
+    let more: Vec<_> = (61..=120).map(|id| doc! { "_id": id }).collect();
+    case.documents().insert_many(more).await.unwrap();
+    case.until_inserted(&(1..=120).collect::<Vec<_>>()).await;
+    let used: std::collections::BTreeSet<i32> = case.partitions_of_keys("insert").into_values().collect();
+    assert_eq!(used.len(), PARTITIONS + 3, "{used:?}");
+    let syncing = syncer.start().await.unwrap();
+    rows(120).await;
+    finish(syncing).await;
     finish(watching).await;
 }
 

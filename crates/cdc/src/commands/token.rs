@@ -1,8 +1,11 @@
-use cdc_executor::ports::{Failure, GapRecord, TokenRecord, TokenStore as _};
+use std::time::Duration;
+
+use cdc_executor::ports::{Failure, TokenRecord, TokenStore as _};
 use cdc_machine::Fault;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::gaps::watchers_gap;
 use super::output::print;
 use crate::cli::TokenShowArgs;
 use crate::config::{AnyConfig, Sources, TokenBackend, WatcherConfig};
@@ -50,6 +53,15 @@ async fn peek(config: WatcherConfig) -> Result<Option<TokenRecord>, Failure> {
     wiring::token_store(&config, String::new())?.peek().await
 }
 
+/// Why nothing is changed while a Watcher runs.
+pub(super) fn held(holder: &str, expires_in: Duration) -> Failed {
+    let seconds = expires_in.as_secs() + 1;
+    Failed::new(
+        Exit::Temporary,
+        format!("{holder} holds the lease for another {seconds} s; stop that Watcher, then try again"),
+    )
+}
+
 pub(super) fn refused(failure: &Failure, is_file: bool) -> Failed {
     let exit = match failure.fault {
         Fault::Auth => Exit::Refused,
@@ -79,7 +91,7 @@ fn describe(record: &TokenRecord) -> Result<Map<String, Value>, String> {
         ("saved_at", saved_at.into()),
         ("incarnation", record.incarnation.into()),
         ("holder", record.holder.clone().into()),
-        ("gaps", record.gaps.iter().map(gap).collect()),
+        ("gaps", record.gaps.iter().map(watchers_gap).collect()),
     ];
     Ok(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
@@ -91,18 +103,6 @@ fn cluster_time(position: &[u8]) -> Value {
         (Some(seconds), Some(increment)) => json!({ "t": seconds, "i": increment }),
         _ => Value::Null,
     }
-}
-
-fn gap(gap: &GapRecord) -> Value {
-    json!({
-        "from": gap.from.map(|from| from.to_string()),
-        "to": gap.to.to_string(),
-        "cause": gap.cause,
-        "collections": gap.collections,
-        "opened_at": gap.opened_at,
-        "announced": gap.announced,
-        "healed_at": gap.healed_at,
-    })
 }
 
 fn lines(fields: &Map<String, Value>) -> String {

@@ -10,7 +10,7 @@ use cdc_tokens::{Look, Reset, ResetOutcome};
 use cdc_watcher::{Reading, StartAt};
 
 use super::output::print;
-use super::token::{refused, runtime, watcher_config};
+use super::token::{held, refused, runtime, watcher_config};
 use crate::cli::TokenResetArgs;
 use crate::config::{TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};
@@ -59,13 +59,7 @@ async fn move_position(config: &WatcherConfig, target: Target, new_source: bool)
     let reset = Reset { token: at, lineage, contents, new_source };
     match store.reset(reset).await.map_err(of_store)? {
         ResetOutcome::Done(gap) => Ok(tell(gap.as_ref())),
-        ResetOutcome::Held { holder, expires_in } => Err(Failed::new(
-            Exit::Temporary,
-            format!(
-                "{holder} holds the lease for another {} s; stop that Watcher, then try again",
-                expires_in.as_secs() + 1
-            ),
-        )),
+        ResetOutcome::Held { holder, expires_in } => Err(held(&holder, expires_in)),
         ResetOutcome::Foreign(text) => Err(Failed::new(Exit::Decision, text)),
     }
 }

@@ -8,6 +8,7 @@ mod layers;
 mod namespaces;
 mod problem;
 mod section;
+mod services;
 mod syncer;
 mod tree;
 mod watcher;
@@ -20,7 +21,8 @@ pub use common::{LogFormat, LogLevel, Logging, OnBlocked, OnReject, Properties, 
 pub use layers::Sources;
 pub use namespaces::Namespaces;
 pub use problem::{ConfigError, Problem};
-pub use syncer::{BatchConfig, ConsumerConfig, PostgresConfig, SyncerConfig, WorkersConfig};
+pub use services::Services;
+pub use syncer::{BatchConfig, ConsumerConfig, DEFAULT_GROUP, PostgresConfig, SyncerConfig, WorkersConfig};
 pub use watcher::{
     FullDocument, MongoConfig, OnHistoryLost, PerformanceConfig, ProducerConfig, TokenBackend,
     TokenStorageConfig, WatcherConfig,

@@ -17,6 +17,9 @@ use super::section::Section;
 /// librdkafka fetches up to 64 MiB ahead for every partition; the Syncer's own buffers are the bound here.
 const DEFAULT_PROPERTIES: [(&str, &str); 1] = [("queued.max.messages.kbytes", "8192")];
 
+/// The consumer group of a Syncer that names none.
+pub const DEFAULT_GROUP: &str = "cdc-syncer";
+
 /// The words for [`OffsetPolicy`].
 const OFFSET_RESET: [(&str, OffsetPolicy); 3] =
     [("earliest", OffsetPolicy::Earliest), ("latest", OffsetPolicy::Latest), ("stop", OffsetPolicy::Stop)];
@@ -199,7 +202,7 @@ impl ConsumerConfig {
             brokers: common::brokers(kafka),
             namespaces: namespaces::read(kafka, &topics, filled),
             topics,
-            consumer_group: kafka.text("consumer_group").unwrap_or_else(|| "cdc-syncer".to_owned()),
+            consumer_group: kafka.text("consumer_group").unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
             offset_reset: kafka.choice("offset_reset", &OFFSET_RESET, &[], OffsetPolicy::Earliest),
             max_retries: kafka.retries("max_retries", 5),
             properties: Properties::read(kafka, ClientKind::Consumer, &DEFAULT_PROPERTIES),

@@ -4,8 +4,9 @@ mod syncer;
 mod tokens;
 mod watcher;
 
-pub use syncer::syncer;
+pub use syncer::{database, syncer};
 pub use tokens::{AnyTokenStore, identity, token_store};
+pub(crate) use watcher::pairs;
 pub use watcher::{describe_source, source, watcher};
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -17,8 +17,14 @@ pub fn syncer(
     config: &SyncerConfig,
 ) -> (SyncerService<KafkaConsumer, PostgresDatabase>, watch::Receiver<Health>) {
     let consumer = KafkaConsumer::new(consumer_settings(config));
-    let database = PostgresDatabase::new(postgres_settings(config));
+    let database = database(config);
     SyncerService::new(limits(config), consumer, database, super::jitter("syncer"))
+}
+
+/// The target database, not connected yet.
+#[must_use]
+pub fn database(config: &SyncerConfig) -> PostgresDatabase {
+    PostgresDatabase::new(postgres_settings(config))
 }
 
 fn consumer_settings(config: &SyncerConfig) -> ConsumerSettings {

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use cdc_event::ResumeToken;
 use cdc_executor::ports::{Acquisition, Failure, Recorded, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_machine::{Dependency, Lineage};
-use cdc_tokens::{FileStore, Look, RedisSettings, RedisStore, Reset, ResetOutcome};
+use cdc_tokens::{Examination, Examined, FileStore, Look, RedisSettings, RedisStore, Reset, ResetOutcome};
 use cdc_watcher::Amendment;
 
 use crate::config::{TokenBackend, WatcherConfig};
@@ -64,6 +66,43 @@ impl AnyTokenStore {
         match self {
             Self::Redis(store) => store.look().await,
             Self::File(store) => store.look().await,
+        }
+    }
+
+    /// Looks at the record in order to change it.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn examine(&mut self, operation: &'static str, ours: bool) -> Result<Examination, Failure> {
+        match self {
+            Self::Redis(store) => store.examine(operation, ours).await,
+            Self::File(store) => store.examine(operation, ours).await,
+        }
+    }
+
+    /// Records how many partitions keys are spread among.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn repartition(
+        &mut self,
+        examined: Examined,
+        partitions: &BTreeMap<String, u32>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Redis(store) => store.repartition(examined, partitions).await,
+            Self::File(store) => store.repartition(examined, partitions).await,
+        }
+    }
+
+    /// Marks every open gap as seen.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub async fn acknowledge_gaps(&mut self, examined: Examined) -> Result<u64, Failure> {
+        match self {
+            Self::Redis(store) => store.acknowledge_gaps(examined).await,
+            Self::File(store) => store.acknowledge_gaps(examined).await,
         }
     }
 

@@ -131,7 +131,7 @@ fn producer_settings(config: &WatcherConfig) -> ProducerSettings {
     }
 }
 
-pub(super) fn pairs(properties: &crate::config::Properties) -> Vec<(String, String)> {
+pub(crate) fn pairs(properties: &crate::config::Properties) -> Vec<(String, String)> {
     properties.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 

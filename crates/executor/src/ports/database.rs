@@ -189,11 +189,12 @@ pub trait Database: Clone + Send + Sync + 'static {
         partitions: &[(Partition, Epoch)],
     ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
 
-    /// Asks the server for a sign of life, for the health of a service that has nothing to do.
+    /// Asks how many gaps of the group are open: a sign of life for the health of a service that has nothing to do,
+    /// and how it is known that a person has acknowledged them.
     ///
     /// # Errors
     /// Whatever PostgreSQL says, classified.
-    fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn open_gaps(&self) -> impl Future<Output = Result<u64, Failure>> + Send;
 
     /// Closes the pool.
     fn close(&self) -> impl Future<Output = ()> + Send;

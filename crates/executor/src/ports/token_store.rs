@@ -36,7 +36,8 @@ pub struct RecordedCollection {
     pub known: Known,
 }
 
-/// Part of the history that was not delivered, and why. The last twenty are kept, open ones always.
+/// Part of the history that was not delivered, and why. The last twenty are kept, and of those that are open one for
+/// every one: beyond a hundred, one may stand for several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GapRecord {
     /// The position before it; `None` where nobody knows.
@@ -47,12 +48,24 @@ pub struct GapRecord {
     pub cause: String,
     /// Where.
     pub collections: Vec<String>,
+    /// How many gaps it stands for.
+    pub stands_for: u32,
     /// RFC 3339.
     pub opened_at: String,
     /// True once every partition has its control message.
     pub announced: bool,
     /// RFC 3339, once a snapshot has closed it.
     pub healed_at: Option<String>,
+    /// RFC 3339, once a person has said that it was seen.
+    pub acknowledged_at: Option<String>,
+}
+
+impl GapRecord {
+    /// True where it is neither healed nor acknowledged.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.healed_at.is_none() && self.acknowledged_at.is_none()
+    }
 }
 
 /// What a store holds, as `cdc token show` prints it.
@@ -110,7 +123,7 @@ pub enum Acquisition {
 pub struct Recorded {
     /// The gaps that it opened.
     pub opened: Vec<GapRecord>,
-    /// Gaps in the record that are not healed.
+    /// Gaps in the record that are open.
     pub open_gaps: u64,
 }
 

@@ -29,6 +29,8 @@ pub(super) enum Reply {
     },
     /// A sign of life, or none.
     Probed(Dependency, Result<(), Failure>),
+    /// PostgreSQL was asked, and says how many gaps are open.
+    GapsCounted(Result<u64, Failure>),
     Batch {
         worker: WorkerId,
         id: EffectId,
@@ -102,6 +104,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 for gap in gaps.iter().filter(|gap| !refused.contains(&gap.partition)) {
                     self.hands.moved_behind(gap);
                 }
+                self.hands.counted_gaps = None;
                 self.feed(Input::OffsetsMoved { id, refused })
             }
             Reply::Checked { id, refused } => {
@@ -114,6 +117,18 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             }
             Reply::Probed(from, answer) => {
                 self.on_probed(from, answer);
+                ControlFlow::Continue(())
+            }
+            Reply::GapsCounted(answer) => {
+                if let Ok(open) = &answer {
+                    self.hands.metrics.gaps_open.set(*open as f64);
+                }
+                if answer.is_err() && self.hands.writing > 0 {
+                    // The writes tell more of the server than an answer that is late beside them.
+                    self.hands.probing[1] = false;
+                } else {
+                    self.on_probed(Dependency::Postgres, answer.map(drop));
+                }
                 ControlFlow::Continue(())
             }
             Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {

@@ -16,7 +16,7 @@ use cdc_machine::{Cause, Dependency, Effects, Machine, Signal, StateName};
 use cdc_syncer::{Config, Syncer, TimerKind, WorkerId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use self::answers::Reply;
 use crate::clock::Clock;
@@ -73,6 +73,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 kafka: Standing::new(Dependency::Kafka.as_str()),
                 postgres: Standing::new(Dependency::Postgres.as_str()),
                 probing: [false; 2],
+                counted_gaps: None,
                 writing: 0,
                 workers,
                 metrics: SyncerMetrics::new(),
@@ -115,6 +116,9 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
     }
 }
 
+/// How often the open gaps are counted while there is work.
+const COUNT_GAPS_EVERY: Duration = Duration::from_secs(10);
+
 /// Since when each neighbour owes an answer.
 #[derive(Default)]
 struct Debts {
@@ -136,6 +140,8 @@ struct Hands<C, D> {
     postgres: Standing,
     /// Whether Kafka and PostgreSQL are being asked for a sign of life.
     probing: [bool; 2],
+    /// When the open gaps were counted last.
+    counted_gaps: Option<Instant>,
     /// Batches in flight.
     writing: usize,
     /// How many the machine routes to.
@@ -290,7 +296,8 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         crate::log_transition(SERVICE, from, to, input);
     }
 
-    /// Asks for a sign of life whoever was not heard for a while and owes nothing.
+    /// Asks for a sign of life whoever was not heard for a while and owes nothing; and now and then how many gaps are
+    /// open, since a person may have acknowledged some.
     fn probe(&mut self) {
         let is_asked = self.owed.connection.age() + self.owed.commit.age() > Duration::ZERO;
         if !self.probing[0] && !is_asked && self.kafka.is_quiet() {
@@ -300,12 +307,13 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 async move { Reply::Probed(Dependency::Kafka, within_reason(consumer.probe()).await) },
             );
         }
-        if !self.probing[1] && !is_asked && self.writing == 0 && self.postgres.is_quiet() {
+        let is_quiet = !is_asked && self.writing == 0 && self.postgres.is_quiet();
+        let is_due = self.counted_gaps.is_none_or(|counted| counted.elapsed() >= COUNT_GAPS_EVERY);
+        if !self.probing[1] && (is_quiet || is_due) {
             self.probing[1] = true;
+            self.counted_gaps = Some(Instant::now());
             let database = self.database.clone();
-            self.request(async move {
-                Reply::Probed(Dependency::Postgres, within_reason(database.probe()).await)
-            });
+            self.request(async move { Reply::GapsCounted(within_reason(database.open_gaps()).await) });
         }
     }
 

@@ -128,7 +128,7 @@ fn acquired(id: EffectId, result: Result<Acquisition, Failure>, database: &str) 
         }
         Ok(Acquisition::Position { record, known }) => {
             let TokenRecord { token, lineage, gaps, .. } = *record;
-            let open = gaps.iter().filter(|gap| gap.healed_at.is_none()).count() as u64;
+            let open = open_gaps(&gaps);
             let saved = Saved::Position(Checkpoint { token, lineage, known });
             let unannounced = notices(&gaps, database);
             Reply::Record(Input::LeaseAcquired { id, saved, unannounced, fresh }, open)
@@ -152,6 +152,11 @@ fn acquired(id: EffectId, result: Result<Acquisition, Failure>, database: &str) 
             Reply::StoreFailed(Input::LeaseFailed { id, fault }, failure)
         }
     }
+}
+
+/// Gaps that are open, each counted as often as it stands for.
+fn open_gaps(gaps: &[GapRecord]) -> u64 {
+    gaps.iter().filter(|gap| gap.is_open()).map(|gap| u64::from(gap.stands_for)).sum()
 }
 
 /// The control messages of the gaps that Kafka may not have.

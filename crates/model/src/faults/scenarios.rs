@@ -289,6 +289,20 @@ pub const SCENARIOS: &[Scenario] = &[
         GAPS_TEST,
     ),
     it(
+        "`cdc token repartition` under a Watcher, under a Syncer, before everything is read, and after",
+        Service::Watcher,
+        "refused with exit 75 and the reason; then the new partitions are used",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
+        "a person acknowledges gaps, the Watcher's and the Syncer's",
+        Service::Watcher,
+        "they stay on record, and `cdc_gaps_open` goes down; refused with exit 75 while the lease is held",
+        GAPS,
+        GAPS_TEST,
+    ),
+    it(
         "the source or the topic is another one",
         Service::Watcher,
         "refused with the way out",

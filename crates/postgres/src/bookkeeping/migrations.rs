@@ -14,7 +14,7 @@ pub(super) const MIGRATIONS: [Migration; 2] =
     [Migration { version: 1, sql: FIRST }, Migration { version: 2, sql: CLAIMS }];
 
 /// The version behind the last step.
-pub(super) const LATEST: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+pub(crate) const LATEST: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
 /// The steps that a schema of this version lacks; 0 is none at all. Databases of version 1 were made in several
 /// stages, so that step is taken once more.

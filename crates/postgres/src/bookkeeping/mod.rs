@@ -6,7 +6,7 @@ mod migrations;
 use cdc_machine::Fault;
 use tokio_postgres::Error;
 
-use self::migrations::LATEST;
+pub(crate) use self::migrations::LATEST;
 use crate::failure::Trouble;
 use crate::session::Session;
 use crate::transaction::{begin, rollback};
@@ -55,7 +55,7 @@ pub(crate) async fn ensure(session: &mut Session, manage_schema: bool) -> Result
 }
 
 /// The schema's version; 0 where there is none.
-async fn version(session: &Session) -> Result<i32, Error> {
+pub(crate) async fn version(session: &Session) -> Result<i32, Error> {
     let there = session.client.query_one("SELECT to_regclass('cdc.version') IS NOT NULL", &[]).await?;
     if !there.get::<_, bool>(0) {
         return Ok(0);

@@ -1,15 +1,17 @@
 //! What only a file can go through.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use cdc_executor::ports::{Acquisition, TokenStore};
+use cdc_executor::ports::{Acquisition, StoreIdentity, TokenStore};
 use cdc_machine::Fault;
-use cdc_tokens::FileStore;
+use cdc_tokens::{Examination, FileStore};
+use cdc_watcher::{Amendment, CollectionId, Gap, GapCause};
 
-use crate::backend::{Backend, Files, LINEAGE, assert_same, identity, owned, plain, token};
+use crate::backend::{Backend, Files, LINEAGE, LONG, assert_same, identity, owned, plain, token, watched};
 
 #[tokio::test]
 async fn a_missing_folder_is_said_and_not_made() {
@@ -170,4 +172,59 @@ async fn a_full_disk_is_waited_for_and_a_read_only_one_is_said() {
     disk.make("rw");
     store.save(&token(3), LINEAGE, &plain()).await.unwrap();
     assert_same(&store.peek().await.unwrap().unwrap().token, &token(3));
+}
+
+/// A person changes the record only as it was seen, and only while nobody holds the lease.
+#[tokio::test]
+async fn a_record_is_changed_by_hand_as_it_was_seen_and_while_nobody_holds_it() {
+    const HAND: &str = "by_hand";
+    let files = Files::new();
+    let free = |examination| match examination {
+        Examination::Free(examined) => examined,
+        other => panic!("{other:?}"),
+    };
+    let mut hand = files.store("cell", "hand");
+    assert!(matches!(hand.examine(HAND, true).await.unwrap(), Examination::Empty));
+    let mut watcher = files.store("cell", "a");
+    owned(watcher.acquire(false).await.unwrap());
+    let gap = Gap {
+        from: None,
+        to: token(2),
+        cause: GapCause::TopicLost,
+        collections: vec![CollectionId(0)],
+        announced: true,
+    };
+    watcher.save(&token(2), LINEAGE, &Amendment { gaps: vec![gap], ..plain() }).await.unwrap();
+    assert!(
+        matches!(hand.examine(HAND, true).await.unwrap(), Examination::Held { holder, .. } if holder == "a")
+    );
+    watcher.release().await.unwrap();
+
+    // Two at once: the second has seen what is no more.
+    let (first, second) = (hand.examine(HAND, true).await.unwrap(), hand.examine(HAND, true).await.unwrap());
+    assert_eq!(hand.acknowledge_gaps(*free(first)).await.unwrap(), 1);
+    let counts = BTreeMap::from([(watched("players").topic, 24)]);
+    let late = hand.repartition(*free(second), &counts).await.unwrap_err();
+    assert_eq!(late.fault, Fault::Transient);
+
+    // A Watcher that was there in between.
+    let before = free(hand.examine(HAND, true).await.unwrap());
+    let mut watcher = files.store("cell", "b");
+    let record = owned(watcher.acquire(false).await.unwrap()).unwrap();
+    assert!(!record.gaps[0].is_open() && record.gaps[0].announced, "{record:?}");
+    watcher.release().await.unwrap();
+    assert_eq!(hand.repartition(*before, &counts).await.unwrap_err().fault, Fault::Transient);
+
+    let now = free(hand.examine(HAND, true).await.unwrap());
+    hand.repartition(*now, &counts).await.unwrap();
+    let mut watcher = files.store("cell", "b");
+    let record = owned(watcher.acquire(false).await.unwrap()).unwrap();
+    assert_eq!(record.collections[0].known.partitions, Some(24));
+    assert_eq!(record.token.position, token(2).position);
+    // Whoever made another source's record has nothing to say here.
+    watcher.release().await.unwrap();
+    let other = StoreIdentity { source: "rs1/elsewhere".to_owned(), ..identity() };
+    let mut hand = files.store_of("cell", other, "hand", LONG);
+    assert!(matches!(hand.examine(HAND, true).await.unwrap(), Examination::Foreign(_)));
+    assert!(matches!(hand.examine(HAND, false).await.unwrap(), Examination::Free(_)));
 }

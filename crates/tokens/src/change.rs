@@ -1,0 +1,136 @@
+//! Changing the recorded numbers of partitions by hand, and marking gaps as seen, while nobody holds the lease.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cdc_executor::ports::{Failure, TokenRecord};
+use cdc_machine::Fault;
+
+use crate::gaps;
+use crate::identity;
+use crate::record::{Record, RecordError, VERSION};
+use crate::register::{Expected, Reading, Register, Swap};
+use crate::store::LeasedStore;
+
+/// A record as it stood when it was looked at. What is changed is this one and no other.
+#[derive(Debug)]
+pub struct Examined {
+    /// What it says.
+    pub record: TokenRecord,
+    found: Record,
+    reading: Reading,
+}
+
+/// What there is to change.
+#[derive(Debug)]
+pub enum Examination {
+    /// There is no position, so nothing to change.
+    Empty,
+    /// Nobody holds it.
+    Free(Box<Examined>),
+    /// A Watcher holds the lease for this much longer.
+    Held {
+        /// Its instance.
+        holder: String,
+        /// At most this long.
+        expires_in: Duration,
+    },
+    /// The record belongs to another source or topic; the text says which, and the way out.
+    Foreign(String),
+}
+
+impl<R: Register> LeasedStore<R> {
+    /// Looks at a record in order to change it. `ours`: it has to belong to the store's identity.
+    ///
+    /// # Errors
+    /// Whatever the register says; `Fatal` for a record that cannot be read.
+    pub async fn examine(&mut self, operation: &'static str, ours: bool) -> Result<Examination, Failure> {
+        let reading = self.register.read().await?;
+        let found = self.decode(&reading).map_err(|(error, text): (RecordError, String)| {
+            Failure::new(Fault::Fatal, operation, text).because(error)
+        })?;
+        let Some((found, record)) = found.and_then(|found| Some((found.clone(), found.to_token_record()?)))
+        else {
+            return Ok(Examination::Empty);
+        };
+        let left_ms = found.lease_expires_at_ms.saturating_sub(reading.now_ms);
+        if let Some(holder) = found.holder.clone().filter(|_| left_ms > 0) {
+            let expires_in = Duration::from_millis(left_ms.unsigned_abs());
+            return Ok(Examination::Held { holder, expires_in });
+        }
+        if ours && let Some(text) = identity::refuse(&found, &self.identity, self.register.place()) {
+            return Ok(Examination::Foreign(text));
+        }
+        Ok(Examination::Free(Box::new(Examined { record, found, reading })))
+    }
+
+    /// Records how many partitions each topic's keys are spread among from now on.
+    ///
+    /// # Errors
+    /// Whatever the register says; `Transient` where somebody wrote in between.
+    pub async fn repartition(
+        &mut self,
+        examined: Examined,
+        partitions: &BTreeMap<String, u32>,
+    ) -> Result<(), Failure> {
+        self.change("token_repartition", examined, |record| {
+            for collection in &mut record.collections {
+                if let Some(count) = collection.topic.as_ref().and_then(|topic| partitions.get(topic)) {
+                    collection.known.partitions = Some(*count);
+                }
+            }
+        })
+        .await
+    }
+
+    /// Marks every open gap as seen by a person. Returns how many that were.
+    ///
+    /// # Errors
+    /// Whatever the register says; `Transient` where somebody wrote in between.
+    pub async fn acknowledge_gaps(&mut self, examined: Examined) -> Result<u64, Failure> {
+        let open = examined.record.gaps.iter().filter(|gap| gap.is_open());
+        let open = open.map(|gap| u64::from(gap.stands_for)).sum();
+        let now = bson::DateTime::from_millis(examined.reading.now_ms);
+        let now = now.try_to_rfc3339_string().unwrap_or_default();
+        self.change("gaps_acknowledge", examined, |record| {
+            record.gaps.iter_mut().filter(|gap| gap.is_open()).for_each(|gap| {
+                gap.acknowledged_at = Some(now.clone());
+            });
+            gaps::bound(&mut record.gaps);
+        })
+        .await?;
+        Ok(open)
+    }
+
+    async fn change(
+        &mut self,
+        operation: &'static str,
+        examined: Examined,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<(), Failure> {
+        let Examined { found, reading, .. } = examined;
+        let mut next = Record {
+            version: VERSION,
+            incarnation: found.incarnation + 1,
+            owner: self.owner.clone(),
+            sequence: found.sequence + 1,
+            holder: None,
+            lease_expires_at_ms: reading.now_ms,
+            taken_over_at_ms: None,
+            ..found
+        };
+        change(&mut next);
+        let content = next.encode().map_err(|error| {
+            Failure::new(Fault::Fatal, operation, "the token record cannot be written as JSON").because(error)
+        })?;
+        let expected = reading.content.map_or(Expected::Absent, Expected::Exactly);
+        match self.register.swap(&expected, &content).await? {
+            Swap::Done { .. } => Ok(()),
+            Swap::Refused(_) => Err(Failure::new(
+                Fault::Transient,
+                operation,
+                format!("the token record in {} was written in between; try again", self.register.place()),
+            )),
+        }
+    }
+}
