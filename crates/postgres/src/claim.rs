@@ -64,7 +64,7 @@ pub(crate) struct Looks {
     pub(crate) kind: Kind,
     /// What the release before took it for; its claims do not say.
     pub(crate) former_kind: Kind,
-    /// The columns that documents may feed: that release fed all of them.
+    /// The columns that count as fed by that release, which wrote all that documents may feed.
     pub(crate) fields: Vec<String>,
 }
 

@@ -218,7 +218,12 @@ impl Shape {
     pub(crate) fn looks(&self) -> Looks {
         let kind = if self.is_mirror() { Kind::Mirror } else { Kind::Typed };
         let former_kind = if self.was_mirror() { Kind::Mirror } else { kind };
-        let fields = self.columns.iter().filter(|column| column.takes_a_field(former_kind));
+        // A default that changes may be a key of the table's own, which no document has: as a fed column it would
+        // make a bad record of each.
+        let fields = self
+            .columns
+            .iter()
+            .filter(|column| column.takes_a_field(former_kind) && column.default != ColumnDefault::Changing);
         Looks { kind, former_kind, fields: fields.map(|column| column.name.clone()).collect() }
     }
 
