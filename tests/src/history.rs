@@ -2,10 +2,14 @@
 //! code with the pipeline.
 
 use bson::{Bson, Document, Timestamp, doc};
+use cdc_devstack::source::Source;
 use mongodb::Client;
 
 use crate::Failure;
 use crate::topic::ChangeName;
+
+/// What MongoDB calls the collection of an aggregation over a database.
+const WHOLE_DATABASE: &str = "$cmd.aggregate";
 
 /// One change, as the source tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,19 +29,23 @@ pub async fn now(client: &Client) -> Result<Timestamp, Failure> {
     Ok(reply.get_timestamp("operationTime")?)
 }
 
-/// Every change of `database.players` from `since` on, in order, up to the present operation time.
+/// Every change of the source's collections from `since` on, in order, up to the present operation time.
 ///
 /// # Errors
 /// Whatever MongoDB says.
-pub async fn changes(client: &Client, database: &str, since: Timestamp) -> Result<Vec<Change>, Failure> {
+pub async fn changes(client: &Client, source: &Source, since: Timestamp) -> Result<Vec<Change>, Failure> {
     let until = now(client).await?;
-    let database = client.database(database);
+    let database = client.database(&source.database);
+    let names: Vec<&str> = source.names().collect();
     // A cursor belongs to the session that opened it, and the client hands out any to a command without one.
     let mut session = client.start_session().await?;
     let reply = database
         .run_command(doc! {
-            "aggregate": "players",
-            "pipeline": [{ "$changeStream": { "startAtOperationTime": since } }],
+            "aggregate": 1,
+            "pipeline": [
+                { "$changeStream": { "startAtOperationTime": since } },
+                { "$match": { "ns.coll": { "$in": names } } },
+            ],
             "cursor": { "batchSize": 0 },
         })
         .session(&mut session)
@@ -47,7 +55,7 @@ pub async fn changes(client: &Client, database: &str, since: Timestamp) -> Resul
     loop {
         let reply = database
             .run_command(
-                doc! { "getMore": cursor, "collection": "players", "batchSize": 1000, "maxTimeMS": 200 },
+                doc! { "getMore": cursor, "collection": WHOLE_DATABASE, "batchSize": 1000, "maxTimeMS": 200 },
             )
             .session(&mut session)
             .await?;
@@ -61,7 +69,7 @@ pub async fn changes(client: &Client, database: &str, since: Timestamp) -> Resul
             break;
         }
     }
-    database.run_command(doc! { "killCursors": "players", "cursors": [cursor] }).await?;
+    database.run_command(doc! { "killCursors": WHOLE_DATABASE, "cursors": [cursor] }).await?;
     Ok(changes)
 }
 
@@ -71,12 +79,12 @@ pub async fn changes(client: &Client, database: &str, since: Timestamp) -> Resul
 /// Whatever MongoDB says.
 pub async fn changes_after(
     client: &Client,
-    database: &str,
+    source: &Source,
     since: Timestamp,
 ) -> Result<Vec<Change>, Failure> {
     let since_time = (u64::from(since.time), u64::from(since.increment));
-    let mut changes = changes(client, database, since).await?;
-    changes.retain(|change| (change.name.0, change.name.1) > since_time);
+    let mut changes = changes(client, source, since).await?;
+    changes.retain(|change| change.name.time > since_time);
     Ok(changes)
 }
 
@@ -89,11 +97,11 @@ fn change(event: &Document) -> Result<Change, Failure> {
     };
     Ok(Change {
         token: event.get_document("_id")?.get_str("_data")?.to_owned(),
-        name: (
-            u64::from(time.time),
-            u64::from(time.increment),
+        name: ChangeName {
+            time: (u64::from(time.time), u64::from(time.increment)),
+            collection: event.get_document("ns")?.get_str("coll")?.to_owned(),
             id,
-            event.get_str("operationType")?.to_owned(),
-        ),
+            operation: event.get_str("operationType")?.to_owned(),
+        },
     })
 }

@@ -13,6 +13,8 @@ pub mod small_disk;
 pub mod topic;
 pub mod verdict;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// Any failure of a server, a driver or a service under test: it fails the test with its text.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -20,4 +22,20 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[expect(clippy::print_stderr, reason = "the harness shows it with a failed test")]
 pub fn say(line: &str) {
     eprintln!("{line}");
+}
+
+/// The seed of a test's random choices: what the variable says, else the clock. It is printed, so that a failure can be
+/// repeated.
+///
+/// # Panics
+/// If the variable is no number.
+#[must_use]
+#[expect(clippy::panic, reason = "a test that is told nonsense fails")]
+pub fn seed(variable: &str) -> u64 {
+    let seed = match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+    };
+    say(&format!("{variable}={seed}"));
+    seed
 }

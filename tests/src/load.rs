@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use cdc_devstack::source::Source;
 use cdc_devstack::workload::{Applied, Writer};
 use mongodb::Client;
 use tokio::task::JoinSet;
@@ -26,7 +27,7 @@ pub struct Load {
 pub struct Manner {
     /// How many there are.
     pub writers: u32,
-    /// Players of each.
+    /// Documents of each, in each collection.
     pub players: u32,
     /// Bytes of text in each document.
     pub padding: usize,
@@ -37,22 +38,23 @@ pub struct Manner {
 }
 
 impl Load {
-    /// Starts `writers` writers with `players` players each, which never rest and fail with the first error.
+    /// Starts `writers` writers with `players` documents each in each collection, which never rest and fail with the
+    /// first error.
     #[must_use]
-    pub fn start(client: &Client, database: &str, seed: u64, writers: u32, players: u32) -> Self {
+    pub fn start(client: &Client, source: &Source, seed: u64, writers: u32, players: u32) -> Self {
         let manner = Manner { writers, players, padding: 200, pause: Duration::ZERO, survives: false };
-        Self::start_as(client, database, seed, manner)
+        Self::start_as(client, source, seed, manner)
     }
 
     /// The same in another manner.
     #[must_use]
-    pub fn start_as(client: &Client, database: &str, seed: u64, manner: Manner) -> Self {
+    pub fn start_as(client: &Client, source: &Source, seed: u64, manner: Manner) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let operations = Arc::new(AtomicU64::new(0));
         let mut set = JoinSet::new();
         for number in 0..manner.writers {
             let range = number * manner.players..(number + 1) * manner.players;
-            let writer = Writer::new(client, database, seed + u64::from(number), range, manner.padding);
+            let writer = Writer::new(client, source, seed + u64::from(number), range, manner.padding);
             set.spawn(write(writer, manner, Arc::clone(&stop), Arc::clone(&operations)));
         }
         Self { writers: set, stop, operations }

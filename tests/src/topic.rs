@@ -18,6 +18,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// One message, as anybody would read it.
 #[derive(Clone, Debug)]
 pub struct TopicMessage {
+    /// Its topic.
+    pub topic: String,
     /// Its partition.
     pub partition: i32,
     /// Its offset.
@@ -35,19 +37,33 @@ pub struct TopicMessage {
 /// What identifies a change for somebody who does not know the pipeline's ids: the same change has the same
 /// cluster time, document and operation. A transaction may change one document several times at one
 /// cluster time, so these are counted, not merely collected.
-pub type ChangeName = (u64, u64, String, String);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangeName {
+    /// Seconds and increment of the cluster time.
+    pub time: (u64, u64),
+    /// The collection.
+    pub collection: String,
+    /// The document's `_id`, as text.
+    pub id: String,
+    /// What the change stream calls the operation.
+    pub operation: String,
+}
+
+/// Topics, partitions, and an offset in each.
+pub type Offsets = BTreeMap<String, BTreeMap<i32, i64>>;
 
 impl TopicMessage {
     /// The change that the message tells.
     #[must_use]
     pub fn change(&self) -> ChangeName {
         let time = |part: &str| self.value["cluster_time"][part].as_u64().unwrap_or_default();
-        (
-            time("t"),
-            time("i"),
-            self.value["document_key"]["_id"].as_str().unwrap_or_default().to_owned(),
-            self.value["operation_type"].as_str().unwrap_or_default().to_owned(),
-        )
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        ChangeName {
+            time: (time("t"), time("i")),
+            collection: text(&self.value["namespace"]["collection"]),
+            id: text(&self.value["document_key"]["_id"]),
+            operation: text(&self.value["operation_type"]),
+        }
     }
 }
 
@@ -57,6 +73,36 @@ impl TopicMessage {
 /// Whatever the broker says, or a value that is not JSON.
 pub fn read_all(brokers: &str, topic: &str) -> Result<Vec<TopicMessage>, Failure> {
     read_from(brokers, topic, &BTreeMap::new())
+}
+
+/// Reads everything that the topics hold now from these offsets on, from the beginning where none is given, one topic
+/// after the other, each partition in order.
+///
+/// # Errors
+/// Whatever the broker says, or a value that is not JSON.
+pub fn read_topics(brokers: &str, topics: &[String], starts: &Offsets) -> Result<Vec<TopicMessage>, Failure> {
+    let read = read_raw_topics(brokers, topics, starts)?;
+    read.iter()
+        .map(|message| {
+            Ok(TopicMessage {
+                topic: message.topic().to_owned(),
+                partition: message.partition(),
+                offset: message.offset(),
+                key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+                value: serde_json::from_slice(message.payload().unwrap_or(b"null"))?,
+                timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+                position_header: headers_of(message).remove("cdc-position"),
+            })
+        })
+        .collect()
+}
+
+/// The end offset of each partition of these topics.
+///
+/// # Errors
+/// Whatever the broker says.
+pub fn ends_of(brokers: &str, topics: &[String]) -> Result<Offsets, Failure> {
+    topics.iter().map(|topic| Ok((topic.clone(), ends(brokers, topic)?))).collect()
 }
 
 /// The end offset of each of the topic's partitions.
@@ -98,19 +144,7 @@ pub fn read_from(
     topic: &str,
     starts: &BTreeMap<i32, i64>,
 ) -> Result<Vec<TopicMessage>, Failure> {
-    let read = read_raw(brokers, topic, starts)?;
-    read.iter()
-        .map(|message| {
-            Ok(TopicMessage {
-                partition: message.partition(),
-                offset: message.offset(),
-                key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
-                value: serde_json::from_slice(message.payload().unwrap_or(b"null"))?,
-                timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
-                position_header: headers_of(message).remove("cdc-position"),
-            })
-        })
-        .collect()
+    read_topics(brokers, &[topic.to_owned()], &Offsets::from([(topic.to_owned(), starts.clone())]))
 }
 
 /// A message's headers, as text.
@@ -133,39 +167,46 @@ pub fn read_raw(
     topic: &str,
     starts: &BTreeMap<i32, i64>,
 ) -> Result<Vec<OwnedMessage>, Failure> {
+    read_raw_topics(brokers, &[topic.to_owned()], &Offsets::from([(topic.to_owned(), starts.clone())]))
+}
+
+/// All partitions at once: one after the other, each would wait for a fetch of its own.
+fn read_raw_topics(brokers: &str, topics: &[String], starts: &Offsets) -> Result<Vec<OwnedMessage>, Failure> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", "an-independent-reader")
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
         .create()?;
-    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
-    let partitions: Vec<i32> = metadata
-        .topics()
-        .iter()
-        .flat_map(|topic| topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id))
-        .collect();
-    let mut messages = Vec::new();
-    for partition in partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
-        let start = starts.get(&partition).copied().unwrap_or_default().max(low);
-        if start >= high {
-            continue;
-        }
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, partition, Offset::Offset(start))?;
-        consumer.assign(&assignment)?;
-        loop {
-            let message = consumer
-                .poll(TIMEOUT)
-                .ok_or_else(|| format!("{topic}/{partition} did not give all of its messages"))??;
-            messages.push(message.detach());
-            if message.offset() + 1 >= high {
-                break;
+    let mut assignment = TopicPartitionList::new();
+    let mut unfinished = BTreeMap::new();
+    for topic in topics {
+        let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+        for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
+            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
+            let start = starts.get(topic).and_then(|starts| starts.get(&partition.id())).copied();
+            let start = start.unwrap_or_default().max(low);
+            if start < high {
+                assignment.add_partition_offset(topic, partition.id(), Offset::Offset(start))?;
+                unfinished.insert((topic.clone(), partition.id()), high);
             }
         }
     }
-    Ok(messages)
+    consumer.assign(&assignment)?;
+    let mut messages: BTreeMap<(String, i32), Vec<OwnedMessage>> = BTreeMap::new();
+    while !unfinished.is_empty() {
+        let message = consumer.poll(TIMEOUT).ok_or_else(|| format!("{unfinished:?} did not give all"))??;
+        let place = (message.topic().to_owned(), message.partition());
+        // What came after the look at the ends is not asked for.
+        let Some(high) = unfinished.get(&place).copied() else { continue };
+        if message.offset() < high {
+            messages.entry(place.clone()).or_default().push(message.detach());
+        }
+        if message.offset() + 1 >= high {
+            unfinished.remove(&place);
+        }
+    }
+    Ok(messages.into_values().flatten().collect())
 }
 
 /// How many messages the topic holds: the sum of its partitions' end offsets less their beginnings.

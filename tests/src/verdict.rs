@@ -54,10 +54,11 @@ pub fn replayed(history: &[Change], topic: &[TopicMessage]) -> usize {
 /// by that higher one again, or consumers would end with the older document.
 #[must_use]
 pub fn reordered(topic: &[TopicMessage]) -> Vec<String> {
-    let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    // Documents of several collections have one key.
+    let mut by_key: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for message in topic {
         let position = message.value["position"].as_str().unwrap_or_default();
-        by_key.entry(message.key.as_str()).or_default().push(position);
+        by_key.entry((message.topic.as_str(), message.key.as_str())).or_default().push(position);
     }
     let goes_back = |positions: &[&str]| {
         let mut highest = "";
@@ -74,7 +75,8 @@ pub fn reordered(topic: &[TopicMessage]) -> Vec<String> {
             is_below && !is_repeated
         })
     };
-    by_key.iter().filter(|(_, positions)| goes_back(positions)).map(|(key, _)| (*key).to_owned()).collect()
+    let wrong = by_key.iter().filter(|(_, positions)| goes_back(positions));
+    wrong.map(|((topic, key), _)| format!("{topic} {key}")).collect()
 }
 
 #[cfg(test)]
@@ -83,16 +85,18 @@ mod tests {
     use serde_json::json;
 
     fn change(token: &str, second: u64) -> Change {
-        Change { token: token.to_owned(), name: (second, 1, "a".to_owned(), "update".to_owned()) }
+        Change { token: token.to_owned(), name: message(second, "").change() }
     }
 
     fn message(second: u64, position: &str) -> TopicMessage {
         TopicMessage {
+            topic: "t".to_owned(),
             partition: 0,
             offset: 0,
             key: "a".to_owned(),
             value: json!({
                 "operation_type": "update",
+                "namespace": {"database": "d", "collection": "c"},
                 "document_key": {"_id": "a"},
                 "cluster_time": {"t": second, "i": 1},
                 "position": position,
@@ -119,11 +123,18 @@ mod tests {
     }
 
     #[test]
+    fn the_same_change_of_a_namesake_does_not_stand_for_it() {
+        let mut namesake = message(1, "01");
+        namesake.value["namespace"]["collection"] = json!("other");
+        assert_eq!(absent(&[change("8201", 1)], &[namesake]).len(), 1);
+    }
+
+    #[test]
     fn a_position_that_goes_back_is_found_unless_it_is_a_replay() {
         assert!(
             reordered(&[message(1, "01"), message(2, "02"), message(1, "01"), message(2, "02")]).is_empty()
         );
-        assert_eq!(reordered(&[message(2, "02"), message(1, "01")]), ["a"]);
+        assert_eq!(reordered(&[message(2, "02"), message(1, "01")]), ["t a"]);
         assert!(reordered(&[message(2, "02"), message(1, "01"), message(2, "02")]).is_empty(), "a rewind");
     }
 }

@@ -1,24 +1,27 @@
-//! Everything at once: random changes, and meanwhile every server is killed, every link cut, both services killed,
-//! and Syncers join and leave. In the end every row equals its document, and the topic holds every event.
+//! Everything at once: random changes of four collections, copied into two typed tables and two mirrors, and meanwhile
+//! every server is killed, every link cut, both services killed, and Syncers join and leave. In the end every row
+//! equals its document, and the topics hold every event.
 //!
 //! | variable | default | |
 //! |---|---|---|
 //! | `CDC_CHAOS_SEED` | the clock | of the random choices; printed at the start |
 //! | `CDC_CHAOS_CHANGES` | 20000 | changes, at least |
 //! | `CDC_CHAOS_ROUNDS` | 3 | kills of each server and each service, cuts of each link |
-//! | `CDC_CHAOS_ASSIGNMENTS` | 50 | assignments of partitions that have to advance |
+//! | `CDC_CHAOS_ASSIGNMENTS` | 100 | assignments of partitions that have to advance |
 
 use std::collections::BTreeMap;
 use std::env;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use cdc_devstack::links::{LinkName, Links};
-use cdc_devstack::pipeline::{Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC};
-use cdc_devstack::{KafkaOptions, MongodOptions, Options, Service, Stack};
+use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
+use cdc_devstack::source::{COLLECTIONS, Source};
+use cdc_devstack::{KafkaOptions, MongodOptions, Options, Service, Stack, compare};
 use cdc_model::faults::{Fault, Server};
 use cdc_tests::lane::{Lane, heal_server, strike_server};
 use cdc_tests::load::{Load, Manner};
-use cdc_tests::{Failure, history, say, topic, verdict};
+use cdc_tests::topic::{self, Offsets};
+use cdc_tests::{Failure, history, say, seed, verdict};
 
 /// The longest that a join or a leave may take to show in the ledger.
 const REBALANCE_WITHIN: Duration = Duration::from_secs(30);
@@ -68,17 +71,15 @@ async fn strike(stack: &mut Stack, lane: &mut Lane, blow: Blow, outage: Duration
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_whatever_breaks() {
     let _turn = crate::TURN.lock().await;
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let seed = number("CDC_CHAOS_SEED", clock);
+    let seed = seed("CDC_CHAOS_SEED");
     let (changes, rounds) = (number("CDC_CHAOS_CHANGES", 20_000), number("CDC_CHAOS_ROUNDS", 3));
-    say(&format!("CDC_CHAOS_SEED={seed}"));
     let mut random = fastrand::Rng::with_seed(seed);
     let kafka = KafkaOptions { doors: Links::DOORS, ..KafkaOptions::default() };
     let mut stack = Box::pin(Stack::start(Options { kafka, ..Options::default() })).await.unwrap();
     // The shipped windows and time-outs; members of the group hear of a rebalance sooner.
     let watcher = [
         ("CDC__MONGODB__CONNECTION_TIMEOUT", "10s"),
-        ("CDC__KAFKA__PARTITIONS", "8"),
+        ("CDC__KAFKA__PARTITIONS", "4"),
         ("CDC__KAFKA__DELIVERY_TIMEOUT", "30s"),
         ("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "10000"),
     ];
@@ -89,10 +90,10 @@ async fn nothing_is_lost_whatever_breaks() {
         ("CDC__WORKERS__CHANNEL_BUFFER", "1000"),
         ("CDC__WORKERS__POOL_SIZE", "4"),
     ];
-    let mut lane = Box::pin(Lane::start_with(&stack, 0, &watcher, &syncer)).await.unwrap();
+    let mut lane = Box::pin(Lane::start_with(&stack, 0, &COLLECTIONS, [&watcher, &syncer])).await.unwrap();
     lane.begin().await.unwrap();
     let manner =
-        Manner { writers: 4, players: 300, padding: 200, pause: Duration::from_millis(12), survives: true };
+        Manner { writers: 4, players: 75, padding: 200, pause: Duration::from_millis(12), survives: true };
     lane.load_as(seed, manner);
 
     let mut blows = blows(rounds);
@@ -117,7 +118,7 @@ async fn nothing_is_lost_whatever_breaks() {
 
 /// Two more Syncers join and leave, in order or by SIGKILL, until enough assignments have advanced the ledger.
 async fn rebalance_storm(lane: &mut Lane, random: &mut fastrand::Rng) -> Result<usize, Failure> {
-    let wanted = usize::try_from(number("CDC_CHAOS_ASSIGNMENTS", 50))?;
+    let wanted = usize::try_from(number("CDC_CHAOS_ASSIGNMENTS", 100))?;
     let deployments = [lane.rival(Role::Syncer, "second")?, lane.rival(Role::Syncer, "third")?];
     let mut rivals: [Option<Service>; 2] = [None, None];
     let mut ledger = Ledger::default();
@@ -160,15 +161,15 @@ async fn rebalance_storm(lane: &mut Lane, random: &mut fastrand::Rng) -> Result<
 
 /// What the ledger showed of each assignment: the lowest and the highest offset under one epoch of a partition.
 #[derive(Default)]
-struct Ledger(BTreeMap<(i32, i64), (i64, i64)>);
+struct Ledger(BTreeMap<(String, i32, i64), (i64, i64)>);
 
 impl Ledger {
     async fn look(&mut self, lane: &Lane) -> Result<(), Failure> {
         let statement =
-            "SELECT partition, epoch, next_offset FROM cdc.partitions WHERE next_offset IS NOT NULL";
+            "SELECT topic, partition, epoch, next_offset FROM cdc.partitions WHERE next_offset IS NOT NULL";
         for row in lane.superuser().await?.query(statement, &[]).await? {
-            let offset: i64 = row.get(2);
-            let seen = self.0.entry((row.get(0), row.get(1))).or_insert((offset, offset));
+            let offset: i64 = row.get(3);
+            let seen = self.0.entry((row.get(0), row.get(1), row.get(2))).or_insert((offset, offset));
             *seen = (seen.0.min(offset), seen.1.max(offset));
         }
         Ok(())
@@ -190,16 +191,16 @@ async fn a_failover_of_the_replica_set_loses_nothing() {
     let endpoints = Endpoints::of(&stack);
     let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let postgres = endpoints.postgres().await.unwrap();
-    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
+    let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
+    postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let since = history::now(&mongo).await.unwrap();
-    let deploy = |role: Role| {
-        cdc_devstack::pipeline::Deployment::new(role, role.name(), stack.folder(), &endpoints, &[]).unwrap()
-    };
+    let deploy =
+        |role: Role| Deployment::over(&source, role, role.name(), stack.folder(), &endpoints, &[]).unwrap();
     let mut watching = deploy(Role::Watcher).start().await.unwrap();
     let mut syncing = deploy(Role::Syncer).start().await.unwrap();
     let manner =
-        Manner { writers: 2, players: 100, padding: 20, pause: Duration::from_millis(5), survives: true };
-    let load = Load::start_as(&mongo, SOURCE_DATABASE, 3, manner);
+        Manner { writers: 2, players: 40, padding: 20, pause: Duration::from_millis(5), survives: true };
+    let load = Load::start_as(&mongo, &source, 3, manner);
     let more = async |load: &Load| {
         let wanted = load.operations() + CHANGES_BETWEEN;
         while load.operations() < wanted {
@@ -224,12 +225,10 @@ async fn a_failover_of_the_replica_set_loses_nothing() {
     more(&load).await;
     load.stop().await.unwrap();
 
-    let database = mongo.database(SOURCE_DATABASE);
-    let comparison =
-        cdc_devstack::compare::players_converge(&database, &postgres, Duration::from_secs(60)).await.unwrap();
-    assert!(comparison.is_equal() && comparison.compared > 0, "{comparison}");
-    let happened = history::changes(&mongo, SOURCE_DATABASE, since).await.unwrap();
-    let published = topic::read_all(&endpoints.kafka_brokers, TOPIC).unwrap();
+    let comparison = compare::converge(&mongo, &postgres, &source, Duration::from_secs(60)).await.unwrap();
+    assert!(comparison.is_equal() && comparison.is_of_something(), "{comparison}");
+    let happened = history::changes(&mongo, &source, since).await.unwrap();
+    let published = topic::read_topics(&endpoints.kafka_brokers, &source.topics(), &Offsets::new()).unwrap();
     assert!(verdict::absent(&happened, &published).is_empty());
     assert!(verdict::reordered(&published).is_empty());
     for service in [&mut watching, &mut syncing] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bson::{Binary, Document, doc, spec::BinarySubtype};
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOPIC, messages_in_topic};
+use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOPIC, messages_in_topics};
 use cdc_devstack::{Options, Stack};
 use mongodb::Client;
 
@@ -81,7 +81,7 @@ async fn documents_of_up_to_16_mib_arrive_whole() {
         .await
         .unwrap();
     assert!(row.get::<_, String>(0) == BASE64.encode(&bytes) && row.get(1), "binary data survive");
-    let dead = messages_in_topic(&endpoints.kafka_brokers, &format!("{TOPIC}.dead-letters")).unwrap();
+    let dead = messages_in_topics(&endpoints.kafka_brokers, &[format!("{TOPIC}.dead-letters")]).unwrap();
     assert_eq!(dead, 0, "nothing is given up");
 
     watching.terminate(Duration::from_secs(30)).await.unwrap();

@@ -5,6 +5,7 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use cdc_devstack::links::{LinkName, Links};
+use cdc_devstack::source::PLAYERS;
 use cdc_devstack::{KafkaOptions, Options, PostgresOptions, Stack};
 use cdc_model::faults::{Cell, Fault, Server, Service, State, cells};
 use cdc_tests::lane::{Lane, heal_server, role_of, strike_server};
@@ -176,7 +177,7 @@ async fn a_dependency_that_stays_away_ends_the_service() {
                 Service::Watcher => (settings, &[]),
                 Service::Syncer => (&[], settings),
             };
-            let mut lane = Box::pin(Lane::start_with(stack, number, watcher, syncer)).await?;
+            let mut lane = Box::pin(Lane::start_with(stack, number, &PLAYERS, [watcher, syncer])).await?;
             lane.begin().await?;
             lane.bring(role_of(*cell), cell.state, Some(link)).await?;
             lane.links.get(link).cut();

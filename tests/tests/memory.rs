@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use bson::{DateTime, Document, doc};
-use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE};
+use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
+use cdc_devstack::source::{Copied, PLAYERS, Source, Target};
 use cdc_devstack::workload::player_id;
 use cdc_devstack::{KafkaOptions, Options, Service, Stack};
 use cdc_tests::{Failure, say};
@@ -61,9 +62,10 @@ impl Watched {
     }
 }
 
-/// Inserts documents of one size, numbered on.
+/// Inserts documents of one size into all collections in turn. In each they are numbered on, so that four documents
+/// have one `_id`.
 struct Filler {
-    players: Collection<Document>,
+    collections: Vec<Collection<Document>>,
     next: u32,
 }
 
@@ -72,21 +74,42 @@ impl Filler {
         let each = (COMMAND_BYTES / size).clamp(1, 10_000);
         let mut bytes = 0;
         while bytes < BACKLOG_BYTES {
-            let documents: Vec<Document> =
-                (self.next..).take(each).map(|number| document(number, size)).collect();
-            self.players.insert_many(documents).await?;
+            for collection in &self.collections {
+                let documents: Vec<Document> = (self.next..)
+                    .take(each)
+                    .map(|number| document(collection.name(), number, size))
+                    .collect();
+                collection.insert_many(documents).await?;
+                bytes += each * size;
+            }
             self.next += u32::try_from(each)?;
-            bytes += each * size;
         }
         Ok(())
     }
 }
 
+/// Rows of a table; none where the Syncer has not made it yet.
+async fn rows(postgres: &tokio_postgres::Client, table: &str) -> i64 {
+    let counted = postgres.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await;
+    counted.map_or(0, |row| row.get(0))
+}
+
+/// Rows of a table that another collection wrote.
+async fn foreign_rows(postgres: &tokio_postgres::Client, copied: &Copied) -> Result<i64, Failure> {
+    let user_name = match copied.target {
+        Target::Typed => "username",
+        Target::Mirror => "document->>'username'",
+    };
+    let table = copied.name;
+    let statement = format!("SELECT count(*) FROM {table} WHERE {user_name} NOT LIKE '{table}-%'");
+    Ok(postgres.query_one(&statement, &[]).await?.get(0))
+}
+
 /// A text that compresses well: what is fetched is bounded before it is unpacked, and what is held after it.
-fn document(number: u32, size: usize) -> Document {
+fn document(collection: &str, number: u32, size: usize) -> Document {
     doc! {
         "_id": player_id(number),
-        "username": format!("player-{number}"),
+        "username": format!("{collection}-{number}"),
         "score": i64::from(number),
         "created_at": DateTime::from_millis(1_705_312_200_000),
         "bio": "a player's life is long ".repeat(size.div_ceil(24)),
@@ -106,9 +129,12 @@ async fn a_stalled_server_does_not_fill_the_memory() {
     let mut stack = Box::pin(Stack::start(Options { kafka, ..Options::default() })).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     let postgres = endpoints.postgres().await.unwrap();
-    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
+    let source = Source::new(SOURCE_DATABASE, &PLAYERS);
+    postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let mut filler = Filler { players: mongo.database(SOURCE_DATABASE).collection("players"), next: 0 };
+    let database = mongo.database(&source.database);
+    let collections = source.names().map(|name| database.collection(name)).collect();
+    let mut filler = Filler { collections, next: 0 };
 
     let mut table = format!("peak memory in MiB, servers frozen for {seconds} s\n");
     table.push_str("| documents | frozen | Watcher | Syncer |\n|---|---|---|---|\n");
@@ -116,7 +142,7 @@ async fn a_stalled_server_does_not_fill_the_memory() {
     for (size, bound) in BOUNDS {
         for stalled in [Stalled::Kafka, Stalled::PostgresAndRedis] {
             let stall = Duration::from_secs(seconds);
-            let peaks = Box::pin(stall_once(&mut stack, &endpoints, &mut filler, size, stalled, stall));
+            let peaks = Box::pin(stall_once(&mut stack, &source, &mut filler, size, stalled, stall));
             let peaks = peaks.await.unwrap().map(|bytes| bytes.div_ceil(MIB));
             let row = format!("| {} KiB | {stalled:?} | {} | {} |", size / KIB, peaks[0], peaks[1]);
             say(&row);
@@ -127,19 +153,24 @@ async fn a_stalled_server_does_not_fill_the_memory() {
         }
     }
     say(&table);
+    for copied in source.collections {
+        let foreign = foreign_rows(&postgres, copied).await.unwrap();
+        assert_eq!(foreign, 0, "{} has rows of another collection", copied.name);
+    }
     assert!(beyond.is_empty(), "beyond the bound:\n{}", beyond.join("\n"));
 }
 
 /// Peak memory of the Watcher and of the Syncer through one stall and the catching up after it.
 async fn stall_once(
     stack: &mut Stack,
-    endpoints: &Endpoints,
+    source: &Source,
     filler: &mut Filler,
     size: usize,
     stalled: Stalled,
     stall: Duration,
 ) -> Result<[u64; 2], Failure> {
-    let deploy = |role: Role| Deployment::new(role, role.name(), stack.folder(), endpoints, &[]);
+    let endpoints = Endpoints::of(stack);
+    let deploy = |role: Role| Deployment::over(source, role, role.name(), stack.folder(), &endpoints, &[]);
     let (watcher, syncer) = (deploy(Role::Watcher)?, deploy(Role::Syncer)?);
     let mut services = [Watched::start(watcher).await?, Watched::start(syncer).await?];
     // Half of the load is on its way when the server freezes, the other half comes meanwhile.
@@ -168,12 +199,20 @@ async fn stall_once(
     let postgres = endpoints.postgres().await?;
     loop {
         services.iter_mut().try_for_each(Watched::look)?;
-        let rows: i64 = postgres.query_one("SELECT count(*) FROM players", &[]).await?.get(0);
-        if rows == i64::from(filler.next) {
+        let mut lacking = Vec::new();
+        for table in source.names() {
+            let rows = rows(&postgres, table).await;
+            if rows != i64::from(filler.next) {
+                lacking.push(format!("{table} has {rows}"));
+            }
+        }
+        if lacking.is_empty() {
             break;
         }
         if Instant::now() >= deadline {
-            return Err(format!("{rows} of {} rows have arrived", filler.next).into());
+            return Err(
+                format!("{} rows are to be in each table: {}", filler.next, lacking.join(", ")).into()
+            );
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use cdc_devstack::pipeline::{Endpoints, PLAYERS_TABLE, SOURCE_DATABASE, TOPIC, cdc_binary};
+use cdc_devstack::pipeline::{Endpoints, SOURCE_DATABASE, cdc_binary};
+use cdc_devstack::source::{COLLECTIONS, Source};
 use cdc_devstack::{Options, Service, ServiceCommand, Stack, compare};
 use cdc_tests::load::Load;
 use mongodb::Client;
@@ -16,10 +17,11 @@ async fn both_services_in_one_process_copy_restart_and_drain() {
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let postgres = endpoints.postgres().await.unwrap();
-    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
+    let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
+    postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let config = stack.folder().join("pipeline.yaml");
     let token = stack.folder().join("token.json");
-    fs::write(&config, pipeline_yaml(&endpoints, &token.display().to_string())).unwrap();
+    fs::write(&config, pipeline_yaml(&source, &endpoints, &token.display().to_string())).unwrap();
     let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let command = ServiceCommand {
         name: "pipeline".to_owned(),
@@ -36,15 +38,14 @@ async fn both_services_in_one_process_copy_restart_and_drain() {
 
     let mut running = Service::spawn(command.clone()).unwrap();
     running.healthy(Duration::from_secs(60)).await.unwrap();
-    let load = Load::start(&mongo, SOURCE_DATABASE, 7, 2, 300);
+    let load = Load::start(&mongo, &source, 7, 2, 100);
     tokio::time::sleep(Duration::from_secs(3)).await;
     running.kill().await.unwrap();
     running = Service::spawn(command.clone()).unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     load.stop().await.unwrap();
-    let database = mongo.database(SOURCE_DATABASE);
-    let comparison = compare::players_converge(&database, &postgres, Duration::from_secs(60)).await.unwrap();
-    assert!(comparison.is_equal() && comparison.compared > 0, "{comparison}");
+    let comparison = compare::converge(&mongo, &postgres, &source, Duration::from_secs(60)).await.unwrap();
+    assert!(comparison.is_equal() && comparison.is_of_something(), "{comparison}");
 
     let status = running.terminate(Duration::from_secs(30)).await.unwrap();
     assert_eq!(status.code(), Some(0), "both drain, and neither takes the other's end for a second signal");
@@ -56,13 +57,16 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn pipeline_yaml(endpoints: &Endpoints, token: &str) -> String {
+fn pipeline_yaml(source: &Source, endpoints: &Endpoints, token: &str) -> String {
+    let (collections, topics) = (source.names().collect::<Vec<_>>().join(", "), source.topics().join(", "));
     format!(
-        "watcher:\n  instance: pipeline\n  mongodb: {{uri: \"{}\", database: {SOURCE_DATABASE}, collection: players}}\n  \
-         kafka: {{brokers: [\"{}\"], topic: {TOPIC}}}\n  token_storage: {{type: file, file: {{path: \"{token}\"}}}}\n\
-         syncer:\n  instance: pipeline\n  kafka: {{brokers: [\"{}\"], topic: {TOPIC}}}\n  \
+        "watcher:\n  instance: pipeline\n  mongodb: {{uri: \"{}\", database: {}, collection: [{collections}]}}\n  \
+         kafka: {{brokers: [\"{}\"], topic: \"cdc.{{database}}.{{collection}}\"}}\n  \
+         token_storage: {{type: file, file: {{path: \"{token}\"}}}}\n\
+         syncer:\n  instance: pipeline\n  kafka: {{brokers: [\"{}\"], topic: [{topics}]}}\n  \
          postgres: {{host: \"{}\", port: {}, database: {}, user: {}}}\n",
         endpoints.mongodb_uri,
+        source.database,
         endpoints.kafka_brokers,
         endpoints.kafka_brokers,
         endpoints.postgres_host,

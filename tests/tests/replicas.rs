@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC};
+use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOPIC};
+use cdc_devstack::source::{PLAYERS, Source};
 use cdc_devstack::{KafkaOptions, Options, Service, Stack, compare};
 use cdc_model::faults::{Outcome, State, cells};
 use cdc_tests::load::{Load, Manner};
@@ -31,7 +32,8 @@ async fn a_topic_with_too_few_replicas_is_waited_for() {
     let mut stack = Box::pin(Stack::start(Options { kafka, ..Options::default() })).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     let postgres = endpoints.postgres().await.unwrap();
-    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
+    let source = Source::new(SOURCE_DATABASE, &PLAYERS);
+    postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let log = Log::new(&endpoints.kafka_brokers).unwrap();
     let all = BROKERS.to_string();
@@ -49,7 +51,7 @@ async fn a_topic_with_too_few_replicas_is_waited_for() {
     for cell in cells().filter(|cell| cell.test.name == "a_topic_with_too_few_replicas_is_waited_for") {
         let begun = Instant::now();
         let before = metric(&watching, PUBLISHED, &[]).await;
-        let load = Load::start_as(&mongo, SOURCE_DATABASE, 1, MANNER);
+        let load = Load::start_as(&mongo, &source, 1, MANNER);
         until_metric(&watching, PUBLISHED, &[], before + 20.0, PATIENCE).await.unwrap();
         if cell.state != State::Streaming {
             stack.kafka.pause().unwrap();
@@ -88,8 +90,7 @@ async fn a_topic_with_too_few_replicas_is_waited_for() {
                 panic!("{:?} is not an outcome of this test", cell.outcome)
             }
         }
-        let database = mongo.database(SOURCE_DATABASE);
-        let found = compare::players_converge(&database, &postgres, PATIENCE).await.unwrap();
+        let found = compare::converge(&mongo, &postgres, &source, PATIENCE).await.unwrap();
         assert!(found.is_equal(), "{found}");
         say(&format!("too few replicas in {:?}: {:.1} s", cell.state, begun.elapsed().as_secs_f64()));
     }

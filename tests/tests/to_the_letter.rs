@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bson::{DateTime, Document, doc};
 use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC};
+use cdc_devstack::source::{PLAYERS, Source};
 use cdc_devstack::workload::player_id;
 use cdc_devstack::{Options, Stack};
 use cdc_tests::{history, saved, topic};
@@ -20,6 +21,7 @@ async fn each_event_is_saved_before_the_next_is_published() {
     let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    let source = Source::new(SOURCE_DATABASE, &PLAYERS);
     let since = history::now(&mongo).await.unwrap();
     let settings = [
         ("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "1"),
@@ -56,7 +58,7 @@ async fn each_event_is_saved_before_the_next_is_published() {
     let mut saves = watched.await.unwrap();
     watching.terminate(Duration::from_secs(25)).await.unwrap();
 
-    let happened = history::changes(&mongo, SOURCE_DATABASE, since).await.unwrap();
+    let happened = history::changes(&mongo, &source, since).await.unwrap();
     let tokens: Vec<&str> = happened.iter().map(|change| change.token.as_str()).collect();
     assert_eq!(tokens.len(), EVENTS as usize);
     // The lease's renewals write the record too, and idle positions are saved before and after the events:

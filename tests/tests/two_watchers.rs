@@ -6,6 +6,7 @@ use std::time::Duration;
 use cdc_devstack::pipeline::{
     Deployment, Endpoints, HEALTHY_WITHIN, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC,
 };
+use cdc_devstack::source::{PLAYERS, Source};
 use cdc_devstack::{Options, Service, Stack};
 use cdc_tests::load::Load;
 use cdc_tests::{history, saved, topic, verdict};
@@ -37,11 +38,12 @@ async fn one_works_and_the_other_waits_until_the_first_is_gone() {
     let endpoints = Endpoints::of(&stack);
     let redis = stack.redis.url();
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    let source = Source::new(SOURCE_DATABASE, &PLAYERS);
     let since = history::now(&mongo).await.unwrap();
     let first = Deployment::new(Role::Watcher, "first", stack.folder(), &endpoints, &[]).unwrap();
     let second = Deployment::new(Role::Watcher, "second", stack.folder(), &endpoints, &[]).unwrap();
     let mut working = first.start().await.unwrap();
-    let load = Load::start(&mongo, SOURCE_DATABASE, 0x2_3a7c, 2, 300);
+    let load = Load::start(&mongo, &source, 0x2_3a7c, 2, 300);
 
     // The second waits, and says for whom.
     let mut waiting = second.spawn().unwrap();
@@ -89,7 +91,7 @@ async fn one_works_and_the_other_waits_until_the_first_is_gone() {
 
     let applied = load.stop().await.unwrap();
     assert!(applied.total() > 0);
-    let happened = history::changes(&mongo, SOURCE_DATABASE, since).await.unwrap();
+    let happened = history::changes(&mongo, &source, since).await.unwrap();
     let patience = Instant::now() + Duration::from_secs(60);
     loop {
         let published = topic::read_all(&endpoints.kafka_brokers, TOPIC).unwrap();

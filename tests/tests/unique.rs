@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC};
+use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOPIC};
+use cdc_devstack::source::{PLAYERS, Source};
 use cdc_devstack::{Options, Service, Stack, compare};
 use cdc_tests::names::Namings;
 use cdc_tests::topic;
@@ -42,7 +43,8 @@ async fn swapped_and_handed_over_names_end_up_where_the_collection_has_them() {
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let postgres = endpoints.postgres().await.unwrap();
-    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
+    let source = Source::new(SOURCE_DATABASE, &PLAYERS);
+    postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &[]).unwrap();
     let mut watching = watcher.start().await.unwrap();
     let settings = [("CDC__WORKERS__POOL_SIZE", "4"), ("CDC__POSTGRES__MIN_CONNECTIONS", "4")];
@@ -69,8 +71,7 @@ async fn swapped_and_handed_over_names_end_up_where_the_collection_has_them() {
     }
     assert_eq!(namings.finish().await.unwrap(), total);
 
-    let database = mongo.database(SOURCE_DATABASE);
-    let comparison = compare::players_converge(&database, &postgres, Duration::from_secs(90)).await.unwrap();
+    let comparison = compare::converge(&mongo, &postgres, &source, Duration::from_secs(90)).await.unwrap();
     assert!(comparison.is_equal(), "{comparison}\n{}", stack.folder().display());
     for syncer in &mut syncing {
         tally.add(syncer).await;

@@ -33,6 +33,7 @@ pub mod proxy;
 mod server;
 mod servers;
 mod service;
+pub mod source;
 mod stack;
 pub mod workload;
 

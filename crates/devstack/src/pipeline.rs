@@ -8,6 +8,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use crate::ports::free_port;
+use crate::source::Source;
 use crate::{Error, Service, ServiceCommand, Stack};
 
 /// The seed's table, as its design document has it.
@@ -194,6 +195,24 @@ impl Deployment {
         })
     }
 
+    /// The same for a service that copies other collections than the files' `players`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn over(
+        source: &Source,
+        role: Role,
+        instance: &str,
+        folder: &Path,
+        endpoints: &Endpoints,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Error> {
+        let own = source.settings(role);
+        let mut all: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        all.extend(settings);
+        Self::new(role, instance, folder, endpoints, &all)
+    }
+
     /// Another instance of the same service, with the same file and settings: it competes with this one.
     ///
     /// # Errors
@@ -328,24 +347,27 @@ pub fn cdc_binary() -> Result<PathBuf, Error> {
     )
 }
 
-/// How many messages a topic holds: the sum of its partitions' ends less their beginnings.
+/// How many messages the topics hold: the sum of their partitions' ends less their beginnings.
 ///
 /// # Errors
 /// If the broker does not say.
-pub fn messages_in_topic(brokers: &str, topic: &str) -> Result<i64, Error> {
+pub fn messages_in_topics(brokers: &str, topics: &[String]) -> Result<i64, Error> {
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
     const WITHIN: Duration = Duration::from_secs(10);
     let failed = |source: rdkafka::error::KafkaError| {
-        Error::new("kafka", format!("the messages of {topic} cannot be counted")).with_source(source)
+        Error::new("kafka", format!("the messages of {} cannot be counted", topics.join(", ")))
+            .with_source(source)
     };
     let consumer: BaseConsumer =
         rdkafka::ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(failed)?;
-    let metadata = consumer.fetch_metadata(Some(topic), WITHIN).map_err(failed)?;
     let mut total = 0;
-    for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), WITHIN).map_err(failed)?;
-        total += high - low;
+    for topic in topics {
+        let metadata = consumer.fetch_metadata(Some(topic), WITHIN).map_err(failed)?;
+        for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
+            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), WITHIN).map_err(failed)?;
+            total += high - low;
+        }
     }
     Ok(total)
 }

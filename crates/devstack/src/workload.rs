@@ -1,10 +1,20 @@
-//! A live stream of changes on the `players` collection, random but repeatable from a seed: inserts,
-//! updates, replaces, deletes, bulk writes and transactions.
+//! A live stream of changes on several collections at once, random but repeatable from a seed: inserts, updates,
+//! replaces, deletes, bulk writes and transactions across collections. The collections share their `_id`s, and no
+//! two documents of one `_id` are alike.
 
+mod population;
+
+use bson::doc;
 use bson::oid::ObjectId;
-use bson::{DateTime, Document, doc};
-use mongodb::options::{ReadConcern, ReturnDocument};
-use mongodb::{Client, Collection};
+use mongodb::options::ReturnDocument;
+use mongodb::{Client, Database};
+
+use self::population::Population;
+pub use self::population::home;
+use crate::source::Source;
+
+/// Documents of one command of an import, at most.
+const IMPORT_COMMAND: u32 = 500;
 
 /// How many operations of each kind were acknowledged by MongoDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,24 +43,28 @@ impl Applied {
         self.replaces += other.replaces;
         self.deletes += other.deletes;
     }
+
+    const fn of_inserts(inserts: u64) -> Self {
+        Self { inserts, updates: 0, replaces: 0, deletes: 0 }
+    }
+
+    const fn of_updates(updates: u64) -> Self {
+        Self { inserts: 0, updates, replaces: 0, deletes: 0 }
+    }
 }
 
-/// One writer with a range of players of its own, so that writers never meet in a document and each
-/// player's user name stays unique.
+/// One writer with a range of numbers of its own, so that writers never meet in a document and each user name
+/// stays unique.
 #[derive(Debug)]
 pub struct Writer {
-    collection: Collection<Document>,
     client: Client,
     random: fastrand::Rng,
-    players: std::ops::Range<u32>,
-    /// Whether a player's document exists.
-    alive: Vec<bool>,
-    /// How often a player has been renamed.
-    renames: Vec<u32>,
-    padding: usize,
+    numbers: std::ops::Range<u32>,
+    /// What it knows of each collection.
+    populations: Vec<Population>,
 }
 
-/// The `_id` of a player: the same for the same number, in every run.
+/// The `_id` of a document: the same for the same number, in every collection and in every run.
 #[must_use]
 pub fn player_id(number: u32) -> ObjectId {
     let mut bytes = *b"\x65\xa5\x3a\x00player\0\0";
@@ -58,96 +72,65 @@ pub fn player_id(number: u32) -> ObjectId {
     ObjectId::from_bytes(bytes)
 }
 
-/// The number in a player's `_id`.
-const fn player_number(id: [u8; 12]) -> u32 {
-    u32::from_be_bytes([id[8], id[9], id[10], id[11]])
-}
-
 impl Writer {
-    /// A writer for these players, none of which exists yet. `padding` bytes of text go into each document.
+    /// A writer of documents with these numbers, none of which exists yet. `padding` bytes of text go into each.
     #[must_use]
     pub fn new(
         client: &Client,
-        database: &str,
+        source: &Source,
         seed: u64,
-        players: std::ops::Range<u32>,
+        numbers: std::ops::Range<u32>,
         padding: usize,
     ) -> Self {
-        let count = players.len();
+        let database: Database = client.database(&source.database);
+        let population = |name| Population::new(&database, name, numbers.clone(), padding);
         Self {
-            collection: client.database(database).collection("players"),
             client: client.clone(),
             random: fastrand::Rng::with_seed(seed),
-            players,
-            alive: vec![false; count],
-            renames: vec![0; count],
-            padding,
+            populations: source.names().map(population).collect(),
+            numbers,
         }
     }
 
-    /// Reads again which of its players exist: after an error nobody knows whether the operation was applied.
+    /// Reads again which of its documents exist: after an error nobody knows whether the operation was applied.
     ///
     /// # Errors
     /// Whatever MongoDB says.
     pub async fn relearn(&mut self) -> mongodb::error::Result<()> {
-        let ids: Vec<ObjectId> = self.players.clone().map(player_id).collect();
-        let mut cursor = self
-            .collection
-            .find(doc! { "_id": { "$in": ids } })
-            .projection(doc! { "_id": 1 })
-            .read_concern(ReadConcern::majority())
-            .await?;
-        self.alive.fill(false);
-        while cursor.advance().await? {
-            let number = cursor.current().get_object_id("_id").map(|id| id.bytes()).ok().map(player_number);
-            if let Some(alive) = number.and_then(|n| self.alive.get_mut((n - self.players.start) as usize)) {
-                *alive = true;
-            }
+        for population in &mut self.populations {
+            population.relearn().await?;
         }
         Ok(())
     }
 
-    fn index(&self, number: u32) -> usize {
-        (number - self.players.start) as usize
+    /// Inserts three quarters of its documents that do not exist, others in each collection, in commands of some
+    /// hundreds. What follows closely has `_id`s of its own, in whichever collection; the namesakes come in a later
+    /// round, and any of them may be the newer.
+    ///
+    /// # Errors
+    /// Whatever MongoDB says.
+    pub async fn import(&mut self) -> mongodb::error::Result<Applied> {
+        let mut applied = Applied::default();
+        let count = self.populations.len();
+        for round in 0..count {
+            for (index, start) in self.numbers.clone().step_by(IMPORT_COMMAND as usize).enumerate() {
+                let population = &mut self.populations[(index + round) % count];
+                let numbers = start..self.numbers.end.min(start + IMPORT_COMMAND);
+                let absent: Vec<u32> =
+                    numbers.filter(|&number| !population.lives(number) && self.random.u8(0..4) > 0).collect();
+                applied.add(Applied::of_inserts(population.insert(&absent, &mut self.random).await?));
+            }
+        }
+        Ok(applied)
     }
 
     fn any(&mut self) -> u32 {
-        self.random.u32(self.players.clone())
+        self.random.u32(self.numbers.clone())
     }
 
-    fn document(&mut self, number: u32) -> Document {
-        let renames = self.renames[self.index(number)];
-        let mut document = doc! {
-            "_id": player_id(number),
-            "username": format!("player-{number}-{renames}"),
-            "level": self.random.i32(1..100),
-            "score": self.random.i64(0..1 << 40),
-            "created_at": DateTime::from_millis(1_705_312_200_000 + i64::from(number) * 1_001),
-            "stats": { "wins": self.random.i32(0..1000), "ratio": self.random.f64() },
-            "tags": ["a", "b"],
-        };
-        if self.padding > 0 {
-            document.insert("bio", "x".repeat(self.padding));
-        }
-        document
-    }
-
-    fn change(&mut self, number: u32) -> Document {
-        match self.random.u8(0..6) {
-            0 => doc! { "$inc": { "score": self.random.i64(1..1000) } },
-            1 => {
-                doc! { "$set": { "level": self.random.i32(1..100), "stats.wins": self.random.i32(0..1000) } }
-            }
-            2 => doc! { "$push": { "tags": "c" } },
-            // An absent level is the column's default.
-            3 => doc! { "$unset": { "level": "" } },
-            4 => {
-                let index = self.index(number);
-                self.renames[index] += 1;
-                doc! { "$set": { "username": format!("player-{number}-{}", self.renames[index]) } }
-            }
-            _ => doc! { "$set": { "score": self.random.i64(0..1 << 40), "seen_at": DateTime::now() } },
-        }
+    /// The index of a collection.
+    fn any_population(&mut self) -> usize {
+        self.random.usize(0..self.populations.len())
     }
 
     /// Applies one random operation and waits for its acknowledgement by a majority.
@@ -155,36 +138,39 @@ impl Writer {
     /// # Errors
     /// Whatever MongoDB says.
     pub async fn step(&mut self) -> mongodb::error::Result<Applied> {
-        let number = self.any();
-        if !self.alive[self.index(number)] {
-            return self.insert(number).await;
+        let (of, number) = (self.any_population(), self.any());
+        if !self.populations[of].lives(number) {
+            return self.insert(of, number).await;
         }
         match self.random.u8(0..100) {
-            0..55 => self.update(number).await,
-            55..75 => self.replace(number).await,
-            75..90 => self.delete(number).await,
-            90..95 => self.bulk().await,
-            _ => self.transaction().await,
+            0..55 => self.update(of, number).await,
+            55..75 => self.replace(of, number).await,
+            75..90 => self.delete(of, number).await,
+            90..95 => self.bulk(of).await,
+            _ if self.populations.iter().all(|population| population.exists) => self.transaction().await,
+            _ => self.update(of, number).await,
         }
     }
 
-    async fn insert(&mut self, number: u32) -> mongodb::error::Result<Applied> {
-        let document = self.document(number);
-        self.collection.insert_one(document).await?;
-        let index = self.index(number);
-        self.alive[index] = true;
-        Ok(Applied { inserts: 1, ..Applied::default() })
+    async fn insert(&mut self, of: usize, number: u32) -> mongodb::error::Result<Applied> {
+        let population = &mut self.populations[of];
+        let document = population.document(number, &mut self.random);
+        population.collection.insert_one(document).await?;
+        population.born(number);
+        Ok(Applied::of_inserts(1))
     }
 
-    async fn update(&mut self, number: u32) -> mongodb::error::Result<Applied> {
-        let change = self.change(number);
-        let result = self.collection.update_one(doc! { "_id": player_id(number) }, change).await?;
-        Ok(Applied { updates: result.modified_count, ..Applied::default() })
+    async fn update(&mut self, of: usize, number: u32) -> mongodb::error::Result<Applied> {
+        let population = &mut self.populations[of];
+        let change = population.change(number, &mut self.random);
+        let result = population.collection.update_one(doc! { "_id": player_id(number) }, change).await?;
+        Ok(Applied::of_updates(result.modified_count))
     }
 
-    async fn replace(&mut self, number: u32) -> mongodb::error::Result<Applied> {
-        let document = self.document(number);
-        let before = self
+    async fn replace(&mut self, of: usize, number: u32) -> mongodb::error::Result<Applied> {
+        let population = &mut self.populations[of];
+        let document = population.document(number, &mut self.random);
+        let before = population
             .collection
             .find_one_and_replace(doc! { "_id": player_id(number) }, &document)
             .return_document(ReturnDocument::Before)
@@ -193,58 +179,57 @@ impl Writer {
         Ok(Applied { replaces: u64::from(before.as_ref() != Some(&document)), ..Applied::default() })
     }
 
-    async fn delete(&mut self, number: u32) -> mongodb::error::Result<Applied> {
-        self.collection.delete_one(doc! { "_id": player_id(number) }).await?;
-        let index = self.index(number);
-        self.alive[index] = false;
+    async fn delete(&mut self, of: usize, number: u32) -> mongodb::error::Result<Applied> {
+        let population = &mut self.populations[of];
+        population.collection.delete_one(doc! { "_id": player_id(number) }).await?;
+        population.died(number);
         Ok(Applied { deletes: 1, ..Applied::default() })
     }
 
-    /// Inserts up to 20 players that do not exist, in one command.
-    async fn bulk(&mut self) -> mongodb::error::Result<Applied> {
+    /// Inserts up to 20 documents that do not exist, in one command.
+    async fn bulk(&mut self, of: usize) -> mongodb::error::Result<Applied> {
         let start = self.any();
-        let absent: Vec<u32> =
-            (start..self.players.end).filter(|&number| !self.alive[self.index(number)]).take(20).collect();
+        let population = &mut self.populations[of];
+        let rest = start..self.numbers.end;
+        let absent: Vec<u32> = rest.clone().filter(|&number| !population.lives(number)).take(20).collect();
         if absent.is_empty() {
-            let filter = doc! { "_id": { "$in": (start..self.players.end).take(20).map(player_id).collect::<Vec<_>>() } };
-            let result = self.collection.update_many(filter, doc! { "$inc": { "score": 1_i64 } }).await?;
-            return Ok(Applied { updates: result.modified_count, ..Applied::default() });
+            let ids: Vec<ObjectId> = rest.take(20).map(player_id).collect();
+            let filter = doc! { "_id": { "$in": ids } };
+            let result =
+                population.collection.update_many(filter, doc! { "$inc": { "score": 1_i64 } }).await?;
+            return Ok(Applied::of_updates(result.modified_count));
         }
-        let documents: Vec<Document> = absent.iter().map(|&number| self.document(number)).collect();
-        self.collection.insert_many(documents).await?;
-        for number in &absent {
-            let index = self.index(*number);
-            self.alive[index] = true;
-        }
-        Ok(Applied { inserts: absent.len() as u64, ..Applied::default() })
+        Ok(Applied::of_inserts(population.insert(&absent, &mut self.random).await?))
     }
 
-    /// Changes three players in one transaction, one of them twice.
+    /// Changes one document twice, its namesake in another collection, and two more, in one transaction.
     async fn transaction(&mut self) -> mongodb::error::Result<Applied> {
         let mut session = self.client.start_session().await?;
         session.start_transaction().await?;
         let mut applied = Applied::default();
         let mut born = Vec::new();
-        let first = self.any();
-        for number in [first, self.any(), self.any(), first] {
-            if self.alive[self.index(number)] || born.contains(&number) {
-                let result = self
+        let first = (self.any_population(), self.any());
+        let namesake = (self.any_population(), first.1);
+        let others = [(self.any_population(), self.any()), (self.any_population(), self.any())];
+        for (of, number) in [first, namesake, others[0], others[1], first] {
+            let population = &mut self.populations[of];
+            if population.lives(number) || born.contains(&(of, number)) {
+                let result = population
                     .collection
                     .update_one(doc! { "_id": player_id(number) }, doc! { "$inc": { "score": 7_i64 } })
                     .session(&mut session)
                     .await?;
                 applied.updates += result.modified_count;
             } else {
-                let document = self.document(number);
-                self.collection.insert_one(document).session(&mut session).await?;
-                born.push(number);
+                let document = population.document(number, &mut self.random);
+                population.collection.insert_one(document).session(&mut session).await?;
+                born.push((of, number));
                 applied.inserts += 1;
             }
         }
         session.commit_transaction().await?;
-        for number in born {
-            let index = self.index(number);
-            self.alive[index] = true;
+        for (of, number) in born {
+            self.populations[of].born(number);
         }
         Ok(applied)
     }

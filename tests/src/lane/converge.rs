@@ -1,5 +1,5 @@
-//! After the fault: the services run, as a supervisor sees to, the topic holds every event and the table equals
-//! the collection; and what was struck came through it as the cell says.
+//! After the fault: the services run, as a supervisor sees to, the topic holds every event and each table
+//! equals its collection; and what was struck came through it as the cell says.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ impl Lane {
             load.stop().await?;
         }
         let deadline = Instant::now() + SOON;
-        let happened = history::changes_after(&self.mongo, &self.name, self.since).await?;
+        let happened = history::changes_after(&self.mongo, &self.source, self.since).await?;
         if happened.is_empty() {
             return Err("nothing happened in the source, so nothing was shown".into());
         }
@@ -59,14 +59,14 @@ impl Lane {
     /// Nothing, or the first difference.
     async fn compare(&self, happened: &[history::Change]) -> Result<Option<String>, Failure> {
         let postgres = self.superuser().await?;
-        let comparison = compare::players(&self.mongo.database(&self.name), &postgres).await?;
+        let comparison = compare::all(&self.mongo, &postgres, &self.source).await?;
         if !comparison.is_equal() {
             return Ok(Some(comparison.to_string()));
         }
-        let (brokers, name, ends) =
-            (self.servers.kafka_brokers.clone(), self.topic.clone(), self.ends.clone());
+        let (brokers, topics, ends) =
+            (self.servers.kafka_brokers.clone(), self.source.topics(), self.ends.clone());
         let published =
-            tokio::task::spawn_blocking(move || topic::read_from(&brokers, &name, &ends)).await??;
+            tokio::task::spawn_blocking(move || topic::read_topics(&brokers, &topics, &ends)).await??;
         let absent = verdict::absent(happened, &published);
         let reordered = verdict::reordered(&published);
         Ok(match (absent.first(), reordered.first()) {

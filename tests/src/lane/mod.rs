@@ -10,17 +10,18 @@ mod brake;
 mod converge;
 mod strike;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bson::Timestamp;
 use cdc_devstack::links::{LinkName, Links};
-use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role};
+use cdc_devstack::pipeline::{Deployment, Endpoints, Role};
+use cdc_devstack::source::{Copied, PLAYERS, Source};
 use cdc_devstack::{Service, Stack};
 use cdc_model::faults::{Cell, Fault, Link, State};
 use mongodb::Client;
 
 use crate::load::{Load, Manner};
+use crate::topic::Offsets;
 use crate::{Failure, history, topic};
 use brake::Brake;
 
@@ -76,7 +77,7 @@ pub struct Lane {
     pub links: Links,
     servers: Endpoints,
     name: String,
-    topic: String,
+    source: Source,
     mongo: Client,
     watcher: Post,
     syncer: Post,
@@ -86,7 +87,7 @@ pub struct Lane {
     resets: u64,
     load: Option<Load>,
     since: Timestamp,
-    ends: BTreeMap<i32, i64>,
+    ends: Offsets,
 }
 
 impl Lane {
@@ -95,22 +96,22 @@ impl Lane {
     /// # Errors
     /// Whatever keeps it from starting.
     pub async fn start(stack: &Stack, number: usize) -> Result<Self, Failure> {
-        Self::start_with(stack, number, &[], &[]).await
+        Self::start_with(stack, number, &PLAYERS, [&[], &[]]).await
     }
 
-    /// The same with more settings for the Watcher and the Syncer.
+    /// The same with other collections, and with more settings for the Watcher and the Syncer.
     ///
     /// # Errors
     /// As there.
     pub async fn start_with(
         stack: &Stack,
         number: usize,
-        watcher_settings: &[(&str, &str)],
-        syncer_settings: &[(&str, &str)],
+        collections: &'static [Copied],
+        [watcher_settings, syncer_settings]: [&[(&str, &str)]; 2],
     ) -> Result<Self, Failure> {
         let links = Links::start(stack, number).await?;
         let name = format!("lane{number}");
-        let topic = format!("cdc.{name}.players");
+        let source = Source::new(&name, collections);
         stack.postgres.execute(&format!("CREATE ROLE {name} LOGIN")).await?;
         stack.postgres.execute(&format!("CREATE DATABASE {name} OWNER {name}")).await?;
         let servers = Endpoints {
@@ -118,22 +119,20 @@ impl Lane {
             postgres_user: name.clone(),
             ..Endpoints::of(stack)
         };
-        servers.postgres().await?.batch_execute(PLAYERS_TABLE).await?;
+        servers.postgres().await?.batch_execute(&source.tables_sql()).await?;
         let mongo = Client::with_uri_str(&servers.mongodb_uri).await?;
         let folder = stack.folder().join(&name);
         std::fs::create_dir_all(&folder)?;
 
-        let own = [
-            ("CDC__MONGODB__DATABASE", name.as_str()),
-            ("CDC__KAFKA__TOPIC", topic.as_str()),
-            ("CDC__TOKEN_STORAGE__REDIS__KEY", name.as_str()),
-        ];
+        let deploy = |role: Role, endpoints: &Endpoints, settings: &[(&str, &str)]| {
+            Deployment::over(&source, role, role.name(), &folder, endpoints, settings)
+        };
+        let own = [("CDC__TOKEN_STORAGE__REDIS__KEY", name.as_str())];
         let settings = [&own, WATCHER_SETTINGS, watcher_settings].concat();
-        let watcher =
-            Deployment::new(Role::Watcher, "watcher", &folder, &links.watcher(&servers), &settings)?;
-        let own = [("CDC__KAFKA__TOPIC", topic.as_str()), ("CDC__KAFKA__CONSUMER_GROUP", name.as_str())];
+        let watcher = deploy(Role::Watcher, &links.watcher(&servers), &settings)?;
+        let own = [("CDC__KAFKA__CONSUMER_GROUP", name.as_str())];
         let settings = [&own, SYNCER_SETTINGS, syncer_settings].concat();
-        let syncer = Deployment::new(Role::Syncer, "syncer", &folder, &links.syncer(&servers), &settings)?;
+        let syncer = deploy(Role::Syncer, &links.syncer(&servers), &settings)?;
 
         let since = history::now(&mongo).await?;
         let mut lane = Self {
@@ -141,7 +140,7 @@ impl Lane {
             links,
             servers,
             name,
-            topic,
+            source,
             mongo,
             watcher: Post::new(watcher),
             syncer: Post::new(syncer),
@@ -150,7 +149,7 @@ impl Lane {
             resets: 0,
             load: None,
             since,
-            ends: BTreeMap::new(),
+            ends: Offsets::new(),
         };
         lane.ensure_running().await?;
         Ok(lane)
@@ -193,8 +192,8 @@ impl Lane {
             post.kills = 0;
         }
         self.since = history::now(&self.mongo).await?;
-        let (brokers, topic) = (self.servers.kafka_brokers.clone(), self.topic.clone());
-        self.ends = tokio::task::spawn_blocking(move || topic::ends(&brokers, &topic)).await??;
+        let (brokers, topics) = (self.servers.kafka_brokers.clone(), self.source.topics());
+        self.ends = tokio::task::spawn_blocking(move || topic::ends_of(&brokers, &topics)).await??;
         Ok(())
     }
 
@@ -221,7 +220,7 @@ impl Lane {
 
     /// A load of another manner than the lane's own.
     pub fn load_as(&mut self, seed: u64, manner: Manner) {
-        self.load = Some(Load::start_as(&self.mongo, &self.name, seed, manner));
+        self.load = Some(Load::start_as(&self.mongo, &self.source, seed, manner));
     }
 
     /// Changes that the load has made so far.
@@ -263,7 +262,7 @@ impl Lane {
 
     fn start_load(&mut self) {
         if self.load.is_none() {
-            self.load = Some(Load::start_as(&self.mongo, &self.name, self.number as u64, MANNER));
+            self.load = Some(Load::start_as(&self.mongo, &self.source, self.number as u64, MANNER));
         }
     }
 }

@@ -168,7 +168,10 @@ impl Lane {
     }
 
     async fn configure_topic(&self, name: &'static str, value: &'static str) -> Result<(), Failure> {
-        topic::configure(&self.servers.kafka_brokers, &self.topic, name, value).await
+        for topic in self.source.topics() {
+            topic::configure(&self.servers.kafka_brokers, &topic, name, value).await?;
+        }
+        Ok(())
     }
 
     /// Signals until it has struck somebody.

@@ -11,6 +11,8 @@ const fn it(
 }
 
 const CHAOS: &str = "tests/tests/chaos.rs";
+const CONVERGES: &str = "tests/tests/converges.rs";
+const CONVERGES_TEST: &str = "every_row_equals_its_document_after_kills_under_load";
 const GAPS: &str = "tests/tests/gaps/mod.rs";
 const GAPS_TEST: &str = "what_cannot_be_delivered_is_on_record";
 const LEDGER: &str = "tests/tests/ledger.rs";
@@ -23,16 +25,16 @@ const TOKENS: &str = "crates/tokens/tests/live/suite.rs";
 /// Faults that tests of their own show.
 pub const SCENARIOS: &[Scenario] = &[
     it(
-        "every server and both services killed, every link cut, several times, in random order",
+        "every server and both services killed, every link cut, several times, in random order, with four collections",
         Service::Watcher,
-        "the topic holds every event",
+        "the topics hold every event",
         CHAOS,
         "nothing_is_lost_whatever_breaks",
     ),
     it(
-        "the same, and Syncers that join, leave and are killed until 50 assignments have written",
+        "the same, and Syncers that join, leave and are killed until 100 assignments have written",
         Service::Syncer,
-        "every row equals its document",
+        "every row of two typed tables and two mirrors equals its document",
         CHAOS,
         "nothing_is_lost_whatever_breaks",
     ),
@@ -46,9 +48,16 @@ pub const SCENARIOS: &[Scenario] = &[
     it(
         "both services killed five times under load",
         Service::Watcher,
-        "at no kill does the saved token cover an event that the topic lacks",
-        "tests/tests/converges.rs",
-        "every_row_equals_its_document_after_kills_under_load",
+        "at no kill does the saved token cover an event that a topic lacks",
+        CONVERGES,
+        CONVERGES_TEST,
+    ),
+    it(
+        "a backlog of two typed tables and two mirrors of one shape each, with equal `_id`s, read by two Syncers",
+        Service::Syncer,
+        "every row equals its document, and no table has rows of another's collection",
+        CONVERGES,
+        CONVERGES_TEST,
     ),
     it(
         "Kafka frozen under full load, documents of 1 KiB to 4 MiB",

@@ -9,9 +9,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use cdc_devstack::compare::{self, Comparison};
-use cdc_devstack::pipeline::{
-    Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC, messages_in_topic,
-};
+use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, messages_in_topics};
+use cdc_devstack::source::{COLLECTIONS, Source, Target};
 use cdc_devstack::{Options, Service, Stack};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -74,32 +73,32 @@ async fn run(screen: &Screen) -> Outcome<bool> {
     };
     screen.done(&format!("{} · {}", endpoints.mongodb_uri, endpoints.kafka_brokers));
 
-    screen.step("creating the table players");
+    let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
+    screen.step("creating the typed tables; the Syncer makes the mirrors");
     let postgres = endpoints.postgres().await?;
     postgres
-        .batch_execute(PLAYERS_TABLE)
+        .batch_execute(&source.tables_sql())
         .await
-        .map_err(|error| format!("the table players cannot be created (does it exist already?): {error}"))?;
-    screen.done("the design document's table, with its unique user name");
+        .map_err(|error| format!("the typed tables cannot be created (do they exist already?): {error}"))?;
+    screen.done("players, the design document's table with its unique user name, and guests, made like it");
 
     screen.step("starting the Watcher and the Syncer");
-    let watcher = Deployment::new(Role::Watcher, "watcher", &folder, &endpoints, &[])?;
-    let syncer = Deployment::new(Role::Syncer, "syncer", &folder, &endpoints, &[])?;
-    let mut services = Services { watching: watcher.start().await?, syncing: syncer.start().await? };
-    screen.done(&format!("http://{}/health · http://{}/health", watcher.http(), syncer.http()));
+    let deploy = |role: Role| Deployment::over(&source, role, role.name(), &folder, &endpoints, &[]);
+    let mut services = Services::start(deploy(Role::Watcher)?, deploy(Role::Syncer)?).await?;
+    let [watcher, syncer] = [&services.watcher, &services.syncer].map(Deployment::http);
+    screen.done(&format!("http://{watcher}/health · http://{syncer}/health"));
 
-    let (changes, latency) = stream(screen, &endpoints, &watcher, &syncer, &mut services).await?;
+    let (changes, latency) = stream(screen, &endpoints, &source, &mut services).await?;
 
     screen.step("comparing every document with its row");
     let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await?;
-    let comparison =
-        compare::players_converge(&mongo.database(SOURCE_DATABASE), &postgres, CONVERGE_WITHIN).await?;
-    screen.done(&format!("{} compared field by field", comparison.compared));
+    let comparison = compare::converge(&mongo, &postgres, &source, CONVERGE_WITHIN).await?;
+    screen.done(&format!("{} compared field by field", comparison.compared()));
 
     let metrics = services.syncing.metrics().await?;
     let summary = Summary {
         changes,
-        messages: messages_in_topic(&endpoints.kafka_brokers, TOPIC)?,
+        messages: messages_in_topics(&endpoints.kafka_brokers, &source.topics())?,
         kills: 2,
         fenced: metrics.value("cdc_fence_rejected_total", &[]).unwrap_or_default(),
         comparison,
@@ -107,10 +106,10 @@ async fn run(screen: &Screen) -> Outcome<bool> {
         took: begun.elapsed(),
     };
     let equal = summary.comparison.is_equal();
-    screen.table(&rows(&summary));
+    screen.table(&rows(&summary, &source));
 
     if std::env::var_os("KEEP").is_some_and(|keep| keep == "1") {
-        keep(screen, &endpoints, &watcher, &syncer).await?;
+        keep(screen, &endpoints, &services).await?;
     }
     services.watching.terminate(DRAIN_WITHIN).await?;
     services.syncing.terminate(DRAIN_WITHIN).await?;
@@ -121,8 +120,17 @@ async fn run(screen: &Screen) -> Outcome<bool> {
 }
 
 struct Services {
+    watcher: Deployment,
     watching: Service,
+    syncer: Deployment,
     syncing: Service,
+}
+
+impl Services {
+    async fn start(watcher: Deployment, syncer: Deployment) -> Outcome<Self> {
+        let (watching, syncing) = (watcher.start().await?, syncer.start().await?);
+        Ok(Self { watcher, watching, syncer, syncing })
+    }
 }
 
 /// The live stream: a third of it, then the Watcher is killed; another third, then the Syncer; then, with
@@ -130,21 +138,20 @@ struct Services {
 async fn stream(
     screen: &Screen,
     endpoints: &Endpoints,
-    watcher: &Deployment,
-    syncer: &Deployment,
+    source: &Source,
     services: &mut Services,
 ) -> Outcome<(u64, latency::Percentiles)> {
     screen.step("a live stream of inserts, updates, replaces and deletes");
     let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await?;
-    let traffic = Traffic::start(&mongo);
+    let traffic = Traffic::start(&mongo, source);
     traffic.until(screen, CHANGES / 3).await?;
     services.watching.kill().await?;
     screen.note("the Watcher is killed (SIGKILL) and started again");
-    services.watching = watcher.spawn()?;
+    services.watching = services.watcher.spawn()?;
     traffic.until(screen, CHANGES * 2 / 3).await?;
     services.syncing.kill().await?;
     screen.note("the Syncer is killed (SIGKILL) and started again");
-    services.syncing = syncer.spawn()?;
+    services.syncing = services.syncer.spawn()?;
     traffic.until(screen, CHANGES).await?;
     services.watching.healthy(CONVERGE_WITHIN).await?;
     services.syncing.healthy(CONVERGE_WITHIN).await?;
@@ -158,13 +165,20 @@ async fn stream(
     Ok((changes, latency))
 }
 
-fn rows(summary: &Summary) -> Vec<(&'static str, String)> {
+fn rows(summary: &Summary, source: &Source) -> Vec<(&'static str, String)> {
     let replayed = summary.messages - i64::try_from(summary.changes).unwrap_or(i64::MAX);
+    let tables = source.collections.iter().zip(&summary.comparison.tables);
+    let tables: Vec<String> = tables
+        .map(|(copied, table)| match copied.target {
+            Target::Typed => format!("{} {}", copied.name, table.compared),
+            Target::Mirror => format!("{} {} (mirror)", copied.name, table.compared),
+        })
+        .collect();
     vec![
         ("changes made in MongoDB", summary.changes.to_string()),
         ("messages in Kafka", summary.messages.to_string()),
         ("services killed under load", summary.kills.to_string()),
-        ("documents and rows compared", summary.comparison.compared.to_string()),
+        ("documents and rows compared", format!("{}: {}", summary.comparison.compared(), tables.join(", "))),
         ("result", summary.comparison.to_string()),
         ("duplicates absorbed", format!("{replayed} in Kafka, {} at the rows", summary.fenced)),
         ("latency, change to row", summary.latency.to_string()),
@@ -185,12 +199,8 @@ fn given_endpoints() -> Outcome<Option<Endpoints>> {
     Endpoints::from_urls(mongodb, kafka, postgres, redis).map(Some).map_err(Into::into)
 }
 
-async fn keep(
-    screen: &Screen,
-    endpoints: &Endpoints,
-    watcher: &Deployment,
-    syncer: &Deployment,
-) -> Outcome<()> {
+async fn keep(screen: &Screen, endpoints: &Endpoints, services: &Services) -> Outcome<()> {
+    let [watcher, syncer] = [&services.watcher, &services.syncer];
     screen.table(&[
         ("MongoDB", endpoints.mongodb_uri.clone()),
         ("Kafka", endpoints.kafka_brokers.clone()),

@@ -1,10 +1,10 @@
-//! The live stream of changes, from several writers at once.
+//! The live stream of changes of all collections, from several writers at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use cdc_devstack::pipeline::SOURCE_DATABASE;
+use cdc_devstack::source::Source;
 use cdc_devstack::workload::Writer;
 use tokio::task::JoinSet;
 
@@ -12,7 +12,8 @@ use crate::Outcome;
 use crate::screen::Screen;
 
 const WRITERS: u32 = 4;
-const PLAYERS_EACH: u32 = 500;
+/// Of each writer, in each collection.
+const DOCUMENTS_EACH: u32 = 150;
 const PADDING_BYTES: usize = 200;
 
 pub(crate) struct Traffic {
@@ -22,14 +23,13 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn start(mongo: &mongodb::Client) -> Self {
+    pub(crate) fn start(mongo: &mongodb::Client, source: &Source) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let changes = Arc::new(AtomicU64::new(0));
         let mut writers = JoinSet::new();
         for number in 0..WRITERS {
-            let players = number * PLAYERS_EACH..(number + 1) * PLAYERS_EACH;
-            let mut writer =
-                Writer::new(mongo, SOURCE_DATABASE, u64::from(number) + 1, players, PADDING_BYTES);
+            let numbers = number * DOCUMENTS_EACH..(number + 1) * DOCUMENTS_EACH;
+            let mut writer = Writer::new(mongo, source, u64::from(number) + 1, numbers, PADDING_BYTES);
             let (stop, changes) = (Arc::clone(&stop), Arc::clone(&changes));
             writers.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
