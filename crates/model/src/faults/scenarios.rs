@@ -13,6 +13,8 @@ const fn it(
 const CHAOS: &str = "tests/tests/chaos.rs";
 const CONVERGES: &str = "tests/tests/converges.rs";
 const CONVERGES_TEST: &str = "every_row_equals_its_document_after_kills_under_load";
+const UPGRADE: &str = "tests/tests/upgrade.rs";
+const UPGRADE_TEST: &str = "what_an_earlier_release_left_is_gone_on_with";
 const GAPS: &str = "tests/tests/gaps/mod.rs";
 const GAPS_TEST: &str = "what_cannot_be_delivered_is_on_record";
 const LEDGER: &str = "tests/tests/ledger.rs";
@@ -58,6 +60,34 @@ pub const SCENARIOS: &[Scenario] = &[
         "every row equals its document, and no table has rows of another's collection",
         CONVERGES,
         CONVERGES_TEST,
+    ),
+    it(
+        "a token record of an earlier release, with a backlog behind it",
+        Service::Watcher,
+        "goes on behind what was acknowledged; nothing is missing or told twice",
+        UPGRADE,
+        UPGRADE_TEST,
+    ),
+    it(
+        "bookkeeping of an earlier release, with a ledger, tombstones, a gap and a parked row",
+        Service::Syncer,
+        "is upgraded, and the Syncer goes on where it stood",
+        UPGRADE,
+        UPGRADE_TEST,
+    ),
+    it(
+        "a Syncer of an earlier release runs while a newer one upgrades the schema",
+        Service::Syncer,
+        "it goes on; its next start is refused by number",
+        "crates/postgres/tests/live/upgrade.rs",
+        "a_running_syncer_of_the_earlier_release_outlives_the_upgrade",
+    ),
+    it(
+        "the schema, or the token record, is of a newer release",
+        Service::Syncer,
+        "both services end and name both versions; nothing is changed",
+        UPGRADE,
+        UPGRADE_TEST,
     ),
     it(
         "Kafka frozen under full load, documents of 1 KiB to 4 MiB",

@@ -4,6 +4,7 @@
 mod bad_records;
 mod binding;
 mod columns;
+mod earlier_statements;
 mod fence;
 mod foreign_columns;
 mod ids;
@@ -15,3 +16,4 @@ mod pool;
 mod schema;
 mod stages;
 mod stand;
+mod upgrade;
