@@ -322,6 +322,16 @@ impl Database for PostgresDatabase {
         bounded("ledger_check", self.ask_ledger(partitions)).await.map_err(|trouble| trouble.failure)
     }
 
+    async fn saw_ends(&self, ends: &[LedgerCommit]) -> Result<(), Failure> {
+        const OPERATION: &str = "ledger_ends";
+        let recorded = async {
+            let pool = self.pool(OPERATION)?;
+            let mut session = pool.get(OPERATION).await?;
+            self.shared.ledger.saw_ends(&mut session, ends).await
+        };
+        bounded(OPERATION, recorded).await.map_err(|trouble| trouble.failure)
+    }
+
     async fn open_gaps(&self) -> Result<u64, Failure> {
         const OPERATION: &str = "postgres_probe";
         let answered = async {

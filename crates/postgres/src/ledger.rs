@@ -32,16 +32,25 @@ JOIN unnest($2::text[], $3::int[], $4::bigint[], $5::text[]) AS c(topic, partiti
 ON p.topic = c.topic AND p.partition = c.partition AND p.epoch = c.epoch AND p.owner = c.owner \
 WHERE p.consumer_group = $1";
 
-/// One statement, so that no offset moves without its gap.
+/// The offset is the end of its log, if it is still where the partition stands.
+const SEE: &str = "\
+UPDATE cdc.partitions AS p SET end_seen = c.end_seen \
+FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[]) \
+AS c(topic, partition, epoch, owner, end_seen) \
+WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
+AND p.epoch = c.epoch AND p.owner = c.owner AND p.next_offset = c.end_seen \
+AND p.end_seen IS DISTINCT FROM c.end_seen";
+
+/// One statement, so that no offset moves without its gap; where nothing was lost there is none.
 const MOVE: &str = "\
-WITH moved AS (UPDATE cdc.partitions AS p SET next_offset = c.to_offset \
+WITH moved AS (UPDATE cdc.partitions AS p SET next_offset = c.to_offset, end_seen = NULL \
 FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) \
 AS c(topic, partition, epoch, owner, from_offset, to_offset, cause) \
 WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
 AND p.epoch = c.epoch AND p.owner = c.owner \
 RETURNING p.topic, p.partition, p.next_offset, c.from_offset, c.cause), \
 noted AS (INSERT INTO cdc.gaps (consumer_group, topic, partition, from_offset, to_offset, cause) \
-SELECT $1, topic, partition, from_offset, next_offset, cause FROM moved) \
+SELECT $1, topic, partition, from_offset, next_offset, cause FROM moved WHERE cause IS NOT NULL) \
 SELECT topic, partition, next_offset FROM moved";
 
 const ADD_MISSING: &str = "\
@@ -58,7 +67,7 @@ const TAKE: &str = "\
 UPDATE cdc.partitions AS p SET epoch = p.epoch + 1, owner = gen_random_uuid()::text \
 FROM unnest($2::text[], $3::int[]) AS c(topic, partition) \
 WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
-RETURNING p.topic, p.partition, p.epoch, p.owner, p.next_offset";
+RETURNING p.topic, p.partition, p.epoch, p.owner, p.next_offset, p.end_seen";
 
 /// How many rows of each partition are parked, by worker. A route is a 64-bit hash without a sign.
 const PARKED: &str = "\
@@ -77,6 +86,7 @@ const ACQUIRE: &str = "ledger_acquire";
 const RECORDING: &str = "ledger_record";
 const MOVING: &str = "ledger_move";
 const CHECKING: &str = "ledger_check";
+const SEEING: &str = "ledger_ends";
 
 /// What the statements that take partitions answer.
 struct Taken {
@@ -154,7 +164,8 @@ impl Ledger {
                         floor: row.get(4),
                     },
                 );
-                Ok(LedgerEntry { next_offset: row.get(4), parked: parked_of(&parked, &claim.name) })
+                let parked = parked_of(&parked, &claim.name);
+                Ok(LedgerEntry { next_offset: row.get(4), end_seen: row.get(5), parked })
             })
             .collect()
     }
@@ -286,7 +297,7 @@ impl Ledger {
         let from: Vec<Option<i64>> =
             holds.partitions.iter().map(|partition| gap_of(partition).map(|gap| gap.from)).collect();
         let causes: Vec<Option<&str>> =
-            holds.partitions.iter().map(|partition| gap_of(partition).map(|gap| gap.loss.as_str())).collect();
+            holds.partitions.iter().map(|partition| Some(gap_of(partition)?.loss?.as_str())).collect();
         session.in_doubt = true;
         self.lower_floors(&holds, &next);
         let group = &self.consumer_group;
@@ -303,6 +314,20 @@ impl Ledger {
         self.set_floors(&holds, &next, &missing);
         refused.extend(missing);
         Ok(refused)
+    }
+
+    /// Records that partitions of ours stand at the ends of their logs.
+    pub(crate) async fn saw_ends(&self, session: &mut Session, ends: &[LedgerCommit]) -> Result<(), Trouble> {
+        let (holds, seen, _) = self.recordable(ends);
+        if holds.partitions.is_empty() {
+            return Ok(());
+        }
+        let group = &self.consumer_group;
+        let recorded = session
+            .client
+            .execute(SEE, &[group, &holds.topics, &holds.numbers, &holds.epochs, &holds.owners, &seen])
+            .await;
+        recorded.map(drop).map_err(|error| Trouble::of(SEEING, error))
     }
 
     /// The partitions that are not ours any more, or stand lower than we left them.

@@ -86,8 +86,8 @@ pub struct OffsetGap {
     pub from: i64,
     /// The offset that is read next.
     pub to: i64,
-    /// Why.
-    pub loss: OffsetLoss,
+    /// Why; `None` where nothing was lost: a log that had been read to its end was replaced by another one.
+    pub loss: Option<OffsetLoss>,
 }
 
 /// A partition to fetch from now on. Its records carry the epoch.

@@ -43,6 +43,8 @@ pub struct Acquired {
     pub group: Option<i64>,
     /// What the log holds.
     pub log: LogBounds,
+    /// Where the log ended when it had last been seen read to its end.
+    pub end_seen: Option<i64>,
     /// How many of its rows are parked, by the worker that they route to; those without any are left out.
     pub parked: Vec<(WorkerId, u64)>,
 }

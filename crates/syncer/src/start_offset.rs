@@ -21,13 +21,20 @@ pub(crate) fn start_of(row: &Acquired, policy: OffsetPolicy) -> Start {
         let set_back = row.group.filter(|group| *group < ledger && row.log.holds(*group));
         return Start::At(StartOffset::At(set_back.unwrap_or(ledger)));
     }
+    let behind = |to, loss| {
+        Start::Behind(OffsetGap { partition: row.partition, epoch: row.epoch, from: ledger, to, loss })
+    };
+    // The topic was made anew, and all of the old one had been written.
+    if ledger > row.log.end && row.end_seen == Some(ledger) {
+        return behind(row.log.first, None);
+    }
     let to = match policy {
         OffsetPolicy::Earliest => row.log.first,
         OffsetPolicy::Latest => row.log.end,
         OffsetPolicy::Stop => return Start::Nowhere,
     };
     let loss = if ledger < row.log.first { OffsetLoss::Expired } else { OffsetLoss::Truncated };
-    Start::Behind(OffsetGap { partition: row.partition, epoch: row.epoch, from: ledger, to, loss })
+    behind(to, Some(loss))
 }
 
 #[cfg(test)]
@@ -41,7 +48,15 @@ mod tests {
 
     fn row(ledger: Option<i64>, group: Option<i64>) -> Acquired {
         let log = LogBounds { first: 10, end: 20 };
-        Acquired { partition: Partition(0), epoch: Epoch(0), ledger, group, log, parked: std::vec![] }
+        Acquired {
+            partition: Partition(0),
+            epoch: Epoch(0),
+            ledger,
+            group,
+            log,
+            end_seen: None,
+            parked: std::vec![],
+        }
     }
 
     #[test]
@@ -80,10 +95,25 @@ mod tests {
                     let Start::Behind(gap) = start_of(&row(Some(ledger), group), policy) else {
                         panic!("{ledger} is in the log");
                     };
-                    assert_eq!((gap.from, gap.to, gap.loss), (ledger, to, loss));
+                    assert_eq!((gap.from, gap.to, gap.loss), (ledger, to, Some(loss)));
                 }
             }
             assert_eq!(start_of(&row(Some(ledger), None), OffsetPolicy::Stop), Start::Nowhere);
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_read_to_its_end_and_made_anew_has_lost_nothing() {
+        for policy in [OffsetPolicy::Earliest, OffsetPolicy::Latest, OffsetPolicy::Stop] {
+            let read = Acquired { end_seen: Some(21), ..row(Some(21), None) };
+            let Start::Behind(gap) = start_of(&read, policy) else { panic!("21 is in the log") };
+            assert_eq!((gap.from, gap.to, gap.loss), (21, 10, None), "{policy:?}");
+        }
+        // What was written since, nobody has seen the end of; and what has expired was not read.
+        for (ledger, end_seen) in [(22, 21), (9, 9)] {
+            let unseen = Acquired { end_seen: Some(end_seen), ..row(Some(ledger), None) };
+            let Start::Behind(gap) = start_of(&unseen, OffsetPolicy::Earliest) else { panic!("no gap") };
+            assert!(gap.loss.is_some(), "{ledger}");
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct LedgerClaim {
 pub struct LedgerEntry {
     /// The first offset that is not yet written; `None` where the ledger had no row.
     pub next_offset: Option<i64>,
+    /// Where the log ended when it had last been seen read to its end.
+    pub end_seen: Option<i64>,
     /// How many rows are parked, by the worker that they route to; those without any are left out.
     pub parked: Vec<(WorkerId, u64)>,
 }
@@ -188,6 +190,13 @@ pub trait Database: Clone + Send + Sync + 'static {
         &self,
         partitions: &[(Partition, Epoch)],
     ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
+
+    /// Records that these offsets are where their logs end: everything in them is written. It changes no offset, and
+    /// says nothing of partitions that are not ours or stand elsewhere by now.
+    ///
+    /// # Errors
+    /// Whatever PostgreSQL says, classified.
+    fn saw_ends(&self, ends: &[LedgerCommit]) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Asks how many gaps of the group are open: a sign of life for the health of a service that has nothing to do,
     /// and how it is known that a person has acknowledged them.

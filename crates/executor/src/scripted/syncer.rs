@@ -107,7 +107,7 @@ impl Database for World {
 
     async fn acquire(&self, claims: &[LedgerClaim], _: u32) -> Result<Vec<LedgerEntry>, Failure> {
         self.call("acquire")?;
-        Ok(vec![LedgerEntry { next_offset: Some(0), parked: Vec::new() }; claims.len()])
+        Ok(vec![LedgerEntry { next_offset: Some(0), ..LedgerEntry::default() }; claims.len()])
     }
 
     async fn write(&self, _: &Batch<KafkaRecord>, _: Share, _: Parking) -> WriteReply {
@@ -148,6 +148,10 @@ impl Database for World {
 
     async fn check(&self, _: &[(Partition, Epoch)]) -> Result<Vec<Partition>, Failure> {
         self.call("check").map(|()| Vec::new())
+    }
+
+    async fn saw_ends(&self, _: &[LedgerCommit]) -> Result<(), Failure> {
+        Ok(())
     }
 
     async fn open_gaps(&self) -> Result<u64, Failure> {

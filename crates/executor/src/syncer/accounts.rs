@@ -96,8 +96,20 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
 
     /// A gap is on record, and reading goes on behind it.
     pub(super) fn moved_behind(&self, gap: &OffsetGap) {
-        self.metrics.offset_gap(gap.loss);
         let name = self.consumer.name(gap.partition);
+        let Some(loss) = gap.loss else {
+            tracing::warn!(
+                service = SERVICE,
+                operation = "offset_reset",
+                topic = %name.topic,
+                partition = name.partition,
+                from = gap.from,
+                to = gap.to,
+                "the topic was made anew after all of it had been written; reading goes on at the new one's start"
+            );
+            return;
+        };
+        self.metrics.offset_gap(loss);
         tracing::error!(
             service = SERVICE,
             operation = "offset_reset",
@@ -108,7 +120,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             partition = name.partition,
             from = gap.from,
             to = gap.to,
-            loss = gap.loss.as_str(),
+            loss = loss.as_str(),
             next = "the gap stands in cdc.gaps; what was lost in it has to be copied from the source again",
             "reading goes on behind a gap"
         );

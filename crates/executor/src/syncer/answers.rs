@@ -8,7 +8,7 @@ use cdc_machine::{Cause, Dependency, EffectId, Fault};
 use cdc_syncer::{OffsetGap, Partition, WorkerId};
 
 use super::{Driver, Hands, Input, SERVICE};
-use crate::ports::{ConsumerEvent, Database, Failure, RecordConsumer, RetryReply, WriteReply};
+use crate::ports::{ConsumerEvent, Database, Failure, LedgerCommit, RecordConsumer, RetryReply, WriteReply};
 use crate::report;
 
 /// What a request comes to.
@@ -29,6 +29,13 @@ pub(super) enum Reply {
     },
     /// A sign of life, or none.
     Probed(Dependency, Result<(), Failure>),
+    /// The offsets are recorded and committed.
+    Committed {
+        id: EffectId,
+        records: Vec<LedgerCommit>,
+    },
+    /// The logs' ends were looked at.
+    EndsSeen,
     /// PostgreSQL was asked, and says how many gaps are open.
     GapsCounted(Result<u64, Failure>),
     Batch {
@@ -80,11 +87,23 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             Reply::Broker(input) => {
                 self.hands.answered(&input);
                 self.hands.kafka.answered();
-                if matches!(input, Input::Committed { .. }) {
-                    // The ledger before it.
-                    self.hands.postgres.answered();
-                }
                 self.feed(input)
+            }
+            Reply::Committed { id, records } => {
+                let input = Input::Committed { id };
+                self.hands.answered(&input);
+                self.hands.kafka.answered();
+                // The ledger before it.
+                self.hands.postgres.answered();
+                self.hands.ends.committed(&records);
+                self.feed(input)?;
+                self.look_at_ends();
+                ControlFlow::Continue(())
+            }
+            Reply::EndsSeen => {
+                self.hands.ends.is_looking = false;
+                self.look_at_ends();
+                ControlFlow::Continue(())
             }
             Reply::DatabaseFailed(input, failure) => {
                 self.hands.answered(&input);

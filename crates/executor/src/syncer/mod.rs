@@ -3,6 +3,7 @@
 
 mod accounts;
 mod answers;
+mod ends;
 mod parked;
 mod requests;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::answers::Reply;
+use self::ends::Ends;
 use crate::clock::Clock;
 use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
 use crate::jitter::Jitter;
@@ -73,6 +75,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 kafka: Standing::new(Dependency::Kafka.as_str()),
                 postgres: Standing::new(Dependency::Postgres.as_str()),
                 probing: [false; 2],
+                ends: Ends::default(),
                 counted_gaps: None,
                 writing: 0,
                 workers,
@@ -140,6 +143,7 @@ struct Hands<C, D> {
     postgres: Standing,
     /// Whether Kafka and PostgreSQL are being asked for a sign of life.
     probing: [bool; 2],
+    ends: Ends,
     /// When the open gaps were counted last.
     counted_gaps: Option<Instant>,
     /// Batches in flight.
@@ -171,6 +175,17 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             self.hands.carry_out(effect)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Once everything in hand is written, the ends of the logs are looked at: where a partition stands at its end,
+    /// nothing is lost if the topic is made anew.
+    fn look_at_ends(&mut self) {
+        if self.machine.buffered_records() == 0
+            && let Some(records) = self.hands.ends.take()
+        {
+            let (consumer, database) = (self.hands.consumer.clone(), self.hands.database.clone());
+            self.hands.request(requests::look_at_ends(records, consumer, database));
+        }
     }
 
     fn on_tick(&mut self) {

@@ -78,7 +78,7 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         .into_iter()
         .zip(ledger.into_iter().zip(group.into_iter().zip(bounds)))
         .filter_map(|((partition, epoch), (entry, (group, log)))| {
-            let LedgerEntry { next_offset: ledger, parked } = entry;
+            let LedgerEntry { next_offset: ledger, end_seen, parked } = entry;
             let name = consumer.name(partition);
             let Some(log) = log else {
                 tracing::warn!(
@@ -103,7 +103,7 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
                 parked = parked.iter().map(|(_, rows)| rows).sum::<u64>(),
                 "partition acquired"
             );
-            Some(cdc_syncer::Acquired { partition, epoch, ledger, group, log, parked })
+            Some(cdc_syncer::Acquired { partition, epoch, ledger, group, log, end_seen, parked })
         })
         .collect();
     Reply::Database(Input::Acquired { id, partitions: acquired })
@@ -200,7 +200,7 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
     let group: Vec<(Partition, i64)> =
         records.iter().map(|record| (record.partition, record.next_offset)).collect();
     match consumer.commit(&group).await {
-        Ok(()) => Reply::Broker(Input::Committed { id }),
+        Ok(()) => Reply::Committed { id, records },
         Err(failure) => {
             // The ledger has it. A commit that races a rebalance is fenced, and for the machine to wait with.
             let fault = failure.fault;
@@ -208,6 +208,27 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
             Reply::BrokerFailed(failed, failure)
         }
     }
+}
+
+/// Sees which of these offsets are the ends of their logs, and records that. It is the only trace of a log that is gone.
+/// A look that fails leaves none: the next one may.
+pub(super) async fn look_at_ends<C: RecordConsumer, D: Database>(
+    records: Vec<LedgerCommit>,
+    consumer: C,
+    database: D,
+) -> Reply {
+    let numbers: Vec<Partition> = records.iter().map(|record| record.partition).collect();
+    let looked = async {
+        let bounds = consumer.log_bounds(&numbers).await?;
+        let at_end = records.iter().zip(bounds);
+        let at_end = at_end.filter(|(record, log)| log.is_some_and(|log| log.end == record.next_offset));
+        let ends: Vec<LedgerCommit> = at_end.map(|(record, _)| *record).collect();
+        if ends.is_empty() { Ok(()) } else { database.saw_ends(&ends).await }
+    };
+    if let Err(failure) = looked.await {
+        tracing::debug!(service = "syncer", operation = "log_ends", error = %failure, "the logs' ends were not seen");
+    }
+    Reply::EndsSeen
 }
 
 pub(super) async fn dead_letter<C: RecordConsumer>(

@@ -111,6 +111,13 @@ pub const SCENARIOS: &[Scenario] = &[
         LEDGER_TEST,
     ),
     it(
+        "a topic that was read to its end is deleted and made anew",
+        Service::Syncer,
+        "goes on at the new one's start without a gap; a partition with unread records leaves its gap",
+        LEDGER,
+        LEDGER_TEST,
+    ),
+    it(
         "more rows wait for a unique value than `parked.max_rows`",
         Service::Syncer,
         "exits 65, and with a larger bound every row is written in the end",

@@ -12,7 +12,7 @@ fn offset(next_offset: i64) -> LedgerCommit {
 }
 
 fn entry(next_offset: Option<i64>) -> LedgerEntry {
-    LedgerEntry { next_offset, parked: vec![] }
+    LedgerEntry { next_offset, ..LedgerEntry::default() }
 }
 
 #[tokio::test]
@@ -126,7 +126,8 @@ async fn an_offset_moves_together_with_its_gap_or_not_at_all() {
     let zombie = stand.database().await;
     assert_eq!(zombie.record(&[offset(7)]).await.unwrap(), []);
     let owner = stand.database().await;
-    let gap = OffsetGap { partition: PARTITION, epoch: EPOCH, from: 7, to: 20, loss: OffsetLoss::Expired };
+    let gap =
+        OffsetGap { partition: PARTITION, epoch: EPOCH, from: 7, to: 20, loss: Some(OffsetLoss::Expired) };
     assert_eq!(zombie.move_offsets(&[gap]).await.unwrap(), [PARTITION]);
     assert_eq!(stand.count("cdc.gaps").await, 0);
     assert_eq!(stand.text("SELECT next_offset FROM cdc.partitions").await.unwrap(), "7");
@@ -138,7 +139,18 @@ async fn an_offset_moves_together_with_its_gap_or_not_at_all() {
     assert_eq!(owner.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
     write_all(&owner, &[Message::player("insert", "a", 1, 1)]).await;
     // Down it goes too: a topic that was made anew begins at 0.
-    let gap = OffsetGap { from: 20, to: 0, loss: OffsetLoss::Truncated, ..gap };
+    let gap = OffsetGap { from: 20, to: 0, loss: Some(OffsetLoss::Truncated), ..gap };
     assert_eq!(owner.move_offsets(&[gap]).await.unwrap(), []);
     assert_eq!(owner.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
+    assert_eq!(stand.count("cdc.gaps").await, 2);
+    // Where nothing was lost, the offset moves alone.
+    assert_eq!(owner.move_offsets(&[OffsetGap { to: 3, loss: None, ..gap }]).await.unwrap(), []);
+    assert_eq!(stand.text("SELECT next_offset FROM cdc.partitions").await.unwrap(), "3");
+    assert_eq!(stand.count("cdc.gaps").await, 2);
+    // An end is recorded by the owner, and only where the partition stands.
+    let seen = "SELECT coalesce(end_seen::text, 'none') FROM cdc.partitions";
+    for (who, end, expected) in [(&zombie, 3, "none"), (&owner, 4, "none"), (&owner, 3, "3")] {
+        who.saw_ends(&[offset(end)]).await.unwrap();
+        assert_eq!(stand.text(seen).await.unwrap(), expected);
+    }
 }

@@ -108,7 +108,7 @@ async fn each_worker_tries_its_own_rows() {
     let heir = stand.connected().await;
     let learnt = heir.acquire(&[claim(EPOCH)], 2).await.unwrap();
     let rows = vec![(WorkerId(0), 1), (WorkerId(1), 1)];
-    let [LedgerEntry { next_offset: None, parked }] = &learnt[..] else { panic!("{learnt:?}") };
+    let [LedgerEntry { next_offset: None, parked, .. }] = &learnt[..] else { panic!("{learnt:?}") };
     let mut parked = parked.clone();
     parked.sort_unstable();
     assert_eq!(parked, rows);

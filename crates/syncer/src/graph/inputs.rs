@@ -100,7 +100,7 @@ impl Small {
     fn acquired(&self, parked: Vec<(WorkerId, u64)>) -> Acquired {
         let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
         let log = LogBounds { first: 0, end: 1 };
-        Acquired { partition: PARTITION, epoch, ledger: Some(0), group: None, log, parked }
+        Acquired { partition: PARTITION, epoch, ledger: Some(0), group: None, log, end_seen: None, parked }
     }
 
     pub(super) fn push_records(&self, inputs: &mut Vec<Input<()>>) {

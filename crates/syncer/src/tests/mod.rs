@@ -23,9 +23,9 @@ use std::{assert_eq, format, vec};
 use cdc_machine::{Cause, Dependency, EffectId, Effects, Epoch, Fault, Machine, Signal, StateName, TimerId};
 
 use crate::{
-    Acquired, Config, Effect, Input, LogBounds, OffsetPolicy, OnBadRecord, ParkedRows, Parking, Partition,
-    Record, Reject, Rejected, RetryOutcome, SqlState, StartOffset, StopAfter, Syncer, TimerKind, WorkerId,
-    WriteOutcome,
+    Acquired, Config, Effect, Input, LogBounds, OffsetLoss, OffsetPolicy, OnBadRecord, ParkedRows, Parking,
+    Partition, Record, Reject, Rejected, RetryOutcome, SqlState, StartOffset, StopAfter, Syncer, TimerKind,
+    WorkerId, WriteOutcome,
 };
 
 type Order = Effect<&'static str>;
@@ -141,7 +141,8 @@ fn show(effect: &Order) -> String {
                 .iter()
                 .map(|gap| {
                     let (partition, epoch) = (gap.partition.0, gap.epoch.0);
-                    format!("{partition}@{epoch} {} to {} {}", gap.from, gap.to, gap.loss.as_str())
+                    let loss = gap.loss.map_or("nothing", OffsetLoss::as_str);
+                    format!("{partition}@{epoch} {} to {} {loss}", gap.from, gap.to)
                 })
                 .collect();
             format!("{name} {} [{}]", id.0, of.join(" "))
@@ -223,7 +224,15 @@ fn lost(numbers: &[u32]) -> Fact {
 
 fn acquired(partition: u32, epoch: u64, ledger: Option<i64>, group: Option<i64>) -> Acquired {
     let log = LogBounds { first: 0, end: 1_000 };
-    Acquired { partition: Partition(partition), epoch: Epoch(epoch), ledger, group, log, parked: vec![] }
+    Acquired {
+        partition: Partition(partition),
+        epoch: Epoch(epoch),
+        ledger,
+        group,
+        log,
+        end_seen: None,
+        parked: vec![],
+    }
 }
 
 /// Partition, offset and route; partition n is in its epoch n.

@@ -166,6 +166,7 @@ impl World {
             ledger: self.ledger.get(partition).copied(),
             group: self.group.get(partition).copied(),
             log: self.bounds(*partition),
+            end_seen: None,
             parked: self.database.parked_of(*partition),
         };
         let input = match outcome {
