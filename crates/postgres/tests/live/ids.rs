@@ -375,3 +375,23 @@ async fn keys_that_blur_are_refused_with_the_reason() {
         assert_eq!(counts.inserted, 1, "{schema}");
     }
 }
+
+#[tokio::test]
+async fn row_level_security_is_refused_to_a_role_that_it_binds() {
+    let mut stand = Stand::new(
+        "CREATE TABLE players (id text PRIMARY KEY, cdc_position bytea); CREATE ROLE bound LOGIN; \
+         ALTER TABLE players ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON players USING (id < 'a');",
+    )
+    .await;
+    drop(stand.connected().await);
+    let grants = "GRANT USAGE ON SCHEMA cdc TO bound; GRANT ALL ON ALL TABLES IN SCHEMA cdc TO bound; \
+                  GRANT ALL ON players TO bound";
+    stand.client.batch_execute(grants).await.unwrap();
+    "bound".clone_into(&mut stand.settings.user);
+    let database = stand.database().await;
+    let messages = [Message::upsert("insert", "b", "", 1)];
+    let reply = database.write(&batch(&messages), ALL, Parking::Off).await;
+    assert!(reply.failure.unwrap().message.contains("row-level security"), "{:?}", reply.outcome);
+    stand.client.batch_execute("ALTER ROLE bound BYPASSRLS").await.unwrap();
+    assert_eq!(write_all(&stand.database().await, &messages).await.inserted, 1);
+}
