@@ -44,6 +44,14 @@ impl Position {
         Self::from_bytes(bytes.get(..pairs.len())?)
     }
 
+    /// The lineage, which stands first; `None` where the position is too short to be an event's.
+    #[must_use]
+    pub fn lineage(&self) -> Option<u32> {
+        self.cluster_time()?;
+        let lineage: [u8; 4] = self.as_bytes().get(..4)?.try_into().ok()?;
+        Some(u32::from_be_bytes(lineage))
+    }
+
     /// The cluster time, which stands behind the lineage; `None` where the position is too short for one.
     #[must_use]
     pub fn cluster_time(&self) -> Option<ClusterTime> {

@@ -94,6 +94,31 @@ pub(crate) fn admin(connection: &ConnectionSettings) -> ClientConfig {
     config
 }
 
+/// What one partition may add to a fetch of the topics' ends: a larger message comes alone.
+const ENDS_FETCH_BYTES: u32 = 16 * 1024;
+/// Fetched ahead of who looks at the topics' ends, in KiB.
+const ENDS_PREFETCH_KBYTES: u32 = 1024;
+/// How long a broker may wait before it says that a partition is at its end.
+const ENDS_FETCH_WAIT: Duration = Duration::from_millis(5);
+
+/// A reader of the topics' ends, for a moment and without a group. Whose messages they are does not matter, nor
+/// whether their transaction was committed.
+pub(crate) fn ends(connection: &ConnectionSettings) -> ClientConfig {
+    let mut config = admin(connection);
+    config
+        .set("group.id", &connection.client_id)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_uncommitted")
+        .set("fetch.min.bytes", "1")
+        .set("fetch.wait.max.ms", millis(ENDS_FETCH_WAIT))
+        .set("fetch.message.max.bytes", ENDS_FETCH_BYTES.to_string())
+        .set("queued.max.messages.kbytes", ENDS_PREFETCH_KBYTES.to_string());
+    config
+}
+
 /// A producer whose order and durability the Watcher relies on. `largest` is the most that any topic is known to
 /// allow.
 pub(crate) fn producer(

@@ -8,7 +8,7 @@
 //! | `poller`, `rebalance` | the thread that owns polling, and the group's callbacks |
 //! | `batches` | how large a batch may be, and which message was alone in its own |
 //! | `group` | whether a consumer group is gone and has read everything |
-//! | `topics` | topics that are made and looked at before the first message |
+//! | `topics`, `ends` | topics that are made and looked at before the first message |
 //! | `murmur2` | which partition a key falls into |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
 //! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
@@ -24,6 +24,7 @@ mod config;
 mod consumer;
 mod dead_letter;
 mod delivery;
+mod ends;
 mod group;
 mod headers;
 mod marker;
@@ -38,6 +39,7 @@ mod topics;
 
 pub use classify::fault_of;
 pub use consumer::KafkaConsumer;
+pub use ends::lineage_at_ends;
 pub use group::{Behind, GroupState, group_state};
 pub use headers::HeadersIter;
 pub use owned::{ClientKind, owned_property};

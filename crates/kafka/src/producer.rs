@@ -16,6 +16,7 @@ use crate::classify::{failure_from, fault_of};
 use crate::complaints::Complaints;
 use crate::config;
 use crate::delivery::{DeliveryReports, is_topic_gone, opaque};
+use crate::ends::Ends;
 use crate::marker::{self, PositionText};
 use crate::murmur2::partition_of;
 use crate::owned::ClientKind;
@@ -326,8 +327,10 @@ impl Preparation {
                 partitions: partitions.unsigned_abs(),
                 was_made: missing.iter().any(|made| *made.name == **topic),
                 holds_messages: holds_messages(client.client(), topic, partitions, deadline)?,
+                lineage: None,
             });
         }
+        self.read_ends(&mut topics)?;
         for topic in &self.dead_letters {
             await_topic(client.client(), topic, deadline)?;
         }
@@ -339,6 +342,20 @@ impl Preparation {
             client = self.connect(limits)?;
         }
         Ok(Prepared { client, known, topics })
+    }
+
+    /// Which lineages the topics' ends show, where they hold anything.
+    fn read_ends(&self, topics: &mut [TopicState]) -> Result<(), Failure> {
+        let mut ends = None;
+        for (name, topic) in self.settings.topics.iter().zip(topics).filter(|(_, topic)| topic.holds_messages)
+        {
+            let ends = match &mut ends {
+                Some(ends) => ends,
+                none => none.insert(Ends::new(&self.settings.connection)?),
+            };
+            topic.lineage = ends.lineage(name, i32::try_from(topic.partitions).unwrap_or(i32::MAX))?;
+        }
+        Ok(())
     }
 
     fn connect(&self, limits: TopicLimits) -> Result<Client, Failure> {

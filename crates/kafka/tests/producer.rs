@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cdc_event::Message;
-use cdc_executor::ports::{Producer, ProducerReport, ReportSink, SendRefused};
+use cdc_event::{Message, Position};
+use cdc_executor::ports::{Producer as _, ProducerReport, ReportSink, SendRefused};
 use cdc_kafka::KafkaProducer;
-use cdc_machine::{Fault, SeqNo};
+use cdc_machine::{Fault, Lineage, SeqNo};
 use cdc_watcher::{Batching, TopicState};
 use rdkafka::ClientConfig;
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -44,7 +44,7 @@ async fn messages_of_a_partition_arrive_in_the_order_of_sending() {
     );
     let sink = Arc::new(ReportSink::default());
     let mut producer = KafkaProducer::new(producer_settings(&brokers, "t"), Arc::clone(&sink));
-    let found = TopicState { partitions: 4, was_made: false, holds_messages: false };
+    let found = TopicState { partitions: 4, was_made: false, holds_messages: false, lineage: None };
     assert_eq!(producer.prepare(SHARED).await.unwrap(), [found]);
     for n in 0..MESSAGES {
         producer.send(SeqNo(n), message("t", n % 37, n), PARTITIONS).unwrap();
@@ -354,4 +354,47 @@ async fn a_key_falls_where_librdkafka_puts_it_and_stays_there() {
         (0..2).map(|p| read_numbers(&brokers, "t", p).into_iter().filter(beyond).count()).sum();
     assert_eq!(in_first_two, 3_000);
     assert_eq!(producer.probe().await.unwrap(), [7]);
+}
+
+/// A position of this lineage.
+fn position_in(lineage: u32) -> Position {
+    let mut bytes = [0; 25];
+    bytes[..4].copy_from_slice(&lineage.to_be_bytes());
+    Position::from_bytes(&bytes).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_topics_ends_show_their_greatest_lineage() {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic("t", 4, 1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    let sink = Arc::new(ReportSink::default());
+    let settings = producer_settings(&brokers, "t");
+    let at_ends = async || {
+        cdc_kafka::lineage_at_ends(common::connection(&brokers), vec![Arc::from("t"), Arc::from("none")])
+            .await
+            .unwrap()
+    };
+    let mut producer = KafkaProducer::new(settings, Arc::clone(&sink));
+    assert_eq!(producer.prepare(SHARED).await.unwrap()[0].lineage, None, "there is nothing");
+    assert_eq!(at_ends().await, None);
+    // Whichever partition each falls into, it is a partition's last or its last but few.
+    for (n, lineage) in (0..).zip([7, 9, 8, 3, 3]) {
+        let message = Message { position: position_in(lineage), ..message("t", n, n) };
+        producer.send(SeqNo(n), message, PARTITIONS).unwrap();
+    }
+    reports(&sink, 5).await;
+    assert_eq!(producer.prepare(SHARED).await.unwrap()[0].lineage, Some(Lineage(9)));
+    // What others put behind it hides it from nobody: no header, no position, too short a position.
+    let others: BaseProducer = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+    for n in 0..200 {
+        let header = |value| OwnedHeaders::new().insert(Header { key: "cdc-position", value });
+        for headers in [OwnedHeaders::new(), header(Some("no hex")), header(None), header(Some("ffffffff"))] {
+            let record = BaseRecord::to("t").partition(n % 4).key("k").payload("v").headers(headers);
+            others.send(record).unwrap();
+        }
+    }
+    others.flush(common::PATIENCE).unwrap();
+    assert_eq!(producer.prepare(SHARED).await.unwrap()[0].lineage, Some(Lineage(9)));
+    assert_eq!(at_ends().await, Some(Lineage(9)));
 }

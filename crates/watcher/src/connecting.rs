@@ -63,6 +63,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
                 OnHistoryLost::FromNow => self.facts.lost = Some(GapCause::TokenMissing),
             }
         }
+        self.facts.outrank(topics.iter().filter_map(|topic| topic.lineage).max(), never_opened);
         self.open_stream()
     }
 

@@ -224,6 +224,15 @@ impl<R, T: Clone + Ord> Facts<R, T> {
         self.lineage = self.fresh;
     }
 
+    /// Rows carry the lineages that the topics' ends show, and keep off every event of a lower one. A record that
+    /// is made anew goes above all of them, whatever the clock says. An older record that came back goes on in
+    /// the newest of them: what it replays the rows have, and keep off one by one.
+    pub(crate) fn outrank(&mut self, at_the_ends: Option<Lineage>, is_made_anew: bool) {
+        let Some(Lineage(newest)) = at_the_ends else { return };
+        let least = if is_made_anew { newest.saturating_add(1) } else { newest };
+        self.lineage = self.lineage.max(Lineage(least));
+    }
+
     /// The position is of no use any more: the next stream begins at the present. The source may have been
     /// restored, and its time gone back, so the lineage rises.
     pub(crate) fn lose_position(&mut self, cause: GapCause) {

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use cdc_machine::Lineage;
+
 /// A watched collection, by its place in the sorted list of the configuration. Its topic has the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CollectionId(pub u16);
@@ -38,6 +40,8 @@ pub struct TopicState {
     pub was_made: bool,
     /// True where any end offset is above 0.
     pub holds_messages: bool,
+    /// The greatest lineage among the positions at its end; `None` where nothing there has one.
+    pub lineage: Option<Lineage>,
 }
 
 /// Why a part of the history was not delivered.

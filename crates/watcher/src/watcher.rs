@@ -1,4 +1,4 @@
-use cdc_machine::{Backoff, Cause, Effects, Machine, Retry, StateName};
+use cdc_machine::{Backoff, Cause, Effects, Lineage, Machine, Retry, StateName};
 
 use crate::facts::Facts;
 use crate::state::{Connecting, State};
@@ -40,6 +40,12 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
             | State::SavingToken { .. }
             | State::Draining { .. } => None,
         }
+    }
+
+    /// The lineage of the positions that are given out.
+    #[must_use]
+    pub const fn lineage(&self) -> Lineage {
+        self.facts.lineage
     }
 
     /// Events read and not yet covered by a saved token: what a crash now would replay.

@@ -3,7 +3,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bson::Document;
 use bytes::Bytes;
 use cdc_event::{ClusterTime, ResumeToken};
-use cdc_executor::ports::{Failure, GapRecord, Opening, Source as _, TokenRecord};
+use cdc_executor::ports::{Failure, GapRecord, Opening, Source as _};
 use cdc_machine::{Fault, Lineage};
 use cdc_mongo::MongoSource;
 use cdc_tokens::{Look, Reset, ResetOutcome};
@@ -54,7 +54,13 @@ async fn move_position(config: &WatcherConfig, target: Target, new_source: bool)
             None
         }
     };
-    let lineage = lineage(before.as_deref(), new_source);
+    let lineage = match &before {
+        Some(before) if !new_source => before.lineage,
+        before => {
+            let at_the_ends = wiring::lineage_at_ends(config).await.map_err(of_source)?;
+            anew(before.as_deref().map(|before| before.lineage), at_the_ends)
+        }
+    };
     let Opening { at, contents } = open(&mut source, target, lineage).await.map_err(of_source)?;
     let reset = Reset { token: at, lineage, contents, new_source };
     match store.reset(reset).await.map_err(of_store)? {
@@ -64,15 +70,13 @@ async fn move_position(config: &WatcherConfig, target: Target, new_source: bool)
     }
 }
 
-/// The record's own; a new one where it is made anew, or bound to another source, whose time may go back.
-fn lineage(before: Option<&TokenRecord>, new_source: bool) -> Lineage {
+/// The lineage of a record that is made anew, or bound to another source, whose time may go back: above all that
+/// rows may carry, whatever the clock says.
+fn anew(recorded: Option<Lineage>, at_the_ends: Option<Lineage>) -> Lineage {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let fresh = Lineage(u32::try_from(seconds).unwrap_or(u32::MAX));
-    match before {
-        Some(before) if !new_source => before.lineage,
-        Some(before) => fresh.max(Lineage(before.lineage.0.saturating_add(1))),
-        None => fresh,
-    }
+    let before = recorded.max(at_the_ends).map(|Lineage(before)| Lineage(before.saturating_add(1)));
+    before.map_or(fresh, |above| fresh.max(above))
 }
 
 async fn open(source: &mut MongoSource, target: Target, lineage: Lineage) -> Result<Opening, Failure> {
@@ -138,6 +142,18 @@ fn tell(gap: Option<&GapRecord>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lineage_made_anew_is_above_all_that_there_were() {
+        let far = Lineage(u32::MAX - 9);
+        let above = Lineage(u32::MAX - 8);
+        assert_eq!([anew(Some(far), None), anew(None, Some(far))], [above, above]);
+        assert_eq!(anew(Some(Lineage(1)), Some(far)), above);
+        assert!(
+            anew(Some(Lineage(1)), None) > Lineage(1_700_000_000)
+                && anew(None, None) > Lineage(1_700_000_000)
+        );
+    }
 
     #[test]
     fn every_form_of_a_position_is_read() {

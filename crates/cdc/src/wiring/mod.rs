@@ -7,7 +7,7 @@ mod watcher;
 pub use syncer::{database, syncer};
 pub use tokens::{AnyTokenStore, identity, token_store};
 pub(crate) use watcher::pairs;
-pub use watcher::{describe_source, source, watcher};
+pub use watcher::{describe_source, lineage_at_ends, source, watcher};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

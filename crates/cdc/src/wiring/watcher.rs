@@ -3,7 +3,7 @@ use std::sync::Arc;
 use cdc_executor::ports::{Failure, ReportSink};
 use cdc_executor::{Ended, Health, WatcherService};
 use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
-use cdc_machine::{Backoff, Cause, Dependency, Fault, Retry, Signal};
+use cdc_machine::{Backoff, Cause, Dependency, Fault, Lineage, Retry, Signal};
 use cdc_mongo::{MongoSettings, MongoSource};
 use cdc_watcher::{Config, OnTooLarge, Retries};
 use tokio::sync::{mpsc, watch};
@@ -97,6 +97,15 @@ pub async fn describe_source(
             Some(signal) = signals.recv() => return Err(stopped(signal).into()),
         }
     }
+}
+
+/// The greatest lineage that the configured topics' ends show.
+///
+/// # Errors
+/// Whatever the brokers say, classified.
+pub async fn lineage_at_ends(config: &WatcherConfig) -> Result<Option<Lineage>, Failure> {
+    let settings = producer_settings(config);
+    cdc_kafka::lineage_at_ends(settings.connection, settings.topics).await
 }
 
 const fn stopped(signal: Signal) -> Cause {

@@ -81,7 +81,7 @@ pub(crate) struct Reporting {
 
 impl Producer for Reporting {
     async fn prepare(&mut self, _: Batching) -> Result<Vec<TopicState>, Failure> {
-        let topic = TopicState { partitions: 1, was_made: false, holds_messages: true };
+        let topic = TopicState { partitions: 1, was_made: false, holds_messages: true, lineage: None };
         self.world.call("prepare").map(|()| vec![topic])
     }
 

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cdc_machine::{Cause, Dependency, Epoch, SeqNo};
+use cdc_machine::{Cause, Dependency, Epoch, Lineage, SeqNo};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -119,6 +119,21 @@ impl<P: Producer> Driver<P> {
         }
     }
 
+    /// Says where the topics' ends have raised the lineage.
+    fn compare_lineage(&self, before: Lineage) {
+        let lineage = self.machine.lineage();
+        if lineage > before {
+            tracing::warn!(
+                service = SERVICE,
+                operation = "lineage",
+                before = before.0,
+                lineage = lineage.0,
+                "the topics hold messages of a later lineage than the token record or this machine's clock has; going \
+                 on in one that their rows do not keep off"
+            );
+        }
+    }
+
     pub(super) fn on_prepared(&mut self, prepared: Result<Prepared<P>, JoinError>) -> ControlFlow<Cause> {
         self.hands.preparing = None;
         self.hands.owed.broker.answered();
@@ -130,7 +145,9 @@ impl<P: Producer> Driver<P> {
             Ok(topics) => {
                 self.hands.standing.broker.answered();
                 let found: Vec<u32> = topics.iter().map(|topic| topic.partitions).collect();
+                let before = self.machine.lineage();
                 self.feed(Input::ProducerReady { id, topics })?;
+                self.compare_lineage(before);
                 self.compare_partitions(&found);
                 ControlFlow::Continue(())
             }

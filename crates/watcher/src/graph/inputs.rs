@@ -65,7 +65,7 @@ impl Small {
             | State::Draining { .. }
             | State::Stopped(_) => NOBODY,
         };
-        let topic = TopicState { partitions: 1, was_made: false, holds_messages: true };
+        let topic = TopicState { partitions: 1, was_made: false, holds_messages: true, lineage: None };
         let empty = TopicState { holds_messages: false, ..topic };
         for topic in [topic, empty, TopicState { was_made: true, ..empty }] {
             inputs.push(Input::ProducerReady { id, topics: vec![topic] });

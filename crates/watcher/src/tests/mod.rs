@@ -152,7 +152,7 @@ const UUID: Contents = Contents::Uuid([1; 16]);
 
 const KNOWN: Known = Known { contents: UUID, partitions: Some(2), holds_messages: true };
 
-const TOPIC: TopicState = TopicState { partitions: 2, was_made: false, holds_messages: true };
+const TOPIC: TopicState = TopicState { partitions: 2, was_made: false, holds_messages: true, lineage: None };
 
 fn acquired(id: u64, saved: Option<u32>) -> Fact {
     let saved = saved.map_or(Saved::Nothing, |token| {

@@ -242,7 +242,8 @@ impl World {
                     self.producer_is_ready = true;
                     let was_made = std::mem::take(&mut self.is_topic_gone);
                     let holds_messages = !was_made && !self.acked.is_empty();
-                    let topic = TopicState { partitions: PARTITIONS, was_made, holds_messages };
+                    let topic =
+                        TopicState { partitions: PARTITIONS, was_made, holds_messages, lineage: None };
                     self.feed(Input::ProducerReady { id, topics: vec![topic] });
                 }
                 Outcome::Bad(fault) => self.feed(Input::ProducerFailed { id, fault }),
