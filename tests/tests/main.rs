@@ -23,6 +23,7 @@ mod parking_lot;
 mod postgres_faults;
 mod rebalances;
 mod replicas;
+mod source;
 mod to_the_letter;
 mod two_watchers;
 mod unique;

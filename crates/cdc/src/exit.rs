@@ -57,6 +57,7 @@ impl Exit {
             74 => Self::LocalIo,
             75 => Self::Temporary,
             77 => Self::Refused,
+            78 => Self::Config,
             _ => Self::Bug,
         }
     }
@@ -79,7 +80,7 @@ Exit codes:
   74  this machine's own files or ports
   75  temporary: a restart is safe
   77  authentication or a privilege
-  78  the configuration
+  78  the configuration, or a source that cannot give what it asks for
 
 Keys of the configuration may be set by environment variables too: CDC__KAFKA__TOPIC=orders
 sets kafka.topic. Defaults < files < environment < --set.";

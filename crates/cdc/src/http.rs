@@ -1,5 +1,6 @@
 //! Probes, metrics and status of one service, over HTTP. Nothing here changes anything.
 
+use std::collections::BTreeMap;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -104,6 +105,9 @@ struct StatusBody {
     /// Partitions that get no documents, since the topics have grown; the Watcher's only.
     #[serde(skip_serializing_if = "Option::is_none")]
     unused_partitions: Option<u64>,
+    /// What the source has under each watched name; the Watcher's only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    collections: BTreeMap<String, &'static str>,
 }
 
 fn health(State(probes): State<Probes>) -> Ready<Response> {
@@ -147,6 +151,7 @@ fn status(State(probes): State<Probes>) -> Ready<Response> {
         uptime_seconds: probes.started.elapsed().as_secs(),
         parked_rows: it.parked_rows,
         unused_partitions: it.unused_partitions,
+        collections: it.watched.into_iter().map(|watched| (watched.name, watched.serves)).collect(),
     };
     ready(json(StatusCode::OK, &body))
 }

@@ -180,11 +180,37 @@ impl Encoder {
         out: &mut Vec<u8>,
         tokens: &mut Vec<u8>,
     ) -> Result<Encoded<'e>, EncodeError> {
+        self.encode_parts(&Parts::read(event.as_bytes())?, out, tokens)
+    }
+
+    /// The same for an update that came without its document: `found` is what was found of it since, if it is
+    /// still there.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_with<'e>(
+        &mut self,
+        event: &'e RawDocument,
+        found: Option<&'e RawDocument>,
+        out: &mut Vec<u8>,
+        tokens: &mut Vec<u8>,
+    ) -> Result<Encoded<'e>, EncodeError> {
+        let (tag, value) = found.map_or((tag::NULL, &[][..]), |found| (tag::DOCUMENT, found.as_bytes()));
+        let mut parts = Parts::read(event.as_bytes())?;
+        parts.full_document = Some(Element { tag, key: b"fullDocument", value });
+        self.encode_parts(&parts, out, tokens)
+    }
+
+    fn encode_parts<'e>(
+        &mut self,
+        parts: &Parts<'e>,
+        out: &mut Vec<u8>,
+        tokens: &mut Vec<u8>,
+    ) -> Result<Encoded<'e>, EncodeError> {
         let start = out.len();
-        let parts = Parts::read(event.as_bytes())?;
         let data = token_data(parts.token)?;
         let head = Head {
-            parts: &parts,
+            parts,
             id: xxh3_128(data),
             position: position_of_data(data, self.lineage)?,
             cluster_time: match parts.cluster_time {
@@ -222,6 +248,38 @@ impl Encoder {
             position: head.position,
             cluster_time: head.cluster_time,
         })
+    }
+}
+
+/// An update that came without its document, and what it takes to look it up.
+#[derive(Clone, Copy, Debug)]
+pub struct Imageless<'e> {
+    /// The collection.
+    pub collection: &'e str,
+    /// The document's key.
+    pub document_key: &'e RawDocument,
+    /// When it happened.
+    pub cluster_time: ClusterTime,
+}
+
+impl<'e> Imageless<'e> {
+    /// What an event lacks; `None` where it is whole, or no update.
+    ///
+    /// # Errors
+    /// Where the event is not what a change stream sends.
+    pub fn of(event: &'e RawDocument) -> Result<Option<Self>, EncodeError> {
+        let parts = Parts::read(event.as_bytes())?;
+        let has_document = parts.full_document.is_some_and(|element| element.tag != tag::NULL);
+        if parts.kind != Kind::Update || has_document || parts.omitted_bytes.is_some() {
+            return Ok(None);
+        }
+        let key = parts.document_key.ok_or(EncodeError::Missing("documentKey"))?;
+        let document_key = RawDocument::from_bytes(key).map_err(|_| EncodeError::WrongType("documentKey"))?;
+        let cluster_time = match parts.cluster_time {
+            Some(time) => time,
+            None => cluster_time_of_data(token_data(parts.token)?)?,
+        };
+        Ok(Some(Self { collection: parts.collection, document_key, cluster_time }))
     }
 }
 

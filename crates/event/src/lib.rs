@@ -25,7 +25,7 @@ pub use cluster_time::ClusterTime;
 pub use control::{Control, GapNotice};
 pub use decimal::Decimal;
 pub use elements::Malformed;
-pub use encode::{EncodeError, Encoded, Encoder, Kind, OMITTED_FIELD};
+pub use encode::{EncodeError, Encoded, Encoder, Imageless, Kind, OMITTED_FIELD};
 pub use envelope::{DecodeError, Envelope, FullDocument, Gap, Member, Operation};
 pub use fields::{Fields, TypeIndex, TypesError, lookup};
 pub use key::{CONTROL_KEY, KeyError, row_id_text};

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Position;
+use crate::{ClusterTime, Position};
 
 /// A resume token together with the position that it stands for. Ordered by position.
 #[derive(Clone, Debug)]
@@ -11,6 +11,9 @@ pub struct ResumeToken {
     pub bson: Bytes,
     /// Its place in the order of events.
     pub position: Position,
+    /// When the newest event happened that was read up to here; `None` where none was read yet. A history in
+    /// which nothing happened then is another one.
+    pub rests_on: Option<ClusterTime>,
 }
 
 impl PartialEq for ResumeToken {

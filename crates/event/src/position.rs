@@ -2,6 +2,9 @@ use std::fmt;
 
 use crate::ClusterTime;
 
+/// The token type of a mark between events: the KeyString of 0.
+const MARK: u8 = 0x29;
+
 /// Where an event stands in the source's history. Comparing two positions byte by byte is comparing the
 /// events' order.
 ///
@@ -52,6 +55,22 @@ impl Position {
         Some(u32::from_be_bytes(lineage))
     }
 
+    /// True for the position of an event, false for a mark between events.
+    #[must_use]
+    pub fn is_event(&self) -> bool {
+        self.as_bytes().get(12).is_some_and(|kind| *kind != MARK)
+    }
+
+    /// The mark that precedes every event of this time.
+    #[must_use]
+    pub fn before_all_of(lineage: u32, time: ClusterTime) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let parts = [lineage, time.t, time.i].map(u32::to_be_bytes);
+        let parts = parts.as_flattened();
+        bytes[..parts.len()].copy_from_slice(parts);
+        Self { len: 12, bytes }
+    }
+
     /// The cluster time, which stands behind the lineage; `None` where the position is too short for one.
     #[must_use]
     pub fn cluster_time(&self) -> Option<ClusterTime> {
@@ -89,5 +108,27 @@ impl fmt::Display for Position {
 impl fmt::Debug for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_before_a_time_stands_behind_all_that_was_earlier_and_before_all_else() {
+        let at = |i: u32, rest: &[u8]| {
+            let time = [7_u32, 1_700_000_000, i].map(u32::to_be_bytes);
+            Position::from_bytes(&[time.as_flattened(), rest].concat()).unwrap()
+        };
+        let (mark, event) = ([MARK, 0x29, 0x6E], [0x2C, 0x01, 0x00, 0x29, 0x6E]);
+        let before = Position::before_all_of(7, ClusterTime { t: 1_700_000_000, i: 5 });
+        assert!(at(4, &event) < before && before < at(5, &mark) && at(5, &mark) < at(5, &event));
+        assert_eq!(
+            [at(5, &mark), at(5, &event), before].map(|position| position.is_event()),
+            [false, true, false]
+        );
+        assert_eq!([at(5, &mark), before].map(|position| position.lineage()), [Some(7), Some(7)]);
+        assert_eq!(Position::from_bytes(&[0; 11]).unwrap().lineage(), None);
     }
 }

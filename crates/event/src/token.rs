@@ -58,13 +58,15 @@ impl From<Malformed> for TokenError {
 }
 
 impl ResumeToken {
-    /// A token as the server sent it (`{_data: "82…"}`), with its position under this lineage.
+    /// A token as the server sent it (`{_data: "82…"}`), with its position under this lineage. One that is an
+    /// event's own rests on that event.
     ///
     /// # Errors
     /// Where the bytes are not a resume token of a known version.
     pub fn from_bson(bson: Bytes, lineage: u32) -> Result<Self, TokenError> {
         let position = token_position(&bson, lineage)?;
-        Ok(Self { bson, position })
+        let rests_on = if position.is_event() { position.cluster_time() } else { None };
+        Ok(Self { bson, position, rests_on })
     }
 }
 

@@ -26,6 +26,8 @@ impl fmt::Display for Ended {
             (Cause::Unavailable(_) | Cause::Refused(_) | Cause::Failed(_), Some(failure)) => {
                 write!(f, ". The last failure was {failure}")
             }
+            // Each complaint says what mends it.
+            (Cause::Unsupported(_), Some(complaints)) => write!(f, ": {complaints}"),
             _ => Ok(()),
         }
     }
@@ -43,6 +45,9 @@ mod tests {
         let cause = Cause::Unavailable(Dependency::Kafka);
         let ended = Ended { cause, last_failure: last_failure.clone() };
         assert_eq!(ended.to_string(), format!("{cause}. The last failure was kafka_publish: no broker"));
+        let cause = Cause::Unsupported(Dependency::MongoDb);
+        let ended = Ended { cause, last_failure: Some("v is a view".to_owned()) };
+        assert_eq!(ended.to_string(), format!("{cause}: v is a view"));
         let ended = Ended { cause: Cause::Aborted, last_failure };
         assert_eq!(ended.to_string(), Cause::Aborted.to_string());
     }

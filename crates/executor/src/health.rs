@@ -97,6 +97,17 @@ pub struct Health {
     pub parked_rows: Option<u64>,
     /// Partitions that get no documents, since the topics have grown; the Watcher's only.
     pub unused_partitions: Option<u64>,
+    /// The watched names, once they were looked at; the Watcher's only.
+    pub watched: Vec<WatchedName>,
+}
+
+/// A watched name, and what the source has under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedName {
+    /// The name.
+    pub name: String,
+    /// `changes` where all is well, `absent` where there is nothing yet, else what keeps it from being watched.
+    pub serves: &'static str,
 }
 
 impl Health {
@@ -111,6 +122,7 @@ impl Health {
             reason: "starting".to_owned(),
             parked_rows: None,
             unused_partitions: None,
+            watched: Vec::new(),
         }
     }
 }
@@ -136,6 +148,15 @@ impl HealthSign {
     pub(crate) fn unused_partitions(&self, partitions: u64) {
         self.sender
             .send_if_modified(|health| health.unused_partitions.replace(partitions) != Some(partitions));
+    }
+
+    /// Publishes what the source has under the watched names.
+    pub(crate) fn watched(&self, names: Vec<WatchedName>) {
+        self.sender.send_if_modified(|health| {
+            let changed = health.watched != names;
+            health.watched = names;
+            changed
+        });
     }
 
     /// Publishes what has changed. `trouble` is the reason for not being healthy although the machine is in

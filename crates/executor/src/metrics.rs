@@ -8,7 +8,7 @@ use metrics::{
     histogram,
 };
 
-use crate::ports::CONTROL_KINDS;
+use crate::ports::{CONTROL_KINDS, Serves};
 
 /// Change events processed.
 pub const WATCHER_EVENTS_PROCESSED: &str = "watcher_events_processed_total";
@@ -26,6 +26,10 @@ pub const WATCHER_TOKEN_AGE: &str = "watcher_resume_token_age_seconds";
 pub const WATCHER_REPLAY_WINDOW: &str = "cdc_watcher_unsaved_events";
 /// Events that carry nothing to deliver, by kind.
 pub const WATCHER_EVENTS_SKIPPED: &str = "cdc_watcher_events_skipped_total";
+/// Updates that came without the post-image that was asked for.
+pub const WATCHER_IMAGES_MISSING: &str = "cdc_watcher_post_images_missing_total";
+/// Watched names, by what the source has under them.
+pub const WATCHED_NAMES: &str = "cdc_watched_collections";
 /// Gaps that are open: in the token record, or in `cdc.gaps`.
 pub const GAPS_OPEN: &str = "cdc_gaps_open";
 /// Partitions that the topics have got since the position was recorded with them.
@@ -99,6 +103,11 @@ pub fn describe() {
     describe_gauge!(WATCHER_TOKEN_AGE, Unit::Seconds, "Time since the last token save");
     describe_gauge!(WATCHER_REPLAY_WINDOW, "Events read and not yet covered by a saved token");
     describe_counter!(WATCHER_EVENTS_SKIPPED, "Events that carry nothing to deliver");
+    describe_counter!(
+        WATCHER_IMAGES_MISSING,
+        "Updates that came without the post-image that was asked for; their documents were looked up"
+    );
+    describe_gauge!(WATCHED_NAMES, "Watched names, by what the source has under them");
     describe_gauge!(
         GAPS_OPEN,
         "Gaps that are neither healed nor acknowledged: in the Watcher's token record, in the Syncer's cdc.gaps"
@@ -209,6 +218,8 @@ pub(crate) struct WatcherMetrics {
     pub(crate) gaps_open: Gauge,
     pub(crate) too_large: Counter,
     pub(crate) unused_partitions: Gauge,
+    pub(crate) images_missing: Counter,
+    watched: [Gauge; Serves::ALL.len()],
     pub(crate) stale: Counter,
 }
 
@@ -225,8 +236,15 @@ impl WatcherMetrics {
             gaps_open: gauge!(GAPS_OPEN, "service" => "watcher"),
             unused_partitions: gauge!(UNUSED_PARTITIONS),
             too_large: counter!(DEAD_LETTERS, "reason" => Reject::TooLarge.as_str()),
+            images_missing: counter!(WATCHER_IMAGES_MISSING),
+            watched: Serves::ALL.map(|serves| gauge!(WATCHED_NAMES, "serves" => serves.as_str())),
             stale: counter!(STALE_INPUTS, "service" => "watcher"),
         }
+    }
+
+    /// So many watched names have this under them.
+    pub(crate) fn watched(&self, serves: Serves, names: usize) {
+        self.watched[serves as usize].set(names as f64);
     }
 
     /// Counts an event that carries nothing to deliver.

@@ -394,7 +394,7 @@ async fn the_topics_ends_show_their_greatest_lineage() {
             others.send(record).unwrap();
         }
     }
-    others.flush(common::PATIENCE).unwrap();
+    others.flush(PATIENCE).unwrap();
     assert_eq!(producer.prepare(SHARED).await.unwrap()[0].lineage, Some(Lineage(9)));
     assert_eq!(at_ends().await, Some(Lineage(9)));
 }

@@ -46,6 +46,8 @@ pub enum Cause {
     Unavailable(Dependency),
     /// A dependency refused who we are or what we may do.
     Refused(Dependency),
+    /// A dependency cannot give what the configuration asks for.
+    Unsupported(Dependency),
     /// A dependency failed in a way that no retry mends.
     Failed(Dependency),
     /// The saved position is no longer in the source's history, and the policy is to stop.
@@ -96,6 +98,7 @@ impl Cause {
             Self::Invariant(_) => 70,
             Self::DrainTimedOut | Self::DrainIncomplete | Self::Aborted | Self::LeaseLost => 75,
             Self::Refused(_) => 77,
+            Self::Unsupported(_) => 78,
         }
     }
 }
@@ -114,10 +117,12 @@ impl fmt::Display for Cause {
             Self::LeaseLost => f.write_str("another instance owns the lease; this one stops so that only one writes"),
             Self::Unavailable(d) => write!(f, "{} did not answer within all retries", d.as_str()),
             Self::Refused(d) => write!(f, "{} refused the credentials or a privilege", d.as_str()),
+            Self::Unsupported(d) => write!(f, "{} cannot give what the configuration asks for", d.as_str()),
             Self::Failed(d) => write!(f, "{} failed in a way that no retry mends", d.as_str()),
             Self::HistoryLost => f.write_str(
-                "the saved position is no longer in the oplog, and on_history_lost is stop; run `cdc token reset` \
-                 or set on_history_lost: from_now to go on with the gap on record",
+                "the saved position is not in the source's history any more (it has left the oplog, or MongoDB was \
+                 restored from an older copy), and on_history_lost is stop; run `cdc token reset --new-source` or set \
+                 on_history_lost: from_now to go on with the gap on record",
             ),
             Self::TokenMissing => f.write_str(
                 "the token store holds no position, but the topic already holds messages: the position was lost, \

@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bson::RawDocument;
+use bson::{RawDocument, Timestamp};
 use bytes::Bytes;
 use cdc_event::{
-    Control, EncodeError, Encoded, Encoder, GapNotice, Kind, Message, Position, ResumeToken, TokenError,
+    ClusterTime, Control, EncodeError, Encoded, Encoder, GapNotice, Kind, Message, Position, ResumeToken,
+    TokenError,
 };
 use cdc_executor::ports::SourceBatch;
 use cdc_machine::Lineage;
@@ -125,6 +126,13 @@ impl BatchEncoder {
         ResumeToken::from_bson(Bytes::copy_from_slice(token.as_bytes()), self.lineage.0)
     }
 
+    /// An order behind everything that happened before this time.
+    pub(crate) fn before_all_of(&self, time: Timestamp) -> ResumeToken {
+        let time = ClusterTime { t: time.time, i: time.increment };
+        let position = Position::before_all_of(self.lineage.0, time);
+        ResumeToken { bson: Bytes::new(), position, rests_on: None }
+    }
+
     /// Encodes at most this much of the reply; a lone event may be larger than `max_bytes`. `last` is the
     /// position before it; events at or below `floor` are passed over.
     ///
@@ -132,7 +140,7 @@ impl BatchEncoder {
     pub(crate) fn fill(
         &mut self,
         reply: &mut Reply,
-        last: Position,
+        last: &ResumeToken,
         floor: Option<&Position>,
         max_events: u32,
         max_bytes: u64,
@@ -156,7 +164,17 @@ impl BatchEncoder {
                 is_read = true;
                 break;
             };
-            let encoded = match self.encoder.encode(event, &mut buffers.messages, &mut buffers.tokens) {
+            if reply.images.as_ref().is_some_and(|images| images.through <= reply.at()) {
+                // What the rest lacks is looked up first.
+                break;
+            }
+            let image = reply.images.as_ref().and_then(|images| images.found.get(&reply.at()));
+            let (messages, tokens) = (&mut buffers.messages, &mut buffers.tokens);
+            let encoded = match image {
+                None => self.encoder.encode(event, messages, tokens),
+                Some(found) => self.encoder.encode_with(event, found.as_deref(), messages, tokens),
+            };
+            let encoded = match encoded {
                 Ok(encoded) => encoded,
                 Err(_) if !buffers.placed.is_empty() => break,
                 Err(error) => return Err(BatchError::Event(error)),
@@ -178,7 +196,8 @@ impl BatchEncoder {
             if !encoded.kind.is_document() {
                 batch.skipped.push(encoded.kind.name());
             }
-            let before = buffers.placed.last().map_or(last, |placed| placed.position);
+            batch.looked_up += u64::from(image.is_some());
+            let before = buffers.placed.last().map_or(last.position, |placed| placed.position);
             let what = classify(&self.database, &self.topics, &encoded, before);
             if matches!(what, What::Skip) {
                 buffers.messages.truncate(messages_before);
@@ -191,7 +210,7 @@ impl BatchEncoder {
         let is_read = is_read || reply.peek()?.is_none();
         if buffers.placed.is_empty() && is_read && !passed_over {
             let idle = self.token(reply.post_batch_token()?).map_err(BatchError::Token)?;
-            batch.idle = Some(idle);
+            batch.idle = Some(ResumeToken { rests_on: idle.rests_on.or(last.rests_on), ..idle });
         }
         self.message_bytes = buffers.message_bytes().unwrap_or(self.message_bytes);
         batch.events = buffers.into_events();
@@ -261,7 +280,8 @@ impl Buffers {
         let (messages, tokens) = (Bytes::from(self.messages), Bytes::from(self.tokens));
         let cut = |placed: Placed| {
             let position = placed.position;
-            let token = ResumeToken { bson: tokens.slice(placed.token), position };
+            let rests_on = position.cluster_time();
+            let token = ResumeToken { bson: tokens.slice(placed.token), position, rests_on };
             let message =
                 |topic, value| Message { topic, key: messages.slice(placed.key.clone()), value, position };
             let payload = match placed.what {

@@ -66,7 +66,7 @@ pub(crate) fn advice(error: &Error, fault: Fault) -> &'static str {
     match fault {
         Fault::Auth => {
             "check the user and password in mongodb.uri, and grant it the role `read` on the database (or \
-             changeStream and find)"
+             changeStream, find and listCollections)"
         }
         Fault::HistoryLost => {
             "the position has left the oplog or belongs to another deployment; on_history_lost decides. A \

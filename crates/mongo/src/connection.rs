@@ -1,13 +1,12 @@
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bson::{Bson, Document, Timestamp, doc};
+use bson::{Document, RawDocumentBuf, Timestamp, doc};
 use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
-use cdc_watcher::Contents;
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{ClientOptions, SelectionCriteria};
+use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
+use mongodb::raw_batch_cursor::RawBatchCursor;
 use mongodb::{Client, Database};
 use secrecy::ExposeSecret;
 
@@ -16,16 +15,25 @@ use crate::settings::MongoSettings;
 
 /// The name in the server's logs and `currentOp`, and the cursor's comment.
 pub(crate) const APP_NAME: &str = "cdc-watcher";
+/// How long the server waits for an event that is searched for, before it says how far it has come.
+const SEARCH_AWAIT: Duration = Duration::from_millis(500);
+/// What a question for who answers is called in the log.
+const HELLO: &str = "mongodb_hello";
 /// One connection for the cursor, one to ask beside it, one to spare while an old cursor is killed.
 const POOL_CONNECTIONS_MAX: u32 = 3;
 
 /// What the other end is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deployment {
-    /// The replica set's name.
-    pub replica_set: String,
-    /// The latest operation's cluster time.
-    pub(crate) operation_time: Timestamp,
+pub enum Deployment {
+    /// A replica set.
+    ReplicaSet {
+        /// Its name.
+        name: String,
+        /// The latest operation's cluster time.
+        operation_time: Timestamp,
+    },
+    /// Nothing that has change streams, or not what is asked of them; the text says which, and what mends it.
+    Unfit(String),
 }
 
 /// A client, with what messages say of it.
@@ -97,57 +105,46 @@ impl Connection {
         failure(fault, operation, &self.place, advice, error)
     }
 
-    /// Asks who answers. A server that cannot have change streams is refused by name.
+    /// Asks who answers.
     pub(crate) async fn describe(&self) -> Result<Deployment, Failure> {
-        const OPERATION: &str = "mongodb_hello";
-        let hello =
-            self.command(doc! { "hello": 1 }).await.map_err(|error| self.failure(OPERATION, error))?;
-        let refused = |what: &str| {
-            Err(Failure::new(Fault::Fatal, OPERATION, format!("{} cannot be watched: {what}", self.place)))
-        };
+        let hello = self.command(doc! { "hello": 1 }).await.map_err(|error| self.failure(HELLO, error))?;
+        let unfit = |what: &str| Ok(Deployment::Unfit(format!("{} cannot be watched: {what}", self.place)));
         if hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
-            return refused("it is a mongos, and sharded clusters are not supported yet; name a replica set");
+            return unfit("it is a mongos, and sharded clusters are not supported yet; name a replica set");
         }
-        let Ok(replica_set) = hello.get_str("setName") else { return refused(NOT_A_REPLICA_SET) };
+        let Ok(replica_set) = hello.get_str("setName") else { return unfit(NOT_A_REPLICA_SET) };
         let Ok(operation_time) = hello.get_timestamp("operationTime") else {
-            return refused("it tells no operation time; MongoDB 4.2 or newer is needed");
+            return unfit("it tells no operation time; MongoDB 4.2 or newer is needed");
         };
-        Ok(Deployment { replica_set: replica_set.to_owned(), operation_time })
+        Ok(Deployment::ReplicaSet { name: replica_set.to_owned(), operation_time })
     }
 
-    /// Which documents stand behind the watched names, in their order.
-    pub(crate) async fn contents(
-        &self,
-        collections: &[(String, Arc<str>)],
-    ) -> Result<Vec<Contents>, Failure> {
-        const OPERATION: &str = "mongodb_collections";
-        let names: Vec<&str> = collections.iter().map(|(name, _)| name.as_str()).collect();
-        let all = i32::try_from(names.len()).unwrap_or(i32::MAX);
-        let list = doc! {
-            "listCollections": 1,
-            "filter": { "name": { "$in": names } },
-            "cursor": { "batchSize": all },
-        };
-        let reply = self.command(list).await.map_err(|error| self.failure(OPERATION, error))?;
-        let found = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
-        let found = found.map_err(|error| {
-            let text = format!("{} listed its collections in an unknown form", self.place);
-            Failure::new(Fault::Fatal, OPERATION, text).because(error)
-        })?;
-        let contents = |name: &str| {
-            let named = |entry: &&Document| entry.get_str("name").is_ok_and(|found| found == name);
-            let Some(entry) = found.iter().filter_map(Bson::as_document).find(named) else {
-                return Contents::Absent;
-            };
-            // A view has none.
-            match entry.get_document("info").ok().and_then(|info| info.get("uuid")) {
-                Some(Bson::Binary(uuid)) => {
-                    uuid.bytes.as_slice().try_into().map_or(Contents::Unknown, Contents::Uuid)
-                }
-                _ => Contents::Unknown,
-            }
-        };
-        Ok(collections.iter().map(|(name, _)| contents(name)).collect())
+    /// Where the oplog ends; `None` on a member that is not the primary.
+    pub(crate) async fn oplog_end(&self) -> Result<Option<Timestamp>, Failure> {
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        let hello = self.database.run_command(doc! { "hello": 1 }).selection_criteria(primary).await;
+        let hello = hello.map_err(|error| self.failure(HELLO, error))?;
+        let written = hello.get_document("lastWrite").and_then(|last| last.get_document("opTime"));
+        let end = written.and_then(|written| written.get_timestamp("ts")).ok();
+        Ok(end.filter(|_| hello.get_bool("isWritablePrimary").unwrap_or(false)))
+    }
+
+    /// Opens a cursor on the answer to this command.
+    pub(crate) async fn open(&self, command: Document, batch: u32) -> Result<RawBatchCursor, Error> {
+        let action = self.database.run_cursor_command(command).batch_size(batch).max_time(SEARCH_AWAIT);
+        match self.selection() {
+            Some(selection) => action.selection_criteria(selection).batch().await,
+            None => action.batch().await,
+        }
+    }
+
+    /// Opens a cursor whose only reply has the answer.
+    pub(crate) async fn find(&self, command: RawDocumentBuf) -> Result<RawBatchCursor, Error> {
+        let action = self.database.run_raw_cursor_command(command);
+        match self.selection() {
+            Some(selection) => action.selection_criteria(selection).batch().await,
+            None => action.batch().await,
+        }
     }
 
     /// Asks for a sign of life.
@@ -163,7 +160,7 @@ impl Connection {
         }
     }
 
-    async fn command(&self, command: Document) -> Result<Document, Error> {
+    pub(crate) async fn command(&self, command: Document) -> Result<Document, Error> {
         let action = self.database.run_command(command);
         match self.selection() {
             Some(selection) => action.selection_criteria(selection).await,

@@ -13,13 +13,18 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "the driver's error kinds are an open list")]
 
 mod batch;
+mod catalog;
 mod classify;
 mod connection;
+mod history;
+mod images;
+mod lookout;
 mod pipeline;
 mod reader;
 mod reply;
 mod settings;
 mod source;
+mod stream;
 
 pub use connection::Deployment;
 pub use settings::{FullDocument, MongoSettings};

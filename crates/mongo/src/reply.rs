@@ -3,6 +3,8 @@
 use bson::{RawBsonRef, RawDocument};
 use mongodb::raw_batch_cursor::RawBatch;
 
+use crate::images::Images;
+
 /// The BSON type tag of an embedded document.
 const DOCUMENT_TAG: u8 = 0x03;
 /// The length that every BSON document begins with, in bytes.
@@ -17,17 +19,29 @@ pub(crate) struct Reply {
     batch: RawBatch,
     /// Where the next event stands in the array's bytes.
     at: usize,
+    /// Documents that its updates came without; `None` where every update is to be read as it is.
+    pub(crate) images: Option<Images>,
 }
 
 impl Reply {
     pub(crate) fn new(batch: RawBatch) -> Self {
-        Self { batch, at: LENGTH_BYTES }
+        Self { batch, at: LENGTH_BYTES, images: None }
     }
 
     /// The next event, and the place behind it for [`Self::advance`]; `None` after the last one.
     pub(crate) fn peek(&self) -> Result<Option<(&RawDocument, usize)>, Unreadable> {
+        self.peek_at(self.at)
+    }
+
+    /// The event at a place, and the place behind it.
+    pub(crate) fn peek_at(&self, at: usize) -> Result<Option<(&RawDocument, usize)>, Unreadable> {
         let events = self.batch.doc_slices().map_err(|_| Unreadable("no batch"))?;
-        document_at(events.as_bytes(), self.at)
+        document_at(events.as_bytes(), at)
+    }
+
+    /// The place of the next event.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
     }
 
     /// Goes on behind an event that [`Self::peek`] gave.

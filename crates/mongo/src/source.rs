@@ -1,33 +1,28 @@
-use std::time::Duration;
+use std::sync::Arc;
 
 use bson::{RawDocument, RawDocumentBuf, Timestamp};
 use bytes::Bytes;
-use cdc_event::{ClusterTime, Position, ResumeToken, token_cluster_time};
-use cdc_executor::ports::{Failure, Opening, Source, SourceBatch};
+use cdc_event::{ClusterTime, ResumeToken, token_cluster_time};
+use cdc_executor::ports::{Failure, Opening, Sighting, Source, SourceBatch};
 use cdc_machine::{Fault, Lineage};
 use cdc_watcher::{Reading, StartAt};
 use futures_util::StreamExt;
 use mongodb::error::Error;
 use mongodb::raw_batch_cursor::RawBatchCursor;
-use tokio::time::Instant;
 
-use crate::batch::{BatchEncoder, BatchError};
+use crate::batch::BatchEncoder;
+use crate::catalog;
 use crate::classify;
 use crate::connection::{Connection, Deployment};
+use crate::history;
+use crate::images;
+use crate::lookout::Lookout;
 use crate::pipeline::{Start, aggregate};
-use crate::reader::Reader;
-use crate::reply::{Reply, Unreadable, post_batch_token};
-use crate::settings::MongoSettings;
+use crate::reply::{Unreadable, post_batch_token};
+use crate::settings::{FullDocument, MongoSettings};
+use crate::stream::{Awaited, Cursor, READ, Stream};
 
 const OPEN: &str = "change_stream_open";
-const READ: &str = "change_stream_read";
-
-/// How long a reply may stay out before the server is asked for a sign of life. It answers within
-/// `max_await` when it has caught up; while it searches its history it says nothing.
-const SILENCE_BEFORE_PING: Duration = Duration::from_secs(5);
-/// How long the server may search its history before the stream counts as broken.
-const SILENCE_MAX: Duration = Duration::from_secs(600);
-
 /// A change stream over one database, filtered to the watched collections.
 pub struct MongoSource {
     settings: MongoSettings,
@@ -36,40 +31,9 @@ pub struct MongoSource {
     stream: Option<Stream>,
     /// How it was opened last.
     reading: Reading,
-}
-
-/// An open stream.
-struct Stream {
-    cursor: Cursor,
-    /// The reply in hand, where a part of it is still to be read.
-    reply: Option<Reply>,
-    /// The last token that was handed out, or at which the stream was opened.
-    last: ResumeToken,
-    /// True where the last event was an `invalidate`: the server closes the cursor behind it.
-    invalidated: bool,
-    /// True until the first reply: a token that is not in the stream shows by then.
-    is_fresh: bool,
-    /// Events up to here were delivered before: the stream was opened by time.
-    floor: Option<Position>,
-    silent_since: Instant,
-}
-
-#[expect(clippy::large_enum_variant, reason = "there is one, and it lives on the lane's stack")]
-/// Not read before the first call of `next`: the start position is saved first.
-enum Cursor {
-    Open(RawBatchCursor),
-    Read(Reader),
-    Closed,
-}
-
-/// What the wait for a reply came to.
-enum Awaited {
-    Reply(Reply),
-    /// The server lives, but has nothing to say yet.
-    Nothing,
-    /// The server has closed the cursor.
-    End,
-    Broken(Error),
+    /// The watched names, sorted.
+    names: Arc<[Arc<str>]>,
+    lookout: Lookout,
 }
 
 impl MongoSource {
@@ -83,10 +47,31 @@ impl MongoSource {
             return Err(Failure::new(Fault::Fatal, OPEN, text));
         }
         let encoder = BatchEncoder::new(&settings.database, &settings.collections);
-        Ok(Self { settings, encoder, connection: None, stream: None, reading: Reading::Whole })
+        let mut names: Vec<Arc<str>> =
+            settings.collections.iter().map(|(name, _)| Arc::from(name.as_str())).collect();
+        names.sort();
+        Ok(Self {
+            settings,
+            encoder,
+            connection: None,
+            stream: None,
+            reading: Reading::Whole,
+            names: names.into(),
+            lookout: Lookout::default(),
+        })
     }
 
-    /// Says what the other end is; refuses what cannot have change streams.
+    /// What stands behind the watched names, in their sorted order.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from answering, classified.
+    pub async fn survey(&mut self) -> Result<Vec<Sighting>, Failure> {
+        let connection = self.connection().await?;
+        let look = catalog::look(&connection, &self.names, self.settings.full_document).await?;
+        Ok(look.sightings)
+    }
+
+    /// Says what the other end is.
     ///
     /// # Errors
     /// Whatever keeps it from answering, classified.
@@ -107,9 +92,11 @@ impl MongoSource {
     }
 
     async fn opening(&mut self, connection: &Connection) -> Result<Opening, Failure> {
-        let contents = connection.contents(&self.settings.collections).await?;
+        let look = catalog::look(connection, &self.names, self.settings.full_document).await?;
+        self.lookout.looked();
+        let looked_at = self.encoder.before_all_of(look.at);
         match &self.stream {
-            Some(stream) => Ok(Opening { at: stream.last.clone(), contents }),
+            Some(stream) => Ok(Opening { at: stream.last.clone(), sightings: look.sightings, looked_at }),
             None => Err(Failure::new(Fault::Fatal, OPEN, "the change stream was opened and is not there")),
         }
     }
@@ -165,8 +152,8 @@ impl MongoSource {
         Ok(())
     }
 
-    /// The token is not in the stream: the list of collections has changed. If its time is still in the
-    /// history nothing is lost: the stream is opened there, and what was delivered before is passed over.
+    /// The token is not in the stream, though its event is in the history: the list of collections has changed.
+    /// Nothing is lost: the stream is opened at the token's time, and what was delivered before is passed over.
     async fn open_by_time(
         &mut self,
         connection: &Connection,
@@ -231,6 +218,11 @@ impl MongoSource {
             }
         }
         stream.is_fresh = false;
+        if self.settings.full_document == FullDocument::PostImage
+            && let Some(reply) = &mut stream.reply
+        {
+            images::look_up(&connection, reply).await?;
+        }
         let encoded = stream.encode(&mut self.encoder, max_events, max_bytes);
         encoded.map_err(|error| {
             let text = format!("{} sent what cannot be read as change events", connection.place());
@@ -267,18 +259,29 @@ impl Source for MongoSource {
         self.encoder.begin(lineage);
         self.reading = reading;
         let connection = self.connection().await?;
-        let deployment = connection.describe().await?;
+        let operation_time = match connection.describe().await? {
+            Deployment::ReplicaSet { operation_time, .. } => operation_time,
+            Deployment::Unfit(text) => return Err(Failure::new(Fault::Fatal, OPEN, text)),
+        };
         match from {
-            StartAt::Now => self.open_now(&connection, deployment.operation_time).await?,
-            StartAt::After(token) => self.open_after(&connection, token).await?,
+            StartAt::Now => self.open_now(&connection, operation_time).await?,
+            StartAt::After(token) => {
+                history::verify(&connection, &token).await?;
+                self.open_after(&connection, token).await?;
+            }
         }
         self.opening(&connection).await
     }
 
     async fn next(&mut self, max_events: u32, max_bytes: u64) -> Result<SourceBatch, Failure> {
-        let read = self.read(max_events, max_bytes).await;
-        if read.is_err() {
-            self.close().await;
+        let mut read = self.read(max_events, max_bytes).await;
+        match (&mut read, &self.connection) {
+            (Ok(batch), Some(connection)) => {
+                let look = (connection, &self.names, self.settings.full_document);
+                batch.sightings = self.lookout.next(look, batch.looked_up > 0).await;
+            }
+            (Ok(_), None) => {}
+            (Err(_), _) => self.close().await,
         }
         read
     }
@@ -287,81 +290,6 @@ impl Source for MongoSource {
         if let Some(Stream { cursor: Cursor::Read(reader), .. }) = self.stream.take() {
             reader.close().await;
         }
-    }
-}
-
-impl Stream {
-    fn new(cursor: RawBatchCursor, at: ResumeToken) -> Self {
-        Self {
-            cursor: Cursor::Open(cursor),
-            reply: None,
-            last: at,
-            invalidated: false,
-            is_fresh: true,
-            floor: None,
-            silent_since: Instant::now(),
-        }
-    }
-
-    /// Waits for the next reply, but not for ever.
-    async fn await_reply(&mut self, connection: &Connection) -> Result<Awaited, Failure> {
-        self.cursor = match std::mem::replace(&mut self.cursor, Cursor::Closed) {
-            Cursor::Open(cursor) => {
-                self.silent_since = Instant::now();
-                Cursor::Read(Reader::start(cursor))
-            }
-            other => other,
-        };
-        let Cursor::Read(reader) = &mut self.cursor else { return Ok(Awaited::End) };
-        let Ok(reply) = tokio::time::timeout(SILENCE_BEFORE_PING, reader.next()).await else {
-            return self.outlast_silence(connection).await;
-        };
-        self.silent_since = Instant::now();
-        Ok(match reply {
-            Some(Ok(batch)) => Awaited::Reply(Reply::new(batch)),
-            Some(Err(error)) => Awaited::Broken(error),
-            None => Awaited::End,
-        })
-    }
-
-    /// No reply for a while: a server that answers a ping is searching, one that does not is gone.
-    async fn outlast_silence(&mut self, connection: &Connection) -> Result<Awaited, Failure> {
-        connection.ping(READ).await?;
-        if self.silent_since.elapsed() > SILENCE_MAX {
-            return Err(Failure::new(
-                Fault::Transient,
-                READ,
-                format!(
-                    "{} has not answered a getMore for {SILENCE_MAX:?}; opening the stream again",
-                    connection.place()
-                ),
-            ));
-        }
-        Ok(Awaited::Nothing)
-    }
-
-    /// Encodes what is left of the reply, up to the bounds. The reply is put away once it is read.
-    fn encode(
-        &mut self,
-        encoder: &mut BatchEncoder,
-        max_events: u32,
-        max_bytes: u64,
-    ) -> Result<SourceBatch, BatchError> {
-        let Some(mut reply) = self.reply.take() else { return Ok(SourceBatch::default()) };
-        let filled =
-            encoder.fill(&mut reply, self.last.position, self.floor.as_ref(), max_events, max_bytes)?;
-        if let Some(event) = filled.batch.events.last() {
-            self.last = event.token.clone();
-            self.invalidated = filled.invalidated;
-        } else if let Some(idle) = &filled.batch.idle
-            && !self.invalidated
-        {
-            self.last = idle.clone();
-        }
-        if !filled.is_read {
-            self.reply = Some(reply);
-        }
-        Ok(filled.batch)
     }
 }
 

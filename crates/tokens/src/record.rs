@@ -4,7 +4,7 @@
 //! {"version":2,"incarnation":3,"owner":"9c…","sequence":17,
 //!  "holder":"host-a","lease_expires_at_ms":1700000015000,"taken_over_at_ms":null,
 //!  "resume_token":"<base64 of the BSON document>","position":"<hex>","cluster_time":{"t":1700000000,"i":1},
-//!  "lineage":1699999999,"saved_at_ms":1700000000000,"position_lost":false,"source":"rs0/game_db",
+//!  "lineage":1699999999,"saved_at_ms":1700000000000,"event_time":{"t":1699999999,"i":7},"position_lost":false,"source":"rs0/game_db",
 //!  "collections":[{"name":"players","uuid":"<32 hex digits, or absent, or unknown>",
 //!                  "topic":"cdc.game_db.players","partitions":8,"holds_messages":true}],
 //!  "gaps":[],"checksum":"<XXH3-64 of everything before this member, 16 hex digits>"}
@@ -18,7 +18,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use cdc_event::{Position, ResumeToken};
+use cdc_event::{ClusterTime, Position, ResumeToken};
 use cdc_executor::ports::{GapRecord, RecordedCollection, StoreIdentity, TokenRecord};
 use cdc_machine::Lineage;
 use cdc_watcher::{Contents, Known};
@@ -201,6 +201,9 @@ struct WireRecord {
     cluster_time: Option<WireTime>,
     lineage: Option<u32>,
     saved_at_ms: Option<i64>,
+    /// Missing in a record of an earlier release.
+    #[serde(default)]
+    event_time: Option<WireTime>,
     position_lost: bool,
     source: String,
     collections: Vec<WireCollection>,
@@ -243,6 +246,12 @@ struct WireTime {
     i: u32,
 }
 
+impl From<ClusterTime> for WireTime {
+    fn from(ClusterTime { t, i }: ClusterTime) -> Self {
+        Self { t, i }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct WireGap {
     from: Option<String>,
@@ -281,11 +290,10 @@ impl From<&Record> for WireRecord {
             taken_over_at_ms: record.taken_over_at_ms,
             resume_token: saved.map(|saved| STANDARD.encode(&saved.token.bson)),
             position: saved.map(|saved| saved.token.position.to_string()),
-            cluster_time: saved
-                .and_then(|saved| saved.token.position.cluster_time())
-                .map(|time| WireTime { t: time.t, i: time.i }),
+            cluster_time: saved.and_then(|saved| saved.token.position.cluster_time()).map(WireTime::from),
             lineage: saved.map(|saved| saved.lineage.0),
             saved_at_ms: saved.map(|saved| saved.saved_at_ms),
+            event_time: saved.and_then(|saved| saved.token.rests_on).map(WireTime::from),
             position_lost: record.position_lost,
             source: record.source.clone(),
             collections: record.collections.iter().map(WireCollection::from).collect(),
@@ -298,7 +306,10 @@ impl TryFrom<WireRecord> for Record {
     type Error = RecordError;
 
     fn try_from(wire: WireRecord) -> Result<Self, RecordError> {
-        let saved = saved_from(wire.resume_token, wire.position, wire.lineage, wire.saved_at_ms)?;
+        let mut saved = saved_from(wire.resume_token, wire.position, wire.lineage, wire.saved_at_ms)?;
+        if let (Some(saved), Some(WireTime { t, i })) = (&mut saved, wire.event_time) {
+            saved.token.rests_on = Some(ClusterTime { t, i });
+        }
         let collections = wire.collections.into_iter().map(RecordedCollection::try_from);
         Ok(Self {
             version: wire.version,
@@ -389,7 +400,9 @@ fn token_from(token: &str, position: &str) -> Result<ResumeToken, RecordError> {
     let damaged = |what: &str| RecordError::Corrupt(what.to_owned());
     let bson = STANDARD.decode(token).map_err(|_| damaged("the resume token is not base64"))?;
     bson::RawDocument::from_bytes(&bson).map_err(|_| damaged("the resume token is not a BSON document"))?;
-    Ok(ResumeToken { bson: Bytes::from(bson), position: position_from(position)? })
+    let position = position_from(position)?;
+    let rests_on = if position.is_event() { position.cluster_time() } else { None };
+    Ok(ResumeToken { bson: Bytes::from(bson), position, rests_on })
 }
 
 fn position_from(text: &str) -> Result<Position, RecordError> {
@@ -474,7 +487,11 @@ pub(crate) mod tests {
         let token = Bytes::from(bson::rawdoc! { "_data": "82" }.into_bytes());
         Record {
             saved: Some(Saved {
-                token: ResumeToken { bson: token, position: position() },
+                token: ResumeToken {
+                    bson: token,
+                    position: position(),
+                    rests_on: Some(ClusterTime { t: 7, i: 9 }),
+                },
                 lineage: Lineage(u32::MAX),
                 saved_at_ms: 1_700_000_000_000,
             }),
@@ -495,6 +512,18 @@ pub(crate) mod tests {
             stands_for: 1,
             acknowledged_at: None,
         }
+    }
+
+    #[test]
+    fn a_record_that_knows_of_no_event_is_read() {
+        let text = record().encode().unwrap();
+        let without = text.replacen(r#""event_time":{"t":7,"i":9},"#, "", 1);
+        let (body, _) = without.rsplit_once(CHECKSUM_MEMBER).unwrap();
+        let without = format!("{body}{CHECKSUM_MEMBER}{:016x}{CHECKSUM_END}", xxh3_64(body.as_bytes()));
+        assert!(without.len() < text.len());
+        let rests_on = |text: &str| Record::decode(text.as_bytes()).unwrap().saved.unwrap().token.rests_on;
+        assert_eq!(rests_on(&text), Some(ClusterTime { t: 7, i: 9 }));
+        assert_eq!(rests_on(&without), None);
     }
 
     #[test]
@@ -557,6 +586,10 @@ pub(crate) mod tests {
         let start = r#"{"version":2,"incarnation":3,"owner":"9c","sequence":17,"holder":"host \"a\"","#;
         assert!(text.starts_with(start), "{text}");
         assert!(text.contains(r#""cluster_time":{"t":9,"i":3},"lineage":4294967295,"#), "{text}");
+        assert!(
+            text.contains(r#""saved_at_ms":1700000000000,"event_time":{"t":7,"i":9},"position_lost""#),
+            "{text}"
+        );
     }
 
     #[test]

@@ -86,7 +86,14 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         State::Connecting(Connecting::Stream { epoch })
     }
 
-    pub(crate) fn on_opened(&mut self, state: State, epoch: Epoch, at: T, contents: &[Contents]) -> State {
+    pub(crate) fn on_opened(
+        &mut self,
+        state: State,
+        epoch: Epoch,
+        at: T,
+        contents: &[Contents],
+        looked_at: T,
+    ) -> State {
         if state != State::Connecting(Connecting::Stream { epoch }) {
             self.facts.ignore_epoch(epoch);
             return state;
@@ -97,7 +104,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         if starts && before.as_ref().is_some_and(|before| at <= *before) {
             return self.stop(Cause::Invariant("a stream that begins anew begins behind all before it"));
         }
-        self.look_at_collections(contents, if starts { None } else { before.as_ref() });
+        self.look_at_collections(contents, if starts { None } else { before.as_ref() }, looked_at);
         if let Some(cause) = lost {
             let all = self.all_collections();
             self.note_gap(before.clone(), at.clone(), cause, all);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use cdc_machine::{Backoff, EffectId, Epoch, Lineage, SeqNo, Watermark};
 
 use crate::batches::Batches;
-use crate::gap::{Note, Noted};
+use crate::gap::{Note, Noted, Unexplained};
 use crate::timers::Timers;
 use crate::{AckedToken, CollectionId, Config, GapCause, Known, Notice, Reading, StartAt, TopicState};
 
@@ -23,6 +23,8 @@ pub(crate) struct Facts<R, T> {
     pub(crate) reading: Reading,
     /// The watched collections; `None` for one that the record does not name.
     pub(crate) known: Vec<Option<Known>>,
+    /// Collections that are others than the position knows, as long as the stream may still tell why.
+    pub(crate) unexplained: Option<Unexplained<T>>,
     /// Their topics, as the producer found them last.
     pub(crate) topics: Vec<TopicState>,
     /// Copies of one control message: the partitions of all topics.
@@ -118,6 +120,7 @@ impl<R, T: Clone + Ord> Facts<R, T> {
             lost: None,
             reading: Reading::Whole,
             known: Vec::new(),
+            unexplained: None,
             topics: Vec::new(),
             copies: 1,
             notes: Vec::new(),
@@ -245,6 +248,7 @@ impl<R, T: Clone + Ord> Facts<R, T> {
         self.window.rewind();
         self.markers.clear();
         self.announcing = None;
+        self.unexplained = None;
         // What the stream has told beyond that point, it tells again.
         let newest = self.newest().cloned();
         self.notes.retain(|note| newest.as_ref().is_some_and(|newest| note.at <= *newest));

@@ -126,6 +126,17 @@ pub(crate) enum Noted<T> {
     Gap(Gap<T>),
     /// The collection's topic holds messages.
     Filled(CollectionId),
+    /// These documents stand behind the collection's name.
+    Found(CollectionId, Contents),
+}
+
+/// Collections behind whose names others stand than the position knows. Whatever the stream tells of one of them
+/// before it has come to where they were looked at explains that; what is left then was replaced behind the
+/// stream's back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Unexplained<T> {
+    pub(crate) looked_at: T,
+    pub(crate) collections: Vec<(CollectionId, Contents)>,
 }
 
 /// Compares a collection with what the position knows of it. `None` in `recorded`: the position knows of no

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Situations that one exploration visits at most; the small machines have fewer.
-const SITUATIONS_MAX: usize = 60_000;
+const SITUATIONS_MAX: usize = 200_000;
 
 /// The state diagram for Mermaid.
 #[must_use]
@@ -296,7 +296,10 @@ fn state_shape(state: &State) -> [u8; 2] {
 /// Whether the one collection is known, as which one, and whether its topic holds messages.
 fn known_shape(facts: &Facts<u8, u32>) -> u8 {
     let Some(Some(known)) = facts.known.first() else { return 0 };
-    1 << 2 | u8::from(known.contents == CONTENTS) << 1 | u8::from(known.holds_messages)
+    u8::from(facts.unexplained.is_some()) << 3
+        | 1 << 2
+        | u8::from(known.contents == CONTENTS) << 1
+        | u8::from(known.holds_messages)
 }
 
 fn lease_shape(lease: Lease) -> [u8; 2] {

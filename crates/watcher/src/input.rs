@@ -90,8 +90,9 @@ pub enum Input<R, T> {
     ProducerLost { fault: Fault },
 
     /// The change stream is open. `at` is the position before its first event; `contents` are the watched
-    /// collections, in the configuration's order.
-    Opened { epoch: Epoch, at: T, contents: Vec<Contents> },
+    /// collections, in the configuration's order, as they were when all before `looked_at` had happened. That is
+    /// an order only: no stream is opened there.
+    Opened { epoch: Epoch, at: T, contents: Vec<Contents>, looked_at: T },
     /// It could not be opened.
     OpenFailed { epoch: Epoch, fault: Fault },
     /// The answer to one `Pull`: at most as much as it asked for. `idle` is an empty batch's post-batch token.

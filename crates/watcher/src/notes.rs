@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use cdc_machine::{Cause, SeqNo, Slot};
 
 use crate::config::OnHistoryLost;
-use crate::gap::{Note, Noted, uncopied};
+use crate::gap::{Note, Noted, Unexplained, uncopied};
 use crate::turn::Turn;
 use crate::{Amendment, CollectionId, Contents, Effect, Gap, GapCause, Known, Notice, TopicState};
 
@@ -48,30 +48,88 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
 
     /// Compares the collections with what the position knows of them. Without a position to come from, there
     /// is nothing to compare.
-    pub(crate) fn look_at_collections(&mut self, contents: &[Contents], resumed: Option<&T>) {
+    pub(crate) fn look_at_collections(&mut self, contents: &[Contents], resumed: Option<&T>, looked_at: T) {
         self.facts.known.resize(contents.len(), None);
+        let mut unexplained = Vec::new();
         if let Some(at) = resumed {
-            for cause in [GapCause::CollectionAdded, GapCause::CollectionRecreated] {
-                let found: Vec<CollectionId> = (0..)
-                    .map(CollectionId)
-                    .zip(self.facts.known.iter().zip(contents))
-                    .filter(|(_, (known, now))| uncopied(**known, **now) == Some(cause))
-                    .map(|(id, _)| id)
-                    .collect();
-                if !found.is_empty() {
-                    self.note_gap(None, at.clone(), cause, found);
+            let mut added = Vec::new();
+            for (id, (known, now)) in (0..).map(CollectionId).zip(self.facts.known.iter().zip(contents)) {
+                let known = known.map(|known| Known { contents: self.noted_contents(id, known), ..known });
+                match uncopied(known, *now) {
+                    Some(GapCause::CollectionAdded) => added.push(id),
+                    Some(_) => unexplained.push((id, *now)),
+                    None => {}
                 }
             }
+            if !added.is_empty() {
+                self.note_gap(None, at.clone(), GapCause::CollectionAdded, added);
+            }
         }
-        for (index, (known, now)) in self.facts.known.iter_mut().zip(contents).enumerate() {
-            let topic = self.facts.topics.get(index);
+        let noted: Vec<CollectionId> = self
+            .facts
+            .notes
+            .iter()
+            .filter_map(|note| match note.what {
+                Noted::Found(id, _) => Some(id),
+                Noted::Gap(_) | Noted::Filled(_) => None,
+            })
+            .collect();
+        for (id, (known, now)) in (0..).map(CollectionId).zip(self.facts.known.iter_mut().zip(contents)) {
+            let topic = self.facts.topics.get(usize::from(id.0));
             let holds_messages = known.is_some_and(|known| known.holds_messages);
             let recorded = known.and_then(|known| known.partitions);
+            // What is not explained, or only noted so far, stays what it was: a crash must not make it look explained.
+            let stays = unexplained.iter().any(|(other, _)| *other == id) || noted.contains(&id);
+            let contents = known.map(|known| known.contents).filter(|_| stays);
             *known = Some(Known {
-                contents: *now,
+                contents: contents.unwrap_or(*now),
                 partitions: recorded.or(topic.map(|topic| topic.partitions)),
                 holds_messages: holds_messages || topic.is_some_and(|topic| topic.holds_messages),
             });
+        }
+        self.facts.unexplained =
+            (!unexplained.is_empty()).then_some(Unexplained { looked_at, collections: unexplained });
+    }
+
+    /// True where the stream has come to where the collections were looked at, and has not told of one of them by
+    /// now: it never will. The gap is noted; it is recorded and told before anything more is read.
+    pub(crate) fn gives_up_unexplained(&mut self) -> bool {
+        let Some(at) = self.facts.newest().cloned() else { return false };
+        let Some(Unexplained { collections, .. }) =
+            self.facts.unexplained.take_if(|unexplained| at >= unexplained.looked_at)
+        else {
+            return false;
+        };
+        let replaced = collections.iter().map(|(id, _)| *id).collect();
+        self.note_gap(None, at.clone(), GapCause::CollectionRecreated, replaced);
+        for (id, contents) in collections {
+            self.facts.notes.push(Note { at: at.clone(), what: Noted::Found(id, contents) });
+        }
+        true
+    }
+
+    /// Which documents stand behind a collection's name, as far as it is known or noted.
+    fn noted_contents(&self, id: CollectionId, known: Known) -> Contents {
+        let noted = self.facts.notes.iter().rev().find_map(|note| match note.what {
+            Noted::Found(found, contents) if found == id => Some(contents),
+            Noted::Found(..) | Noted::Gap(_) | Noted::Filled(_) => None,
+        });
+        noted.unwrap_or(known.contents)
+    }
+
+    /// The stream tells why other documents stand behind the name.
+    fn explain(&mut self, told: CollectionId) {
+        if let Some(unexplained) = &mut self.facts.unexplained {
+            unexplained.collections.retain(|(id, _)| *id != told);
+        }
+        self.facts.unexplained.take_if(|unexplained| unexplained.collections.is_empty());
+        // The notes stay as many as they are: a save under way counts them.
+        for note in &mut self.facts.notes {
+            if let Noted::Found(id, contents) = &mut note.what
+                && *id == told
+            {
+                *contents = Contents::Absent;
+            }
         }
     }
 
@@ -110,6 +168,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         replaced: Vec<CollectionId>,
     ) {
         for id in gone.iter().chain(&replaced) {
+            self.explain(*id);
             if let Some(Some(known)) = self.facts.known.get_mut(usize::from(id.0)) {
                 known.contents = Contents::Absent;
             }
@@ -177,6 +236,11 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
                         known.holds_messages = true;
                     }
                 }
+                Noted::Found(id, contents) => {
+                    if let Some(known) = known.get_mut(usize::from(id.0)) {
+                        known.contents = *contents;
+                    }
+                }
             }
         }
         (Amendment { known, gaps, announced: self.facts.unannounced.is_empty() }, notes)
@@ -185,9 +249,11 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     /// The record holds the first `notes` notes.
     pub(crate) fn mark_noted(&mut self, notes: usize) {
         for note in self.facts.notes.drain(..notes.min(self.facts.notes.len())) {
-            if let Noted::Filled(id) = note.what
-                && let Some(Some(known)) = self.facts.known.get_mut(usize::from(id.0))
-            {
+            let (Noted::Filled(id) | Noted::Found(id, _)) = note.what else { continue };
+            let Some(Some(known)) = self.facts.known.get_mut(usize::from(id.0)) else { continue };
+            if let Noted::Found(_, contents) = note.what {
+                known.contents = contents;
+            } else {
                 known.holds_messages = true;
             }
         }

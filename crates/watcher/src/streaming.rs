@@ -62,6 +62,10 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         {
             self.facts.window.open_settled(idle);
         }
+        if self.gives_up_unexplained() {
+            self.close_stream(state);
+            return State::AwaitingAck(Awaiting::Rewind(Trouble::Reopen));
+        }
         if self.facts.reading == Reading::Stripped && (is_stripped || is_caught_up) {
             // What did not fit is behind us, or fits by now.
             self.facts.reading = Reading::Whole;

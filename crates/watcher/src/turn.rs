@@ -32,7 +32,9 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             Input::ProducerReady { id, topics } => self.on_producer_ready(state, id, &topics),
             Input::ProducerFailed { id, fault } => self.on_producer_failed(state, id, fault),
             Input::ProducerLost { fault } => self.on_producer_lost(state, fault),
-            Input::Opened { epoch, at, contents } => self.on_opened(state, epoch, at, &contents),
+            Input::Opened { epoch, at, contents, looked_at } => {
+                self.on_opened(state, epoch, at, &contents, looked_at)
+            }
             Input::OpenFailed { epoch, fault } => self.on_open_failed(state, epoch, fault),
             Input::Batch { epoch, events, idle } => self.on_batch(state, epoch, events, idle),
             Input::SourceFailed { epoch, fault } => self.on_source_failed(state, epoch, fault),

@@ -6,7 +6,7 @@ mod history;
 mod oversized;
 mod records;
 mod reset;
-mod rig;
+pub(crate) mod rig;
 mod topics;
 
 use futures_util::FutureExt as _;

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use cdc_executor::ports::{Failure, TokenRecord, TokenStore as _};
 use cdc_machine::Fault;
+use cdc_mongo::Deployment;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -60,6 +61,14 @@ pub(super) fn held(holder: &str, expires_in: Duration) -> Failed {
         Exit::Temporary,
         format!("{holder} holds the lease for another {seconds} s; stop that Watcher, then try again"),
     )
+}
+
+/// The name that a token record is made for.
+pub(super) fn source_name(deployment: Deployment, database: &str) -> Result<String, Failed> {
+    match deployment {
+        Deployment::ReplicaSet { name, .. } => Ok(format!("{name}/{database}")),
+        Deployment::Unfit(text) => Err(Failed::new(Exit::Config, text)),
+    }
 }
 
 pub(super) fn refused(failure: &Failure, is_file: bool) -> Failed {
@@ -129,6 +138,7 @@ mod tests {
             token: ResumeToken {
                 bson: Bytes::from(token.to_vec().unwrap()),
                 position: Position::from_bytes(&position).unwrap(),
+                rests_on: None,
             },
             lineage: Lineage(0x6B00_0001),
             source: "rs0/game_db".to_owned(),

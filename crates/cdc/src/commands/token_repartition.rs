@@ -6,7 +6,7 @@ use cdc_kafka::{ConnectionSettings, GroupState, group_state};
 use cdc_tokens::Examination;
 
 use super::output::print;
-use super::token::{held, refused, runtime};
+use super::token::{held, refused, runtime, source_name};
 use crate::cli::TokenRepartitionArgs;
 use crate::config::{Services, SyncerConfig, TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};
@@ -47,7 +47,7 @@ async fn repartition(
     let of_server = |failure: Failure| refused(&failure, false);
     let mut source = wiring::source(config).map_err(of_server)?;
     let deployment = source.describe().await.map_err(of_server)?;
-    let name = format!("{}/{}", deployment.replica_set, config.mongodb.database);
+    let name = source_name(deployment, &config.mongodb.database)?;
     let mut store = wiring::token_store(config, name).map_err(of_store)?;
     // First the record, then everybody else, then the record if it is still the same: no Watcher was at work between.
     let examined = match store.examine(OPERATION, true).await.map_err(of_store)? {

@@ -10,7 +10,7 @@ use cdc_tokens::{Look, Reset, ResetOutcome};
 use cdc_watcher::{Reading, StartAt};
 
 use super::output::print;
-use super::token::{held, refused, runtime, watcher_config};
+use super::token::{held, refused, runtime, source_name, watcher_config};
 use crate::cli::TokenResetArgs;
 use crate::config::{TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};
@@ -44,7 +44,7 @@ async fn move_position(config: &WatcherConfig, target: Target, new_source: bool)
     let of_source = |failure: Failure| refused(&failure, false);
     let mut source = wiring::source(config).map_err(of_source)?;
     let deployment = source.describe().await.map_err(of_source)?;
-    let name = format!("{}/{}", deployment.replica_set, config.mongodb.database);
+    let name = source_name(deployment, &config.mongodb.database)?;
     let mut store = wiring::token_store(config, name).map_err(of_store)?;
     let before = match store.look().await.map_err(of_store)? {
         Look::Position(record) => Some(record),
@@ -61,7 +61,8 @@ async fn move_position(config: &WatcherConfig, target: Target, new_source: bool)
             anew(before.as_deref().map(|before| before.lineage), at_the_ends)
         }
     };
-    let Opening { at, contents } = open(&mut source, target, lineage).await.map_err(of_source)?;
+    let Opening { at, sightings, .. } = open(&mut source, target, lineage).await.map_err(of_source)?;
+    let contents = sightings.iter().map(|sighting| sighting.contents).collect();
     let reset = Reset { token: at, lineage, contents, new_source };
     match store.reset(reset).await.map_err(of_store)? {
         ResetOutcome::Done(gap) => Ok(tell(gap.as_ref())),

@@ -201,6 +201,9 @@ fn topics(template: &TopicTemplate, mongodb: &MongoConfig) -> Vec<String> {
     mongodb.collections.iter().map(|collection| template.for_collection(database, collection)).collect()
 }
 
+/// Databases of the server's own.
+const UNWATCHABLE: [&str; 3] = ["admin", "config", "local"];
+
 impl MongoConfig {
     fn read(mongodb: &mut Section<'_>) -> Self {
         mongodb.not_available(&["tls"]);
@@ -216,9 +219,24 @@ impl MongoConfig {
         if collections.len() < named {
             mongodb.contradiction(&["collection"], "a collection is named twice");
         }
+        for collection in collections.iter().filter(|collection| collection.starts_with("system.")) {
+            mongodb.contradiction(
+                &["collection"],
+                &format!("{collection} is the server's own, and has no change stream; take it out"),
+            );
+        }
+        let database = mongodb.required_text("database");
+        if UNWATCHABLE.contains(&database.as_str()) {
+            mongodb.contradiction(
+                &["database"],
+                &format!(
+                    "{database} is the server's own, and has no change stream; name a database of yours"
+                ),
+            );
+        }
         Self {
             uri,
-            database: mongodb.required_text("database"),
+            database,
             collections,
             connection_timeout: mongodb.duration("connection_timeout", CONNECTION, Duration::from_secs(10)),
             full_document: mongodb.choice(

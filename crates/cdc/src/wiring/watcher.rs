@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use cdc_executor::ports::{Failure, ReportSink};
+use cdc_executor::ports::{Failure, ReportSink, Sighting};
 use cdc_executor::{Ended, Health, WatcherService};
 use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::{Backoff, Cause, Dependency, Fault, Lineage, Retry, Signal};
-use cdc_mongo::{MongoSettings, MongoSource};
+use cdc_mongo::{Deployment, MongoSettings, MongoSource};
 use cdc_watcher::{Config, OnTooLarge, Retries};
 use tokio::sync::{mpsc, watch};
 
@@ -49,7 +49,8 @@ pub fn source(config: &WatcherConfig) -> Result<MongoSource, Failure> {
     })
 }
 
-/// Asks the source who it is: the name that the token record is made for. Retried as every connection is.
+/// Asks the source who it is: the name that the token record is made for; and what it has under the watched
+/// names. What cannot be watched is refused before anything else begins. Retried as every connection is.
 ///
 /// # Errors
 /// The cause of giving up: all retries used, a refusal, or a signal.
@@ -62,8 +63,12 @@ pub async fn describe_source(
     let mut backoff = Backoff::new();
     loop {
         let failure = tokio::select! {
-            described = source.describe() => match described {
-                Ok(deployment) => return Ok(format!("{}/{database}", deployment.replica_set)),
+            described = fit(source) => match described {
+                Ok(Ok(replica_set)) => return Ok(format!("{replica_set}/{database}")),
+                Ok(Err(unfit)) => {
+                    let cause = Cause::Unsupported(Dependency::MongoDb);
+                    return Err(Ended { cause, last_failure: Some(unfit) });
+                }
                 Err(failure) => failure,
             },
             Some(signal) = signals.recv() => return Err(stopped(signal).into()),
@@ -106,6 +111,16 @@ pub async fn describe_source(
 pub async fn lineage_at_ends(config: &WatcherConfig) -> Result<Option<Lineage>, Failure> {
     let settings = producer_settings(config);
     cdc_kafka::lineage_at_ends(settings.connection, settings.topics).await
+}
+
+/// The replica set's name; or why it cannot be watched as the configuration has it, with every name that cannot.
+async fn fit(source: &mut MongoSource) -> Result<Result<String, String>, Failure> {
+    let replica_set = match source.describe().await? {
+        Deployment::ReplicaSet { name, .. } => name,
+        Deployment::Unfit(text) => return Ok(Err(text)),
+    };
+    let complaints: Vec<String> = source.survey().await?.iter().filter_map(Sighting::complaint).collect();
+    Ok(if complaints.is_empty() { Ok(replica_set) } else { Err(complaints.join("; ")) })
 }
 
 const fn stopped(signal: Signal) -> Cause {

@@ -18,7 +18,7 @@ pub use database::{
     WriteCounts, WriteReply,
 };
 pub use failure::Failure;
-pub use source::{Opening, Source, SourceBatch};
+pub use source::{Opening, Serves, Sighting, Source, SourceBatch};
 pub use token_store::{
     Acquisition, GapRecord, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore, Watched,
 };

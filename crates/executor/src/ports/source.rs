@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 
 use cdc_event::{Message, ResumeToken};
 use cdc_machine::Lineage;
@@ -16,8 +17,80 @@ pub struct SourceBatch {
     /// Events without a document, by kind (`drop`, `rename`, `invalidate`, …), for the log and
     /// the metrics.
     pub skipped: Vec<&'static str>,
+    /// Updates that came without the post-image that was asked for, and whose documents were looked up.
+    pub looked_up: u64,
+    /// The watched names, where they were looked at since the last batch.
+    pub sightings: Option<Vec<Sighting>>,
     /// Cluster time of the newest event, in Unix seconds; 0 where there is none.
     pub newest_unix_seconds: u32,
+}
+
+/// What the source has under a watched name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Serves {
+    /// A collection, with all that is asked of it.
+    Changes,
+    /// Nothing. It may come.
+    Absent,
+    /// A view, which has no changes of its own.
+    View,
+    /// A time-series collection, of which change streams tell nothing.
+    TimeSeries,
+    /// A collection that does not record the post-images that are asked for.
+    NoPostImages,
+}
+
+impl Serves {
+    /// Every answer.
+    pub const ALL: [Self; 5] =
+        [Self::Changes, Self::Absent, Self::View, Self::TimeSeries, Self::NoPostImages];
+
+    /// The name in metrics and on the status page.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::Absent => "absent",
+            Self::View => "view",
+            Self::TimeSeries => "time_series",
+            Self::NoPostImages => "no_post_images",
+        }
+    }
+}
+
+/// A watched name, as the source's catalog shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// The name.
+    pub name: Arc<str>,
+    /// Which documents stand behind it.
+    pub contents: Contents,
+    /// What it gives.
+    pub serves: Serves,
+}
+
+impl Sighting {
+    /// What is wrong with it, and what mends that; `None` where it can be watched.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let name = &self.name;
+        match self.serves {
+            Serves::Changes | Serves::Absent => None,
+            Serves::View => Some(format!(
+                "{name} is a view, which has no change stream; take it out of mongodb.collection and name the \
+                 collection that it shows"
+            )),
+            Serves::TimeSeries => Some(format!(
+                "{name} is a time-series collection, of which change streams tell nothing; take it out of \
+                 mongodb.collection"
+            )),
+            Serves::NoPostImages => Some(format!(
+                "{name} does not record post-images, which mongodb.full_document: post_image asks for; run \
+                 db.runCommand({{collMod: {name:?}, changeStreamPreAndPostImages: {{enabled: true}}}}), or set \
+                 mongodb.full_document: lookup"
+            )),
+        }
+    }
 }
 
 /// A stream that was opened.
@@ -25,8 +98,10 @@ pub struct SourceBatch {
 pub struct Opening {
     /// The position before its first event.
     pub at: ResumeToken,
-    /// The watched collections, in the order of the configuration's sorted list.
-    pub contents: Vec<Contents>,
+    /// The watched names, in the order of the configuration's sorted list.
+    pub sightings: Vec<Sighting>,
+    /// Everything before it had happened when they were seen. An order only: no stream begins there.
+    pub looked_at: ResumeToken,
 }
 
 /// A change stream. One task owns it, and no call is cancelled half-way.

@@ -9,13 +9,13 @@ use cdc_watcher::{
 
 use super::World;
 use crate::ports::{
-    Acquisition, Failure, Opening, Producer, ProducerReport, Recorded, ReportSink, SendRefused, Source,
-    SourceBatch, TokenRecord, TokenStore,
+    Acquisition, Failure, Opening, Producer, ProducerReport, Recorded, ReportSink, SendRefused, Serves,
+    Sighting, Source, SourceBatch, TokenRecord, TokenStore,
 };
 
 fn token(number: u32) -> ResumeToken {
     let position = Position::from_bytes(&number.to_be_bytes()).unwrap();
-    ResumeToken { bson: Bytes::new(), position }
+    ResumeToken { bson: Bytes::new(), position, rests_on: None }
 }
 
 /// The one collection's documents.
@@ -43,7 +43,8 @@ impl Source for World {
             _ => token(0),
         };
         self.script().read = u32::from_be_bytes(at.position.as_bytes().try_into().unwrap());
-        Ok(Opening { at, contents: vec![CONTENTS] })
+        let sighting = Sighting { name: Arc::from("t"), contents: CONTENTS, serves: Serves::Changes };
+        Ok(Opening { looked_at: at.clone(), at, sightings: vec![sighting] })
     }
 
     async fn next(&mut self, _: u32, _: u64) -> Result<SourceBatch, Failure> {

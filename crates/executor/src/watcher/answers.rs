@@ -9,13 +9,14 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::{Driver, Hands, Input, Prepared, SERVICE};
-use crate::ports::{Failure, Producer, ProducerReport, SourceBatch};
+use crate::ports::{Failure, Producer, ProducerReport, Sighting, SourceBatch};
 use crate::report;
 
 /// What a lane tells the driver.
 #[derive(Debug)]
 pub(super) enum Reply {
-    Source(Input),
+    /// A stream was opened, over what was seen under the watched names.
+    Opened(Input, Vec<Sighting>),
     SourceFailed(Input, Failure),
     Batch {
         epoch: Epoch,
@@ -75,15 +76,16 @@ impl<P: Producer> Driver<P> {
 
     pub(super) fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
         match reply {
-            Reply::Batch { epoch, batch } => {
+            Reply::Batch { epoch, mut batch } => {
                 self.hands.owed.source.answered();
                 self.hands.standing.source.answered();
-                self.hands.read(&batch);
+                self.hands.read(&mut batch);
                 self.feed(Input::Batch { epoch, events: batch.events, idle: batch.idle })
             }
-            Reply::Source(input) => {
+            Reply::Opened(input, sightings) => {
                 self.hands.owed.source.answered();
                 self.hands.standing.source.answered();
+                self.hands.see(sightings);
                 self.feed(input)
             }
             Reply::SourceFailed(input, failure) => {
@@ -188,8 +190,22 @@ impl<P: Producer> Driver<P> {
 }
 
 impl<P: Producer> Hands<P> {
-    fn read(&mut self, batch: &SourceBatch) {
+    fn see(&mut self, sightings: Vec<Sighting>) {
+        self.seen = Some(self.watched.see(sightings, &self.metrics));
+    }
+
+    fn read(&mut self, batch: &mut SourceBatch) {
         self.metrics.processed.increment(batch.events.len() as u64);
+        if let Some(sightings) = batch.sightings.take() {
+            self.see(sightings);
+        }
+        if batch.looked_up > 0 {
+            self.metrics.images_missing.increment(batch.looked_up);
+            self.watched.looked_up(batch.looked_up);
+        }
+        if batch.idle.is_some() {
+            self.watched.caught_up();
+        }
         for kind in &batch.skipped {
             self.metrics.skipped(kind);
             tracing::info!(

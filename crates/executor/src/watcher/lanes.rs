@@ -40,7 +40,10 @@ pub(super) async fn source_lane<S: Source>(
         let reply = match order {
             SourceOrder::Open { epoch, from, lineage, reading } => {
                 match source.open(from, lineage, reading).await {
-                    Ok(Opening { at, contents }) => Reply::Source(Input::Opened { epoch, at, contents }),
+                    Ok(Opening { at, sightings, looked_at }) => {
+                        let contents = sightings.iter().map(|sighting| sighting.contents).collect();
+                        Reply::Opened(Input::Opened { epoch, at, contents, looked_at }, sightings)
+                    }
                     Err(failure) => {
                         let fault = failure.fault;
                         Reply::SourceFailed(Input::OpenFailed { epoch, fault }, failure)

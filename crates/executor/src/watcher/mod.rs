@@ -8,6 +8,7 @@ mod publishing;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -25,8 +26,9 @@ use self::answers::Reply;
 use self::growth::Growth;
 use self::lanes::{SourceOrder, StoreOrder, source_lane, store_lane};
 use self::publishing::Publishing;
+use self::watched::Watched;
 use crate::clock::Clock;
-use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
+use crate::health::{HealthSign, PATIENCE, Standing, WatchedName, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
 use crate::owed::Owed;
@@ -132,6 +134,8 @@ impl<P: Producer> WatcherService<P> {
                 standing: neighbours,
                 metrics: WatcherMetrics::new(),
                 saved_at: Instant::now(),
+                watched: Watched::default(),
+                seen: None,
                 last_failure: None,
             },
         };
@@ -141,6 +145,9 @@ impl<P: Producer> WatcherService<P> {
 
         let mut flow = driver.feed(Input::Start);
         while flow.is_continue() {
+            if let Some(names) = driver.hands.seen.take() {
+                health.watched(names);
+            }
             health.update(driver.machine.state(), driver.hands.trouble().as_deref());
             health.unused_partitions(driver.hands.growth.unused());
             flow = tokio::select! {
@@ -228,6 +235,9 @@ struct Hands<P> {
     standing: Neighbours,
     metrics: WatcherMetrics,
     saved_at: Instant,
+    watched: Watched,
+    /// What the probes are to be told of the watched names.
+    seen: Option<Vec<WatchedName>>,
     /// The failure that was logged last.
     last_failure: Option<String>,
 }
@@ -400,6 +410,9 @@ impl<P: Producer> Hands<P> {
             ("kafka", self.owed.broker.age().max(self.publishing.age())),
         ];
         let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
-        (age > PATIENCE).then(|| format!("{name} owes an answer for {} s", age.as_secs()))
+        if age > PATIENCE {
+            return Some(format!("{name} owes an answer for {} s", age.as_secs()));
+        }
+        self.watched.trouble()
     }
 }

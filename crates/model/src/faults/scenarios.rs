@@ -17,6 +17,8 @@ const UPGRADE: &str = "tests/tests/upgrade.rs";
 const UPGRADE_TEST: &str = "what_an_earlier_release_left_is_gone_on_with";
 const GAPS: &str = "tests/tests/gaps/mod.rs";
 const GAPS_TEST: &str = "what_cannot_be_delivered_is_on_record";
+const SOURCE: &str = "tests/tests/source/mod.rs";
+const SOURCE_TEST: &str = "what_the_source_cannot_give_or_has_lost_is_told";
 const LEDGER: &str = "tests/tests/ledger.rs";
 const LEDGER_TEST: &str = "a_syncer_reads_on_from_where_the_ledger_the_group_and_the_log_say";
 const BAD: &str = "tests/tests/bad_records.rs";
@@ -314,7 +316,7 @@ pub const SCENARIOS: &[Scenario] = &[
         GAPS_TEST,
     ),
     it(
-        "a watched collection is dropped, recreated, replaced by a rename or $out, or added",
+        "a watched collection is dropped, recreated, replaced by a rename or $out, or added, under a running and a stopped Watcher",
         Service::Watcher,
         "the stream goes on; what was replaced or not copied is a gap on record",
         GAPS,
@@ -410,5 +412,40 @@ pub const SCENARIOS: &[Scenario] = &[
         "every row equals its document, nothing is parked or dead-lettered",
         "tests/tests/unique.rs",
         "swapped_and_handed_over_names_end_up_where_the_collection_has_them",
+    ),
+    it(
+        "a watched name is a view or a time-series collection, or records no post-images though they are asked for",
+        Service::Watcher,
+        "exits 78 before anything begins, with every name and what mends it",
+        SOURCE,
+        SOURCE_TEST,
+    ),
+    it(
+        "a watched name has no collection yet, or a view takes it under a running Watcher",
+        Service::Watcher,
+        "said at start and in `/status`; `/health` is 503 while it is a view, and the others go on",
+        SOURCE,
+        SOURCE_TEST,
+    ),
+    it(
+        "a collection ceases to record post-images under a running Watcher",
+        Service::Watcher,
+        "updates are looked up, counted and warned of; `/health` is 503 until it records them again",
+        SOURCE,
+        SOURCE_TEST,
+    ),
+    it(
+        "the token record is lost, reset or set back, and the clock is behind the topic's lineage",
+        Service::Watcher,
+        "goes on above what the topic's end shows, and rows move",
+        SOURCE,
+        SOURCE_TEST,
+    ),
+    it(
+        "MongoDB is restored from an older copy of its files, the position an event's or a mark behind it",
+        Service::Watcher,
+        "exits 65, or goes on from now in a new lineage with a gap on record",
+        SOURCE,
+        SOURCE_TEST,
     ),
 ];

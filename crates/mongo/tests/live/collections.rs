@@ -1,11 +1,12 @@
 //! Collections that come, go and are replaced.
 
 use bson::{Document, doc};
-use cdc_executor::ports::Source;
+use cdc_executor::ports::{Serves, Source};
+use cdc_mongo::{FullDocument, MongoSettings, MongoSource};
 use cdc_watcher::{Contents, Reading, StartAt};
 use serde_json::Value;
 
-use crate::rig::{LINEAGE, Rig, Seen};
+use crate::rig::{LINEAGE, MAX_BYTES, MAX_EVENTS, Rig, Seen, settings};
 
 /// A control message as `operation collection [> new name] [gap of …]`.
 fn told(control: &Value) -> String {
@@ -96,7 +97,10 @@ async fn the_collection_behind_a_name_is_known_by_its_uuid() {
     let create = doc! { "create": "all_teams", "viewOn": "players", "pipeline": Vec::<Document>::new() };
     rig.database.run_command(create).await.unwrap();
     let mut source = rig.source(&["all_teams", "players", "teams"]);
-    let mut contents = async || source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap().contents;
+    let mut contents = async || {
+        let opening = source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap();
+        opening.sightings.iter().map(|sighting| sighting.contents).collect::<Vec<_>>()
+    };
     let first = contents().await;
     let [Contents::Unknown, Contents::Uuid(uuid), Contents::Absent] = first[..] else {
         panic!("a view, a collection, nothing: {first:?}");
@@ -110,4 +114,41 @@ async fn the_collection_behind_a_name_is_known_by_its_uuid() {
         matches!(second[..], [_, Contents::Uuid(other), Contents::Uuid(_)] if other != uuid),
         "{second:?}"
     );
+}
+
+#[tokio::test]
+async fn what_cannot_be_watched_is_seen_by_name() {
+    let rig = Rig::start().await;
+    insert(&rig, "players", 1).await;
+    let create = doc! { "create": "grown_ups", "viewOn": "players", "pipeline": Vec::<Document>::new() };
+    rig.database.run_command(create).await.unwrap();
+    let create = doc! { "create": "weather", "timeseries": { "timeField": "ts", "metaField": "s" } };
+    rig.database.run_command(create).await.unwrap();
+    let create = doc! { "create": "imaged", "changeStreamPreAndPostImages": { "enabled": true } };
+    rig.database.run_command(create).await.unwrap();
+    rig.database.run_command(doc! { "create": "recent", "capped": true, "size": 1 << 20 }).await.unwrap();
+    let names = ["grown_ups", "imaged", "later", "players", "recent", "weather"];
+    let survey = async |full_document| {
+        let settings = MongoSettings { full_document, ..settings(&rig.mongod.uri(), &names) };
+        let seen = MongoSource::new(settings).unwrap().survey().await.unwrap();
+        assert!(seen.iter().map(|sighting| &*sighting.name).eq(names));
+        seen.iter().map(|sighting| sighting.serves).collect::<Vec<_>>()
+    };
+    use Serves::{Absent, Changes, NoPostImages, TimeSeries, View};
+    let expected = [View, Changes, Absent, Changes, Changes, TimeSeries];
+    assert_eq!(survey(FullDocument::Lookup).await, expected);
+    let expected = [View, Changes, Absent, NoPostImages, NoPostImages, TimeSeries];
+    assert_eq!(survey(FullDocument::PostImage).await, expected);
+
+    // A running stream notices what comes later.
+    let (mut source, _) = rig.open_now(&["later", "players"]).await;
+    let create = doc! { "create": "later", "viewOn": "players", "pipeline": Vec::<Document>::new() };
+    rig.database.run_command(create).await.unwrap();
+    let seen = loop {
+        let batch = source.next(MAX_EVENTS, MAX_BYTES).await.unwrap();
+        if let Some(seen) = batch.sightings {
+            break seen;
+        }
+    };
+    assert_eq!([seen[0].serves, seen[1].serves], [View, Changes]);
 }

@@ -3,6 +3,8 @@
 
 mod collections;
 mod failures;
+mod history;
+mod images;
 mod oversized;
 mod rig;
 mod stream;

@@ -58,7 +58,7 @@ fn any_act() -> impl Strategy<Value = Act> {
 fn token(n: u32) -> ResumeToken {
     let bson = bson::rawdoc! { "_data": format!("82{n:08X}") };
     let position = Position::from_bytes(&n.to_be_bytes()).unwrap();
-    ResumeToken { bson: Bytes::from(bson.into_bytes()), position }
+    ResumeToken { bson: Bytes::from(bson.into_bytes()), position, rests_on: None }
 }
 
 fn store(disk: &ModelDisk) -> Store {

@@ -202,7 +202,11 @@ pub(crate) fn token(n: u32) -> ResumeToken {
     position.extend(0x6B04_5F8E_u32.to_be_bytes());
     position.extend(n.to_be_bytes());
     position.extend([0x29, 0x29, 0x6E]);
-    ResumeToken { bson: Bytes::from(bson.into_bytes()), position: Position::from_bytes(&position).unwrap() }
+    ResumeToken {
+        bson: Bytes::from(bson.into_bytes()),
+        position: Position::from_bytes(&position).unwrap(),
+        rests_on: None,
+    }
 }
 
 /// The record that came with the lease.

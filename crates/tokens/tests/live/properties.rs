@@ -25,6 +25,7 @@ fn any_token() -> impl Strategy<Value = ResumeToken> {
         ResumeToken {
             bson: Bytes::from(document.into_bytes()),
             position: Position::from_bytes(&position).unwrap(),
+            rests_on: None,
         }
     })
 }

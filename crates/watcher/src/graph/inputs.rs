@@ -86,7 +86,8 @@ impl Small {
         let epoch = self.state.epoch().unwrap_or(Epoch(u64::MAX));
         let next = self.facts.newest().map_or(2, |newest| newest + 1);
         for contents in [CONTENTS, Contents::Uuid([2; 16])] {
-            inputs.push(Input::Opened { epoch, at: next, contents: vec![contents] });
+            let looked_at = next;
+            inputs.push(Input::Opened { epoch, at: next, contents: vec![contents], looked_at });
         }
         for fault in SOURCE_FAULTS {
             inputs.push(Input::OpenFailed { epoch, fault });

@@ -1,19 +1,20 @@
 //! What is given up is recorded with the position that it is given up for, and told to Kafka before the next
 //! event.
 
+use super::recreated::opened_other;
 use super::*;
 
 use crate::{GapCause, Notice, OnHistoryLost, OnTooLarge};
 
-fn from_now() -> Config {
+pub(super) fn from_now() -> Config {
     Config { on_history_lost: OnHistoryLost::FromNow, ..small() }
 }
 
-const fn notice(record: &'static str) -> Notice<&'static str> {
+pub(super) const fn notice(record: &'static str) -> Notice<&'static str> {
     Notice { record, bytes: 10 }
 }
 
-fn saved_with_gap(id: u64) -> Fact {
+pub(super) fn saved_with_gap(id: u64) -> Fact {
     Input::Saved { id: EffectId(id), unannounced: vec![notice("gap")] }
 }
 
@@ -85,9 +86,14 @@ fn one_at_a_time_a_gap_is_told_acked_and_saved_before_the_next_event() {
 
 #[test]
 fn a_save_before_the_gap_is_told_says_so() {
-    let mut b = resumed_with_gap(small());
-    let other = Input::Opened { epoch: Epoch(0), at: 10, contents: vec![Contents::Uuid([2; 16])] };
-    assert_eq!(b.step(other)[0], "SaveToken 2 10 in 7, collection_recreated ?..10 of [0], gaps to announce");
+    let mut b = Bench::new(small());
+    b.step(Input::Start);
+    let saved = Saved::Position(Checkpoint { token: 10, lineage: Lineage(7), known: vec![None] });
+    let unannounced = vec![notice("gap")];
+    b.step(Input::LeaseAcquired { id: EffectId(0), saved, unannounced, fresh: Lineage(9) });
+    b.step(ready(1, true));
+    let added = "SaveToken 2 10 in 7, collection_added ?..10 of [0], gaps to announce";
+    assert_eq!(b.step(opened(0, 10))[0], added);
     assert_eq!(b.step(saved_with_gap(2))[0], "PublishControl 1 gap gap to 2");
 }
 
@@ -177,7 +183,7 @@ fn a_collection_that_is_new_to_the_position_is_not_copied_yet() {
     b.step(Input::ProducerReady { id: EffectId(1), topics: vec![TOPIC, made, made] });
     // The third one does not exist: the stream will tell of its first document.
     let contents = vec![UUID, Contents::Uuid([2; 16]), Contents::Absent];
-    let effects = b.step(Input::Opened { epoch: Epoch(0), at: 10, contents });
+    let effects = b.step(Input::Opened { epoch: Epoch(0), at: 10, contents, looked_at: 10 });
     assert_eq!(effects[0], "SaveToken 2 10 in 7, collection_added ?..10 of [1]");
 }
 
@@ -202,8 +208,8 @@ fn a_collection_that_the_stream_saw_go_may_come_back() {
     b.step(delivered(&[0, 0]));
     let due = b.expiry(TimerKind::Reconnect);
     b.step(due);
-    let again = Input::Opened { epoch: Epoch(1), at: 11, contents: vec![Contents::Uuid([2; 16])] };
-    assert_eq!(b.step(again), ["Pull 1 3 events 100 bytes"]);
+    assert_eq!(b.step(opened_other(1, 11, 11)), ["Pull 1 3 events 100 bytes"]);
+    assert_eq!(b.step(idle(1, 12)), ["Pull 1 3 events 100 bytes"]);
 }
 
 #[test]
@@ -423,48 +429,4 @@ fn an_event_that_does_not_fit_without_its_documents_either_ends_the_service() {
 #[test]
 fn causes_have_names() {
     assert_eq!(GapCause::TopicLost.as_str(), "topic_lost");
-}
-
-/// The topic's end shows a position of this lineage.
-fn ready_in(id: u64, lineage: u32) -> Fact {
-    let topics = vec![TopicState { lineage: Some(Lineage(lineage)), ..TOPIC }];
-    Input::ProducerReady { id: EffectId(id), topics }
-}
-
-#[test]
-fn a_record_made_anew_has_a_lineage_above_the_clock_and_the_topics_end() {
-    // The clock says 9.
-    for (at_the_end, made) in [(3, 9), (8, 9), (9, 10), (50, 51)] {
-        for lost in [Saved::Nothing, Saved::Lost] {
-            let mut b = Bench::new(from_now());
-            b.step(Input::Start);
-            b.step(Input::LeaseAcquired {
-                id: EffectId(0),
-                saved: lost,
-                unannounced: vec![],
-                fresh: Lineage(9),
-            });
-            assert_eq!(b.step(ready_in(1, at_the_end)), [format!("OpenStream 0 now in {made}")]);
-        }
-    }
-}
-
-#[test]
-fn an_older_record_goes_on_in_the_newest_lineage_of_the_topic() {
-    // The record says 7.
-    for (at_the_end, then) in [(6, 7), (7, 7), (8, 8), (50, 50)] {
-        let mut b = Bench::new(from_now());
-        b.step(Input::Start);
-        b.step(acquired(0, Some(10)));
-        assert_eq!(b.step(ready_in(1, at_the_end)), [format!("OpenStream 0 after 10 in {then}")]);
-        b.step(opened(0, 10));
-        b.step(batch(0, &[11]));
-        b.step(delivered(&[0]));
-        let due = b.expiry(TimerKind::SaveDelay);
-        assert_eq!(b.step(due)[0], format!("SaveToken 2 11 in {then}"));
-        // What is lost from here on begins above it.
-        b.step(Input::SourceFailed { epoch: Epoch(0), fault: Fault::HistoryLost });
-        let due = b.expiry(TimerKind::Reconnect);
-        assert_eq!(b.step(due), [format!("OpenStream 1 now in {}", 9.max(then + 1))]);
-    }
 }

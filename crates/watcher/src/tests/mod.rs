@@ -7,6 +7,8 @@ mod connecting;
 mod draining;
 mod gaps;
 mod lease;
+mod lineages;
+mod recreated;
 mod saving;
 mod streaming;
 
@@ -166,7 +168,7 @@ fn ready(id: u64, holds_messages: bool) -> Fact {
 }
 
 fn opened(epoch: u64, at: u32) -> Fact {
-    Input::Opened { epoch: Epoch(epoch), at, contents: vec![UUID] }
+    Input::Opened { epoch: Epoch(epoch), at, contents: vec![UUID], looked_at: at }
 }
 
 fn message(token: u32) -> Event<&'static str, u32> {

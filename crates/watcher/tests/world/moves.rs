@@ -138,7 +138,7 @@ impl World {
             StartAt::After(token) => token,
         };
         self.stream = Some((epoch, at, reading));
-        self.feed(Input::Opened { epoch, at, contents: vec![Contents::Absent] });
+        self.feed(Input::Opened { epoch, at, contents: vec![Contents::Absent], looked_at: self.log });
     }
 
     fn send_batch(&mut self, epoch: Epoch, at_most: u32) {

@@ -1,0 +1,106 @@
+//! What stands behind the watched names.
+
+use std::sync::Arc;
+
+use bson::{Bson, Document, Timestamp, doc};
+use cdc_executor::ports::{Failure, Serves, Sighting};
+use cdc_machine::Fault;
+use cdc_watcher::Contents;
+
+use crate::connection::Connection;
+use crate::settings::FullDocument;
+
+const OPERATION: &str = "mongodb_collections";
+
+/// One look at the watched names, and when it was.
+pub(crate) struct Catalog {
+    /// In the names' order.
+    pub(crate) sightings: Vec<Sighting>,
+    /// Everything before this time had happened.
+    pub(crate) at: Timestamp,
+}
+
+/// Looks at the watched names.
+///
+/// # Errors
+/// Whatever keeps the server from listing its collections, classified.
+pub(crate) async fn look(
+    connection: &Connection,
+    names: &[Arc<str>],
+    full_document: FullDocument,
+) -> Result<Catalog, Failure> {
+    let all = i32::try_from(names.len()).unwrap_or(i32::MAX);
+    let list = doc! {
+        "listCollections": 1,
+        "filter": { "name": { "$in": names.iter().map(|name| &**name).collect::<Vec<_>>() } },
+        "cursor": { "batchSize": all },
+    };
+    let reply = connection.command(list).await.map_err(|error| connection.failure(OPERATION, error))?;
+    let unknown = |error: bson::error::Error| {
+        let text = format!("{} listed its collections in an unknown form", connection.place());
+        Failure::new(Fault::Fatal, OPERATION, text).because(error)
+    };
+    let at = reply.get_timestamp("operationTime").map_err(unknown)?;
+    let found =
+        reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch")).map_err(unknown)?;
+    let sighting = |name: &Arc<str>| {
+        let named = |entry: &&Document| entry.get_str("name").is_ok_and(|found| found == &**name);
+        let entry = found.iter().filter_map(Bson::as_document).find(named);
+        Sighting {
+            name: Arc::clone(name),
+            contents: entry.map_or(Contents::Absent, contents),
+            serves: entry.map_or(Serves::Absent, |entry| serves(entry, full_document)),
+        }
+    };
+    Ok(Catalog { sightings: names.iter().map(sighting).collect(), at })
+}
+
+/// A view has none.
+fn contents(entry: &Document) -> Contents {
+    match entry.get_document("info").ok().and_then(|info| info.get("uuid")) {
+        Some(Bson::Binary(uuid)) => {
+            uuid.bytes.as_slice().try_into().map_or(Contents::Unknown, Contents::Uuid)
+        }
+        _ => Contents::Unknown,
+    }
+}
+
+fn serves(entry: &Document, full_document: FullDocument) -> Serves {
+    let records_images = || {
+        let options = entry.get_document("options");
+        let images = options.and_then(|options| options.get_document("changeStreamPreAndPostImages"));
+        images.is_ok_and(|images| images.get_bool("enabled").unwrap_or(false))
+    };
+    match (entry.get_str("type").unwrap_or("collection"), full_document) {
+        ("view", _) => Serves::View,
+        ("timeseries", _) => Serves::TimeSeries,
+        (_, FullDocument::PostImage) if !records_images() => Serves::NoPostImages,
+        (_, FullDocument::PostImage | FullDocument::Lookup) => Serves::Changes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_entry_of_the_catalog() {
+        let images = |enabled: bool| doc! { "changeStreamPreAndPostImages": { "enabled": enabled } };
+        let rows = [
+            (doc! { "type": "view", "options": {} }, Serves::View, Serves::View),
+            (doc! { "type": "timeseries", "options": {} }, Serves::TimeSeries, Serves::TimeSeries),
+            (doc! { "type": "collection", "options": {} }, Serves::Changes, Serves::NoPostImages),
+            (doc! { "type": "collection", "options": images(false) }, Serves::Changes, Serves::NoPostImages),
+            (doc! { "type": "collection", "options": images(true) }, Serves::Changes, Serves::Changes),
+            (
+                doc! { "type": "collection", "options": { "capped": true } },
+                Serves::Changes,
+                Serves::NoPostImages,
+            ),
+        ];
+        for (entry, lookup, post_image) in rows {
+            let found = [FullDocument::Lookup, FullDocument::PostImage].map(|mode| serves(&entry, mode));
+            assert_eq!(found, [lookup, post_image], "{entry}");
+        }
+    }
+}

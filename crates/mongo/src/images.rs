@@ -1,0 +1,107 @@
+//! Updates that came without the post-image that was asked for: the collection has ceased to record them, or they
+//! have expired. Their documents are looked up, as they are now.
+
+use std::collections::BTreeMap;
+
+use bson::{RawDocument, RawDocumentBuf, Timestamp, rawdoc};
+use cdc_event::{EncodeError, Imageless};
+use cdc_executor::ports::Failure;
+use cdc_machine::Fault;
+use futures_util::StreamExt as _;
+
+use crate::connection::{APP_NAME, Connection};
+use crate::reply::{Reply, Unreadable};
+
+const OPERATION: &str = "post_image_lookup";
+/// So many documents are looked up before their events are handed on, at most.
+const DOCUMENTS_MAX: usize = 64;
+/// And so many bytes of them, but for the last one.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long the server may take for one, in milliseconds.
+const FIND_MAX_MS: i64 = 10_000;
+
+/// What was looked up for a reply, as far as that was looked through.
+#[derive(Default)]
+pub(crate) struct Images {
+    /// Events before this place are whole, or stand below.
+    pub(crate) through: usize,
+    /// By the event's place; `None` where the document is gone.
+    pub(crate) found: BTreeMap<usize, Option<RawDocumentBuf>>,
+}
+
+/// What keeps a look-up from its answer.
+enum LookUpError {
+    Reply(Unreadable),
+    Event(EncodeError),
+    Server(Box<mongodb::error::Error>),
+}
+
+/// Looks up the documents that the next events of a reply lack.
+///
+/// # Errors
+/// Whatever the server says, classified.
+pub(crate) async fn look_up(connection: &Connection, reply: &mut Reply) -> Result<(), Failure> {
+    if reply.images.as_ref().is_some_and(|images| images.through > reply.at()) {
+        return Ok(());
+    }
+    let looked_up = next_images(connection, reply).await;
+    let images = looked_up.map_err(|error| match error {
+        LookUpError::Server(error) => connection.failure(OPERATION, *error),
+        LookUpError::Event(error) => unreadable(connection).because(error),
+        LookUpError::Reply(Unreadable(what)) => unreadable(connection).because(what.to_owned()),
+    })?;
+    reply.images = Some(images);
+    Ok(())
+}
+
+fn unreadable(connection: &Connection) -> Failure {
+    let text = format!("{} sent what cannot be read as change events", connection.place());
+    Failure::new(Fault::Fatal, OPERATION, text)
+}
+
+async fn next_images(connection: &Connection, reply: &Reply) -> Result<Images, LookUpError> {
+    let mut images = Images { through: reply.at(), found: BTreeMap::new() };
+    let mut bytes = 0;
+    while images.found.len() < DOCUMENTS_MAX && bytes < BYTES_MAX {
+        let Some((event, behind)) = reply.peek_at(images.through).map_err(LookUpError::Reply)? else {
+            // Whatever follows is in the next reply.
+            images.through = usize::MAX;
+            break;
+        };
+        if let Some(lacking) = Imageless::of(event).map_err(LookUpError::Event)? {
+            let found =
+                find(connection, &lacking).await.map_err(|error| LookUpError::Server(Box::new(error)))?;
+            bytes += found.as_ref().map_or(0, |found| found.as_bytes().len());
+            images.found.insert(images.through, found);
+        }
+        images.through = behind;
+    }
+    Ok(images)
+}
+
+/// The document as a majority has it, at the event's time or later.
+async fn find(
+    connection: &Connection,
+    lacking: &Imageless<'_>,
+) -> Result<Option<RawDocumentBuf>, mongodb::error::Error> {
+    let time = Timestamp { time: lacking.cluster_time.t, increment: lacking.cluster_time.i };
+    let mut id = RawDocumentBuf::new();
+    if let Some(value) = lacking.document_key.get("_id")? {
+        id.append(bson::cstr!("$eq"), value);
+    }
+    let command = rawdoc! {
+        "find": lacking.collection,
+        "filter": { "_id": id },
+        "limit": 1,
+        "singleBatch": true,
+        // The collection's own may take two ids for equal.
+        "collation": { "locale": "simple" },
+        "readConcern": { "level": "majority", "afterClusterTime": time },
+        "maxTimeMS": FIND_MAX_MS,
+        "comment": APP_NAME,
+    };
+    let mut cursor = connection.find(command).await?;
+    let Some(reply) = cursor.next().await.transpose()? else { return Ok(None) };
+    let first = reply.doc_slices()?.into_iter().next().transpose()?;
+    Ok(first.and_then(|first| first.as_document()).map(RawDocument::to_owned))
+}
