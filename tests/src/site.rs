@@ -55,6 +55,12 @@ impl Site {
         Ok(Self { kafka, log, sql, endpoints, postgres, folder })
     }
 
+    /// Where the brokers are.
+    #[must_use]
+    pub fn brokers(&self) -> &str {
+        &self.endpoints.kafka_brokers
+    }
+
     /// Another connection of the test's own.
     ///
     /// # Errors

@@ -7,11 +7,13 @@
 )]
 
 mod bad_records;
+mod binding;
 mod chaos;
 mod columns;
 mod compares;
 mod converges;
 mod drains;
+mod foreign_keys;
 mod gaps;
 mod health;
 mod large_documents;

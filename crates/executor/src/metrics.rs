@@ -144,8 +144,8 @@ pub fn describe() {
         OFFSET_GAPS,
         "Gaps in a partition, by what became of its records; each stands in cdc.gaps"
     );
-    describe_gauge!(PARKED_ROWS, "Rows of the partitions in hand that wait for a unique value");
-    describe_counter!(PARKED, "What became of rows that a unique constraint blocked");
+    describe_gauge!(PARKED_ROWS, "Rows and deletes of the partitions in hand that wait for other rows");
+    describe_counter!(PARKED, "What became of rows and deletes that other rows blocked");
     describe_counter!(STALE_INPUTS, "Answers that came for something that is gone");
 }
 

@@ -22,6 +22,10 @@ const fn poison(reason: Reject) -> Classification {
     Classification { fault: Fault::Poison, reason }
 }
 
+const fn blocked(reason: Reject) -> Classification {
+    Classification { fault: Fault::Blocked, reason }
+}
+
 /// Classifies a five-character SQLSTATE. Single codes come first, then classes; what nobody foresaw is fatal,
 /// because going on would either skip a record or retry for ever.
 #[must_use]
@@ -30,9 +34,12 @@ pub fn classify(sqlstate: &str) -> Classification {
     match sqlstate {
         // deadlock_detected: PostgreSQL has already let the other transaction go on.
         "40P01" => fault(Fault::RetryNow),
-        "23505" => Classification { fault: Fault::Blocked, reason: Reject::UniqueViolation },
+        // Other rows stand in the way, and may be on their way themselves.
+        "23505" => blocked(Reject::UniqueViolation),
+        "23P01" => blocked(Reject::ExclusionViolation),
+        // restrict_violation is what servers from 18 on say of a delete under ON DELETE RESTRICT.
+        "23503" | "23001" => blocked(Reject::ForeignKeyViolation),
         "23502" => poison(Reject::MissingValue),
-        "23503" => poison(Reject::ForeignKeyViolation),
         "23514" => poison(Reject::CheckViolation),
         // The value's form, not its magnitude.
         "22P02" | "22P03" | "22018" | "22007" => poison(Reject::TypeConflict),
@@ -125,9 +132,9 @@ mod tests {
             ("26000", Fault::Transient, Reject::Database),
             ("23505", Fault::Blocked, Reject::UniqueViolation),
             ("23502", Fault::Poison, Reject::MissingValue),
-            ("23503", Fault::Poison, Reject::ForeignKeyViolation),
+            ("23503", Fault::Blocked, Reject::ForeignKeyViolation),
             ("23514", Fault::Poison, Reject::CheckViolation),
-            ("23P01", Fault::Poison, Reject::Database),
+            ("23P01", Fault::Blocked, Reject::ExclusionViolation),
             ("22001", Fault::Poison, Reject::OutOfRange),
             ("22003", Fault::Poison, Reject::OutOfRange),
             ("22008", Fault::Poison, Reject::OutOfRange),
@@ -139,7 +146,7 @@ mod tests {
             ("22018", Fault::Poison, Reject::TypeConflict),
             ("22007", Fault::Poison, Reject::TypeConflict),
             ("23000", Fault::Poison, Reject::Database),
-            ("23001", Fault::Poison, Reject::Database),
+            ("23001", Fault::Blocked, Reject::ForeignKeyViolation),
             ("21000", Fault::Poison, Reject::Database),
             ("44000", Fault::Poison, Reject::Database),
             ("09000", Fault::Poison, Reject::Database),

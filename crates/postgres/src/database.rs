@@ -16,7 +16,7 @@ use crate::gaps;
 use crate::ledger::Ledger;
 use crate::plan::{Plan, Records, read_records};
 use crate::pool::Pool;
-use crate::retry::{self, OPERATION as RETRY, Retried};
+use crate::retry::{self, OPERATION as RETRY, Request, Retried};
 use crate::room::EncodingRoom;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -164,8 +164,8 @@ impl PostgresDatabase {
         }
     }
 
-    async fn try_parked(&self, share: Share, partitions: &[(Partition, Epoch)]) -> Result<Retried, Trouble> {
-        let holds = match self.shared.ledger.holds(partitions) {
+    async fn try_parked(&self, request: Request<'_>) -> Result<Retried, Trouble> {
+        let holds = match self.shared.ledger.holds(request.partitions) {
             Ok(holds) => holds,
             Err(refused) => return Ok(Retried::Refused(refused)),
         };
@@ -174,10 +174,9 @@ impl PostgresDatabase {
         let mut session = pool.get(RETRY).await?;
         // Outside of the transaction, because tables may have to be looked up. Only this worker writes these
         // rows, as long as the partitions are held.
-        let entries =
-            retry::read(&mut session, self.shared.ledger.consumer_group(), share, &holds, partitions)
-                .await
-                .map_err(|error| Trouble::of(RETRY, error))?;
+        let entries = retry::read(&mut session, self.shared.ledger.consumer_group(), &holds, request)
+            .await
+            .map_err(|error| Trouble::of(RETRY, error))?;
         drop(session);
         let topics = self.shared.bindings.of(&holds)?;
         let records = read_records(&entries.rows, &topics);
@@ -185,7 +184,8 @@ impl PostgresDatabase {
         let plan = Plan::new(records, targets, true);
         let mut session = pool.get(RETRY).await?;
         let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
-        let retried = retry::retry(&mut session, &self.shared.ledger, share, &holds, &entries, &plan).await;
+        let retried =
+            retry::retry(&mut session, &self.shared.ledger, request.share, &holds, &entries, &plan).await;
         match &retried {
             Ok(Retried::Done { .. }) => watch.committed(),
             Ok(Retried::Refused(_)) => {}
@@ -292,12 +292,21 @@ impl Database for PostgresDatabase {
         }
     }
 
-    async fn retry_parked(&self, share: Share, partitions: &[(Partition, Epoch)]) -> RetryReply {
+    async fn retry_parked(
+        &self,
+        share: Share,
+        partitions: &[(Partition, Epoch)],
+        given_up: &[(Partition, i64)],
+    ) -> RetryReply {
         let counts = RetryCounts::default();
-        match bounded(RETRY, self.try_parked(share, partitions)).await {
-            Ok(Retried::Done { parked, counts }) => {
+        match bounded(RETRY, self.try_parked(Request { share, partitions, given_up })).await {
+            Ok(Retried::Done { parked, counts, rejected }) => {
                 let is_changed = counts.resolved > 0 || counts.opened > 0;
-                RetryReply { outcome: RetryOutcome::Done { parked, is_changed }, counts, failure: None }
+                RetryReply {
+                    outcome: RetryOutcome::Done { parked, is_changed, rejected },
+                    counts,
+                    failure: None,
+                }
             }
             Ok(Retried::Refused(partitions)) => {
                 RetryReply { outcome: RetryOutcome::Refused { partitions }, counts, failure: None }

@@ -10,7 +10,7 @@
 //! BEGIN + hold the partitions ─▶ deletes ─▶ upserts ─▶ COMMIT, verified
 //! ```
 //!
-//! A row that a unique constraint blocks is parked in the same transaction, where the machine gives leave: what can
+//! A row that a constraint over several rows blocks is parked in the same transaction, where the machine gives leave: what can
 //! be written is written piece by piece, and the rest waits in `cdc.parked`.
 //!
 //! The position fence makes a replay harmless, the hold makes a former owner harmless, and the verified commit
@@ -50,6 +50,7 @@ mod statements;
 mod table;
 mod targets;
 mod transaction;
+mod withdraw;
 mod write;
 
 pub use bookkeeping::bookkeeping_sql;

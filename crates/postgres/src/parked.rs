@@ -1,8 +1,9 @@
-//! The table `cdc.parked`: rows whose unique value another row holds. A parked row fences like one in its table.
+//! The table `cdc.parked`: rows and deletes that other rows stand in the way of. A parked row fences like one in its
+//! table, and a parked delete like one that is done.
 
 use cdc_executor::ports::KafkaRecord;
 use cdc_executor::ports::Share;
-use cdc_syncer::{ParkedRows, Partition, Row};
+use cdc_syncer::{ParkedRows, Partition, Row, SqlState};
 use tokio_postgres::Error;
 
 use crate::column::ColumnBuffer;
@@ -21,15 +22,16 @@ WHERE p.position >= s.position";
 
 const PARK: &str = "\
 INSERT INTO cdc.parked AS p (table_name, id, position, consumer_group, topic, partition, record_offset, route, \
-key, value, headers, timestamp_ms, constraint_name) \
+key, value, headers, timestamp_ms, constraint_name, sqlstate) \
 SELECT $1, s.id, s.position, $2, s.topic, s.partition, s.record_offset, s.route::numeric, \
-s.key, s.value, s.headers, s.timestamp_ms, s.constraint_name \
+s.key, s.value, s.headers, s.timestamp_ms, s.constraint_name, s.sqlstate \
 FROM unnest($3::text[], $4::bytea[], $5::text[], $6::int[], $7::bigint[], $8::text[], $9::bytea[], $10::bytea[], \
-$11::bytea[], $12::bigint[], $13::text[]) \
-AS s(id, position, topic, partition, record_offset, route, key, value, headers, timestamp_ms, constraint_name) \
+$11::bytea[], $12::bigint[], $13::text[], $14::text[]) \
+AS s(id, position, topic, partition, record_offset, route, key, value, headers, timestamp_ms, constraint_name, \
+sqlstate) \
 ON CONFLICT (table_name, id) DO UPDATE SET position = excluded.position, record_offset = excluded.record_offset, \
 value = excluded.value, headers = excluded.headers, timestamp_ms = excluded.timestamp_ms, \
-constraint_name = excluded.constraint_name, attempts = 0, parked_at = excluded.parked_at \
+constraint_name = excluded.constraint_name, sqlstate = excluded.sqlstate, attempts = 0, parked_at = excluded.parked_at \
 WHERE excluded.position > p.position";
 
 /// `mod` of numbers without a sign: a route is a 64-bit hash.
@@ -39,11 +41,20 @@ SELECT c.topic, c.partition, \
 AND p.partition = c.partition AND mod(p.route, $4::int) = $5::int) \
 FROM unnest($2::text[], $3::int[]) AS c(topic, partition)";
 
-/// A blocked row, by its place in the plan's rows, with the constraint that blocked it.
-#[derive(Debug)]
+/// A blocked row, by its place in the plan's rows, with what blocked it.
+#[derive(Clone, Debug)]
 pub(crate) struct Blocked {
     pub(crate) row: usize,
+    pub(crate) sqlstate: Option<SqlState>,
     pub(crate) constraint: Option<String>,
+}
+
+impl Blocked {
+    /// True where a value is another row's: then the row's own older version may stand in a third one's way.
+    /// What waits for a foreign key gains nothing by a row less.
+    pub(crate) fn is_about_a_value(&self) -> bool {
+        self.sqlstate.is_some_and(|code| matches!(code.as_str(), "23505" | "23P01"))
+    }
 }
 
 /// What became of the rows that were compared with their parked versions.
@@ -95,16 +106,17 @@ pub(crate) struct Parcels<'a> {
     headers: Vec<&'a [u8]>,
     timestamps: Vec<i64>,
     constraints: Vec<Option<&'a str>>,
+    sqlstates: Vec<Option<&'a str>>,
 }
 
 impl<'a> Parcels<'a> {
-    /// Adds a row; `name` is the topic and partition that it was read from.
+    /// Adds a row, with what blocked it; `name` is the topic and partition that it was read from.
     pub(crate) fn push(
         &mut self,
         record: &'a Row<KafkaRecord>,
         (topic, partition): (&'a str, i32),
         (id, position): (&'a str, &'a [u8]),
-        constraint: Option<&'a str>,
+        blocked: &'a Blocked,
     ) {
         self.ids.push(id);
         self.positions.push(position);
@@ -116,7 +128,8 @@ impl<'a> Parcels<'a> {
         self.values.push(record.handle.value.as_deref().unwrap_or_default());
         self.headers.push(&record.handle.headers.0);
         self.timestamps.push(record.handle.timestamp_ms);
-        self.constraints.push(constraint);
+        self.constraints.push(blocked.constraint.as_deref());
+        self.sqlstates.push(blocked.sqlstate.as_ref().map(SqlState::as_str));
     }
 
     /// Parks them. Runs inside the transaction that holds their partitions.
@@ -140,6 +153,7 @@ impl<'a> Parcels<'a> {
                     &self.headers,
                     &self.timestamps,
                     &self.constraints,
+                    &self.sqlstates,
                 ],
             )
             .await

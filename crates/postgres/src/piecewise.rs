@@ -1,103 +1,224 @@
-//! Writes the rows that a unique constraint lets pass, and finds those that it does not, all in one transaction:
-//! behind a savepoint, what fails is halved until the blocked row stands alone.
+//! Writes the rows that the tables' constraints let pass, and finds those that they do not, all in one transaction:
+//! behind a savepoint, what fails is halved until the row in question stands alone.
 
 use cdc_executor::ports::WriteCounts;
 use cdc_machine::Fault;
+use cdc_syncer::SqlState;
+use futures_util::future::join;
 use postgres_types::ToSql;
 use tokio_postgres::{Error, Statement};
 
-use crate::classify::classify;
+use crate::column::ColumnBuffer;
 use crate::failure::Trouble;
 use crate::parked::Blocked;
-use crate::plan::Upserts;
+use crate::plan::TablePlan;
 use crate::session::Session;
 use crate::write::{OPERATION, count, outranked};
 
 /// Times that blocked rows are tried again after others were written. A chain of hand-overs in one batch
-/// resolves by itself; what is left of a long one is tried again soon.
+/// resolves by itself, and so do parents behind their children; what is left of a long one is tried again soon.
 const PASSES_MAX: usize = 3;
 
-/// Unique constraints that wait for the commit must speak up earlier here, where it can be told who is blocked.
+/// Constraints that wait for the commit must speak up earlier here, where it can be told who is blocked.
 pub(crate) const CHECK_AT_ONCE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
-/// The statement that writes the rows, and the question that goes with it where some are fenced off.
-pub(crate) type Asked<'a> = (&'a Statement, Option<&'a str>);
-
-/// Writes what can be written of these rows, and returns the others.
-pub(crate) async fn upsert_around(
-    session: &Session,
-    (statement, question): Asked<'_>,
-    upserts: &Upserts,
-    counts: &mut WriteCounts,
-) -> Result<Vec<Blocked>, Trouble> {
-    let mut mark = Mark::begin(session).await?;
-    let mut blocked = Vec::new();
-    let mut rows: Vec<usize> = (0..upserts.len()).collect();
-    for _ in 0..PASSES_MAX {
-        let tried = rows.len();
-        blocked = pass(session, (statement, question), upserts, rows, &mut mark, counts).await?;
-        rows = blocked.iter().map(|blocked| blocked.row).collect();
-        if rows.is_empty() || rows.len() == tried {
-            break;
-        }
-    }
-    mark.end(session).await?;
-    Ok(blocked)
+/// What a lot's rows are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Delete,
+    Upsert,
 }
 
-/// Tries these rows, in order.
-async fn pass(
-    session: &Session,
-    (statement, question): Asked<'_>,
-    upserts: &Upserts,
-    rows: Vec<usize>,
-    mark: &mut Mark,
-    counts: &mut WriteCounts,
-) -> Result<Vec<Blocked>, Trouble> {
-    let mut blocked = Vec::new();
-    let mut pieces = vec![rows];
-    while let Some(rows) = pieces.pop() {
-        let piece = upserts.select(&rows);
-        let parameters: Vec<&(dyn ToSql + Sync)> =
-            piece.buffers.iter().map(|buffer| buffer as &(dyn ToSql + Sync)).collect();
-        counts.prepared_statements += 1;
-        // One round trip.
-        let (marked, written) = futures_util::future::join(
-            session.client.batch_execute(mark.next()),
-            session.client.query_one(statement, &parameters),
-        )
-        .await;
-        marked.map_err(|error| Trouble::of(OPERATION, error))?;
-        match written {
-            Ok(row) => {
-                *mark = Mark::Kept;
-                let (inserted, updated) = (count(row.get(0)), count(row.get(1)));
-                counts.inserted += inserted;
-                counts.updated += updated;
-                let fenced = (rows.len() as u64).saturating_sub(inserted + updated);
-                counts.fenced += fenced;
-                counts.outranked += outranked(session, question, &parameters, fenced)
-                    .await
-                    .map_err(|error| Trouble::of(OPERATION, error))?;
+/// What becomes of a row that fails for a reason of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadRows {
+    /// It fails the whole.
+    Fail,
+    /// It is set aside, and its neighbours are written.
+    SetAside,
+}
+
+/// The rows of one table that go by one statement, and what has become of them.
+#[derive(Debug)]
+pub(crate) struct Lot<'p> {
+    pub(crate) table: &'p TablePlan,
+    pub(crate) deed: Deed,
+    statement: &'p Statement,
+    /// Asks how many of the rows that were fenced off met a higher lineage.
+    question: Option<&'p str>,
+    /// Rows that are still to be written, by their place in the plan.
+    pub(crate) pending: Vec<usize>,
+    /// Of these, why each was not.
+    pub(crate) blocked: Vec<Blocked>,
+    /// Rows that fail for reasons of their own.
+    pub(crate) bad: Vec<(usize, Trouble)>,
+}
+
+impl<'p> Lot<'p> {
+    pub(crate) fn of(table: &'p TablePlan, deed: Deed, statement: &'p Statement) -> Self {
+        let rows = match deed {
+            Deed::Delete => table.deletes.len(),
+            Deed::Upsert => table.upserts.len(),
+        };
+        let questions = table.target.statements.outranked.as_ref();
+        let question = questions.map(|questions| match deed {
+            Deed::Delete => &*questions.delete,
+            Deed::Upsert => &*questions.upsert,
+        });
+        let (blocked, bad) = (Vec::new(), Vec::new());
+        Self { table, deed, statement, question, pending: (0..rows).collect(), blocked, bad }
+    }
+
+    /// The index in the batch of the record that a row comes from.
+    pub(crate) fn origin(&self, row: usize) -> Option<usize> {
+        match self.deed {
+            Deed::Delete => self.table.deletes.origins.get(row).copied(),
+            Deed::Upsert => self.table.upserts.keys.as_ref()?.origins.get(row).copied(),
+        }
+    }
+
+    /// A row's id as text, and its position.
+    pub(crate) fn key(&self, row: usize) -> Option<(&'p [u8], &'p [u8])> {
+        let (ids, positions) = match self.deed {
+            Deed::Delete => (&self.table.deletes.row_ids, &self.table.deletes.positions),
+            Deed::Upsert => {
+                let keys = self.table.upserts.keys.as_ref()?;
+                (&keys.row_ids, &keys.positions)
             }
-            Err(error) if is_blocked(&error) => {
-                *mark = Mark::Spoilt;
-                if let [row] = rows[..] {
-                    let constraint = error.as_db_error().and_then(|said| said.constraint());
-                    blocked.push(Blocked { row, constraint: constraint.map(str::to_owned) });
-                } else {
+        };
+        Some((ids.value(row)?, positions.value(row)?))
+    }
+
+    /// The statement's parameters for these rows.
+    fn select(&self, rows: &[usize]) -> Vec<ColumnBuffer> {
+        match self.deed {
+            Deed::Delete => {
+                let deletes = &self.table.deletes;
+                [&deletes.ids, &deletes.row_ids, &deletes.positions].map(|buffer| buffer.select(rows)).into()
+            }
+            Deed::Upsert => self.table.upserts.buffers.iter().map(|buffer| buffer.select(rows)).collect(),
+        }
+    }
+
+    /// Tries the pending rows, in order.
+    async fn pass(
+        &mut self,
+        session: &Session,
+        bad_rows: BadRows,
+        mark: &mut Mark,
+        counts: &mut WriteCounts,
+    ) -> Result<(), Trouble> {
+        self.blocked.clear();
+        let mut pieces = vec![std::mem::take(&mut self.pending)];
+        while let Some(rows) = pieces.pop() {
+            let piece = self.select(&rows);
+            let parameters: Vec<&(dyn ToSql + Sync)> =
+                piece.iter().map(|buffer| buffer as &(dyn ToSql + Sync)).collect();
+            counts.prepared_statements += 1;
+            // One round trip.
+            let (marked, written) = join(
+                session.client.batch_execute(mark.next()),
+                session.client.query_one(self.statement, &parameters),
+            )
+            .await;
+            marked.map_err(|error| Trouble::of(OPERATION, error))?;
+            let trouble = match written {
+                Ok(row) => {
+                    *mark = Mark::Kept;
+                    let done = (count(row.get(0)), count(row.get(1)));
+                    let fenced = self.count(rows.len() as u64, done, counts);
+                    counts.outranked += outranked(session, self.question, &parameters, fenced)
+                        .await
+                        .map_err(|error| Trouble::of(OPERATION, error))?;
+                    continue;
+                }
+                Err(error) => {
+                    *mark = Mark::Spoilt;
+                    Failed::of(error, bad_rows)?
+                }
+            };
+            match (&rows[..], trouble) {
+                ([row], Failed::Blocked { sqlstate, constraint }) => {
+                    self.blocked.push(Blocked { row: *row, sqlstate, constraint });
+                }
+                ([row], Failed::Bad(trouble)) => self.bad.push((*row, trouble)),
+                (rows, _) => {
                     let (first, second) = rows.split_at(rows.len() / 2);
                     pieces.extend([second.to_vec(), first.to_vec()]);
                 }
             }
-            Err(error) => return Err(Trouble::of(OPERATION, error)),
         }
+        self.pending = self.blocked.iter().map(|blocked| blocked.row).collect();
+        Ok(())
     }
-    Ok(blocked)
+
+    /// Counts what a statement did; returns how many rows the fence kept off.
+    fn count(&self, rows: u64, (first, second): (u64, u64), counts: &mut WriteCounts) -> u64 {
+        let fenced = match self.deed {
+            Deed::Delete => {
+                let (deleted, there) = (first, second);
+                counts.deleted += deleted;
+                counts.absent += rows.saturating_sub(there);
+                there.saturating_sub(deleted)
+            }
+            Deed::Upsert => {
+                let (inserted, updated) = (first, second);
+                counts.inserted += inserted;
+                counts.updated += updated;
+                rows.saturating_sub(inserted + updated)
+            }
+        };
+        counts.fenced += fenced;
+        fenced
+    }
 }
 
-fn is_blocked(error: &Error) -> bool {
-    error.code().is_some_and(|code| classify(code.code()).fault == Fault::Blocked)
+/// Why a statement failed that can be told from its rows.
+enum Failed {
+    Blocked { sqlstate: Option<SqlState>, constraint: Option<String> },
+    Bad(Trouble),
+}
+
+impl Failed {
+    fn of(error: Error, bad_rows: BadRows) -> Result<Self, Trouble> {
+        let constraint = error.as_db_error().and_then(|said| said.constraint()).map(str::to_owned);
+        let trouble = Trouble::of(OPERATION, error);
+        match trouble.failure.fault {
+            Fault::Blocked => Ok(Self::Blocked { sqlstate: trouble.sqlstate, constraint }),
+            Fault::Poison | Fault::TooLarge if bad_rows == BadRows::SetAside => Ok(Self::Bad(trouble)),
+            Fault::Poison
+            | Fault::TooLarge
+            | Fault::Transient
+            | Fault::RetryNow
+            | Fault::HistoryLost
+            | Fault::Fenced
+            | Fault::Auth
+            | Fault::Fatal => Err(trouble),
+        }
+    }
+}
+
+/// Writes what can be written of these lots. What is left stays pending in them, each row with its reason: what
+/// one lot's rows waited for may have come with another's, so all are tried again as long as that helps.
+pub(crate) async fn write_around(
+    session: &Session,
+    lots: &mut [Lot<'_>],
+    bad_rows: BadRows,
+    counts: &mut WriteCounts,
+) -> Result<(), Trouble> {
+    let pending = |lots: &[Lot<'_>]| lots.iter().map(|lot| lot.pending.len()).sum::<usize>();
+    let mut mark = Mark::begin(session).await?;
+    for _ in 0..PASSES_MAX {
+        let before = pending(lots);
+        for lot in lots.iter_mut().filter(|lot| !lot.pending.is_empty()) {
+            lot.pass(session, bad_rows, &mut mark, counts).await?;
+        }
+        let after = pending(lots);
+        if after == 0 || after == before {
+            break;
+        }
+    }
+    mark.end(session).await
 }
 
 /// A savepoint that moves along: behind what was written, back before what failed.
@@ -122,7 +243,7 @@ impl Mark {
     }
 
     /// What goes before the next statement.
-    const fn next(self) -> &'static str {
+    pub(crate) const fn next(self) -> &'static str {
         match self {
             Self::Kept => "RELEASE SAVEPOINT cdc_piece; SAVEPOINT cdc_piece",
             Self::Spoilt => "ROLLBACK TO SAVEPOINT cdc_piece",
@@ -130,6 +251,6 @@ impl Mark {
     }
 }
 
-async fn execute(session: &Session, sql: &str) -> Result<(), Trouble> {
+pub(crate) async fn execute(session: &Session, sql: &str) -> Result<(), Trouble> {
     session.client.batch_execute(sql).await.map_err(|error| Trouble::of(OPERATION, error))
 }

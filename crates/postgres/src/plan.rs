@@ -215,6 +215,8 @@ impl Upserts {
 /// Rows to delete.
 #[derive(Debug)]
 pub(crate) struct Deletes {
+    /// The index in the batch of the record that each row comes from.
+    pub(crate) origins: Vec<usize>,
     pub(crate) ids: ColumnBuffer,
     pub(crate) row_ids: ColumnBuffer,
     pub(crate) positions: ColumnBuffer,
@@ -223,6 +225,7 @@ pub(crate) struct Deletes {
 impl Deletes {
     fn new(id: Type) -> Self {
         Self {
+            origins: Vec::new(),
             ids: ColumnBuffer::new(id),
             row_ids: ColumnBuffer::new(Type::TEXT),
             positions: ColumnBuffer::new(Type::BYTEA),
@@ -232,6 +235,7 @@ impl Deletes {
     /// These rows, in this order.
     pub(crate) fn select(&self, rows: &[usize]) -> Self {
         Self {
+            origins: rows.iter().map(|row| self.origins[*row]).collect(),
             ids: self.ids.select(rows),
             row_ids: self.row_ids.select(rows),
             positions: self.positions.select(rows),
@@ -348,7 +352,7 @@ impl Layout {
                     continue;
                 }
                 let converted = if candidate.envelope.operation == Operation::Delete {
-                    writer.delete(candidate, &mut deletes)
+                    writer.delete(candidate, &mut deletes).inspect(|()| deletes.origins.push(candidate.index))
                 } else {
                     writer.upsert(candidate, &mut upserts).inspect(|()| {
                         if let Some(keys) = &mut upserts.keys {

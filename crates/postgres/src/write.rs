@@ -10,8 +10,8 @@ use crate::claim;
 use crate::failure::Trouble;
 use crate::holds::Holds;
 use crate::ledger::{HOLD, HoldOutcome, Ledger};
-use crate::parked::{self, Blocked, Parcels};
-use crate::piecewise::{CHECK_AT_ONCE, upsert_around};
+use crate::parked::{self, Parcels};
+use crate::piecewise::{BadRows, CHECK_AT_ONCE, Deed, Lot, execute, write_around};
 use crate::plan::{Deletes, Plan, TablePlan, Upserts};
 use crate::session::Session;
 use crate::stage::{self, PreparedStage};
@@ -93,20 +93,14 @@ async fn write_tables(
         }
         return Ok(Vec::new());
     }
-    if job.parking == Parking::Park {
-        session.client.batch_execute(CHECK_AT_ONCE).await.map_err(|error| Trouble::of(OPERATION, error))?;
-    }
     for (table, statements) in plan.tables.iter_mut().zip(prepared) {
         heed_parked(session, table, counts).await?;
-        match (job.parking, &statements.upsert) {
-            (Parking::Park, Some(PreparedUpsert::Arrays(statement))) => {
-                delete_rows(session, table, statements, counts).await?;
-                let question = table.target.statements.outranked.as_ref().map(|outranked| &*outranked.upsert);
-                let blocked = upsert_around(session, (statement, question), &table.upserts, counts).await?;
-                park_rows(session, ledger, table, &blocked, job, counts).await?;
-            }
-            _ => write_table(session, table, statements, counts).await?,
+        if job.parking == Parking::Heed {
+            write_table(session, table, statements, counts).await?;
         }
+    }
+    if job.parking == Parking::Park {
+        write_and_park(session, ledger, plan, prepared, job, counts).await?;
     }
     parked::count(session, ledger.consumer_group(), job.share, job.holds)
         .await
@@ -150,29 +144,50 @@ fn all_but(left_out: &[usize], rows: usize) -> Vec<usize> {
     (0..rows).filter(|row| left_out.binary_search(row).is_err()).collect()
 }
 
-async fn park_rows(
+/// Writes what the tables' constraints let pass, and parks the rest.
+async fn write_and_park(
     session: &mut Session,
     ledger: &Ledger,
-    table: &TablePlan,
-    blocked: &[Blocked],
+    plan: &Plan,
+    prepared: &[Prepared],
     job: &Job<'_>,
     counts: &mut WriteCounts,
 ) -> Result<(), Trouble> {
-    let Some(keys) = table.upserts.keys.as_ref().filter(|_| !blocked.is_empty()) else { return Ok(()) };
+    execute(session, CHECK_AT_ONCE).await?;
+    let mut lots = Vec::with_capacity(prepared.len() * 2);
+    for (table, statements) in plan.tables.iter().zip(prepared) {
+        lots.extend(statements.delete.as_ref().map(|delete| Lot::of(table, Deed::Delete, delete)));
+        if let Some(PreparedUpsert::Arrays(upsert)) = &statements.upsert {
+            lots.push(Lot::of(table, Deed::Upsert, upsert));
+        }
+    }
+    write_around(session, &mut lots, BadRows::Fail, counts).await?;
+    for lot in lots.iter().filter(|lot| !lot.blocked.is_empty()) {
+        park_rows(session, ledger, lot, job, counts).await?;
+    }
+    Ok(())
+}
+
+async fn park_rows(
+    session: &mut Session,
+    ledger: &Ledger,
+    lot: &Lot<'_>,
+    job: &Job<'_>,
+    counts: &mut WriteCounts,
+) -> Result<(), Trouble> {
     let mut parcels = Parcels::default();
-    for Blocked { row, constraint } in blocked {
-        let record = &job.batch[keys.origins[*row]];
-        let (Some(id), Some(position), Some(name)) =
-            (keys.row_ids.value(*row), keys.positions.value(*row), job.holds.name(record.partition))
-        else {
-            continue;
+    for blocked in &lot.blocked {
+        let record = lot.origin(blocked.row).and_then(|origin| job.batch.get(origin));
+        let name = record.and_then(|record| job.holds.name(record.partition));
+        let (Some(record), Some(name), Some((id, position))) = (record, name, lot.key(blocked.row)) else {
+            return Err(Trouble::new(Fault::Fatal, OPERATION, "a blocked row has no record, which is a bug"));
         };
         let id = std::str::from_utf8(id).map_err(|_| {
             Trouble::new(Fault::Fatal, OPERATION, "a row's id is not UTF-8, which is a bug in this program")
         })?;
-        parcels.push(record, name, (id, position), constraint.as_deref());
+        parcels.push(record, name, (id, position), blocked);
     }
-    let label = table.target.table.label();
+    let label = lot.table.target.table.label();
     counts.parked += parcels
         .park(session, ledger.consumer_group(), &label)
         .await

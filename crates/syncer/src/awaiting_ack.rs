@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Cause, Dependency, EffectId, Fault};
 
-use crate::facts::BadRow;
+use crate::facts::{BadRow, Origin};
 use crate::state::State;
 use crate::turn::{IMMEDIATE_RETRIES_MAX, Turn};
 use crate::worker::{Piece, Writer};
@@ -79,7 +79,8 @@ impl<R: Clone> Turn<'_, R> {
             match bad {
                 Some(Rejected { reason, sqlstate, detail, .. }) => {
                     let row = row.clone();
-                    self.reject(BadRow { row, reason, sqlstate, detail, attempts: piece.attempts })?;
+                    let (origin, attempts) = (Origin::Read, piece.attempts);
+                    self.reject(BadRow { origin, row, reason, sqlstate, detail, attempts })?;
                 }
                 None => self.settle_good(row)?,
             }
@@ -178,7 +179,7 @@ impl<R: Clone> Turn<'_, R> {
         }
         for row in piece.batch.rows() {
             let (row, detail) = (row.clone(), Arc::clone(&detail));
-            self.reject(BadRow { row, reason, sqlstate, detail, attempts })?;
+            self.reject(BadRow { origin: Origin::Read, row, reason, sqlstate, detail, attempts })?;
         }
         Ok(())
     }

@@ -3,13 +3,16 @@
 use cdc_machine::{Cause, Dependency, EffectId, Fault};
 
 use crate::config::{OnBadRecord, OnUniqueViolation};
-use crate::facts::BadRow;
+use crate::facts::{BadRow, Origin};
 use crate::turn::Turn;
 use crate::verdict::Verdict;
-use crate::{Effect, Reject, Row, TimerKind};
+use crate::{Effect, Reject, RejectedParked, Row, TimerKind, WorkerId};
 
 /// Dead letters in flight at once. Those that wait are bounded by the records from poll to offset commit.
 pub(crate) const DEAD_LETTERS_IN_FLIGHT_MAX: usize = 16;
+
+/// Parked rows on their way to the dead letters at once; others stay parked that long.
+const PARKED_PUT_ASIDE_MAX: usize = 256;
 
 /// What becomes of one bad row.
 enum Fate {
@@ -33,6 +36,38 @@ impl<R: Clone> Turn<'_, R> {
                 // Whoever gives records up by policy wants no breaker before the dead letters.
                 self.settle_good(&bad.row)?;
                 let BadRow { row, reason, detail, .. } = bad;
+                self.out.push(Effect::Skip { row, reason, detail });
+            }
+            Fate::Stop => return Err(Cause::BadRecord),
+        }
+        Ok(())
+    }
+
+    /// A row that was parked and cannot be written. It is durable where it is until its dead letter is: a crash in
+    /// between puts it aside once more, and loses nothing.
+    pub(crate) fn reject_parked(
+        &mut self,
+        worker: WorkerId,
+        rejected: RejectedParked<R>,
+    ) -> Result<(), Cause> {
+        let RejectedParked { row, reason, sqlstate, detail, attempts } = rejected;
+        // It comes again with each retry until it is gone.
+        let is_taken = self.facts.is_put_aside(&row) || self.facts.parked.is_given_up(worker, &row);
+        if is_taken || !self.facts.partitions.is_live(&row) {
+            return Ok(());
+        }
+        match self.fate(reason) {
+            Fate::DeadLetter => {
+                if self.facts.parked_put_aside() >= PARKED_PUT_ASIDE_MAX {
+                    return Ok(());
+                }
+                self.note(Some(reason))?;
+                let origin = Origin::Parked(worker);
+                let bad = BadRow { origin, row, reason, sqlstate, detail, attempts };
+                self.facts.dead_letters.waiting.push_back(bad);
+            }
+            Fate::Skip => {
+                self.give_up(worker, &row);
                 self.out.push(Effect::Skip { row, reason, detail });
             }
             Fate::Stop => return Err(Cause::BadRecord),
@@ -70,7 +105,7 @@ impl<R: Clone> Turn<'_, R> {
         while self.facts.dead_letters.in_flight.len() < DEAD_LETTERS_IN_FLIGHT_MAX {
             let Some(bad) = self.facts.dead_letters.waiting.pop_front() else { return };
             let id = self.facts.new_id();
-            let BadRow { row, reason, sqlstate, detail, attempts } = bad.clone();
+            let BadRow { row, reason, sqlstate, detail, attempts, origin: _ } = bad.clone();
             self.facts.dead_letters.in_flight.push((id, bad));
             self.out.push(Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts });
         }
@@ -79,7 +114,12 @@ impl<R: Clone> Turn<'_, R> {
     pub(crate) fn on_dead_lettered(&mut self, id: EffectId) {
         if let Some(bad) = self.take_dead_letter(id) {
             self.facts.retries.dead_letter.reset();
-            self.settle_row(&bad.row);
+            match bad.origin {
+                Origin::Read => {
+                    self.settle_row(&bad.row);
+                }
+                Origin::Parked(worker) => self.give_up(worker, &bad.row),
+            }
         }
     }
 
@@ -109,13 +149,15 @@ impl<R: Clone> Turn<'_, R> {
 
     const fn fate(&self, reason: Reject) -> Fate {
         match reason {
-            Reject::UniqueViolation => match self.config.on_unique_violation {
-                // Parking refused it, too: no unique value is in its way then, but the row itself.
-                OnUniqueViolation::Park => self.fate_of_bad(),
-                OnUniqueViolation::DeadLetter => Fate::DeadLetter,
-                OnUniqueViolation::Skip => Fate::Skip,
-                OnUniqueViolation::Stop => Fate::Stop,
-            },
+            Reject::UniqueViolation | Reject::ExclusionViolation | Reject::ForeignKeyViolation => {
+                match self.config.on_unique_violation {
+                    // Parking refused it, too: no other row is in its way then, but the row itself.
+                    OnUniqueViolation::Park => self.fate_of_bad(),
+                    OnUniqueViolation::DeadLetter => Fate::DeadLetter,
+                    OnUniqueViolation::Skip => Fate::Skip,
+                    OnUniqueViolation::Stop => Fate::Stop,
+                }
+            }
             Reject::Malformed
             | Reject::NewerVersion
             | Reject::WrongNamespace
@@ -123,7 +165,6 @@ impl<R: Clone> Turn<'_, R> {
             | Reject::TypeConflict
             | Reject::OutOfRange
             | Reject::CheckViolation
-            | Reject::ForeignKeyViolation
             | Reject::TooLarge
             | Reject::Database => self.fate_of_bad(),
         }

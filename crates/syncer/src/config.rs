@@ -39,7 +39,8 @@ pub struct Config {
     pub retries: Retries,
     /// What becomes of a record that can never be written.
     pub on_bad_record: OnBadRecord,
-    /// What becomes of a record whose unique value another row holds.
+    /// What becomes of a record whose unique value another row holds, that an exclusion constraint keeps out, or whose
+    /// foreign key finds no row, and of a delete of a row that others refer to.
     pub on_unique_violation: OnUniqueViolation,
     /// Parked rows beyond which nothing more is parked and the service ends. A batch that is parked as the
     /// bound is met may exceed it.
@@ -115,10 +116,10 @@ pub enum OnBadRecord {
     Stop,
 }
 
-/// What becomes of a record that a unique constraint other than the row's key refuses.
+/// What becomes of a record that other rows stand in the way of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUniqueViolation {
-    /// It waits in the database until the value is free.
+    /// It waits in the database until they do no longer.
     Park,
     /// It goes to the dead letters.
     DeadLetter,

@@ -193,8 +193,14 @@ pub enum Effect<R> {
     /// Write these rows in one transaction. Answered by `BatchDone`.
     WriteBatch { worker: WorkerId, id: EffectId, batch: Batch<R>, parking: Parking },
     /// Try this worker's parked rows of these partitions again, as many as fit one transaction; of a row that
-    /// is still blocked, take the older version out of its table. Answered by `ParkedRetried`.
-    RetryParked { worker: WorkerId, id: EffectId, partitions: Vec<(Partition, Epoch)> },
+    /// still waits for a value, take the older version out of its table. Those of the records with these partitions
+    /// and offsets are `given_up`: remove them in the same transaction. Answered by `ParkedRetried`.
+    RetryParked {
+        worker: WorkerId,
+        id: EffectId,
+        partitions: Vec<(Partition, Epoch)>,
+        given_up: Vec<(Partition, i64)>,
+    },
     /// So many rows are parked that no more may be: say so, with what blocked the last one. `Stop` follows.
     /// Not answered.
     ParkedFull { rows: u64, detail: Arc<str> },

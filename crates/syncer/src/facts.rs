@@ -9,7 +9,7 @@ use crate::parked::Parked;
 use crate::partitions::Partitions;
 use crate::timers::Timers;
 use crate::worker::Worker;
-use crate::{Config, OffsetCommit, OffsetGap, Partition, Reject, Row, SqlState};
+use crate::{Config, OffsetCommit, OffsetGap, Partition, Reject, Row, SqlState, WorkerId};
 
 /// Everything that the Syncer knows besides what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,8 +75,18 @@ pub(crate) struct DeadLetters<R> {
     pub(crate) in_flight: Vec<(EffectId, BadRow<R>)>,
 }
 
+/// What is done with a bad row once it is put aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Origin {
+    /// It was read: its slot settles.
+    Read,
+    /// It was parked by this worker, and settled then: its entry is given up.
+    Parked(WorkerId),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BadRow<R> {
+    pub(crate) origin: Origin,
     pub(crate) row: Row<R>,
     pub(crate) reason: Reject,
     pub(crate) sqlstate: Option<SqlState>,
@@ -144,6 +154,24 @@ impl<R: Clone> Facts<R> {
         let epoch = self.next_epoch;
         self.next_epoch = Epoch(epoch.0 + 1);
         epoch
+    }
+
+    pub(crate) fn bad_rows(&self) -> impl Iterator<Item = &BadRow<R>> {
+        self.dead_letters.in_flight.iter().map(|(_, bad)| bad).chain(&self.dead_letters.waiting)
+    }
+
+    /// True where a parked row is on its way to the dead letters.
+    pub(crate) fn is_put_aside(&self, row: &Row<R>) -> bool {
+        self.bad_rows().any(|bad| {
+            bad.origin != Origin::Read
+                && (bad.row.partition, bad.row.epoch, bad.row.offset)
+                    == (row.partition, row.epoch, row.offset)
+        })
+    }
+
+    /// How many parked rows are.
+    pub(crate) fn parked_put_aside(&self) -> usize {
+        self.bad_rows().filter(|bad| bad.origin != Origin::Read).count()
     }
 
     /// Counts an input that changed nothing: late where it answers what once was, else unexpected.

@@ -175,6 +175,7 @@ impl Explore for Small {
                 WriteOutcome::Failed { fault, .. } => fault.as_str(),
             },
             Input::ParkedRetried { outcome, .. } => match outcome {
+                RetryOutcome::Done { rejected, .. } if !rejected.is_empty() => "one row rejected",
                 RetryOutcome::Done { is_changed: true, .. } => "none left",
                 RetryOutcome::Done { .. } => "still blocked",
                 RetryOutcome::Refused { .. } => "refused",

@@ -95,6 +95,8 @@ pub enum Reject {
     ForeignKeyViolation,
     /// A unique constraint other than the row's key said no.
     UniqueViolation,
+    /// An exclusion constraint said no.
+    ExclusionViolation,
     /// Too large for PostgreSQL.
     TooLarge,
     /// PostgreSQL said no for another reason that belongs to the row.
@@ -103,7 +105,7 @@ pub enum Reject {
 
 impl Reject {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::NewerVersion,
         Self::WrongNamespace,
@@ -113,6 +115,7 @@ impl Reject {
         Self::CheckViolation,
         Self::ForeignKeyViolation,
         Self::UniqueViolation,
+        Self::ExclusionViolation,
         Self::TooLarge,
         Self::Database,
     ];
@@ -130,6 +133,7 @@ impl Reject {
             Self::CheckViolation => "check_violation",
             Self::ForeignKeyViolation => "foreign_key_violation",
             Self::UniqueViolation => "unique_violation",
+            Self::ExclusionViolation => "exclusion_violation",
             Self::TooLarge => "too_large",
             Self::Database => "database",
         }
@@ -189,13 +193,29 @@ pub enum WriteOutcome {
     Failed { fault: Fault, reason: Reject, sqlstate: Option<SqlState>, detail: Arc<str> },
 }
 
+/// A parked row that waits for nothing: it cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RejectedParked<R> {
+    /// The record that it came from.
+    pub row: Row<R>,
+    /// Why.
+    pub reason: Reject,
+    /// What PostgreSQL answered, where it was asked.
+    pub sqlstate: Option<SqlState>,
+    /// Column, type and limit, for the log and the dead letter; never the value itself.
+    pub detail: Arc<str>,
+    /// How often it was tried while it was parked.
+    pub attempts: u32,
+}
+
 /// What became of a retry of parked rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "a variant's own line says what its fields are")]
-pub enum RetryOutcome {
+pub enum RetryOutcome<R> {
     /// Committed, and the commit verified. `parked` names each partition that was asked for. `is_changed` where
-    /// a row was written or an older version taken out of its table: others may find their values free now.
-    Done { parked: Vec<ParkedRows>, is_changed: bool },
+    /// a row was written or deleted, or an older version taken out of its table: others may be free now. What is
+    /// `rejected` failed for a reason of its own, and stays parked until it is given up.
+    Done { parked: Vec<ParkedRows>, is_changed: bool, rejected: Vec<RejectedParked<R>> },
     /// These partitions are owned by somebody else now: nothing was written.
     Refused { partitions: Vec<Partition> },
     /// Nothing was written, or nobody knows; trying again does no harm.
@@ -244,7 +264,7 @@ pub enum Input<R> {
     /// The answer to one `WriteBatch`.
     BatchDone { worker: WorkerId, id: EffectId, outcome: WriteOutcome },
     /// The answer to one `RetryParked`.
-    ParkedRetried { worker: WorkerId, id: EffectId, outcome: RetryOutcome },
+    ParkedRetried { worker: WorkerId, id: EffectId, outcome: RetryOutcome<R> },
     /// The dead letter is durable.
     DeadLettered { id: EffectId },
     /// It is not.

@@ -1,7 +1,7 @@
 //! What holds after every step, whatever the world does. Tests, simulations and debug monitors ask.
 
 use crate::bad_rows::DEAD_LETTERS_IN_FLIGHT_MAX;
-use crate::facts::Polling;
+use crate::facts::{Origin, Polling};
 use crate::parked::{Phase, is_served};
 use crate::partitions::{Assignment, Stage};
 use crate::state::{Connecting, State};
@@ -78,6 +78,7 @@ impl<R: Clone> Syncer<R> {
     fn rows(&self) -> impl Iterator<Item = &Row<R>> {
         let dead_letters = &self.facts.dead_letters;
         let bad = dead_letters.in_flight.iter().map(|(_, bad)| bad).chain(&dead_letters.waiting);
+        let bad = bad.filter(|bad| bad.origin == Origin::Read);
         let held = self.facts.workers.iter().flat_map(|worker| {
             let at_work = match &worker.writer {
                 Writer::Idle | Writer::Retrying { .. } => None,

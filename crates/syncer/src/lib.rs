@@ -20,7 +20,7 @@
 //! | `streaming` | room, fetching, routing, pause and resume |
 //! | `lanes`, `worker` | when a batch leaves, and what is in it |
 //! | `awaiting_ack`, `bad_rows`, `breaker` | PostgreSQL's answers, bisection, dead letters, and when they are too many |
-//! | `parked` | rows that wait for a unique value, and their retries |
+//! | `parked` | rows and deletes that wait for other rows, and their retries |
 //! | `saving_token` | offset commits |
 //! | `settle` | what follows from the facts, and which state is next |
 //!
@@ -68,7 +68,7 @@ pub use effect::{
     WrittenOffset,
 };
 pub use input::{
-    Acquired, Input, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RetryOutcome, Row, SqlState,
-    WorkerId, WriteOutcome,
+    Acquired, Input, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RejectedParked,
+    RetryOutcome, Row, SqlState, WorkerId, WriteOutcome,
 };
 pub use syncer::Syncer;

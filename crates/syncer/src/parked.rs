@@ -1,4 +1,4 @@
-//! Rows that wait in `cdc.parked` for a unique value: how many, whose they are, and when they are tried again.
+//! Rows and deletes that wait in `cdc.parked` for other rows: how many, whose they are, and when they are tried again.
 //!
 //! Only this process writes the entries of a partition while it holds it, and only the worker that a key
 //! routes to writes that key's. So the counts are exact: read when the partition is acquired, and told anew
@@ -13,7 +13,7 @@ use cdc_machine::{Cause, Dependency, EffectId, Epoch, Fault};
 use crate::partitions::{Assignment, Partitions, Stage};
 use crate::state::State;
 use crate::turn::Turn;
-use crate::worker::Writer;
+use crate::worker::{Retried, Writer};
 use crate::{Effect, ParkedRows, Partition, RetryOutcome, Row, TimerKind, WorkerId};
 
 /// The wait after a first retry; it doubles with each one that changes nothing.
@@ -30,6 +30,17 @@ const LATER_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Parked {
     entries: BTreeMap<(WorkerId, Partition), Entry>,
     retries: BTreeMap<WorkerId, Retry>,
+    /// Those whose dead letters are durable, until a retry has removed them.
+    given_up: Vec<GivenUp>,
+}
+
+/// An entry by the record that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct GivenUp {
+    worker: WorkerId,
+    partition: Partition,
+    epoch: Epoch,
+    offset: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +119,24 @@ impl Parked {
         self.entries.retain(|(_, partition), entry| {
             partitions.get(*partition).is_some_and(|assignment| assignment.epoch == entry.epoch)
         });
+        let entries = &self.entries;
+        self.given_up.retain(|it| {
+            entries.get(&(it.worker, it.partition)).is_some_and(|entry| entry.epoch == it.epoch)
+        });
+    }
+
+    pub(crate) fn is_given_up<R>(&self, worker: WorkerId, row: &Row<R>) -> bool {
+        self.given_up.contains(&GivenUp::of(worker, row))
+    }
+
+    pub(crate) fn given_up_rows(&self) -> usize {
+        self.given_up.len()
+    }
+
+    /// Those of the worker in these partitions.
+    fn given_up_in(&self, worker: WorkerId, partitions: &[(Partition, Epoch)]) -> Vec<(Partition, i64)> {
+        let is_asked = |it: &&GivenUp| it.worker == worker && partitions.contains(&(it.partition, it.epoch));
+        self.given_up.iter().filter(is_asked).map(|it| (it.partition, it.offset)).collect()
     }
 
     pub(crate) fn retry(&self, worker: WorkerId) -> Option<Retry> {
@@ -116,6 +145,12 @@ impl Parked {
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (WorkerId, Partition, Epoch, u64)> {
         self.entries.iter().map(|((worker, partition), entry)| (*worker, *partition, entry.epoch, entry.rows))
+    }
+}
+
+impl GivenUp {
+    const fn of<R>(worker: WorkerId, row: &Row<R>) -> Self {
+        Self { worker, partition: row.partition, epoch: row.epoch, offset: row.offset }
     }
 }
 
@@ -147,15 +182,27 @@ impl<R: Clone> Turn<'_, R> {
             return;
         }
         for worker in (0u32..).map(WorkerId).take(self.facts.workers.len()) {
-            match self.facts.parked.retries.get_mut(&worker) {
-                Some(retry @ Retry { phase: Phase::Later, .. }) => {
-                    retry.phase = Phase::Soon;
-                    let wait = retry.wait();
-                    self.set_timer(TimerKind::ParkedRetry(worker), wait);
-                }
-                Some(Retry { phase: Phase::InFlight { is_stirred }, .. }) => *is_stirred = true,
-                Some(Retry { phase: Phase::Soon | Phase::Due, .. }) | None => {}
+            self.stir_worker(worker);
+        }
+    }
+
+    fn stir_worker(&mut self, worker: WorkerId) {
+        match self.facts.parked.retries.get_mut(&worker) {
+            Some(retry @ Retry { phase: Phase::Later, .. }) => {
+                retry.phase = Phase::Soon;
+                let wait = retry.wait();
+                self.set_timer(TimerKind::ParkedRetry(worker), wait);
             }
+            Some(Retry { phase: Phase::InFlight { is_stirred }, .. }) => *is_stirred = true,
+            Some(Retry { phase: Phase::Soon | Phase::Due, .. }) | None => {}
+        }
+    }
+
+    /// A parked row is durable elsewhere, or given up by policy: the next retry removes it.
+    pub(crate) fn give_up(&mut self, worker: WorkerId, row: &Row<R>) {
+        if self.facts.partitions.is_live(row) {
+            self.facts.parked.given_up.push(GivenUp::of(worker, row));
+            self.stir_worker(worker);
         }
     }
 
@@ -193,11 +240,12 @@ impl<R: Clone> Turn<'_, R> {
         if let Some(retry) = parked.retries.get_mut(&worker) {
             retry.phase = Phase::InFlight { is_stirred: false };
         }
+        let given_up = parked.given_up_in(worker, &partitions);
         let id = self.facts.new_id();
         if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
-            lane.writer = Writer::Retrying { id, partitions: partitions.clone() };
+            lane.writer = Writer::Retrying { id, partitions: partitions.clone(), given_up: given_up.clone() };
         }
-        self.out.push(Effect::RetryParked { worker, id, partitions });
+        self.out.push(Effect::RetryParked { worker, id, partitions, given_up });
         true
     }
 
@@ -206,7 +254,7 @@ impl<R: Clone> Turn<'_, R> {
         state: State,
         worker: WorkerId,
         id: EffectId,
-        outcome: RetryOutcome,
+        outcome: RetryOutcome<R>,
     ) -> Result<(), Cause> {
         let lane = self.facts.workers.get_mut(worker.0 as usize);
         let Some(asked) = lane.and_then(|lane| lane.finish_retry(id)) else {
@@ -214,13 +262,17 @@ impl<R: Clone> Turn<'_, R> {
             return Ok(());
         };
         match outcome {
-            RetryOutcome::Done { parked, is_changed } => {
+            RetryOutcome::Done { parked, is_changed, rejected } => {
                 self.forget_retries(worker);
                 self.on_parked_done(worker, &asked, &parked, is_changed);
+                for rejected in rejected {
+                    self.reject_parked(worker, rejected)?;
+                }
             }
             RetryOutcome::Refused { partitions } => {
                 self.forget_retries(worker);
-                for (partition, epoch) in asked.into_iter().filter(|(asked, _)| partitions.contains(asked)) {
+                let asked = asked.partitions.into_iter();
+                for (partition, epoch) in asked.filter(|(asked, _)| partitions.contains(asked)) {
                     self.relinquish(state, partition, epoch);
                 }
                 self.retry_again(worker, false);
@@ -231,15 +283,15 @@ impl<R: Clone> Turn<'_, R> {
         Ok(())
     }
 
-    fn on_parked_done(
-        &mut self,
-        worker: WorkerId,
-        asked: &[(Partition, Epoch)],
-        parked: &[ParkedRows],
-        is_changed: bool,
-    ) {
+    fn on_parked_done(&mut self, worker: WorkerId, asked: &Retried, parked: &[ParkedRows], is_changed: bool) {
+        self.facts.parked.given_up.retain(|it| {
+            it.worker != worker
+                || !asked.given_up.contains(&(it.partition, it.offset))
+                || !asked.partitions.contains(&(it.partition, it.epoch))
+        });
         for ParkedRows { partition, rows } in parked {
-            let epoch = asked.iter().find(|(asked, _)| asked == partition).map(|(_, epoch)| *epoch);
+            let epoch =
+                asked.partitions.iter().find(|(asked, _)| asked == partition).map(|(_, epoch)| *epoch);
             let current = epoch.filter(|epoch| self.facts.partitions.get_mut(*partition, *epoch).is_some());
             if let Some(epoch) = current {
                 self.facts.parked.set(worker, *partition, epoch, *rows);

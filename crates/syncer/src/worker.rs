@@ -27,11 +27,19 @@ pub(crate) enum Writer<R> {
         piece: Piece<R>,
     },
     BackingOff(Piece<R>),
-    /// Its parked rows of these partitions are being tried again.
+    /// Its parked rows of these partitions are being tried again, and these given up.
     Retrying {
         id: EffectId,
         partitions: Vec<(Partition, Epoch)>,
+        given_up: Vec<(Partition, i64)>,
     },
+}
+
+/// What a retry was asked for.
+#[derive(Debug)]
+pub(crate) struct Retried {
+    pub(crate) partitions: Vec<(Partition, Epoch)>,
+    pub(crate) given_up: Vec<(Partition, i64)>,
 }
 
 /// A batch, or a part of one, with the number of times that it was tried.
@@ -109,10 +117,12 @@ impl<R: Clone> Worker<R> {
         }
     }
 
-    /// The partitions of the retry that the reply is for; the writer is free again.
-    pub(crate) fn finish_retry(&mut self, id: EffectId) -> Option<Vec<(Partition, Epoch)>> {
+    /// The retry that the reply is for; the writer is free again.
+    pub(crate) fn finish_retry(&mut self, id: EffectId) -> Option<Retried> {
         match mem::replace(&mut self.writer, Writer::Idle) {
-            Writer::Retrying { id: asked, partitions } if asked == id => Some(partitions),
+            Writer::Retrying { id: asked, partitions, given_up } if asked == id => {
+                Some(Retried { partitions, given_up })
+            }
             writer @ (Writer::Idle
             | Writer::Writing { .. }
             | Writer::BackingOff(_)

@@ -76,10 +76,10 @@ pub enum OnReject {
     Stop,
 }
 
-/// What becomes of a record whose unique value another row holds.
+/// What becomes of a record that other rows stand in the way of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnBlocked {
-    /// It waits in `cdc.parked` until the value is free.
+    /// It waits in `cdc.parked` until they do no longer.
     Park,
     /// As for a record that can never be written.
     Reject(OnReject),

@@ -44,7 +44,7 @@ pub struct SyncerConfig {
     pub on_bad_record: OnReject,
     /// `on_unique_violation`
     pub on_unique_violation: OnBlocked,
-    /// `parked.max_rows`: rows that may wait for a unique value, at most
+    /// `parked.max_rows`: rows and deletes that may wait for other rows, at most
     pub max_parked_rows: u64,
     /// `dead_letter.topic`
     pub dead_letter_topic: TopicTemplate,

@@ -67,7 +67,7 @@ pub struct WriteCounts {
     /// Of these, the ones that met a higher lineage: no replay, but a source or a token record that was
     /// replaced.
     pub outranked: u64,
-    /// Rows parked: a unique value of theirs is another row's.
+    /// Rows and deletes parked: other rows stand in their way.
     pub parked: u64,
     /// Parked rows that a newer write or delete took the place of.
     pub superseded: u64,
@@ -105,11 +105,11 @@ pub struct WriteReply {
 pub struct RetryCounts {
     /// Parked rows tried.
     pub tried: u64,
-    /// Written to their table, or found outdated there: they are parked no longer.
+    /// Written to their table or deleted there, or found outdated: they are parked no longer.
     pub resolved: u64,
     /// Older versions taken out of their table, so that the values that their documents gave up are free.
     pub opened: u64,
-    /// Still parked, of those tried.
+    /// Still parked, of those tried, with those that fail for a reason of their own.
     pub blocked: u64,
     /// What stood in the way of one of these: the constraint or the reason, without values.
     pub why: Option<String>,
@@ -119,7 +119,7 @@ pub struct RetryCounts {
 #[derive(Debug)]
 pub struct RetryReply {
     /// For the machine.
-    pub outcome: RetryOutcome,
+    pub outcome: RetryOutcome<KafkaRecord>,
     /// For the log and the metrics; all zero unless done.
     pub counts: RetryCounts,
     /// The text behind a failed outcome.
@@ -155,11 +155,13 @@ pub trait Database: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = WriteReply> + Send;
 
     /// Tries parked rows of these partitions and this share again, in one transaction that first holds the
-    /// partitions' rows. Of a row that is still blocked it takes the older version out of its table.
+    /// partitions' rows. Of a row that still waits for a value it takes the older version out of its table.
+    /// `given_up` are partition and offset of records whose parked rows are to go: they are put aside.
     fn retry_parked(
         &self,
         share: Share,
         partitions: &[(Partition, Epoch)],
+        given_up: &[(Partition, i64)],
     ) -> impl Future<Output = RetryReply> + Send;
 
     /// Records offsets. Returns the partitions that are owned by somebody else now; the others are recorded.

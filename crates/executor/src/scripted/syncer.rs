@@ -130,9 +130,11 @@ impl Database for World {
         }
     }
 
-    async fn retry_parked(&self, _: Share, _: &[(Partition, Epoch)]) -> RetryReply {
+    async fn retry_parked(&self, _: Share, _: &[(Partition, Epoch)], _: &[(Partition, i64)]) -> RetryReply {
         let (outcome, failure) = match self.call("retry_parked") {
-            Ok(()) => (RetryOutcome::Done { parked: Vec::new(), is_changed: false }, None),
+            Ok(()) => {
+                (RetryOutcome::Done { parked: Vec::new(), is_changed: false, rejected: Vec::new() }, None)
+            }
             Err(failure) => (RetryOutcome::Failed { fault: failure.fault }, Some(failure)),
         };
         RetryReply { outcome, counts: RetryCounts::default(), failure }

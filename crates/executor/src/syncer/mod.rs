@@ -245,9 +245,10 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 self.begin_writing();
                 self.request(requests::write(self.share(worker), id, batch, parking, database));
             }
-            Effect::RetryParked { worker, id, partitions } => {
+            Effect::RetryParked { worker, id, partitions, given_up } => {
                 self.begin_writing();
-                self.request(requests::retry_parked(self.share(worker), id, partitions, database));
+                let share = self.share(worker);
+                self.request(requests::retry_parked(share, id, partitions, given_up, database));
             }
             Effect::ParkedFull { rows, detail } => parked::report_full(rows, &detail),
             Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts } => {

@@ -19,7 +19,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 operation = failure.operation,
                 worker = worker.0,
                 error = failure.message,
-                "batch blocked by a unique constraint; it is written again, and the rows in question are parked"
+                "batch blocked by other rows; it is written again, and the rows in question are parked"
             );
             return;
         }
@@ -60,9 +60,10 @@ pub(super) fn report_full(rows: u64, detail: &str) {
         error = detail,
         stack_trace = %crate::StackTrace::capture(),
         rows,
-        next = "each row of cdc.parked waits for a unique value that another row of its table holds, and its \
-                constraint_name says of which constraint: correct the rows in the way or drop the constraint, or \
-                raise parked.max_rows, and start again",
+        next = "each entry of cdc.parked waits for other rows: for a value that one of its table holds, for the row \
+                that it refers to, or, to be deleted, for rows that refer to it. Its constraint_name says of which \
+                constraint: correct the rows in the way or drop the constraint, or raise parked.max_rows, and start \
+                again",
         "stopping because no more rows can be parked"
     );
 }

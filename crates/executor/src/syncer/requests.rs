@@ -156,10 +156,11 @@ pub(super) async fn retry_parked<D: Database>(
     share: Share,
     id: EffectId,
     partitions: Vec<(Partition, Epoch)>,
+    given_up: Vec<(Partition, i64)>,
     database: D,
 ) -> Reply {
     let begun = tokio::time::Instant::now();
-    let reply = database.retry_parked(share, &partitions).await;
+    let reply = database.retry_parked(share, &partitions, &given_up).await;
     Reply::Parked { worker: share.worker, id, took: begun.elapsed(), reply }
 }
 

@@ -288,6 +288,27 @@ pub const SCENARIOS: &[Scenario] = &[
         "tables_of_one_shape_do_not_mix_in_one_transaction",
     ),
     it(
+        "10,000 hand-made messages at random, of every collection, kind, version and name, in four topics",
+        Service::Syncer,
+        "no table but the topic's is touched, each bad one is a dead letter with its reason, and the Syncer stays up",
+        "tests/tests/binding.rs",
+        "hand_made_messages_touch_no_table_but_their_topic_s",
+    ),
+    it(
+        "children before their parents, deletes before the children's, bookings that swap; the Syncer killed",
+        Service::Syncer,
+        "they wait; every row equals its document, nothing is parked or dead-lettered",
+        "tests/tests/foreign_keys.rs",
+        "rows_that_wait_for_each_other_end_up_as_the_collections_have_them",
+    ),
+    it(
+        "a parked row fails for a reason of its own",
+        Service::Syncer,
+        "its dead letter first, then its entry; the others go on",
+        "crates/postgres/tests/live/foreign_keys.rs",
+        "a_parked_row_that_fails_for_another_reason_holds_nobody_up",
+    ),
+    it(
         "a message names another collection than its topic carries",
         Service::Syncer,
         "a bad record, `wrong_namespace`; no other table is touched, created or altered",

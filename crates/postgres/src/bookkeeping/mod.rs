@@ -1,5 +1,5 @@
 //! The schema `cdc`: who owns a partition and how far it is written, what the log lost before it was read, what
-//! was deleted, what waits for a unique value, and whose table is whose.
+//! was deleted, what waits for other rows, and whose table is whose.
 
 mod migrations;
 

@@ -1,7 +1,7 @@
 //! A topic carries one collection, and what a message says of its own changes nothing about that.
 
 use cdc_executor::ports::Database;
-use cdc_syncer::{Parking, Reject, WriteOutcome};
+use cdc_syncer::{Parking, Reject, RetryOutcome, WriteOutcome};
 
 use crate::messages::Message;
 use crate::stand::{ALL, EPOCH, PARTITION, Stand, batch, write};
@@ -98,6 +98,8 @@ async fn a_parked_row_is_no_way_into_another_table() {
     // Somebody binds the topic to another collection meanwhile.
     stand = stand.carrying("accounts");
     let database = stand.database().await;
-    database.retry_parked(ALL, &[(PARTITION, EPOCH)]).await;
+    let reply = database.retry_parked(ALL, &[(PARTITION, EPOCH)], &[]).await;
+    let RetryOutcome::Done { rejected, .. } = reply.outcome else { panic!("{:?}", reply.failure) };
+    assert_eq!(rejected[0].reason, Reject::WrongNamespace);
     assert_eq!(stand.count("accounts").await, 0);
 }

@@ -7,6 +7,7 @@ mod columns;
 mod earlier_statements;
 mod fence;
 mod foreign_columns;
+mod foreign_keys;
 mod ids;
 mod ledger;
 mod messages;

@@ -3,7 +3,7 @@
 use cdc_executor::ports::{Database, LedgerEntry, RetryCounts, RetryReply, Share, WriteCounts};
 use cdc_machine::{Epoch, Fault};
 use cdc_postgres::PostgresDatabase;
-use cdc_syncer::{ParkedRows, Parking, RetryOutcome, WorkerId, WriteOutcome};
+use cdc_syncer::{ParkedRows, Parking, Reject, RetryOutcome, WorkerId, WriteOutcome};
 
 use crate::messages::Message;
 use crate::stand::{ALL, EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
@@ -28,12 +28,13 @@ pub(crate) async fn put(
 }
 
 pub(crate) async fn retry(database: &PostgresDatabase, share: Share) -> (RetryCounts, u64) {
-    done(database.retry_parked(share, &[(PARTITION, EPOCH)]).await)
+    done(database.retry_parked(share, &[(PARTITION, EPOCH)], &[]).await)
 }
 
 fn done(reply: RetryReply) -> (RetryCounts, u64) {
     let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
-    let RetryOutcome::Done { parked, is_changed } = reply.outcome else { panic!("{shown}") };
+    let RetryOutcome::Done { parked, is_changed, rejected } = reply.outcome else { panic!("{shown}") };
+    assert!(rejected.is_empty(), "{rejected:?}");
     assert_eq!(is_changed, reply.counts.resolved + reply.counts.opened > 0);
     let [ParkedRows { partition: PARTITION, rows }] = parked[..] else { panic!("{shown}") };
     (reply.counts, rows)
@@ -113,9 +114,9 @@ async fn each_worker_tries_its_own_rows() {
     parked.sort_unstable();
     assert_eq!(parked, rows);
     // The former owner touches nothing more.
-    let refused = database.retry_parked(share(0), &[(PARTITION, EPOCH)]).await;
+    let refused = database.retry_parked(share(0), &[(PARTITION, EPOCH)], &[]).await;
     assert_eq!(refused.outcome, RetryOutcome::Refused { partitions: vec![PARTITION] });
-    let gone = heir.retry_parked(share(0), &[(PARTITION, Epoch(9))]).await;
+    let gone = heir.retry_parked(share(0), &[(PARTITION, Epoch(9))], &[]).await;
     assert_eq!(gone.outcome, RetryOutcome::Refused { partitions: vec![PARTITION] });
 
     let (counts, parked) = retry(&heir, share(1)).await;
@@ -232,7 +233,7 @@ async fn rows_that_others_refer_to_stay_in_their_table() {
 }
 
 #[tokio::test]
-async fn a_parked_row_that_no_longer_fits_its_table_stays() {
+async fn a_parked_row_that_no_longer_fits_its_table_is_rejected() {
     let stand = Stand::new(PLAYERS).await;
     let database = stand.database().await;
     write_all(&database, &[named("a", "x", 1)]).await;
@@ -243,9 +244,11 @@ async fn a_parked_row_that_no_longer_fits_its_table_stays() {
         .await
         .unwrap();
     let fresh = stand.database().await;
-    let (counts, parked) = retry(&fresh, ALL).await;
-    assert_eq!((counts.tried, counts.blocked, parked), (1, 1, 1));
-    assert!(counts.why.as_ref().is_some_and(|why| why.contains("team")), "{counts:?}");
+    let reply = fresh.retry_parked(ALL, &[(PARTITION, EPOCH)], &[]).await;
+    let RetryOutcome::Done { rejected, .. } = reply.outcome else { panic!("{:?}", reply.failure) };
+    assert_eq!((rejected.len(), rejected[0].reason), (1, Reject::MissingValue));
+    assert!(rejected[0].detail.contains("team"), "{rejected:?}");
+    // Where the table is mended before it is given up, it is written.
     stand.client.batch_execute("ALTER TABLE players DROP COLUMN team").await.unwrap();
     assert_eq!(retry(&stand.database().await, ALL).await.1, 0);
     assert_eq!(names(&stand).await, "b=x");

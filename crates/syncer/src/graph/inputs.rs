@@ -4,14 +4,15 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use cdc_machine::{Dependency, EffectId, Epoch, Fault, TimerId};
+use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, TimerId};
 
 use super::{NOBODY, PARTITION, Small, WORKER, kinds};
 use crate::facts::Polling;
 use crate::state::{Connecting, Draining, Group, State};
 use crate::worker::{Worker, Writer};
 use crate::{
-    Acquired, Input, LogBounds, ParkedRows, Record, Reject, Rejected, RetryOutcome, WorkerId, WriteOutcome,
+    Acquired, Input, LogBounds, ParkedRows, Record, Reject, Rejected, RejectedParked, RetryOutcome, Row,
+    WorkerId, WriteOutcome,
 };
 
 /// An assignment that never was.
@@ -148,12 +149,26 @@ impl Small {
         });
         let mut push =
             |outcome| inputs.push(Input::ParkedRetried { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
-        push(RetryOutcome::Done { parked: vec![parked(0)], is_changed: true });
-        push(RetryOutcome::Done { parked: vec![parked(1)], is_changed: false });
+        let done = |rows, is_changed, rejected| RetryOutcome::Done {
+            parked: vec![parked(rows)],
+            is_changed,
+            rejected,
+        };
+        push(done(0, true, Vec::new()));
+        push(done(1, false, Vec::new()));
+        push(done(1, false, self.rejected_parked()));
         push(RetryOutcome::Refused { partitions: vec![PARTITION] });
         for fault in [Fault::Transient, Fault::Auth, Fault::Fatal] {
             push(RetryOutcome::Failed { fault });
         }
+    }
+
+    fn rejected_parked(&self) -> Vec<RejectedParked<()>> {
+        let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
+        let row =
+            Row { partition: PARTITION, epoch, seq: SeqNo(0), offset: 0, route: 0, bytes: 0, handle: () };
+        let (reason, detail) = (Reject::CheckViolation, Arc::from(""));
+        vec![RejectedParked { row, reason, sqlstate: None, detail, attempts: 1 }]
     }
 
     pub(super) fn push_dead_letter_replies(&self, inputs: &mut Vec<Input<()>>) {

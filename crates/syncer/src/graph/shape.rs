@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use cdc_machine::Backoff;
 
 use super::{Small, WORKER};
-use crate::facts::Polling;
+use crate::facts::{BadRow, Origin, Polling};
 use crate::parked::Phase;
 use crate::partitions::Stage;
 use crate::state::{Connecting, Draining, Group, State};
@@ -59,7 +59,7 @@ impl Small {
         shape
     }
 
-    pub(super) fn parked_shape(&self) -> [u64; 3] {
+    pub(super) fn parked_shape(&self) -> [u64; 5] {
         let parked = &self.facts.parked;
         let phase = parked.retry(WORKER).map_or(0, |retry| match retry.phase {
             Phase::Later => 1,
@@ -70,7 +70,9 @@ impl Small {
         });
         // How often a retry was fruitless changes only how long the next one waits.
         let live = parked.entries().filter(|(_, _, epoch, _)| self.is_current(*epoch)).count();
-        [phase, parked.rows(), live as u64]
+        let is_live = |bad: &&BadRow<()>| bad.origin != Origin::Read && self.is_current(bad.row.epoch);
+        let put_aside = self.facts.bad_rows().filter(is_live).count();
+        [phase, parked.rows(), live as u64, put_aside as u64, parked.given_up_rows() as u64]
     }
 
     /// Those of assignments that are gone all behave alike.

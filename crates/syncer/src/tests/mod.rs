@@ -173,9 +173,11 @@ fn show(effect: &Order) -> String {
             };
             format!("{name} w{} {} [{}]{how}", worker.0, id.0, rows.join(" "))
         }
-        Effect::RetryParked { worker, id, partitions } => {
+        Effect::RetryParked { worker, id, partitions, given_up } => {
             let of: Vec<_> = partitions.iter().map(|(p, epoch)| format!("{}@{}", p.0, epoch.0)).collect();
-            format!("{name} w{} {} [{}]", worker.0, id.0, of.join(" "))
+            let gone: Vec<_> =
+                given_up.iter().map(|(p, offset)| format!(" without {}:{offset}", p.0)).collect();
+            format!("{name} w{} {} [{}]{}", worker.0, id.0, of.join(" "), gone.concat())
         }
         Effect::ParkedFull { rows, detail } => format!("{name} {rows}: {detail}"),
         Effect::DeadLetter { id, row, reason, sqlstate, attempts, .. } => {
@@ -265,7 +267,7 @@ fn written_with(worker: u32, id: u64, of: &[(u32, u64)]) -> Fact {
     done(worker, id, WriteOutcome::Written { rejected: vec![], parked: parked(of) })
 }
 
-fn retried(worker: u32, id: u64, outcome: RetryOutcome) -> Fact {
+fn retried(worker: u32, id: u64, outcome: RetryOutcome<&'static str>) -> Fact {
     Input::ParkedRetried { worker: WorkerId(worker), id: EffectId(id), outcome }
 }
 

@@ -1,6 +1,9 @@
-use cdc_machine::Dependency;
+use cdc_machine::{Dependency, SeqNo};
 
 use super::*;
+use crate::{RejectedParked, Row};
+
+type Retried = RetryOutcome<&'static str>;
 
 const RETRY: TimerKind = TimerKind::ParkedRetry(WorkerId(0));
 
@@ -8,12 +11,12 @@ fn blocked(worker: u32, id: u64) -> Fact {
     failed(worker, id, Fault::Blocked, Reject::UniqueViolation)
 }
 
-fn still(of: &[(u32, u64)]) -> RetryOutcome {
-    RetryOutcome::Done { parked: parked(of), is_changed: false }
+fn still(of: &[(u32, u64)]) -> Retried {
+    RetryOutcome::Done { parked: parked(of), is_changed: false, rejected: vec![] }
 }
 
-fn resolved(of: &[(u32, u64)]) -> RetryOutcome {
-    RetryOutcome::Done { parked: parked(of), is_changed: true }
+fn resolved(of: &[(u32, u64)]) -> Retried {
+    RetryOutcome::Done { parked: parked(of), is_changed: true, rejected: vec![] }
 }
 
 /// One row of partition 0 is parked by worker 0, committed, and its retry is timed. The next request is
@@ -194,6 +197,60 @@ fn a_failed_retry_is_a_failed_write() {
     bench.expire(RETRY);
     bench.step(failed(9, Fault::Fatal));
     assert_eq!(bench.at(), stopped(Cause::Failed(Dependency::Postgres)));
+}
+
+/// The row of partition 0 with this offset cannot be written any more.
+fn refused_row(epoch: u64, offset: i64) -> Retried {
+    let (partition, epoch) = (Partition(0), Epoch(epoch));
+    let row = Row { partition, epoch, seq: SeqNo(0), offset, route: 0, bytes: 0, handle: "" };
+    let (reason, detail) = (Reject::CheckViolation, Arc::from("detail"));
+    let rejected =
+        vec![RejectedParked { row, reason, sqlstate: SqlState::new("23514"), detail, attempts: 3 }];
+    RetryOutcome::Done { parked: parked(&[(0, 1)]), is_changed: false, rejected }
+}
+
+fn dead_lettered(id: u64) -> Fact {
+    Input::DeadLettered { id: EffectId(id) }
+}
+
+#[test]
+fn a_parked_row_that_fails_for_another_reason_leaves_once_its_dead_letter_is_durable() {
+    let mut bench = retrying(small());
+    let lines = bench.step(retried(0, 6, refused_row(0, 0)));
+    assert_eq!(lines, ["SetTimer ParkedRetry#1 100ms", "DeadLetter 7 0:0 check_violation 23514 x3"]);
+    // Meanwhile it is tried, and refused, again: one dead letter is enough.
+    assert_eq!(bench.expire(RETRY), ["RetryParked w0 8 [0@0]"]);
+    assert_eq!(bench.step(retried(0, 8, refused_row(0, 0))), ["SetTimer ParkedRetry#2 200ms"]);
+    assert_eq!(bench.step(dead_lettered(7)), ["SetTimer ParkedRetry#3 200ms"]);
+    assert_eq!(bench.expire(RETRY), ["RetryParked w0 9 [0@0] without 0:0"]);
+    // Nobody knows whether that was carried out.
+    bench.step(retried(0, 9, RetryOutcome::Failed { fault: Fault::Transient }));
+    assert_eq!(bench.expire(RETRY), ["RetryParked w0 10 [0@0] without 0:0"]);
+    assert_eq!(bench.step(retried(0, 10, resolved(&[(0, 0)]))), NOTHING);
+    assert_eq!(bench.machine.parked_rows(), 0);
+}
+
+#[test]
+fn a_parked_row_that_fails_for_another_reason_follows_the_policy_for_bad_records() {
+    let mut bench = retrying(Config { on_bad_record: OnBadRecord::Skip, ..small() });
+    let lines = bench.step(retried(0, 6, refused_row(0, 0)));
+    let expected =
+        ["SetTimer ParkedRetry#1 100ms", "SetTimer ParkedRetry#2 100ms", "Skip 0:0 check_violation"];
+    assert_eq!(lines, expected);
+    assert_eq!(bench.expire(RETRY), ["RetryParked w0 7 [0@0] without 0:0"]);
+
+    let mut bench = retrying(Config { on_bad_record: OnBadRecord::Stop, ..small() });
+    bench.step(retried(0, 6, refused_row(0, 0)));
+    assert_eq!(bench.at(), stopped(Cause::BadRecord));
+}
+
+#[test]
+fn a_parked_row_that_is_put_aside_is_its_next_owner_s_where_the_partition_is_lost() {
+    let mut bench = retrying(small());
+    bench.step(retried(0, 6, refused_row(0, 0)));
+    bench.step(lost(&[0]));
+    assert_eq!(bench.step(dead_lettered(7)), NOTHING);
+    assert_eq!(bench.machine.parked_rows(), 0);
 }
 
 #[test]

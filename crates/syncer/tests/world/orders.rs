@@ -47,7 +47,11 @@ impl World {
             Effect::WriteBatch { worker, id, batch, parking } => {
                 self.write(Write { worker, id, batch, parking });
             }
-            Effect::RetryParked { worker, id, partitions } => self.retry(worker, id, partitions),
+            Effect::RetryParked { worker, id, partitions, given_up } => {
+                // Nothing that is parked here fails for a reason of its own.
+                assert_eq!(given_up, []);
+                self.retry(worker, id, partitions);
+            }
             Effect::ParkedFull { rows, .. } => assert!(rows >= self.config.max_parked_rows),
             Effect::ReportTrip { bad, of, .. } => {
                 assert!(self.must_trip && bad >= self.config.stop_after.at_least && of >= bad);

@@ -158,7 +158,9 @@ impl World {
         let Retry { worker, id, partitions } = self.pending.retries.remove(at);
         let outcome = match outcome {
             Outcome::Good | Outcome::Rejected(_) => match self.database.retry(worker, &partitions) {
-                Retried::Done { parked, is_changed } => RetryOutcome::Done { parked, is_changed },
+                Retried::Done { parked, is_changed } => {
+                    RetryOutcome::Done { parked, is_changed, rejected: Vec::new() }
+                }
                 Retried::Refused(refused) => {
                     for (partition, epoch) in partitions.iter().filter(|(it, _)| refused.contains(it)) {
                         self.disown(*partition, *epoch);
