@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use cdc_executor::Health;
+use cdc_executor::{Health, HeldTopic};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -39,9 +39,9 @@ impl Probes {
     ///
     /// | path | answers |
     /// |---|---|
-    /// | `/health` | 200 while the stream is active or partitions are served, idle included; else 503 and why |
+    /// | `/health` | 200 while the stream is active or partitions are served, idle included; else, or while a topic is held, 503 and why |
     /// | `/livez` | 200 while the service's loop exists, whatever its dependencies do |
-    /// | `/readyz` | 200 once it works, and while it does |
+    /// | `/readyz` | 200 once it works, and while it does, for other topics where some are held |
     /// | `/metrics` | the metrics, in Prometheus' text format |
     /// | `/status` | who, what and how long, as JSON |
     pub fn router(self) -> Router {
@@ -108,6 +108,28 @@ struct StatusBody {
     /// What the source has under each watched name; the Watcher's only.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     collections: BTreeMap<String, &'static str>,
+    /// Topics that are not read because their table cannot be written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held_topics: Vec<HeldBody>,
+    /// Tables that are written without the fence.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unfenced_tables: Vec<String>,
+    /// Tables that a crash of the server empties.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unlogged_tables: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct HeldBody {
+    topic: String,
+    reason: &'static str,
+    detail: String,
+}
+
+impl From<HeldTopic> for HeldBody {
+    fn from(HeldTopic { topic, reason, detail }: HeldTopic) -> Self {
+        Self { topic, reason, detail }
+    }
 }
 
 fn health(State(probes): State<Probes>) -> Ready<Response> {
@@ -152,6 +174,9 @@ fn status(State(probes): State<Probes>) -> Ready<Response> {
         parked_rows: it.parked_rows,
         unused_partitions: it.unused_partitions,
         collections: it.watched.into_iter().map(|watched| (watched.name, watched.serves)).collect(),
+        held_topics: it.held.into_iter().map(HeldBody::from).collect(),
+        unfenced_tables: it.at_risk.unfenced,
+        unlogged_tables: it.at_risk.unlogged,
     };
     ready(json(StatusCode::OK, &body))
 }

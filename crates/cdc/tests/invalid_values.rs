@@ -96,6 +96,8 @@ fn choices() -> impl Strategy<Value = Key> {
         ("syncer.yaml", "kafka.namespaces"),
         ("syncer.yaml", "kafka.offset_reset"),
         ("syncer.yaml", "on_unique_violation"),
+        ("syncer.yaml", "on_table_error"),
+        ("syncer.yaml", "fence"),
         ("syncer.yaml", "logging.level"),
     ])
 }

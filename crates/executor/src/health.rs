@@ -1,16 +1,22 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cdc_machine::{Fault, StateName};
+use cdc_syncer::Held;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::ports::Failure;
+use crate::ports::{Failure, TablesAtRisk};
 
 /// How long a dependency may owe an answer before the service says that it is not well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(7);
 
 /// How long a neighbour that is asked nothing may be silent before it is asked for a sign of life.
 const QUIET: Duration = Duration::from_secs(3);
+
+/// Held topics beside the first that a reason names.
+const HELD_NAMED_MAX: usize = 5;
 
 /// How long a sign of life may take. With [`QUIET`] and a tick, a neighbour that is gone is known within
 /// seven seconds.
@@ -89,7 +95,7 @@ pub struct Health {
     pub state: StateName,
     /// True while the stream is active or partitions are served, idle included.
     pub healthy: bool,
-    /// True once the service has begun its work for the first time and as long as it is healthy.
+    /// True while the service works, for other topics where some are held.
     pub ready: bool,
     /// Why it is not healthy; what it is doing where it is.
     pub reason: String,
@@ -99,6 +105,10 @@ pub struct Health {
     pub unused_partitions: Option<u64>,
     /// The watched names, once they were looked at; the Watcher's only.
     pub watched: Vec<WatchedName>,
+    /// Topics that are not read because their table cannot be written; the Syncer's only.
+    pub held: Vec<HeldTopic>,
+    /// Tables that are written at a risk; the Syncer's only.
+    pub at_risk: TablesAtRisk,
 }
 
 /// A watched name, and what the source has under it.
@@ -108,6 +118,17 @@ pub struct WatchedName {
     pub name: String,
     /// `changes` where all is well, `absent` where there is nothing yet, else what keeps it from being watched.
     pub serves: &'static str,
+}
+
+/// A topic that is not read because its table cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldTopic {
+    /// Which topic.
+    pub topic: String,
+    /// Why, as in the metric.
+    pub reason: &'static str,
+    /// The table, what is wrong with it and the way out.
+    pub detail: String,
 }
 
 impl Health {
@@ -123,6 +144,8 @@ impl Health {
             parked_rows: None,
             unused_partitions: None,
             watched: Vec::new(),
+            held: Vec::new(),
+            at_risk: TablesAtRisk::default(),
         }
     }
 }
@@ -159,11 +182,43 @@ impl HealthSign {
         });
     }
 
+    /// Publishes the topics that are held.
+    pub(crate) fn holds(&self, holds: &BTreeMap<Arc<str>, Held>) {
+        let is_same = |(told, (topic, held)): (&HeldTopic, (&Arc<str>, &Held))| {
+            *told.topic == **topic && told.reason == held.reason.as_str() && *told.detail == *held.detail
+        };
+        self.sender.send_if_modified(|health| {
+            if health.held.len() == holds.len() && health.held.iter().zip(holds).all(is_same) {
+                return false;
+            }
+            let tell = |(topic, held): (&Arc<str>, &Held)| HeldTopic {
+                topic: topic.as_ref().to_owned(),
+                reason: held.reason.as_str(),
+                detail: held.detail.as_ref().to_owned(),
+            };
+            health.held = holds.iter().map(tell).collect();
+            true
+        });
+    }
+
+    /// Publishes the tables that are written at a risk.
+    pub(crate) fn at_risk(&self, tables: &TablesAtRisk) {
+        self.sender.send_if_modified(|health| {
+            let changed = health.at_risk != *tables;
+            if changed {
+                health.at_risk.clone_from(tables);
+            }
+            changed
+        });
+    }
+
     /// Publishes what has changed. `trouble` is the reason for not being healthy although the machine is in
     /// a working state: somebody owes an answer for too long, or gave a bad one.
     pub(crate) fn update(&self, state: StateName, trouble: Option<&str>) {
-        let healthy = is_working(state) && trouble.is_none();
-        let reason = match (trouble, state) {
+        let ready = is_working(state) && trouble.is_none();
+        let held = if ready { held_in_words(&self.sender.borrow().held) } else { None };
+        let healthy = ready && held.is_none();
+        let reason = match (trouble.or(held.as_deref()), state) {
             (Some(trouble), _) => trouble,
             (None, StateName::Connecting) => "connecting",
             (None, StateName::Streaming) => "streaming",
@@ -173,11 +228,13 @@ impl HealthSign {
             (None, StateName::Stopped) => "stopped",
         };
         self.sender.send_if_modified(|health| {
-            let changed = health.state != state || health.healthy != healthy || health.reason != reason;
+            let changed = health.state != state
+                || (health.healthy, health.ready) != (healthy, ready)
+                || health.reason != reason;
             if changed {
                 health.state = state;
                 health.healthy = healthy;
-                health.ready = healthy;
+                health.ready = ready;
                 reason.clone_into(&mut health.reason);
             }
             changed
@@ -185,8 +242,23 @@ impl HealthSign {
     }
 }
 
+/// What a person has to know who looks at nothing else.
+fn held_in_words(held: &[HeldTopic]) -> Option<String> {
+    let first = held.first()?;
+    let mut words = format!("topic {} is held ({}): {}", first.topic, first.reason, first.detail);
+    for HeldTopic { topic, reason, .. } in held.iter().skip(1).take(HELD_NAMED_MAX) {
+        words.push_str(&format!("; topic {topic} is held, too ({reason})"));
+    }
+    if held.len() > HELD_NAMED_MAX + 1 {
+        words.push_str(&format!("; and {} more, see /status", held.len() - HELD_NAMED_MAX - 1));
+    }
+    Some(words)
+}
+
 #[cfg(test)]
 mod tests {
+    use cdc_syncer::HoldReason;
+
     use super::*;
 
     #[test]
@@ -209,6 +281,30 @@ mod tests {
             assert_eq!(standing.trouble(), None);
         }
         assert!(!standing.is_quiet());
+    }
+
+    #[test]
+    fn a_held_topic_makes_the_service_unhealthy_and_leaves_it_ready() {
+        let (sign, receiver) = HealthSign::new("syncer");
+        let held = |topics: &[&str]| -> BTreeMap<Arc<str>, Held> {
+            let held = Held { reason: HoldReason::NotFenced, detail: Arc::from("table public.t") };
+            topics.iter().map(|topic| (Arc::from(*topic), held.clone())).collect()
+        };
+        for state in StateName::ALL {
+            sign.holds(&held(&["a", "b"]));
+            sign.update(state, None);
+            assert_eq!((receiver.borrow().healthy, receiver.borrow().ready), (false, is_working(state)));
+            if is_working(state) {
+                let words = "topic a is held (not_fenced): table public.t; topic b is held, too (not_fenced)";
+                assert_eq!(receiver.borrow().reason, words);
+            }
+            sign.holds(&held(&[]));
+            sign.update(state, None);
+            assert_eq!(receiver.borrow().healthy, is_working(state));
+        }
+        sign.holds(&held(&["a", "b", "c", "d", "e", "f", "g", "h"]));
+        sign.update(StateName::Streaming, None);
+        assert!(receiver.borrow().reason.ends_with("; and 2 more, see /status"), "{:?}", receiver.borrow());
     }
 
     #[test]

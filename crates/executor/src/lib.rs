@@ -34,7 +34,7 @@ use cdc_machine::StateName;
 use tokio::task::JoinHandle;
 
 pub use ended::Ended;
-pub use health::Health;
+pub use health::{Health, HeldTopic};
 pub use jitter::Jitter;
 pub use stack_trace::StackTrace;
 pub use syncer::SyncerService;

@@ -2,7 +2,7 @@
 //! once, so that a series stands at 0 from the start and the per-event path only adds.
 
 use cdc_machine::{Fault, StateName};
-use cdc_syncer::{OffsetLoss, Reject};
+use cdc_syncer::{HoldReason, OffsetLoss, Reject};
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
@@ -68,6 +68,10 @@ pub const FENCE_OUTRANKED: &str = "cdc_fence_outranked_total";
 pub const ROWS: &str = "cdc_rows_total";
 /// Rows that wait for a unique value that another row holds.
 pub const PARKED_ROWS: &str = "cdc_parked_rows";
+/// Topics that are not read because their table cannot be written, by topic and reason: 0 or 1.
+pub const TOPICS_HELD: &str = "cdc_topics_held";
+/// Tables that are written without the fence.
+pub const UNFENCED_TABLES: &str = "cdc_unfenced_tables";
 /// What became of parked rows.
 pub const PARKED: &str = "cdc_parked_total";
 /// Answers that came for something that is gone.
@@ -145,6 +149,11 @@ pub fn describe() {
         "Gaps in a partition, by what became of its records; each stands in cdc.gaps"
     );
     describe_gauge!(PARKED_ROWS, "Rows and deletes of the partitions in hand that wait for other rows");
+    describe_gauge!(
+        TOPICS_HELD,
+        "1 for a topic that is not read because its table cannot be written, and why"
+    );
+    describe_gauge!(UNFENCED_TABLES, "Tables that are written without the fence");
     describe_counter!(PARKED, "What became of rows and deletes that other rows blocked");
     describe_counter!(STALE_INPUTS, "Answers that came for something that is gone");
 }
@@ -268,6 +277,7 @@ pub(crate) struct SyncerMetrics {
     pub(crate) stale: Counter,
     pub(crate) parked_rows: Gauge,
     pub(crate) gaps_open: Gauge,
+    pub(crate) unfenced_tables: Gauge,
     parked: [Counter; PARKED_EVENTS.len()],
     rows: [Counter; ROW_OUTCOMES.len()],
     controls: [Counter; CONTROL_KINDS.len()],
@@ -292,6 +302,7 @@ impl SyncerMetrics {
             stale: counter!(STALE_INPUTS, "service" => "syncer"),
             parked_rows: gauge!(PARKED_ROWS),
             gaps_open: gauge!(GAPS_OPEN, "service" => "syncer"),
+            unfenced_tables: gauge!(UNFENCED_TABLES),
             parked: PARKED_EVENTS.map(|event| counter!(PARKED, "event" => event)),
             controls: CONTROL_KINDS.map(|kind| counter!(CONTROL_MESSAGES, "kind" => kind.name())),
             rows: ROW_OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),
@@ -330,6 +341,12 @@ impl SyncerMetrics {
         self.written.increment(counts.resolved);
         self.parked[2].increment(counts.resolved);
         self.parked[3].increment(counts.opened);
+    }
+
+    /// A topic begins or ceases to be held.
+    pub(crate) fn topic_held(&self, topic: &str, reason: HoldReason, is_held: bool) {
+        let value = if is_held { 1.0 } else { 0.0 };
+        gauge!(TOPICS_HELD, "topic" => topic.to_owned(), "reason" => reason.as_str()).set(value);
     }
 
     pub(crate) fn refused(&self, request: &'static str) {

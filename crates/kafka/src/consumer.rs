@@ -339,6 +339,10 @@ impl RecordConsumer for KafkaConsumer {
         self.order(Command::Start(starts.to_vec()));
     }
 
+    fn stop(&self, partitions: &[Partition]) {
+        self.order(Command::Stop(partitions.to_vec()));
+    }
+
     fn fetch(&self, max_records: u32, max_bytes: u64) {
         self.order(Command::Fetch { max_records, max_bytes });
     }

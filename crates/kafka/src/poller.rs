@@ -37,6 +37,7 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Command {
     Start(Vec<FetchStart>),
+    Stop(Vec<Partition>),
     Fetch { max_records: u32, max_bytes: u64 },
     Pause,
     Resume,
@@ -92,6 +93,9 @@ pub(crate) struct Poller {
     /// What the group gave us, fetched or not.
     owned: HashSet<Partition>,
     fetching: Vec<Fetching>,
+    /// Fetched no longer, but still in librdkafka's assignment: while a revocation waits, any change of that would
+    /// answer it.
+    stopping: Vec<Fetching>,
     /// The index in `fetching` of the last record's partition: records come in runs.
     last: usize,
     credit: Option<Credit>,
@@ -120,6 +124,7 @@ impl Poller {
             revocation_deadline,
             owned: HashSet::new(),
             fetching: Vec::new(),
+            stopping: Vec::new(),
             last: 0,
             credit: None,
             pending: VecDeque::new(),
@@ -159,6 +164,7 @@ impl Poller {
                 }
             }
             self.check_revocation()?;
+            self.end_stopping()?;
             if self.credit.is_some() {
                 self.fill()?;
             } else if self.pending.is_empty() || self.paused || self.revocation.is_some() {
@@ -181,6 +187,7 @@ impl Poller {
     fn obey(&mut self, command: Command) -> Result<(), Failure> {
         match command {
             Command::Start(starts) => self.start(&starts),
+            Command::Stop(partitions) => self.stop(&partitions),
             Command::Fetch { max_records, max_bytes } => {
                 let records = usize::try_from(max_records.max(1)).unwrap_or(usize::MAX);
                 self.credit = Some(Credit { records, bytes: max_bytes });
@@ -284,6 +291,8 @@ impl Poller {
                 StartOffset::At(offset) => (Offset::Offset(offset), offset),
             };
             self.pending.retain(|record| record.partition != start.partition);
+            let is_it = |it: &mut Fetching| it.partition == start.partition;
+            self.fetching.extend(self.stopping.extract_if(.., is_it));
             let list = match self.fetching.iter_mut().find(|it| it.partition == start.partition) {
                 Some(fetching) => {
                     (fetching.epoch, fetching.next) = (start.epoch, next);
@@ -312,6 +321,33 @@ impl Poller {
         }
         if seek.count() > 0 {
             self.seek(seek)?;
+        }
+        Ok(())
+    }
+
+    /// What was polled of them is dropped; they stay the group's gift.
+    fn stop(&mut self, partitions: &[Partition]) -> Result<(), Failure> {
+        let is_of = |fetching: &mut Fetching| partitions.contains(&fetching.partition);
+        let stopped: Vec<Fetching> = self.fetching.extract_if(.., is_of).collect();
+        self.pending.retain(|record| !partitions.contains(&record.partition));
+        self.unpause(&list_of(&stopped))?;
+        self.stopping.extend(stopped);
+        Ok(())
+    }
+
+    /// Takes what is fetched no longer out of librdkafka's assignment.
+    fn end_stopping(&mut self) -> Result<(), Failure> {
+        if self.stopping.is_empty() || self.revocation.is_some() {
+            return Ok(());
+        }
+        let stopped = list_of(&std::mem::take(&mut self.stopping));
+        self.client.incremental_unassign(&stopped).map_err(|error| rebalance_failure("unassign", &error))
+    }
+
+    /// librdkafka keeps the mark beyond the assignment: a partition that came back would stay paused for ever.
+    fn unpause(&self, leaving: &TopicPartitionList) -> Result<(), Failure> {
+        if self.paused && leaving.count() > 0 {
+            return self.client.resume(leaving).map_err(|error| rebalance_failure("resume", &error));
         }
         Ok(())
     }

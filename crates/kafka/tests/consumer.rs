@@ -293,6 +293,54 @@ async fn a_partition_that_was_given_back_while_paused_is_fetched_when_it_returns
     first.leave().await;
 }
 
+/// Whether or not all stand still at that moment, and while another member joins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_stopped_stays_ours_and_the_others_go_on() {
+    let (_cluster, brokers) = cluster(2);
+    produce(&brokers, 0..100).await;
+    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    consumer.join().await.unwrap();
+    let partitions = assigned(&consumer).await;
+    let (stopped, other) = (partitions[0], partitions[1]);
+    consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
+    let records = fetch(&consumer, 100).await;
+    let of = |partition| records.iter().filter(|record| record.partition == partition).count();
+    for is_paused in [false, true] {
+        if is_paused {
+            consumer.pause();
+        }
+        consumer.stop(&[stopped]);
+        if is_paused {
+            consumer.resume();
+        }
+        consumer.start(&starts(&[other], 2, StartOffset::Beginning));
+        let again = fetch(&consumer, of(other)).await;
+        assert!(again.iter().all(|record| record.partition == other), "it was stopped");
+        consumer.start(&starts(&[stopped], 3, StartOffset::At(1)));
+        let back = fetch(&consumer, of(stopped) - 1).await;
+        assert!(back.iter().all(|record| (record.partition, record.epoch) == (stopped, Epoch(3))));
+        assert_eq!(back[0].offset, 1);
+    }
+
+    consumer.stop(&[stopped, other]);
+    let second = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "b"));
+    second.join().await.unwrap();
+    let (id, going) = revoked(&consumer).await;
+    // In the middle of a revocation, it is the revocation that is answered.
+    let staying = if going[0] == other { stopped } else { other };
+    consumer.start(&starts(&[staying], 4, StartOffset::Beginning));
+    consumer.stop(&[staying]);
+    consumer.confirm_revoked(id);
+    let taken = assigned(&second).await;
+    assert_eq!((taken.len(), going.len()), (1, 1));
+    second.start(&starts(&taken, 1, StartOffset::Beginning));
+    assert_eq!(fetch(&second, of(going[0])).await.len(), of(going[0]));
+    consumer.start(&starts(&[staying], 5, StartOffset::Beginning));
+    assert_eq!(fetch(&consumer, of(staying)).await.len(), of(staying));
+    second.leave().await;
+    consumer.leave().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_is_durable_when_the_call_returns() {
     let (cluster, brokers) = cluster(1);

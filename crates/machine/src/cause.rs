@@ -68,6 +68,8 @@ pub enum Cause {
     BadRecord,
     /// So many of the last records are bad that to go on would empty the topic into the dead letters.
     TooManyBadRecords,
+    /// A table cannot be written as a whole, and the policy is to stop.
+    TableUnwritable,
     /// The log no longer holds the offset to go on from, and the policy is to stop.
     OffsetLost,
     /// Too many rows wait for a unique value that another row holds.
@@ -91,6 +93,7 @@ impl Cause {
             | Self::PartitionsChanged
             | Self::BadRecord
             | Self::TooManyBadRecords
+            | Self::TableUnwritable
             | Self::OffsetLost
             | Self::ParkedFull => 65,
             Self::Failed(Dependency::TokenFile) | Self::Unavailable(Dependency::TokenFile) => 74,
@@ -151,6 +154,10 @@ impl fmt::Display for Cause {
                 "too many of the last records cannot be written (dead_letter.stop_after); correct the table or what \
                  fills the topic and start again. To go on all the same raise dead_letter.stop_after.share (1 never \
                  stops), or set on_bad_record to skip",
+            ),
+            Self::TableUnwritable => f.write_str(
+                "a table cannot be written, and on_table_error is stop; mend the table and start again, or set \
+                 on_table_error: hold, under which only its own topic waits",
             ),
             Self::OffsetLost => f.write_str(
                 "the log no longer holds the offset to go on from, and kafka.offset_reset is stop; set it to earliest \

@@ -53,6 +53,11 @@ impl Bindings {
         Self { by_topic: namespaces.iter().map(bind).collect() }
     }
 
+    /// What the configuration says of this topic.
+    pub(crate) fn get(&self, topic: &str) -> Option<Arc<Binding>> {
+        self.by_topic.get(topic).cloned()
+    }
+
     /// Those of the topics that these partitions belong to.
     pub(crate) fn of(&self, holds: &Holds) -> Result<BatchTopics, Trouble> {
         let mut topics: Vec<Arc<Binding>> = Vec::new();

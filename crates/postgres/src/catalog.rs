@@ -1,46 +1,49 @@
 //! Reads a table's shape from PostgreSQL's catalog, and makes what is missing where that is allowed.
 
 use cdc_machine::Fault;
+use cdc_syncer::{HoldReason, SqlState};
 use tokio_postgres::Error;
 
 use crate::bookkeeping::SCHEMA_LOCK;
 use crate::failure::Trouble;
+use crate::glance::is_lock;
 use crate::session::Session;
+use crate::settings::{Fence, Settings};
 use crate::shape::{self, Shape};
 use crate::table::quote;
 use crate::transaction::{begin, rollback};
 
 const OPERATION: &str = "postgres_catalog";
 
-/// How long a schema change waits for a table's lock, so that it does not queue everybody else behind itself.
+/// How long the making of a table waits for another process's.
 const DDL_LOCK_TIMEOUT: &str = "2s";
+
+/// How long the adding of the position's column waits for the table's lock.
+const FENCE_LOCK_TIMEOUT: &str = "300ms";
+
+/// insufficient_privilege
+const FORBIDDEN: &str = "42501";
 
 /// Longest identifier that PostgreSQL keeps whole (`NAMEDATALEN` − 1), in bytes. A longer one would be cut
 /// silently, and two collections could meet in one table.
-const MAX_IDENTIFIER_BYTES: usize = 63;
+pub(crate) const MAX_IDENTIFIER_BYTES: usize = 63;
 
 /// Finds the table, makes it a mirror where there is none, and adds the position's column where it is
-/// missing. A table without that column runs without the fence.
+/// missing. What becomes of a table without that column is for `fence` to say.
 pub(crate) async fn ensure_table(
     session: &mut Session,
-    schema: &str,
+    settings: &Settings,
     name: &str,
-    manage_schema: bool,
 ) -> Result<Shape, Trouble> {
+    let schema = settings.schema.as_str();
     if name.len() > MAX_IDENTIFIER_BYTES {
-        return Err(Trouble::new(
-            Fault::Fatal,
-            OPERATION,
-            format!(
-                "collection {name} has a name of more than {MAX_IDENTIFIER_BYTES} bytes, which no table can bear"
-            ),
-        ));
+        return Err(name_too_long(name));
     }
     let found = read(session, schema, name).await?;
     let shape = match found {
         Some(shape) => shape,
         None => {
-            create_mirror(session, schema, name, manage_schema).await?;
+            create_mirror(session, schema, name, settings.manage_schema).await?;
             read(session, schema, name).await?.ok_or_else(|| {
                 Trouble::new(
                     Fault::Transient,
@@ -52,7 +55,7 @@ pub(crate) async fn ensure_table(
     };
     // Nothing is added to a table that is refused.
     shape.check()?;
-    if shape.fenced() || !add_position(session, (schema, name), manage_schema).await {
+    if shape.fenced() || !add_position(session, settings, name).await? {
         return Ok(shape);
     }
     read(session, schema, name).await?.ok_or_else(|| {
@@ -79,46 +82,97 @@ async fn create_mirror(
 ) -> Result<(), Trouble> {
     let sql = mirror_sql(schema, name);
     if !manage_schema {
-        return Err(Trouble::new(
-            Fault::Fatal,
-            OPERATION,
-            format!(
-                "table {schema}.{name} is missing and postgres.manage_schema is false; create it, for instance: {sql}"
-            ),
-        ));
+        return Err(missing_table(schema, name, "postgres.manage_schema is false"));
     }
-    change_schema(session, &sql).await.map_err(|error| Trouble::of(OPERATION, error))?;
+    change_schema(session, DDL_LOCK_TIMEOUT, &sql).await.map_err(|error| {
+        let trouble = Trouble::of(OPERATION, error);
+        match trouble.sqlstate {
+            Some(code) if code.as_str() == FORBIDDEN => missing_table(schema, name, &trouble.failure.message),
+            _ => trouble,
+        }
+    })?;
     tracing::info!(table = %format_args!("{schema}.{name}"), "created a mirror table");
     Ok(())
 }
 
-/// Adds the position's column. Where that is not allowed, or the table stays locked, says so and answers false.
-async fn add_position(session: &mut Session, (schema, name): (&str, &str), manage_schema: bool) -> bool {
+/// Adds the position's column; false where it is missing and need not be there. The table's own lock is waited for so
+/// shortly because everybody else waits behind this one.
+async fn add_position(session: &mut Session, settings: &Settings, name: &str) -> Result<bool, Trouble> {
+    let schema = settings.schema.as_str();
+    let label = format!("{schema}.{name}");
     let sql =
         format!("ALTER TABLE {}.{} ADD COLUMN IF NOT EXISTS cdc_position bytea", quote(schema), quote(name));
-    let why = if manage_schema {
-        match change_schema(session, &sql).await {
-            Ok(()) => return true,
-            Err(error) => Trouble::of(OPERATION, error).failure.message,
+    let (reason, why) = if settings.manage_schema {
+        match change_schema(session, FENCE_LOCK_TIMEOUT, &sql)
+            .await
+            .map_err(|error| Trouble::of(OPERATION, error))
+        {
+            Ok(()) => return Ok(true),
+            Err(trouble) if is_lock(&trouble) => (HoldReason::Locked, trouble.failure.message),
+            Err(trouble) if is_of_the_table(&trouble) => (HoldReason::NotFenced, trouble.failure.message),
+            Err(trouble) => return Err(trouble),
         }
     } else {
-        "postgres.manage_schema is false".to_owned()
+        (HoldReason::NotFenced, "postgres.manage_schema is false".to_owned())
     };
+    if settings.fence == Fence::Required {
+        let next = if reason == HoldReason::Locked {
+            "it is tried again until the lock is gone".to_owned()
+        } else {
+            format!("run this as the table's owner: {sql}; or set fence: if_possible to go without it")
+        };
+        return Err(Trouble::held(
+            reason,
+            OPERATION,
+            format!(
+                "table {label} has no column cdc_position, without which replays take its rows back to older \
+                 versions, and it cannot be added ({why}); {next}"
+            ),
+        ));
+    }
     tracing::warn!(
-        table = %format_args!("{schema}.{name}"),
+        table = label,
         why,
         missing = sql,
-        "the table has no column cdc_position: it is written WITHOUT THE FENCE, so that replays may take its \
-         rows back to older versions for a while"
+        "the table has no column cdc_position, and fence is if_possible: it is written WITHOUT THE FENCE, so that \
+         replays may take its rows back to older versions for a while"
     );
-    false
+    Ok(false)
 }
 
-async fn change_schema(session: &mut Session, sql: &str) -> Result<(), Error> {
+/// True where the server has judged this table, and not the connection, itself or the transaction.
+fn is_of_the_table(trouble: &Trouble) -> bool {
+    let code = trouble.sqlstate.as_ref().map_or("", SqlState::as_str);
+    code == FORBIDDEN || matches!(trouble.failure.fault, Fault::Fatal | Fault::Poison) && !code.is_empty()
+}
+
+pub(crate) fn name_too_long(collection: &str) -> Trouble {
+    Trouble::held(
+        HoldReason::NameTooLong,
+        OPERATION,
+        format!(
+            "collection {collection} has a name of more than {MAX_IDENTIFIER_BYTES} bytes, which no table can bear; \
+             rename the collection, or take its topic out of kafka.topic"
+        ),
+    )
+}
+
+pub(crate) fn missing_table(schema: &str, name: &str, why: &str) -> Trouble {
+    let sql = mirror_sql(schema, name);
+    Trouble::held(
+        HoldReason::TableMissing,
+        OPERATION,
+        format!(
+            "table {schema}.{name} is missing and cannot be created ({why}); create it, for instance: {sql}"
+        ),
+    )
+}
+
+async fn change_schema(session: &mut Session, lock_timeout: &str, sql: &str) -> Result<(), Error> {
     session.in_doubt = true;
     let changed = async {
         session.client.batch_execute("BEGIN").await?;
-        session.client.batch_execute(&format!("SET LOCAL lock_timeout = '{DDL_LOCK_TIMEOUT}'")).await?;
+        session.client.batch_execute(&format!("SET LOCAL lock_timeout = '{lock_timeout}'")).await?;
         session.client.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK]).await?;
         session.client.batch_execute(sql).await?;
         session.client.batch_execute("COMMIT").await

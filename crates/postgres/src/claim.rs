@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use cdc_machine::Fault;
+use cdc_syncer::HoldReason;
 use tokio_postgres::{Error, Row};
 
 use crate::failure::Trouble;
@@ -126,8 +127,8 @@ fn check_owner(row: &Row, claimant: &Claimant<'_>) -> Result<(), Trouble> {
     if (group, db, coll) == (consumer_group, database, collection) {
         return Ok(());
     }
-    Err(Trouble::new(
-        Fault::Fatal,
+    Err(Trouble::held(
+        HoldReason::Claimed,
         OPERATION,
         format!(
             "table {table} is claimed by consumer group {group} for {db}.{coll}, and group {consumer_group} \

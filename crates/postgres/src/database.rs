@@ -3,43 +3,52 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use cdc_executor::ports::{
-    Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share,
-    WriteCounts, WriteReply,
+    Database, Failure, KafkaRecord, LedgerCheck, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts,
+    RetryReply, Share, TablesAtRisk, WriteCounts, WriteReply,
 };
 use cdc_machine::{Epoch, Fault};
-use cdc_syncer::{Batch, OffsetGap, ParkedRows, Parking, Partition, Rejected, RetryOutcome, WriteOutcome};
+use cdc_syncer::{
+    Batch, Hold, OffsetGap, ParkedRows, Parking, Partition, Rejected, RetryOutcome, Row, WriteOutcome,
+};
+use tokio::time::Instant;
 
 use crate::bindings::{BatchTopics, Bindings};
 use crate::bookkeeping;
 use crate::failure::Trouble;
 use crate::gaps;
+use crate::glances::Glances;
 use crate::ledger::Ledger;
-use crate::plan::{Plan, Records, read_records};
+use crate::plan::{Plan, read_records};
 use crate::pool::Pool;
 use crate::retry::{self, OPERATION as RETRY, Request, Retried};
 use crate::room::EncodingRoom;
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::targets::{FeedWatch, Target, Targets};
+use crate::tables::Found;
+use crate::targets::{FeedWatch, Targets};
 use crate::write::{Job, OPERATION as WRITE, Written, write};
 
 /// No call takes longer. The server's own time-outs are shorter; this one is for a server that has stopped
 /// answering at all. The connection in use is given up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// Times that a batch is planned: once more where a table has changed, and where it changes again meanwhile.
+const PASSES_MAX: u32 = 3;
+
 /// The target database. Clones are handles to the same pool, ledger and tables.
 #[derive(Clone, Debug)]
 pub struct PostgresDatabase {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    settings: Settings,
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
     pool: RwLock<Option<Pool>>,
-    ledger: Ledger,
-    bindings: Bindings,
-    targets: Targets,
+    pub(crate) ledger: Ledger,
+    pub(crate) bindings: Bindings,
+    pub(crate) targets: Targets,
+    pub(crate) looks: Glances,
     room: EncodingRoom,
 }
 
@@ -56,6 +65,7 @@ impl PostgresDatabase {
                 ledger,
                 bindings,
                 targets: Targets::default(),
+                looks: Glances::default(),
                 room: EncodingRoom::default(),
             }),
         }
@@ -71,7 +81,7 @@ impl PostgresDatabase {
         &self.shared.settings
     }
 
-    fn pool(&self, operation: &'static str) -> Result<Pool, Trouble> {
+    pub(crate) fn pool(&self, operation: &'static str) -> Result<Pool, Trouble> {
         let pool = self.shared.pool.read().unwrap_or_else(PoisonError::into_inner);
         pool.clone().ok_or_else(|| {
             Trouble::new(
@@ -101,9 +111,13 @@ impl PostgresDatabase {
     async fn take(&self, claims: &[LedgerClaim], workers: u32) -> Result<Vec<LedgerEntry>, Trouble> {
         let pool = self.pool("ledger_acquire")?;
         let mut session = pool.get("ledger_acquire").await?;
-        let entries = self.shared.ledger.acquire(&mut session, claims, workers).await?;
+        let mut entries = self.shared.ledger.acquire(&mut session, claims, workers).await?;
         // The former owners may have fed columns of which nothing is known here.
-        self.shared.targets.forget();
+        claims.iter().for_each(|claim| self.shared.targets.forget_topic(&claim.name.topic));
+        let held = self.look_at_taken(&mut session, claims).await?;
+        for (claim, entry) in claims.iter().zip(&mut entries) {
+            entry.held = held.get(&claim.name.topic).cloned();
+        }
         Ok(entries)
     }
 
@@ -119,10 +133,12 @@ impl PostgresDatabase {
         self.shared.ledger.move_offsets(&mut session, gaps).await
     }
 
-    async fn ask_ledger(&self, partitions: &[(Partition, Epoch)]) -> Result<Vec<Partition>, Trouble> {
+    async fn ask_ledger(&self, partitions: &[(Partition, Epoch)]) -> Result<LedgerCheck, Trouble> {
         let pool = self.pool("ledger_check")?;
         let mut session = pool.get("ledger_check").await?;
-        self.shared.ledger.check(&mut session, partitions).await
+        let refused = self.shared.ledger.check(&mut session, partitions).await?;
+        let held = self.look_at_idle(&mut session, partitions).await?;
+        Ok(LedgerCheck { refused, held })
     }
 
     async fn write_batch(
@@ -131,6 +147,7 @@ impl PostgresDatabase {
         share: Share,
         parking: Parking,
     ) -> Result<Reply, Trouble> {
+        let begun = Instant::now();
         let holds = match self.shared.ledger.holds_of(batch.rows()) {
             Ok(holds) => holds,
             Err(refused) => return Ok(Reply::Refused(refused)),
@@ -138,9 +155,10 @@ impl PostgresDatabase {
         let bytes = batch.rows().iter().map(|row| u64::from(row.bytes)).sum();
         let _room = self.shared.room.take(bytes).await;
         let topics = self.shared.bindings.of(&holds)?;
-        let records = read_records(batch.rows(), &topics);
-        let targets = self.targets_of(&topics, &records).await?;
-        let mut plan = Plan::new(records, targets, parking != Parking::Off);
+        let mut plan = match self.plan(batch.rows(), &topics, parking != Parking::Off, begun).await? {
+            Planned::Rows(plan) => plan,
+            Planned::Held(holds) => return Ok(Reply::Held(holds)),
+        };
         let rejected = std::mem::take(&mut plan.rejected);
         let planned = plan.counts;
         if plan.tables.is_empty() {
@@ -164,7 +182,39 @@ impl PostgresDatabase {
         }
     }
 
+    /// Turns records into rows of their tables as these are now. Where a record or a field does not fit, the table is
+    /// looked at once more before anything is given up.
+    async fn plan(
+        &self,
+        rows: &[Row<KafkaRecord>],
+        topics: &BatchTopics,
+        keeps_keys: bool,
+        begun: Instant,
+    ) -> Result<Planned, Trouble> {
+        let mut pass = 0;
+        loop {
+            pass += 1;
+            let records = read_records(rows, topics);
+            let tables = match self.tables_of(topics, &records).await? {
+                Found::Tables(tables) => tables,
+                Found::Held(holds) => return Ok(Planned::Held(holds)),
+            };
+            let plan = Plan::new(records, &tables, keeps_keys);
+            if plan.doubts.is_empty() || pass >= PASSES_MAX {
+                return Ok(Planned::Rows(plan));
+            }
+            match self.settle_doubts(topics, &tables, &plan.doubts, begun).await {
+                Ok(true) => return Ok(Planned::Rows(plan)),
+                Ok(false) => {}
+                Err(trouble) => {
+                    return self.holds_of_doubts(topics, &plan.doubts, trouble).map(Planned::Held);
+                }
+            }
+        }
+    }
+
     async fn try_parked(&self, request: Request<'_>) -> Result<Retried, Trouble> {
+        let begun = Instant::now();
         let holds = match self.shared.ledger.holds(request.partitions) {
             Ok(holds) => holds,
             Err(refused) => return Ok(Retried::Refused(refused)),
@@ -179,16 +229,17 @@ impl PostgresDatabase {
             .map_err(|error| Trouble::of(RETRY, error))?;
         drop(session);
         let topics = self.shared.bindings.of(&holds)?;
-        let records = read_records(&entries.rows, &topics);
-        let targets = self.targets_of(&topics, &records).await?;
-        let plan = Plan::new(records, targets, true);
+        let plan = match self.plan(&entries.rows, &topics, true, begun).await? {
+            Planned::Rows(plan) => plan,
+            Planned::Held(holds) => return Ok(Retried::Held(holds)),
+        };
         let mut session = pool.get(RETRY).await?;
         let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
         let retried =
             retry::retry(&mut session, &self.shared.ledger, request.share, &holds, &entries, &plan).await;
         match &retried {
             Ok(Retried::Done { .. }) => watch.committed(),
-            Ok(Retried::Refused(_)) => {}
+            Ok(Retried::Refused(_) | Retried::Held(_)) => {}
             Err(trouble) => self.note_trouble(trouble, &mut session),
         }
         retried
@@ -200,32 +251,18 @@ impl PostgresDatabase {
             session.forget_statements();
         }
     }
-
-    /// The tables of the topics that have candidates, read where they are not known.
-    async fn targets_of(
-        &self,
-        topics: &BatchTopics,
-        records: &Records<'_>,
-    ) -> Result<Vec<Option<Arc<Target>>>, Trouble> {
-        let mut found = Vec::with_capacity(topics.topics.len());
-        for (binding, candidates) in topics.topics.iter().zip(&records.candidates) {
-            found.push(match self.shared.targets.get(&binding.topic) {
-                _ if candidates.is_empty() => None,
-                Some(target) => Some(target),
-                None => {
-                    let pool = self.pool(WRITE)?;
-                    let mut session = pool.get(WRITE).await?;
-                    Some(self.shared.targets.load(&mut session, &self.shared.settings, binding).await?)
-                }
-            });
-        }
-        Ok(found)
-    }
 }
 
 enum Reply {
     Written { counts: WriteCounts, rejected: Vec<Rejected>, parked: Vec<ParkedRows> },
     Refused(Vec<Partition>),
+    Held(Vec<Hold>),
+}
+
+/// What records come to.
+enum Planned {
+    Rows(Plan),
+    Held(Vec<Hold>),
 }
 
 /// What the plan counted and what the statements counted.
@@ -279,6 +316,11 @@ impl Database for PostgresDatabase {
                 counts: WriteCounts::default(),
                 failure: None,
             },
+            Ok(Reply::Held(holds)) => WriteReply {
+                outcome: WriteOutcome::Held { holds },
+                counts: WriteCounts::default(),
+                failure: None,
+            },
             Err(trouble) => WriteReply {
                 outcome: WriteOutcome::Failed {
                     fault: trouble.failure.fault,
@@ -311,6 +353,9 @@ impl Database for PostgresDatabase {
             Ok(Retried::Refused(partitions)) => {
                 RetryReply { outcome: RetryOutcome::Refused { partitions }, counts, failure: None }
             }
+            Ok(Retried::Held(holds)) => {
+                RetryReply { outcome: RetryOutcome::Held { holds }, counts, failure: None }
+            }
             Err(trouble) => RetryReply {
                 outcome: RetryOutcome::Failed { fault: trouble.failure.fault },
                 counts,
@@ -327,7 +372,7 @@ impl Database for PostgresDatabase {
         bounded("ledger_move", self.move_behind(gaps)).await.map_err(|trouble| trouble.failure)
     }
 
-    async fn check(&self, partitions: &[(Partition, Epoch)]) -> Result<Vec<Partition>, Failure> {
+    async fn check(&self, partitions: &[(Partition, Epoch)]) -> Result<LedgerCheck, Failure> {
         bounded("ledger_check", self.ask_ledger(partitions)).await.map_err(|trouble| trouble.failure)
     }
 
@@ -339,6 +384,10 @@ impl Database for PostgresDatabase {
             self.shared.ledger.saw_ends(&mut session, ends).await
         };
         bounded(OPERATION, recorded).await.map_err(|trouble| trouble.failure)
+    }
+
+    fn tables_at_risk(&self) -> TablesAtRisk {
+        self.at_risk()
     }
 
     async fn open_gaps(&self) -> Result<u64, Failure> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
-use cdc_syncer::{Reject, SqlState};
+use cdc_syncer::{HoldReason, Reject, SqlState};
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
@@ -21,12 +21,19 @@ pub(crate) struct Trouble {
     pub(crate) sqlstate: Option<SqlState>,
     /// Whether the tables may look different from what is remembered of them.
     pub(crate) outdates_catalog: bool,
+    /// Why the table cannot be written as a whole, where that is the trouble.
+    pub(crate) hold: Option<HoldReason>,
 }
 
 impl Trouble {
     /// Trouble that is none of the driver's.
     pub(crate) fn new(fault: Fault, operation: &'static str, message: impl Into<String>) -> Self {
         Failure::new(fault, operation, message).into()
+    }
+
+    /// A table that cannot be written as a whole.
+    pub(crate) fn held(reason: HoldReason, operation: &'static str, message: impl Into<String>) -> Self {
+        Self { hold: Some(reason), ..Self::new(Fault::Fatal, operation, message) }
     }
 
     /// Classifies a driver's error.
@@ -41,6 +48,7 @@ impl Trouble {
                     reason: meaning.reason,
                     sqlstate: SqlState::new(code),
                     outdates_catalog: outdates_catalog(code),
+                    hold: None,
                 }
             }
             None => {
@@ -53,7 +61,7 @@ impl Trouble {
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self { failure, reason: Reject::Database, sqlstate: None, outdates_catalog: false }
+        Self { failure, reason: Reject::Database, sqlstate: None, outdates_catalog: false, hold: None }
     }
 }
 

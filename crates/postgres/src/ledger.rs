@@ -5,7 +5,7 @@
 //! wait for each other, nor for the recording of offsets, which leaves the key alone.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cdc_executor::ports::{KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, TopicPartition};
 use cdc_machine::{Epoch, Fault};
@@ -165,7 +165,7 @@ impl Ledger {
                     },
                 );
                 let parked = parked_of(&parked, &claim.name);
-                Ok(LedgerEntry { next_offset: row.get(4), end_seen: row.get(5), parked })
+                Ok(LedgerEntry { next_offset: row.get(4), end_seen: row.get(5), parked, held: None })
             })
             .collect()
     }
@@ -220,6 +220,25 @@ impl Ledger {
             holds.push(partition, row);
         }
         Ok(holds)
+    }
+
+    /// The partitions of a topic that are ours, each with its assignment.
+    pub(crate) fn assigned(&self, topic: &str) -> Vec<(Partition, Epoch)> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_topic = held.iter().filter(|(_, row)| &*row.name.topic == topic);
+        let mut found: Vec<_> = of_topic.map(|(partition, row)| (*partition, row.assignment)).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// The topics that these partitions belong to, each once.
+    pub(crate) fn topics_of(&self, partitions: &[(Partition, Epoch)]) -> Vec<Arc<str>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = partitions.iter().filter_map(|(partition, _)| held.get(partition));
+        let mut topics: Vec<Arc<str>> = names.map(|row| Arc::clone(&row.name.topic)).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
     }
 
     /// Holds a batch's partitions until its transaction ends. Runs inside that transaction, and first in it.

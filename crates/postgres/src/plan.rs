@@ -12,6 +12,7 @@ use postgres_types::Type;
 
 use crate::bindings::{BatchTopics, Binding};
 use crate::column::ColumnBuffer;
+use crate::glances::Names;
 use crate::row::{NoRow, RowWriter};
 use crate::targets::{Feeding, Target};
 
@@ -144,6 +145,25 @@ pub(crate) struct Plan {
     pub(crate) rejected: Vec<Rejected>,
     /// What is known before anything is written.
     pub(crate) counts: WriteCounts,
+    /// What another look at the tables may change.
+    pub(crate) doubts: Vec<Doubt>,
+}
+
+/// A topic's table, as far as it is known.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownTable {
+    pub(crate) target: Arc<Target>,
+    /// Fields that have been looked for, and have no column.
+    pub(crate) absent: Arc<Names>,
+}
+
+/// A topic of whose records some do not fit what is known of its table.
+#[derive(Debug)]
+pub(crate) struct Doubt {
+    /// The topic's place among those of the batch.
+    pub(crate) place: usize,
+    /// Fields for which no column is known, and that were not looked for yet.
+    pub(crate) unknown: Vec<String>,
 }
 
 /// One table's rows, sorted by row id.
@@ -255,26 +275,32 @@ impl Plan {
     /// Decides, for every row of every table, which record it gets: the one of the greatest position among
     /// those that convert. A record that does not is rejected, and the next one gets its chance. With
     /// `keeps_keys` the rows can be parked.
-    pub(crate) fn new(records: Records<'_>, targets: Vec<Option<Arc<Target>>>, keeps_keys: bool) -> Self {
+    pub(crate) fn new(records: Records<'_>, targets: &[Option<KnownTable>], keeps_keys: bool) -> Self {
         let Records { candidates, mut rejected, mut counts } = records;
         let written_at = unix_micros();
         let mut tables = Vec::with_capacity(targets.len());
-        for (target, mut contest) in targets.into_iter().zip(candidates) {
-            let Some(target) = target else { continue };
+        let mut doubts = Vec::new();
+        for (place, (known, mut contest)) in targets.iter().zip(candidates).enumerate() {
+            let Some(known) = known else { continue };
             contest.sort_unstable_by(|a, b| {
                 a.row_id
                     .cmp(&b.row_id)
                     .then_with(|| b.envelope.position.cmp(&a.envelope.position))
                     .then_with(|| a.index.cmp(&b.index))
             });
-            let plan = TablePlan::new(target, &contest, (written_at, keeps_keys), &mut rejected, &mut counts);
+            let refused = rejected.len();
+            let (plan, unknown) =
+                TablePlan::new(known, &contest, (written_at, keeps_keys), &mut rejected, &mut counts);
+            if rejected.len() > refused || !unknown.is_empty() {
+                doubts.push(Doubt { place, unknown });
+            }
             if plan.upserts.len() > 0 || !plan.deletes.is_empty() || !plan.newly_fed.is_empty() {
                 tables.push(plan);
             }
         }
         tables.sort_unstable_by_key(|writes| writes.target.table.label());
         rejected.sort_unstable_by_key(|rejected| rejected.index);
-        Self { tables, rejected, counts }
+        Self { tables, rejected, counts, doubts }
     }
 }
 
@@ -293,13 +319,15 @@ impl TablePlan {
     /// The statements name the columns that documents have fed so far. Where these documents feed more, the rows
     /// are laid out again: at most once for each column of the table, ever.
     fn new(
-        target: Arc<Target>,
+        known: &KnownTable,
         contest: &[Candidate<'_>],
         (written_at, keeps_keys): (i64, bool),
         rejected: &mut Vec<Rejected>,
         counts: &mut WriteCounts,
-    ) -> Self {
-        let mut layout = Layout { target, written_at, keeps_keys, refused: BTreeMap::new() };
+    ) -> (Self, Vec<String>) {
+        let target = Arc::clone(&known.target);
+        let absent = &*known.absent;
+        let mut layout = Layout { target, absent, written_at, keeps_keys, refused: BTreeMap::new() };
         let mut newly_fed: Vec<String> = Vec::new();
         loop {
             let laid_out = layout.lay_out(contest);
@@ -308,8 +336,8 @@ impl TablePlan {
                 rejected.extend(refused.into_iter().map(|(index, no_row)| no_row.rejects(index)));
                 counts.merged += laid_out.merged;
                 counts.newest_unix_seconds = counts.newest_unix_seconds.max(laid_out.newest_unix_seconds);
-                let LaidOut { upserts, deletes, .. } = laid_out;
-                return Self { target, upserts, deletes, newly_fed };
+                let LaidOut { upserts, deletes, unknown, .. } = laid_out;
+                return (Self { target, upserts, deletes, newly_fed }, unknown);
             }
             layout.target = Arc::new(layout.target.feeding(&laid_out.feeds));
             newly_fed.extend(laid_out.feeds);
@@ -318,8 +346,10 @@ impl TablePlan {
 }
 
 /// What it takes to lay out a table's rows.
-struct Layout {
+struct Layout<'k> {
     target: Arc<Target>,
+    /// Fields that are known to have no column.
+    absent: &'k Names,
     written_at: i64,
     keeps_keys: bool,
     /// The records that have no row, by their index in the batch. They have none in a later round either.
@@ -332,11 +362,13 @@ struct LaidOut {
     deletes: Deletes,
     /// Columns that the rows lack, because no document had fed them before these.
     feeds: Vec<String>,
+    /// Fields for which no column is known, and that were not looked for yet.
+    unknown: Vec<String>,
     merged: u64,
     newest_unix_seconds: u32,
 }
 
-impl Layout {
+impl Layout<'_> {
     fn lay_out(&mut self, contest: &[Candidate<'_>]) -> LaidOut {
         let target = &*self.target;
         let id = target.table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire());
@@ -344,7 +376,7 @@ impl Layout {
             Upserts { buffers: target.statements.buffers(), keys: self.keeps_keys.then(Keys::new) };
         let mut deletes = Deletes::new(id);
         let (mut merged, mut newest_unix_seconds) = (0, 0);
-        let mut writer = RowWriter::new(target, self.written_at);
+        let mut writer = RowWriter::new(target, self.written_at).knowing(self.absent);
         for rivals in contest.chunk_by(|a, b| a.row_id == b.row_id) {
             let mut rivals = rivals.iter();
             for candidate in rivals.by_ref() {
@@ -370,7 +402,8 @@ impl Layout {
             }
             merged += rivals.len() as u64;
         }
-        LaidOut { feeds: writer.newly_fed(), upserts, deletes, merged, newest_unix_seconds }
+        let feeds = writer.newly_fed();
+        LaidOut { feeds, unknown: writer.into_unknown(), upserts, deletes, merged, newest_unix_seconds }
     }
 }
 

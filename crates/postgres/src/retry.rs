@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cdc_executor::ports::{Headers, KafkaRecord, RetryCounts, Share, WriteCounts};
 use cdc_machine::{Epoch, SeqNo};
-use cdc_syncer::{ParkedRows, Partition, RejectedParked, Row};
+use cdc_syncer::{Hold, ParkedRows, Partition, RejectedParked, Row};
 use tokio_postgres::{Error, Statement};
 
 use crate::failure::Trouble;
@@ -80,6 +80,7 @@ struct GivenUp {
 pub(crate) enum Retried {
     Done { parked: Vec<ParkedRows>, counts: RetryCounts, rejected: Vec<RejectedParked<KafkaRecord>> },
     Refused(Vec<Partition>),
+    Held(Vec<Hold>),
 }
 
 /// What a retry is asked for.

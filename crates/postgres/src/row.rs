@@ -1,16 +1,22 @@
 //! Writes one record's row into the columns' buffers, all of it or nothing.
 
+use std::collections::BTreeSet;
+
 use cdc_event::{BsonType, Envelope, Fields, FullDocument, Member, TypeIndex, Value, lookup};
 use cdc_syncer::{Reject, Rejected};
 
 use crate::column::ColumnBuffer;
 use crate::convert::{self, Mismatch, write_document, write_instant, write_text};
+use crate::glances::Names;
 use crate::identity;
 use crate::plan::{Candidate, Deletes, Upserts};
 use crate::pointers::{document_field, mirrored_types};
 use crate::statements::Content;
 use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, FieldTarget, Origin, Table};
 use crate::targets::Target;
+
+/// Unknown fields of one batch that are looked for at once.
+const UNKNOWN_MAX: usize = 1_000;
 
 /// Why a record has no row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +83,10 @@ pub(crate) struct RowWriter<'t, 'a> {
     /// Columns that no document has fed before, and that allow no row without a value.
     wanted: Vec<usize>,
     sidecar: TypeIndex,
+    /// Fields that are known to have no column.
+    absent: Option<&'t Names>,
+    /// Fields without a column that are not known yet.
+    unknown: BTreeSet<String>,
 }
 
 impl<'t, 'a> RowWriter<'t, 'a> {
@@ -94,7 +104,19 @@ impl<'t, 'a> RowWriter<'t, 'a> {
             fed: Vec::new(),
             wanted,
             sidecar: TypeIndex::default(),
+            absent: None,
+            unknown: BTreeSet::new(),
         }
+    }
+
+    /// The same, of a table in which these fields were looked for in vain.
+    pub(crate) fn knowing(self, absent: &'t Names) -> Self {
+        Self { absent: Some(absent), ..self }
+    }
+
+    /// The fields that have no column, as far as is known, and were not looked for yet.
+    pub(crate) fn into_unknown(self) -> Vec<String> {
+        self.unknown.into_iter().collect()
     }
 
     /// Appends a row to insert or update.
@@ -148,6 +170,14 @@ impl<'t, 'a> RowWriter<'t, 'a> {
         Ok(())
     }
 
+    /// True where the field is not known to have no column, so that it has to be looked for.
+    fn is_news(&self, name: &str) -> bool {
+        self.absent.is_some_and(|absent| !absent.contains(name))
+            && name != "_id"
+            && self.unknown.len() < UNKNOWN_MAX
+            && !self.unknown.contains(name)
+    }
+
     fn load_types(&mut self, envelope: &Envelope<'a>) -> Result<(), NoRow> {
         self.sidecar
             .load(envelope.bson_types)
@@ -186,6 +216,9 @@ impl<'t, 'a> RowWriter<'t, 'a> {
                     if json != "null" || !shows_null {
                         return Err(NoRow::closed(table, closed));
                     }
+                }
+                None if self.is_news(&name) => {
+                    self.unknown.insert(name.into_owned());
                 }
                 None => {}
             }

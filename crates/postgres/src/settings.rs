@@ -14,6 +14,15 @@ pub enum Endpoint {
     SocketDirectory(PathBuf),
 }
 
+/// What becomes of a table that has no column for the position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fence {
+    /// Nothing is written to it until the column is there.
+    Required,
+    /// Where the column cannot be added, the table is written without it, and that is said.
+    IfPossible,
+}
+
 /// All that the adapter has to know. A plain value: whoever reads the configuration fills it in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -43,6 +52,8 @@ pub struct Settings {
     pub copy_threshold: usize,
     /// Whether missing tables and columns may be created.
     pub manage_schema: bool,
+    /// What becomes of a table that has no column for the position.
+    pub fence: Fence,
     /// The schema in which a collection's table is looked for.
     pub schema: String,
     /// The collection that each topic carries: every topic that is read, and no collection twice.
@@ -67,6 +78,7 @@ impl Settings {
             consumer_group: "cdc-syncer".to_owned(),
             copy_threshold: 100,
             manage_schema: true,
+            fence: Fence::Required,
             schema: "public".to_owned(),
             namespaces: BTreeMap::new(),
         }
@@ -98,6 +110,7 @@ impl fmt::Debug for Settings {
             .field("consumer_group", &self.consumer_group)
             .field("copy_threshold", &self.copy_threshold)
             .field("manage_schema", &self.manage_schema)
+            .field("fence", &self.fence)
             .field("schema", &self.schema)
             .field("namespaces", &self.namespaces)
             .finish_non_exhaustive()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cdc_machine::Fault;
+use cdc_syncer::HoldReason;
 use tokio_postgres::{Error, Row};
 
 use crate::catalog_types::column_type;
@@ -265,7 +265,8 @@ impl Shape {
     /// The table that a claim makes of it.
     pub(crate) fn table(&self, claim: &Claim) -> Result<Table, Trouble> {
         self.assemble(claim).map_err(|what| {
-            Trouble::new(Fault::Fatal, OPERATION, format!("table {} cannot be written: {what}", self.label()))
+            let message = format!("table {} cannot be written: {what}", self.label());
+            Trouble::held(HoldReason::Unwritable, OPERATION, message)
         })
     }
 

@@ -67,7 +67,7 @@ impl Targets {
     ) -> Result<Arc<Target>, Trouble> {
         let generation = self.known.read().unwrap_or_else(PoisonError::into_inner).generation;
         let (database, collection) = (binding.namespace.database(), binding.namespace.collection());
-        let shape = ensure_table(session, &settings.schema, collection, settings.manage_schema).await?;
+        let shape = ensure_table(session, settings, collection).await?;
         let label = shape.label();
         let consumer_group = &settings.consumer_group;
         let claimant = Claimant { table: &label, consumer_group, database, collection };
@@ -94,6 +94,13 @@ impl Targets {
         for target in known.tables.values_mut().filter(|target| target.table.label() == *table) {
             *target = Arc::new(target.feeding(columns));
         }
+    }
+
+    /// Forgets one topic's table.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        known.tables.remove(topic);
     }
 
     /// The tables that are written without the fence.

@@ -13,7 +13,7 @@ use crate::state::State;
 use crate::turn::Turn;
 use crate::verdict::Verdict;
 use crate::window::Window;
-use crate::{Acquired, Effect, FetchStart, Partition, StartOffset, TimerKind};
+use crate::{Acquired, Effect, FetchStart, Hold, Partition, StartOffset, TimerKind};
 
 /// How long until a partition that the log does not have is looked for again.
 const MISSING_PARTITION_WAIT: Duration = Duration::from_secs(1);
@@ -42,7 +42,13 @@ impl<R: Clone> Turn<'_, R> {
         self.facts.drop_stale_rows();
     }
 
-    pub(crate) fn on_acquired(&mut self, id: EffectId, acquired: &[Acquired]) -> Result<(), Cause> {
+    pub(crate) fn on_acquired(
+        &mut self,
+        state: State,
+        id: EffectId,
+        acquired: &[Acquired],
+        held: Vec<Hold>,
+    ) -> Result<(), Cause> {
         if self.take_acquisition(id).is_none() {
             return Ok(());
         }
@@ -62,6 +68,11 @@ impl<R: Clone> Turn<'_, R> {
             }
         }
         self.serve(starts);
+        if !held.is_empty() {
+            // A table that cannot be written has been looked at all the same.
+            self.facts.retries.acquire.reset();
+            self.hold(state, held)?;
+        }
         // What the answer leaves out the log does not have: the group has not heard yet that the topic was made
         // anew. That is nobody's failure, and the group takes it back.
         if self.facts.partitions.unask_except(&gaps) {
@@ -129,7 +140,7 @@ impl<R: Clone> Turn<'_, R> {
     pub(crate) fn relinquish(&mut self, state: State, partition: Partition, epoch: Epoch) -> bool {
         let Some(assignment) = self.facts.partitions.get_mut(partition, epoch) else { return false };
         match assignment.stage {
-            Stage::Waiting | Stage::Acquiring | Stage::Moving => return false,
+            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held => return false,
             Stage::Serving(_) if state.has_consumer() => {
                 let epoch = self.facts.new_epoch();
                 self.facts.partitions.assign(partition, epoch);

@@ -11,7 +11,7 @@ use crate::state::State;
 use crate::turn::{IMMEDIATE_RETRIES_MAX, Turn};
 use crate::worker::{Piece, Writer};
 use crate::{
-    Effect, OnUniqueViolation, Partition, Reject, Rejected, SqlState, TimerKind, WorkerId, WriteOutcome,
+    Effect, Hold, OnUniqueViolation, Partition, Reject, Rejected, SqlState, TimerKind, WorkerId, WriteOutcome,
 };
 
 /// What is said of a row that cannot be written.
@@ -37,6 +37,7 @@ impl<R: Clone> Turn<'_, R> {
                 self.on_written(worker, &piece, rejected)?;
             }
             WriteOutcome::Refused { partitions } => self.on_refused(state, worker, piece, &partitions)?,
+            WriteOutcome::Held { holds } => self.on_held(state, worker, piece, holds)?,
             WriteOutcome::Failed { fault, reason, sqlstate, detail } => {
                 self.on_write_failed(worker, piece, fault, (reason, sqlstate, detail))?;
             }
@@ -103,6 +104,22 @@ impl<R: Clone> Turn<'_, R> {
                 self.relinquish(state, *partition, epoch);
             }
         }
+        self.write_without(worker, piece)
+    }
+
+    fn on_held(
+        &mut self,
+        state: State,
+        worker: WorkerId,
+        piece: Piece<R>,
+        holds: Vec<Hold>,
+    ) -> Result<(), Cause> {
+        self.hold(state, holds)?;
+        self.write_without(worker, piece)
+    }
+
+    /// Writes what is left of a piece of which nothing was written.
+    fn write_without(&mut self, worker: WorkerId, piece: Piece<R>) -> Result<(), Cause> {
         if piece.batch.rows().iter().all(|row| self.facts.partitions.is_live(row)) {
             // A refusal that names nothing of the batch would be written and refused for ever.
             return self.write_again(worker, piece, Fault::Transient);

@@ -42,6 +42,8 @@ pub struct Config {
     /// What becomes of a record whose unique value another row holds, that an exclusion constraint keeps out, or whose
     /// foreign key finds no row, and of a delete of a row that others refer to.
     pub on_unique_violation: OnUniqueViolation,
+    /// What becomes of a partition whose table cannot be written.
+    pub on_table_error: OnTableError,
     /// Parked rows beyond which nothing more is parked and the service ends. A batch that is parked as the
     /// bound is met may exceed it.
     pub max_parked_rows: u64,
@@ -129,6 +131,16 @@ pub enum OnUniqueViolation {
     Stop,
 }
 
+/// What becomes of a partition whose table cannot be written as a whole. A lock that is in the way is waited for,
+/// whatever this says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTableError {
+    /// It is held: nothing more of it is read until its table has been mended, and everything else goes on.
+    Hold,
+    /// The service stops.
+    Stop,
+}
+
 impl Config {
     pub(crate) fn workers(&self) -> usize {
         self.pool_size.max(1) as usize
@@ -182,6 +194,7 @@ impl Default for Config {
             retries: Retries::default(),
             on_bad_record: OnBadRecord::DeadLetter,
             on_unique_violation: OnUniqueViolation::Park,
+            on_table_error: OnTableError::Hold,
             max_parked_rows: 10_000,
             offset_reset: OffsetPolicy::Earliest,
             ledger_check: Duration::from_secs(5),

@@ -37,6 +37,10 @@ pub enum TimerKind {
     Revocation,
     /// The time after a fencing within which another one means that a second process has our name.
     Fencing,
+    /// Time to look again at the tables that a person has to mend.
+    HeldTable,
+    /// Time to look again at the tables that somebody had locked.
+    LockedTable,
     /// Time to ask the ledger whether the partitions are still ours.
     LedgerCheck,
     /// The end of a drain's patience.
@@ -171,16 +175,19 @@ pub enum Effect<R> {
     /// Leave the group and close the consumer. Answered by `Left`.
     LeaveGroup { id: EffectId },
 
-    /// Take the partitions' rows in the ledger. Answered by `Acquired` or `AcquireFailed`.
+    /// Take the partitions' rows in the ledger, and look at their tables. Answered by `Acquired` or `AcquireFailed`.
     AcquirePartitions { id: EffectId, partitions: Vec<(Partition, Epoch)> },
     /// Record these gaps and move the ledger's offsets behind them, in one transaction. Answered by
     /// `OffsetsMoved` or `AcquireFailed`.
     MoveOffsets { id: EffectId, gaps: Vec<OffsetGap> },
-    /// Ask the ledger whether these are still ours, at the offsets where we left them. Answered by
+    /// Ask the ledger whether these are still ours, at the offsets where we left them, and whether their tables
+    /// are still the ones that they were. Answered by
     /// `LedgerChecked` or `LedgerCheckFailed`.
     CheckLedger { id: EffectId, partitions: Vec<(Partition, Epoch)> },
     /// Begin to fetch, or begin anew at another offset and epoch.
     StartFetching { starts: Vec<FetchStart> },
+    /// Fetch these no longer, and drop what was fetched of them. They stay ours.
+    StopFetching { partitions: Vec<Partition> },
     /// Read at most this much. Answered by one `Records`, as soon as there is one record.
     Fetch { max_records: u32, max_bytes: u64 },
     /// Stop fetching all partitions, but go on polling.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use cdc_machine::{Backoff, EffectId, Epoch};
 
 use crate::breaker::Breaker;
+use crate::hold::Holds;
 use crate::parked::Parked;
 use crate::partitions::Partitions;
 use crate::timers::Timers;
@@ -26,6 +27,7 @@ pub(crate) struct Facts<R> {
     pub(crate) dead_letters: DeadLetters<R>,
     pub(crate) breaker: Breaker,
     pub(crate) parked: Parked,
+    pub(crate) holds: Holds,
     /// Usually one at most: the group asks again only once it has its answer.
     pub(crate) revocations: Vec<Revocation>,
     pub(crate) timers: Timers,
@@ -135,6 +137,7 @@ impl<R: Clone> Facts<R> {
             dead_letters: DeadLetters { waiting: VecDeque::new(), in_flight: Vec::new() },
             breaker: Breaker::new(config.stop_after),
             parked: Parked::default(),
+            holds: Holds::default(),
             revocations: Vec::new(),
             timers: Timers::new(workers),
             retries: RetriesUsed::default(),

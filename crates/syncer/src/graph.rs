@@ -19,8 +19,8 @@ use self::shape::{retries_shape, state_shape};
 use crate::partitions::Assignment;
 use crate::state::State;
 use crate::{
-    Config, Effect, Input, OffsetPolicy, OnBadRecord, OnUniqueViolation, Partition, Retries, RetryOutcome,
-    StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
+    Config, Effect, Input, OffsetPolicy, OnBadRecord, OnTableError, OnUniqueViolation, Partition, Retries,
+    RetryOutcome, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
 };
 
 /// Situations that one exploration visits at most; the small machines have fewer.
@@ -72,7 +72,7 @@ fn small_configs() -> [Config; 9] {
         Config { linger: small.flush_interval, ..small.clone() },
         Config { on_bad_record: OnBadRecord::Skip, offset_reset: OffsetPolicy::Stop, ..small.clone() },
         Config { ledger_check: small.flush_interval, ..small.clone() },
-        Config { on_bad_record: OnBadRecord::Stop, ..small.clone() },
+        Config { on_bad_record: OnBadRecord::Stop, on_table_error: OnTableError::Stop, ..small.clone() },
         // The first bad record is one too many.
         Config { stop_after: StopAfter { share: 0, window: 1, at_least: 1 }, ..small.clone() },
         Config { on_unique_violation: OnUniqueViolation::Park, max_parked_rows: 1, ..small.clone() },
@@ -113,6 +113,7 @@ impl Explore for Small {
             commits.map(|commit| 1 + u64::from(self.is_current(commit.epoch))).sum(),
             facts.dead_letters.waiting.len() as u64,
             self.dead_letters_shape(),
+            facts.holds.entries().values().map(|held| 1 + held.reason as u64).sum(),
             facts.revocations.iter().map(|revocation| 1 + revocation.partitions.len() as u64).sum(),
             kinds().fold(0, |bits, kind| (bits << 1) | u64::from(facts.timers.is_running(kind))),
         ]);
@@ -151,6 +152,9 @@ impl Explore for Small {
 
     fn input_label(input: &Input<()>) -> String {
         let detail = match input {
+            Input::Acquired { held, .. } | Input::LedgerChecked { held, .. } if !held.is_empty() => {
+                "the table cannot be written"
+            }
             Input::Acquired { partitions, .. } if partitions.is_empty() => "an answer without the partition",
             Input::Acquired { partitions, .. } if partitions.iter().all(|row| row.log == MOVED_ON) => {
                 "at an offset that the log does not hold"
@@ -172,6 +176,7 @@ impl Explore for Small {
                 WriteOutcome::Written { rejected, .. } if rejected.is_empty() => "written",
                 WriteOutcome::Written { .. } => "written, one row rejected",
                 WriteOutcome::Refused { .. } => "refused",
+                WriteOutcome::Held { .. } => "the table cannot be written",
                 WriteOutcome::Failed { fault, .. } => fault.as_str(),
             },
             Input::ParkedRetried { outcome, .. } => match outcome {
@@ -179,6 +184,7 @@ impl Explore for Small {
                 RetryOutcome::Done { is_changed: true, .. } => "none left",
                 RetryOutcome::Done { .. } => "still blocked",
                 RetryOutcome::Refused { .. } => "refused",
+                RetryOutcome::Held { .. } => "the table cannot be written",
                 RetryOutcome::Failed { fault } => fault.as_str(),
             },
             Input::CommitFailed { refused, .. } if !refused.is_empty() => "refused",
@@ -229,6 +235,8 @@ fn kinds() -> impl Iterator<Item = TimerKind> {
         TimerKind::Pause,
         TimerKind::Revocation,
         TimerKind::LedgerCheck,
+        TimerKind::HeldTable,
+        TimerKind::LockedTable,
         TimerKind::Fencing,
         TimerKind::Drain,
     ]

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
 
-use crate::TimerKind;
+use crate::{Hold, TimerKind};
 
 /// A partition of a topic, by the number that the executor gave it at first sight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -188,6 +188,9 @@ pub enum WriteOutcome {
     Written { rejected: Vec<Rejected>, parked: Vec<ParkedRows> },
     /// These partitions are owned by somebody else now: nothing was written.
     Refused { partitions: Vec<Partition> },
+    /// The tables of these partitions cannot be written: nothing was. Partitions that the batch has no rows of may
+    /// be among them.
+    Held { holds: Vec<Hold> },
     /// Nothing was written, or nobody knows; writing it again does no harm. `reason`, `sqlstate` and `detail`
     /// are for the dead letter if the batch comes down to one row.
     Failed { fault: Fault, reason: Reject, sqlstate: Option<SqlState>, detail: Arc<str> },
@@ -218,6 +221,8 @@ pub enum RetryOutcome<R> {
     Done { parked: Vec<ParkedRows>, is_changed: bool, rejected: Vec<RejectedParked<R>> },
     /// These partitions are owned by somebody else now: nothing was written.
     Refused { partitions: Vec<Partition> },
+    /// The tables of these partitions cannot be written: nothing was.
+    Held { holds: Vec<Hold> },
     /// Nothing was written, or nobody knows; trying again does no harm.
     Failed { fault: Fault },
 }
@@ -247,14 +252,15 @@ pub enum Input<R> {
     /// These were taken without asking (the session ended).
     Lost { partitions: Vec<Partition> },
 
-    /// The ledger's rows are ours.
-    Acquired { id: EffectId, partitions: Vec<Acquired> },
+    /// The ledger's rows are ours. The tables of those that are `held` cannot be written.
+    Acquired { id: EffectId, partitions: Vec<Acquired>, held: Vec<Hold> },
     /// They are not (yet), their offsets were not moved, or what Kafka holds is not known: `from` is who failed.
     AcquireFailed { id: EffectId, from: Dependency, fault: Fault },
     /// The offsets are moved behind their gaps, which are recorded; `refused` are owned by somebody else now.
     OffsetsMoved { id: EffectId, refused: Vec<Partition> },
-    /// The ledger was asked. `refused` are owned by somebody else now, or stand lower than we left them.
-    LedgerChecked { id: EffectId, refused: Vec<Partition> },
+    /// The ledger was asked. `refused` are owned by somebody else now, or stand lower than we left
+    /// them; the tables of those that are `held` cannot be written any more.
+    LedgerChecked { id: EffectId, refused: Vec<Partition>, held: Vec<Hold> },
     /// It did not answer.
     LedgerCheckFailed { id: EffectId, fault: Fault },
 

@@ -26,6 +26,7 @@ impl<R: Clone> Syncer<R> {
         self.check_commit()?;
         self.check_parked()?;
         self.check_polling()?;
+        self.check_holds()?;
         ensure(
             self.facts.partitions.records() <= config.buffered_records(),
             "records from poll to offset commit are bounded",
@@ -120,6 +121,31 @@ impl<R: Clone> Syncer<R> {
             ensure(
                 phase != Some(Phase::Due) || !worker.is_idle(),
                 "a retry that is due waits for nothing but its writer",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A held partition has its reason and the timer that ends its wait, and no timer runs for nothing.
+    fn check_holds(&self) -> Result<(), &'static str> {
+        let holds = self.facts.holds.entries();
+        let held = |partition, is_passing| {
+            holds.get(&partition).is_some_and(|held| held.reason.is_passing() == is_passing)
+        };
+        for (timer, is_passing) in [(TimerKind::HeldTable, false), (TimerKind::LockedTable, true)] {
+            let is_waiting = self.facts.partitions.iter().any(|(partition, assignment)| {
+                matches!(assignment.stage, Stage::Held) && held(partition, is_passing)
+            });
+            ensure(is_waiting == self.facts.timers.is_running(timer), "a table is looked at again in time")?;
+        }
+        for (partition, assignment) in self.facts.partitions.iter() {
+            ensure(
+                !matches!(assignment.stage, Stage::Held) || holds.contains_key(&partition),
+                "a held partition has its reason",
+            )?;
+            ensure(
+                assignment.window().is_none() || !holds.contains_key(&partition),
+                "a partition that is read is not held",
             )?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Asking the ledger from time to time whether the partitions are still ours, and where we left them. Batches
 //! and commits notice it by themselves; a partition without traffic would not, and a database that was
-//! restored from a copy would lack its rows until its next record.
+//! restored from a copy would lack its rows until its next record, and so would a table that somebody has replaced.
 
 use alloc::vec::Vec;
 
@@ -11,7 +11,7 @@ use crate::partitions::Stage;
 use crate::state::State;
 use crate::turn::Turn;
 use crate::verdict::Verdict;
-use crate::{Effect, Partition, TimerKind};
+use crate::{Effect, Hold, Partition, TimerKind};
 
 impl<R: Clone> Turn<'_, R> {
     /// Sees that the timer runs exactly while partitions are served and no answer is owed.
@@ -40,13 +40,20 @@ impl<R: Clone> Turn<'_, R> {
         self.out.push(Effect::CheckLedger { id, partitions });
     }
 
-    pub(crate) fn on_ledger_checked(&mut self, state: State, id: EffectId, refused: &[Partition]) {
-        let Some(check) = self.take_ledger_check(id) else { return };
+    pub(crate) fn on_ledger_checked(
+        &mut self,
+        state: State,
+        id: EffectId,
+        refused: &[Partition],
+        held: Vec<Hold>,
+    ) -> Result<(), Cause> {
+        let Some(check) = self.take_ledger_check(id) else { return Ok(()) };
         for (partition, epoch) in check.partitions {
             if refused.contains(&partition) {
                 self.relinquish(state, partition, epoch);
             }
         }
+        self.hold(state, held)
     }
 
     /// A question that was not answered is asked again in time; it uses up no retry.

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `connecting`, `assignment`, `revocation`, `draining` | the database, the group and its partitions |
 //! | `start_offset`, `ledger_check` | where a partition is read from, and whether it is still ours |
+//! | `hold` | partitions whose table cannot be written, and when it is looked at again |
 //! | `streaming` | room, fetching, routing, pause and resume |
 //! | `lanes`, `worker` | when a batch leaves, and what is in it |
 //! | `awaiting_ack`, `bad_rows`, `breaker` | PostgreSQL's answers, bisection, dead letters, and when they are too many |
@@ -39,6 +40,7 @@ mod draining;
 mod effect;
 mod facts;
 pub mod graph;
+mod hold;
 mod input;
 mod invariants;
 mod lanes;
@@ -62,11 +64,12 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, OffsetPolicy, OnBadRecord, OnUniqueViolation, Retries, StopAfter};
+pub use config::{Config, OffsetPolicy, OnBadRecord, OnTableError, OnUniqueViolation, Retries, StopAfter};
 pub use effect::{
     Batch, Effect, FetchStart, OffsetCommit, OffsetGap, OffsetLoss, Parking, StartOffset, TimerKind,
     WrittenOffset,
 };
+pub use hold::{Held, Hold, HoldReason};
 pub use input::{
     Acquired, Input, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RejectedParked,
     RetryOutcome, Row, SqlState, WorkerId, WriteOutcome,

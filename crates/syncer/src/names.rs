@@ -50,6 +50,7 @@ impl<R> Effect<R> {
             Self::MoveOffsets { .. } => "MoveOffsets",
             Self::CheckLedger { .. } => "CheckLedger",
             Self::StartFetching { .. } => "StartFetching",
+            Self::StopFetching { .. } => "StopFetching",
             Self::Fetch { .. } => "Fetch",
             Self::Pause => "Pause",
             Self::Resume => "Resume",
@@ -84,6 +85,8 @@ macro_rules! timer_names {
             TimerKind::Pause => concat!($word, " Pause"),
             TimerKind::Revocation => concat!($word, " Revocation"),
             TimerKind::LedgerCheck => concat!($word, " LedgerCheck"),
+            TimerKind::HeldTable => concat!($word, " HeldTable"),
+            TimerKind::LockedTable => concat!($word, " LockedTable"),
             TimerKind::Fencing => concat!($word, " Fencing"),
             TimerKind::Drain => concat!($word, " Drain"),
         }
@@ -107,6 +110,8 @@ impl TimerKind {
             Self::Pause => "pause",
             Self::Revocation => "revocation",
             Self::LedgerCheck => "ledger_check",
+            Self::HeldTable => "held_table",
+            Self::LockedTable => "locked_table",
             Self::Fencing => "fencing",
             Self::Drain => "drain",
         }

@@ -277,6 +277,11 @@ impl<R: Clone> Turn<'_, R> {
                 }
                 self.retry_again(worker, false);
             }
+            RetryOutcome::Held { holds } => {
+                self.forget_retries(worker);
+                self.hold(state, holds)?;
+                self.retry_again(worker, false);
+            }
             RetryOutcome::Failed { fault } => self.on_parked_failed(worker, fault)?,
         }
         self.leave_when_free(worker);
@@ -331,6 +336,8 @@ impl<R: Clone> Turn<'_, R> {
         let Some(retry) = self.facts.parked.retry(worker) else { return };
         if self.facts.parked.served(worker, &self.facts.partitions).is_empty() {
             self.facts.parked.retries.remove(&worker);
+            // It runs where this was the retry of an assignment before.
+            self.cancel_timer(TimerKind::ParkedRetry(worker));
             return;
         }
         let fruitless = if is_changed { 0 } else { retry.fruitless.saturating_add(1) };

@@ -28,6 +28,8 @@ pub(crate) enum Stage {
     Acquiring,
     /// Its gap is being recorded.
     Moving,
+    /// Its table cannot be written: nothing is read until the table is looked at again.
+    Held,
     /// Its records are read.
     Serving(Window),
     /// The group wants it back: nothing more is read, what was read is settled.
@@ -55,6 +57,11 @@ impl Partitions {
         self.assigned.insert(partition, Assignment { epoch, stage: Stage::Revoking(window) });
     }
 
+    /// Enters an assignment whose table cannot be written, in place of any before it.
+    pub(crate) fn hold(&mut self, partition: Partition, epoch: Epoch) {
+        self.assigned.insert(partition, Assignment { epoch, stage: Stage::Held });
+    }
+
     pub(crate) fn remove(&mut self, partition: Partition) -> Option<Assignment> {
         self.assigned.remove(&partition)
     }
@@ -62,6 +69,11 @@ impl Partitions {
     /// The assignment, unless it is another one by now.
     pub(crate) fn get_mut(&mut self, partition: Partition, epoch: Epoch) -> Option<&mut Assignment> {
         self.assigned.get_mut(&partition).filter(|assignment| assignment.epoch == epoch)
+    }
+
+    /// The present assignment, whichever it is.
+    pub(crate) fn current_mut(&mut self, partition: Partition) -> Option<&mut Assignment> {
+        self.assigned.get_mut(&partition)
     }
 
     pub(crate) fn get(&self, partition: Partition) -> Option<&Assignment> {
@@ -180,7 +192,7 @@ impl Assignment {
     pub(crate) const fn window(&self) -> Option<&Window> {
         match &self.stage {
             Stage::Serving(window) | Stage::Revoking(window) => Some(window),
-            Stage::Waiting | Stage::Acquiring | Stage::Moving => None,
+            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held => None,
         }
     }
 }

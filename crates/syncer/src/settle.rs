@@ -8,6 +8,7 @@ impl<R: Clone> Turn<'_, R> {
     /// Orders what the facts call for and derives from them what the machine waits for next.
     pub(crate) fn settle(&mut self, state: State) -> Result<State, Cause> {
         self.end_revocations();
+        self.time_holds();
         self.time_parked(state);
         self.write_batches();
         self.put_aside();

@@ -15,6 +15,9 @@ pub(crate) enum Start {
 
 /// The lower of ledger and group: an operator may have set the group back, and a PostgreSQL that was restored
 /// from a copy lags behind the group. A group's offset outside of the log is nobody's wish and is passed over.
+///
+/// A ledger at 0 is somebody's rewind to the log's start: whatever the policy, that is where reading goes on, and the
+/// records that the log has lost since are a gap.
 pub(crate) fn start_of(row: &Acquired, policy: OffsetPolicy) -> Start {
     let Some(ledger) = row.ledger else { return Start::At(StartOffset::Beginning) };
     if row.log.holds(ledger) {
@@ -30,6 +33,7 @@ pub(crate) fn start_of(row: &Acquired, policy: OffsetPolicy) -> Start {
     }
     let to = match policy {
         OffsetPolicy::Earliest => row.log.first,
+        OffsetPolicy::Latest | OffsetPolicy::Stop if ledger == 0 => row.log.first,
         OffsetPolicy::Latest => row.log.end,
         OffsetPolicy::Stop => return Start::Nowhere,
     };
@@ -83,6 +87,16 @@ mod tests {
                     "{ledger:?} {group:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_rewind_to_the_start_is_none_to_the_end() {
+        for policy in [OffsetPolicy::Earliest, OffsetPolicy::Latest, OffsetPolicy::Stop] {
+            let Start::Behind(gap) = start_of(&row(Some(0), Some(15)), policy) else {
+                panic!("0 is in the log");
+            };
+            assert_eq!((gap.from, gap.to, gap.loss), (0, 10, Some(OffsetLoss::Expired)), "{policy:?}");
         }
     }
 

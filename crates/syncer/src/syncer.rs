@@ -1,9 +1,11 @@
+use alloc::collections::BTreeMap;
+
 use cdc_machine::{Backoff, Cause, Effects, Machine, Retry, StateName};
 
 use crate::facts::Facts;
 use crate::state::{Connecting, State};
 use crate::turn::Turn;
-use crate::{Config, Effect, Input, WorkerId};
+use crate::{Config, Effect, Held, Input, Partition, WorkerId};
 
 /// The Syncer: reads partitions as far as there is room, routes their records to workers by key, has each
 /// worker's rows written in batches, and commits the offsets over what is written without a gap.
@@ -57,6 +59,12 @@ impl<R: Clone> Syncer<R> {
     #[must_use]
     pub fn parked_rows(&self) -> u64 {
         self.facts.parked.rows()
+    }
+
+    /// The partitions whose table cannot be written, and why.
+    #[must_use]
+    pub const fn holds(&self) -> &BTreeMap<Partition, Held> {
+        self.facts.holds.entries()
     }
 
     /// Inputs that answered what was gone, and changed nothing.

@@ -43,14 +43,15 @@ impl<R: Clone> Turn<'_, R> {
                 self.on_lost(&partitions);
                 Ok(state)
             }
-            Input::Acquired { id, partitions } => self.on_acquired(id, &partitions).map(|()| state),
+            Input::Acquired { id, partitions, held } => {
+                self.on_acquired(state, id, &partitions, held).map(|()| state)
+            }
             Input::AcquireFailed { id, from, fault } => {
                 self.on_acquire_failed(id, from, fault).map(|()| state)
             }
             Input::OffsetsMoved { id, refused } => self.on_offsets_moved(id, &refused).map(|()| state),
-            Input::LedgerChecked { id, refused } => {
-                self.on_ledger_checked(state, id, &refused);
-                Ok(state)
+            Input::LedgerChecked { id, refused, held } => {
+                self.on_ledger_checked(state, id, &refused, held).map(|()| state)
             }
             Input::LedgerCheckFailed { id, fault } => self.on_ledger_check_failed(id, fault).map(|()| state),
             Input::Records { records } => self.on_records(records).map(|()| state),
@@ -89,6 +90,7 @@ impl<R: Clone> Turn<'_, R> {
             TimerKind::ParkedRetry(worker) => self.on_parked_retry(worker),
             TimerKind::Pause => self.on_pause(),
             TimerKind::LedgerCheck => self.on_ledger_check_due(),
+            kind @ (TimerKind::HeldTable | TimerKind::LockedTable) => self.on_look_due(kind),
             TimerKind::Revocation => self.on_revocation_deadline(),
             // A fencing after this is the first one again.
             TimerKind::Fencing => {}

@@ -76,6 +76,8 @@ fn moves(changed: BoxedStrategy<Move>) -> BoxedStrategy<Move> {
         8 => connection().prop_map(Move::Acquire),
         4 => connection().prop_map(Move::Behind),
         2 => outcome().prop_map(Move::CheckLedger),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(partition, is_locked)| Move::Break(partition, is_locked)),
+        3 => any::<u8>().prop_map(Move::Mend),
         1 => Just(Move::Backup),
         1 => Just(Move::Restore),
         24 => (1..8u32).prop_map(Move::Poll),

@@ -4,7 +4,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use cdc_kafka::ClientKind;
 use cdc_machine::Retry;
-use cdc_syncer::{OffsetPolicy, StopAfter};
+use cdc_postgres::Fence;
+use cdc_syncer::{OffsetPolicy, OnTableError, StopAfter};
 use secrecy::SecretString;
 
 use super::common::{
@@ -23,6 +24,13 @@ pub const DEFAULT_GROUP: &str = "cdc-syncer";
 /// The words for [`OffsetPolicy`].
 const OFFSET_RESET: [(&str, OffsetPolicy); 3] =
     [("earliest", OffsetPolicy::Earliest), ("latest", OffsetPolicy::Latest), ("stop", OffsetPolicy::Stop)];
+
+/// The words for [`OnTableError`].
+const ON_TABLE_ERROR: [(&str, OnTableError); 2] =
+    [("hold", OnTableError::Hold), ("stop", OnTableError::Stop)];
+
+/// The words for [`Fence`].
+const FENCE: [(&str, Fence); 2] = [("required", Fence::Required), ("if_possible", Fence::IfPossible)];
 
 /// Bounds of `flush_interval` and, from zero, of `linger`.
 const LONGEST_FLUSH: Duration = Duration::from_secs(3600);
@@ -44,6 +52,10 @@ pub struct SyncerConfig {
     pub on_bad_record: OnReject,
     /// `on_unique_violation`
     pub on_unique_violation: OnBlocked,
+    /// `on_table_error`
+    pub on_table_error: OnTableError,
+    /// `fence`
+    pub fence: Fence,
     /// `parked.max_rows`: rows and deletes that may wait for other rows, at most
     pub max_parked_rows: u64,
     /// `dead_letter.topic`
@@ -151,6 +163,8 @@ impl SyncerConfig {
             batch,
             on_bad_record: syncer.choice("on_bad_record", &ON_REJECT, &[], OnReject::DeadLetter),
             on_unique_violation: syncer.choice("on_unique_violation", &ON_BLOCKED, &[], OnBlocked::Park),
+            on_table_error: syncer.choice("on_table_error", &ON_TABLE_ERROR, &[], OnTableError::Hold),
+            fence: syncer.choice("fence", &FENCE, &[], Fence::Required),
             max_parked_rows: syncer
                 .section("parked", |parked| parked.integer("max_rows", 1..=10_000_000, 10_000)),
             dead_letter_topic,

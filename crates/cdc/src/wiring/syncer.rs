@@ -66,6 +66,7 @@ fn postgres_settings(config: &SyncerConfig) -> Settings {
         copy_threshold: config.batch.copy_threshold as usize,
         manage_schema: postgres.manage_schema,
         namespaces: config.kafka.namespaces.clone(),
+        fence: config.fence,
         ..Settings::new(endpoint, postgres.database.as_str(), postgres.user.as_str())
     }
 }
@@ -98,6 +99,7 @@ fn limits(config: &SyncerConfig) -> Config {
         },
         stop_after: config.stop_after,
         offset_reset: config.kafka.offset_reset,
+        on_table_error: config.on_table_error,
         max_parked_rows: config.max_parked_rows,
         ..Config::default()
     }

@@ -221,6 +221,9 @@ pub trait RecordConsumer: Clone + Send + Sync + 'static {
     /// Begins to fetch, or begins anew.
     fn start(&self, starts: &[FetchStart]);
 
+    /// Fetches these no longer and drops what was polled of them. The group still counts them as ours.
+    fn stop(&self, partitions: &[Partition]);
+
     /// Allows one answer of at most this much.
     fn fetch(&self, max_records: u32, max_bytes: u64);
 

@@ -2,7 +2,7 @@ use std::future::Future;
 
 use cdc_event::Operation;
 use cdc_machine::Epoch;
-use cdc_syncer::{Batch, OffsetGap, Parking, Partition, RetryOutcome, WorkerId, WriteOutcome};
+use cdc_syncer::{Batch, Held, Hold, OffsetGap, Parking, Partition, RetryOutcome, WorkerId, WriteOutcome};
 
 use super::{Failure, KafkaRecord, TopicPartition};
 
@@ -26,6 +26,27 @@ pub struct LedgerEntry {
     pub end_seen: Option<i64>,
     /// How many rows are parked, by the worker that they route to; those without any are left out.
     pub parked: Vec<(WorkerId, u64)>,
+    /// Why the table of its topic cannot be written, where it cannot.
+    pub held: Option<Held>,
+}
+
+/// What a look at partitions in hand has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerCheck {
+    /// Those that are not ours any more, or whose offset in the ledger is lower than we left it: the database was
+    /// restored from a copy.
+    pub refused: Vec<Partition>,
+    /// Those whose tables cannot be written any more.
+    pub held: Vec<Hold>,
+}
+
+/// Tables that are written, but not as safely as they could be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablesAtRisk {
+    /// Without the column `cdc_position`, and so without the fence.
+    pub unfenced: Vec<String>,
+    /// Unlogged: a crash of the server empties them.
+    pub unlogged: Vec<String>,
 }
 
 /// The keys of one worker: those whose route, divided by the number of workers, leaves the worker's number.
@@ -135,7 +156,8 @@ pub trait Database: Clone + Send + Sync + 'static {
     fn connect(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Takes the partitions' rows: waits for a former owner's write in flight, and refuses its later ones.
-    /// Returns what the ledger has of each, in the same order, with the parked rows of each of so many workers.
+    /// Returns what the ledger has of each, in the same order, with the parked rows of each of so many workers, and
+    /// what keeps its table from being written. A table that is not there yet is no reason where it may be made.
     ///
     /// # Errors
     /// Whatever PostgreSQL says, classified.
@@ -183,15 +205,17 @@ pub trait Database: Clone + Send + Sync + 'static {
         gaps: &[OffsetGap],
     ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
 
-    /// Asks whether partitions are still ours. Returns those that are not, or whose offset in the ledger is
-    /// lower than we left it: the database was restored from a copy.
+    /// Asks whether partitions are still ours, and their tables still the ones that they were.
     ///
     /// # Errors
     /// Whatever PostgreSQL says, classified.
     fn check(
         &self,
         partitions: &[(Partition, Epoch)],
-    ) -> impl Future<Output = Result<Vec<Partition>, Failure>> + Send;
+    ) -> impl Future<Output = Result<LedgerCheck, Failure>> + Send;
+
+    /// The tables that are written at a risk, as far as they are known.
+    fn tables_at_risk(&self) -> TablesAtRisk;
 
     /// Records that these offsets are where their logs end: everything in them is written. It changes no offset, and
     /// says nothing of partitions that are not ours or stand elsewhere by now.

@@ -14,8 +14,8 @@ pub use broker::{
     RejectedRecord, ReportSink, SendRefused, TopicPartition,
 };
 pub use database::{
-    CONTROL_KINDS, Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share,
-    WriteCounts, WriteReply,
+    CONTROL_KINDS, Database, LedgerCheck, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply,
+    Share, TablesAtRisk, WriteCounts, WriteReply,
 };
 pub use failure::Failure;
 pub use source::{Opening, Serves, Sighting, Source, SourceBatch};

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use cdc_machine::{Fault, Signal};
+use cdc_syncer::{Held, HoldReason};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -46,6 +47,7 @@ struct Script {
     epoch: cdc_machine::Epoch,
     offset: i64,
     counts: WriteCounts,
+    held: Option<Held>,
 }
 
 impl World {
@@ -66,6 +68,12 @@ impl World {
     /// This call is answered so, one after the other, and succeeds from then on.
     pub(crate) fn answering(self, call: &'static str, answers: &[Result<(), Fault>]) -> Self {
         self.script().answers.insert(call, answers.iter().copied().collect());
+        self
+    }
+
+    /// No table can be written, for this reason.
+    pub(crate) fn holding(self, reason: HoldReason) -> Self {
+        self.script().held = Some(Held { reason, detail: Arc::from("table public.t is out of order") });
         self
     }
 

@@ -9,8 +9,9 @@ use cdc_syncer::{
 
 use super::World;
 use crate::ports::{
-    ConsumerEvent, Database, Failure, Headers, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry,
-    RecordConsumer, RejectedRecord, RetryCounts, RetryReply, Share, TopicPartition, WriteReply,
+    ConsumerEvent, Database, Failure, Headers, KafkaRecord, LedgerCheck, LedgerClaim, LedgerCommit,
+    LedgerEntry, RecordConsumer, RejectedRecord, RetryCounts, RetryReply, Share, TablesAtRisk,
+    TopicPartition, WriteReply,
 };
 
 const PARTITION: Partition = Partition(0);
@@ -66,6 +67,8 @@ impl RecordConsumer for World {
         script.offset = 0;
     }
 
+    fn stop(&self, _: &[Partition]) {}
+
     fn fetch(&self, _: u32, _: u64) {
         let record = {
             let mut script = self.script();
@@ -107,7 +110,8 @@ impl Database for World {
 
     async fn acquire(&self, claims: &[LedgerClaim], _: u32) -> Result<Vec<LedgerEntry>, Failure> {
         self.call("acquire")?;
-        Ok(vec![LedgerEntry { next_offset: Some(0), ..LedgerEntry::default() }; claims.len()])
+        let held = self.script().held.clone();
+        Ok(vec![LedgerEntry { next_offset: Some(0), held, ..LedgerEntry::default() }; claims.len()])
     }
 
     async fn write(&self, _: &Batch<KafkaRecord>, _: Share, _: Parking) -> WriteReply {
@@ -148,8 +152,12 @@ impl Database for World {
         self.call("move").map(|()| Vec::new())
     }
 
-    async fn check(&self, _: &[(Partition, Epoch)]) -> Result<Vec<Partition>, Failure> {
-        self.call("check").map(|()| Vec::new())
+    async fn check(&self, _: &[(Partition, Epoch)]) -> Result<LedgerCheck, Failure> {
+        self.call("check").map(|()| LedgerCheck::default())
+    }
+
+    fn tables_at_risk(&self) -> TablesAtRisk {
+        TablesAtRisk::default()
     }
 
     async fn saw_ends(&self, _: &[LedgerCommit]) -> Result<(), Failure> {

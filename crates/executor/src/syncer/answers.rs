@@ -8,7 +8,9 @@ use cdc_machine::{Cause, Dependency, EffectId, Fault};
 use cdc_syncer::{OffsetGap, Partition, WorkerId};
 
 use super::{Driver, Hands, Input, SERVICE};
-use crate::ports::{ConsumerEvent, Database, Failure, LedgerCommit, RecordConsumer, RetryReply, WriteReply};
+use crate::ports::{
+    ConsumerEvent, Database, Failure, LedgerCheck, LedgerCommit, RecordConsumer, RetryReply, WriteReply,
+};
 use crate::report;
 
 /// What a request comes to.
@@ -25,7 +27,7 @@ pub(super) enum Reply {
     },
     Checked {
         id: EffectId,
-        refused: Vec<Partition>,
+        check: LedgerCheck,
     },
     /// A sign of life, or none.
     Probed(Dependency, Result<(), Failure>),
@@ -126,13 +128,13 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 self.hands.counted_gaps = None;
                 self.feed(Input::OffsetsMoved { id, refused })
             }
-            Reply::Checked { id, refused } => {
+            Reply::Checked { id, check: LedgerCheck { refused, held } } => {
                 self.hands.owed.check.answered();
                 self.hands.postgres.answered();
                 if !refused.is_empty() {
                     self.hands.refused("check", refused.len());
                 }
-                self.feed(Input::LedgerChecked { id, refused })
+                self.feed(Input::LedgerChecked { id, refused, held })
             }
             Reply::Probed(from, answer) => {
                 self.on_probed(from, answer);

@@ -4,17 +4,20 @@
 mod accounts;
 mod answers;
 mod ends;
+mod holds;
 mod parked;
 mod requests;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cdc_machine::{Cause, Dependency, Effects, Machine, Signal, StateName};
-use cdc_syncer::{Config, Syncer, TimerKind, WorkerId};
+use cdc_syncer::{Config, Held, Syncer, TimerKind, WorkerId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -26,7 +29,7 @@ use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
-use crate::ports::{Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, Share};
+use crate::ports::{Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, Share, TablesAtRisk};
 use crate::report::{self, Attempt};
 use crate::timers::Timers;
 use crate::{Ended, Health, LANES_CLOSE_WITHIN, TICK};
@@ -81,6 +84,8 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 workers,
                 metrics: SyncerMetrics::new(),
                 last_failure: None,
+                held: BTreeMap::new(),
+                at_risk: TablesAtRisk::default(),
             },
         };
         let mut tick = tokio::time::interval(TICK);
@@ -90,6 +95,8 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
         while flow.is_continue() {
             health.update(driver.machine.state(), driver.hands.trouble().as_deref());
             health.parked(driver.machine.parked_rows());
+            health.holds(&driver.hands.held);
+            health.at_risk(&driver.hands.at_risk);
             flow = tokio::select! {
                 biased;
                 Some(signal) = signals.recv() => driver.feed(Input::Signal(signal)),
@@ -105,6 +112,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 }
             };
         }
+        health.holds(&driver.hands.held);
         health.update(driver.machine.state(), None);
         // What is still in flight is cut off here; whatever it did is harmless to do again.
         driver.hands.requests.shutdown().await;
@@ -153,6 +161,9 @@ struct Hands<C, D> {
     metrics: SyncerMetrics,
     /// The failure that was logged last.
     last_failure: Option<String>,
+    /// The topics that were told to be held, by name.
+    held: BTreeMap<Arc<str>, Held>,
+    at_risk: TablesAtRisk,
 }
 
 struct Driver<C, D> {
@@ -171,6 +182,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         if from != to {
             self.hands.moved(from, to, name);
         }
+        self.hands.tell_holds(self.machine.holds());
         for effect in self.effects.drain() {
             self.hands.carry_out(effect)?;
         }
@@ -193,6 +205,8 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         self.hands.metrics.workers.set(self.hands.writing as f64);
         self.hands.metrics.stale.absolute(self.machine.stale_inputs());
         self.hands.metrics.parked_rows.set(self.machine.parked_rows() as f64);
+        self.hands.at_risk = self.hands.database.tables_at_risk();
+        self.hands.metrics.unfenced_tables.set(self.hands.at_risk.unfenced.len() as f64);
         if is_working(self.machine.state()) {
             self.hands.probe();
         }
@@ -237,6 +251,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 self.request(requests::check_ledger(id, partitions, database));
             }
             Effect::StartFetching { starts } => consumer.start(&starts),
+            Effect::StopFetching { partitions } => consumer.stop(&partitions),
             Effect::Fetch { max_records, max_bytes } => consumer.fetch(max_records, max_bytes),
             Effect::Pause => consumer.pause(),
             Effect::Resume => consumer.resume(),
@@ -277,6 +292,8 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 | TimerKind::Pause
                 | TimerKind::Revocation
                 | TimerKind::Fencing
+                | TimerKind::HeldTable
+                | TimerKind::LockedTable
                 | TimerKind::LedgerCheck
                 | TimerKind::Drain => self.timers.set(timer, after),
             },

@@ -2,7 +2,7 @@
 //! them: one batch for each worker, one commit, one acquisition, a few dead letters.
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault};
-use cdc_syncer::{Batch, OffsetCommit, OffsetGap, Parking, Partition, WriteOutcome};
+use cdc_syncer::{Batch, Held, Hold, OffsetCommit, OffsetGap, Parking, Partition, WriteOutcome};
 
 use super::Input;
 use super::answers::Reply;
@@ -74,12 +74,17 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
             return Reply::BrokerFailed(Input::AcquireFailed { id, from, fault }, failure);
         }
     };
+    let mut held = Vec::new();
     let acquired = partitions
         .into_iter()
         .zip(ledger.into_iter().zip(group.into_iter().zip(bounds)))
         .filter_map(|((partition, epoch), (entry, (group, log)))| {
-            let LedgerEntry { next_offset: ledger, end_seen, parked } = entry;
+            let LedgerEntry { next_offset: ledger, end_seen, parked, held: why } = entry;
             let name = consumer.name(partition);
+            if let Some(Held { reason, detail }) = why {
+                held.push(Hold { partition, epoch, reason, detail });
+                return None;
+            }
             let Some(log) = log else {
                 tracing::warn!(
                     service = "syncer",
@@ -106,7 +111,7 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
             Some(cdc_syncer::Acquired { partition, epoch, ledger, group, log, end_seen, parked })
         })
         .collect();
-    Reply::Database(Input::Acquired { id, partitions: acquired })
+    Reply::Database(Input::Acquired { id, partitions: acquired, held })
 }
 
 pub(super) async fn move_offsets<D: Database>(id: EffectId, gaps: Vec<OffsetGap>, database: D) -> Reply {
@@ -125,7 +130,7 @@ pub(super) async fn check_ledger<D: Database>(
     database: D,
 ) -> Reply {
     match database.check(&partitions).await {
-        Ok(refused) => Reply::Checked { id, refused },
+        Ok(check) => Reply::Checked { id, check },
         Err(failure) => {
             let fault = failure.fault;
             Reply::DatabaseFailed(Input::LedgerCheckFailed { id, fault }, failure)
@@ -146,7 +151,7 @@ pub(super) async fn write<D: Database>(
         WriteOutcome::Written { .. } => {
             batch.rows().iter().map(|row| row.handle.timestamp_ms).filter(|ms| *ms > 0).min()
         }
-        WriteOutcome::Refused { .. } | WriteOutcome::Failed { .. } => None,
+        WriteOutcome::Refused { .. } | WriteOutcome::Held { .. } | WriteOutcome::Failed { .. } => None,
     };
     let (worker, rows, took) = (share.worker, batch.rows().len(), begun.elapsed());
     Reply::Batch { worker, id, rows, oldest_ms, took, reply }

@@ -1,7 +1,7 @@
 //! The Syncer's executor in a scripted world, in virtual time.
 
 use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
-use cdc_syncer::{Config, OnBadRecord, Partition, Retries, Syncer};
+use cdc_syncer::{Config, HoldReason, OnBadRecord, OnTableError, Partition, Retries, Syncer};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
@@ -160,6 +160,35 @@ fn with_a_machine_that_orders_nothing_nothing_is_done() {
         assert!(ended.await.is_err(), "it ended by itself");
     });
     assert_eq!(world.calls(), [""; 0]);
+}
+
+/// The topic's only partition is looked at again every 30 seconds, and the log says so once.
+#[test]
+fn a_held_topic_is_told_once_and_looked_at_again() {
+    let (sender, receiver) = signals();
+    let world = World::with_events(1).holding(HoldReason::NotFenced).stopping_at("acquire", 4, sender);
+    let ended = run(Config::default(), &world, receiver);
+    assert_eq!(ended.cause, Cause::Aborted);
+    let seconds: Vec<u64> = world.moments("acquire").iter().map(std::time::Duration::as_secs).collect();
+    assert_eq!(seconds, [0, 30, 60, 90]);
+    assert_eq!(world.moments("write").len(), 0);
+    let text = log::taken();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("the topic is held")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    // A stack trace has lines of its own.
+    for field in ["topic=\"t\"", "reason=\"not_fenced\"", "table public.t is out of order"] {
+        assert!(text.contains(field), "{field}: {text}");
+    }
+}
+
+#[test]
+fn by_policy_a_table_that_cannot_be_written_ends_the_service_in_its_words() {
+    let world = World::with_events(1).holding(HoldReason::Unwritable);
+    let (_sender, receiver) = signals();
+    let config = Config { on_table_error: OnTableError::Stop, ..Config::default() };
+    let ended = run(config, &world, receiver);
+    assert_eq!((ended.cause, ended.cause.exit_code()), (Cause::TableUnwritable, 65));
+    assert!(ended.last_failure.is_some_and(|words| words.contains("table public.t is out of order")));
 }
 
 /// Feature: cdc-pipeline, Property 18: Upsert Operation Logging

@@ -72,15 +72,11 @@ impl Poller {
 
     /// Answers a revocation. Only what was started is in librdkafka's own assignment.
     pub(super) fn give_back(&mut self, partitions: &[Partition]) -> Result<(), Failure> {
-        let started: Vec<Fetching> =
-            self.fetching.extract_if(.., |fetching| partitions.contains(&fetching.partition)).collect();
+        self.stop(partitions)?;
+        let is_of = |fetching: &mut Fetching| partitions.contains(&fetching.partition);
+        let started: Vec<Fetching> = self.stopping.extract_if(.., is_of).collect();
         self.owned.retain(|partition| !partitions.contains(partition));
-        self.pending.retain(|record| !partitions.contains(&record.partition));
         let started = list_of(&started);
-        if self.paused && started.count() > 0 {
-            // librdkafka keeps the mark beyond the assignment: a partition that came back would stay paused for ever.
-            self.client.resume(&started).map_err(|error| rebalance_failure("resume", &error))?;
-        }
         self.client.incremental_unassign(&started).map_err(|error| rebalance_failure("unassign", &error))
     }
 

@@ -10,6 +10,7 @@ const fn it(
     Scenario { fault, service, outcome, test: Test { file, name } }
 }
 
+const HELD: &str = "crates/postgres/tests/live/held.rs";
 const CHAOS: &str = "tests/tests/chaos.rs";
 const CONVERGES: &str = "tests/tests/converges.rs";
 const CONVERGES_TEST: &str = "every_row_equals_its_document_after_kills_under_load";
@@ -139,6 +140,48 @@ pub const SCENARIOS: &[Scenario] = &[
         "waits through its statement's time-outs, and writes every row after it",
         "tests/tests/postgres_faults.rs",
         "a_lock_held_for_a_minute_is_waited_for",
+    ),
+    it(
+        "a table is dropped, or swapped for another, under a running Syncer",
+        Service::Syncer,
+        "its topic is held with the SQL that has it read again; no mirror takes its place",
+        HELD,
+        "another_table_of_the_name_holds_the_topic_until_the_claim_is_renewed",
+    ),
+    it(
+        "the table of an idle topic is dropped",
+        Service::Syncer,
+        "its topic is held within seconds",
+        HELD,
+        "an_idle_topic_s_table_is_looked_at_too",
+    ),
+    it(
+        "an unlogged table is emptied by a crash",
+        Service::Syncer,
+        "its topic is held with the SQL that has it read again",
+        HELD,
+        "an_unlogged_table_that_a_crash_has_emptied_holds_the_topic",
+    ),
+    it(
+        "a column is added or retyped, and used at once",
+        Service::Syncer,
+        "the record that meets it first finds it",
+        HELD,
+        "a_column_is_used_as_soon_as_it_is_there",
+    ),
+    it(
+        "another session's lock keeps `cdc_position` from being added",
+        Service::Syncer,
+        "nothing is written unfenced; the topic is held until the lock is gone",
+        HELD,
+        "a_table_is_not_written_before_its_fence_is_there",
+    ),
+    it(
+        "a table has no id, is a view, is claimed by somebody else, is missing or has a name of more than 63 bytes",
+        Service::Syncer,
+        "its topic is held, and the others go on",
+        "crates/postgres/tests/live/schema.rs",
+        "tables_that_cannot_be_written_are_refused_by_name",
     ),
     it(
         "a second Watcher for the same pipeline",

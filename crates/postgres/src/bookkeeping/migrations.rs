@@ -92,11 +92,13 @@ CREATE TABLE IF NOT EXISTS cdc.tables (
 /// `cdc.tables.relation` is the table's oid when it was claimed, and `fed` names the columns that any document of
 /// the topic has ever fed; both are NULL in a claim of version 1 until its table is looked at again.
 /// `cdc.partitions.end_seen` is where a log ended that had been read to its end: the only trace of one that is gone.
-/// `cdc.unlogged_tables` is unlogged itself: a crash of the server empties it together with the tables that it names.
+/// `cdc.tables.unlogged` says that the table was unlogged at its last look. `cdc.unlogged_tables` is unlogged itself: a
+/// crash of the server empties it together with the tables that it names.
 const CLAIMS: &str = "\
 ALTER TABLE cdc.tables ADD COLUMN IF NOT EXISTS kind text CHECK (kind IN ('mirror', 'typed'));
 ALTER TABLE cdc.tables ADD COLUMN IF NOT EXISTS relation oid;
 ALTER TABLE cdc.tables ADD COLUMN IF NOT EXISTS fed text[];
+ALTER TABLE cdc.tables ADD COLUMN IF NOT EXISTS unlogged boolean;
 CREATE UNLOGGED TABLE IF NOT EXISTS cdc.unlogged_tables (
     table_name text COLLATE \"C\" PRIMARY KEY,
     relation oid NOT NULL

@@ -51,7 +51,9 @@ async fn put(database: &PostgresDatabase, messages: &[Message]) -> (WriteCounts,
             database.write(&batch(messages), ALL, Parking::Park).await
         }
         WriteOutcome::Written { .. } => first,
-        WriteOutcome::Failed { .. } | WriteOutcome::Refused { .. } => panic!("{:?}", first.failure),
+        WriteOutcome::Failed { .. } | WriteOutcome::Refused { .. } | WriteOutcome::Held { .. } => {
+            panic!("{:?}", first.failure)
+        }
     };
     let WriteOutcome::Written { rejected, parked } = reply.outcome else { panic!("{:?}", reply.failure) };
     assert_eq!(rejected, []);

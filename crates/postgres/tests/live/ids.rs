@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cdc_executor::ports::Database;
-use cdc_machine::Fault;
 use cdc_syncer::{Parking, WriteOutcome};
 
 use crate::messages::Message;
@@ -360,9 +359,8 @@ async fn keys_that_blur_are_refused_with_the_reason() {
         let stand = Stand::new(&format!("{BLUR}{schema}")).await;
         let database = stand.database().await;
         let reply = database.write(&batch(&[Message::upsert("insert", "a", "", 1)]), ALL, Parking::Off).await;
-        assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }), "{schema}");
-        let failure = reply.failure.unwrap();
-        assert!(failure.message.contains(hint), "{schema}: {failure}");
+        let WriteOutcome::Held { holds } = &reply.outcome else { panic!("{schema}: {:?}", reply.outcome) };
+        assert!(holds[0].detail.contains(hint), "{schema}: {}", holds[0].detail);
     }
     for schema in [
         "CREATE TABLE players (id text, x int); CREATE UNIQUE INDEX ON players (id) INCLUDE (x)",
@@ -391,7 +389,8 @@ async fn row_level_security_is_refused_to_a_role_that_it_binds() {
     let database = stand.database().await;
     let messages = [Message::upsert("insert", "b", "", 1)];
     let reply = database.write(&batch(&messages), ALL, Parking::Off).await;
-    assert!(reply.failure.unwrap().message.contains("row-level security"), "{:?}", reply.outcome);
+    let WriteOutcome::Held { holds } = &reply.outcome else { panic!("{:?}", reply.outcome) };
+    assert!(holds[0].detail.contains("row-level security"), "{}", holds[0].detail);
     stand.client.batch_execute("ALTER ROLE bound BYPASSRLS").await.unwrap();
     assert_eq!(write_all(&stand.database().await, &messages).await.inserted, 1);
 }

@@ -91,7 +91,7 @@ async fn a_ledger_that_stands_lower_than_it_was_left_is_no_longer_ours() {
     let stand = Stand::new(PLAYERS).await;
     let database = stand.database().await;
     assert_eq!(database.record(&[offset(7)]).await.unwrap(), []);
-    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
+    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap().refused, []);
 
     for earlier in ["3", "NULL"] {
         stand
@@ -102,11 +102,15 @@ async fn a_ledger_that_stands_lower_than_it_was_left_is_no_longer_ours() {
         let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)]), ALL, Parking::Off).await;
         assert_eq!(reply.outcome, WriteOutcome::Refused { partitions: vec![PARTITION] });
         assert_eq!(stand.count("players").await, 0);
-        assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), [PARTITION]);
+        assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap().refused, [PARTITION]);
     }
     assert_eq!(database.acquire(&[claim(Epoch(2))], 1).await.unwrap(), [entry(None)]);
-    assert_eq!(database.check(&[(PARTITION, Epoch(2))]).await.unwrap(), []);
-    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), [PARTITION], "the assignment is over");
+    assert_eq!(database.check(&[(PARTITION, Epoch(2))]).await.unwrap().refused, []);
+    assert_eq!(
+        database.check(&[(PARTITION, EPOCH)]).await.unwrap().refused,
+        [PARTITION],
+        "the assignment is over"
+    );
 }
 
 /// After an operator's rewind offsets are recorded that are lower than before. They are our own.
@@ -116,7 +120,7 @@ async fn an_offset_that_we_lowered_ourselves_is_no_reason_for_doubt() {
     let database = stand.database().await;
     assert_eq!(database.record(&[offset(7)]).await.unwrap(), []);
     assert_eq!(database.record(&[offset(3)]).await.unwrap(), []);
-    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
+    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap().refused, []);
     write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
 }
 
@@ -136,12 +140,12 @@ async fn an_offset_moves_together_with_its_gap_or_not_at_all() {
     let row = "SELECT concat_ws(' ', consumer_group, topic, partition, from_offset, to_offset, cause) FROM cdc.gaps";
     assert_eq!(stand.text(row).await.unwrap(), "cdc-syncer cdc.game_db.players 0 7 20 expired");
     assert_eq!(stand.text("SELECT next_offset FROM cdc.partitions").await.unwrap(), "20");
-    assert_eq!(owner.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
+    assert_eq!(owner.check(&[(PARTITION, EPOCH)]).await.unwrap().refused, []);
     write_all(&owner, &[Message::player("insert", "a", 1, 1)]).await;
     // Down it goes too: a topic that was made anew begins at 0.
     let gap = OffsetGap { from: 20, to: 0, loss: Some(OffsetLoss::Truncated), ..gap };
     assert_eq!(owner.move_offsets(&[gap]).await.unwrap(), []);
-    assert_eq!(owner.check(&[(PARTITION, EPOCH)]).await.unwrap(), []);
+    assert_eq!(owner.check(&[(PARTITION, EPOCH)]).await.unwrap().refused, []);
     assert_eq!(stand.count("cdc.gaps").await, 2);
     // Where nothing was lost, the offset moves alone.
     assert_eq!(owner.move_offsets(&[OffsetGap { to: 3, loss: None, ..gap }]).await.unwrap(), []);

@@ -8,6 +8,7 @@ mod earlier_statements;
 mod fence;
 mod foreign_columns;
 mod foreign_keys;
+mod held;
 mod ids;
 mod ledger;
 mod messages;

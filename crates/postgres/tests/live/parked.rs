@@ -260,6 +260,7 @@ async fn a_table_without_the_fence_parks_as_well() {
     let mut stand = Stand::new(PLAYERS).await;
     stand.connected().await;
     stand.settings.manage_schema = false;
+    stand.settings.fence = cdc_postgres::Fence::IfPossible;
     let database = stand.database().await;
     write_all(&database, &[named("a", "x", 1), named("b", "y", 2)]).await;
     assert_eq!(database.unfenced_tables(), ["public.players"]);

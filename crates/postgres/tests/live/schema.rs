@@ -2,11 +2,11 @@
 
 use cdc_executor::ports::Database;
 use cdc_machine::Fault;
-use cdc_postgres::{PostgresDatabase, bookkeeping_sql};
-use cdc_syncer::{Parking, WriteOutcome};
+use cdc_postgres::{Fence, PostgresDatabase, bookkeeping_sql};
+use cdc_syncer::{HoldReason, Parking, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{ALL, EPOCH, PLAYERS, Stand, batch, claim, write_all};
+use crate::stand::{ALL, EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
 
 #[tokio::test]
 async fn a_missing_table_becomes_a_mirror() {
@@ -52,7 +52,14 @@ async fn names_that_postgresql_would_cut_are_refused() {
     let database = stand.database().await;
     let message = Message::upsert("insert", "a", "", 1).in_collection(&collection);
     let reply = database.write(&batch(&[message]), ALL, Parking::Off).await;
-    assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }));
+    assert_eq!(held(&reply.outcome).0, HoldReason::NameTooLong);
+}
+
+/// Why the batch's topic is held, and the words for it.
+fn held(outcome: &WriteOutcome) -> (HoldReason, &str) {
+    let WriteOutcome::Held { holds } = outcome else { panic!("{outcome:?}") };
+    assert!(holds.iter().any(|hold| (hold.partition, hold.epoch) == (PARTITION, EPOCH)), "{holds:?}");
+    (holds[0].reason, &holds[0].detail)
 }
 
 #[tokio::test]
@@ -66,8 +73,17 @@ async fn without_manage_schema_the_missing_statements_are_printed() {
 
     stand.client.batch_execute(&bookkeeping_sql()).await.unwrap();
     database.connect().await.unwrap();
-    database.acquire(&[claim(EPOCH)], 1).await.unwrap();
-    // Without the column the table runs without the fence, and that is told.
+    let taken = database.acquire(&[claim(EPOCH)], 1).await.unwrap();
+    let why = taken[0].held.as_ref().unwrap();
+    assert_eq!(why.reason, HoldReason::NotFenced);
+    assert!(why.detail.contains("ALTER TABLE \"public\".\"players\" ADD COLUMN"), "{}", why.detail);
+    let reply = database.write(&batch(&[Message::player("insert", "a", 5, 5)]), ALL, Parking::Off).await;
+    assert_eq!(held(&reply.outcome).0, HoldReason::NotFenced);
+    assert_eq!(stand.count("players").await, 0);
+
+    // Without the column the table may run without the fence, and that is told.
+    stand.settings.fence = Fence::IfPossible;
+    let database = stand.database().await;
     write_all(&database, &[Message::player("insert", "a", 5, 5)]).await;
     assert_eq!(database.unfenced_tables(), ["public.players"]);
     let counts = write_all(&database, &[Message::player("update", "a", 4, 4)]).await;
@@ -79,7 +95,9 @@ async fn without_manage_schema_the_missing_statements_are_printed() {
     let database = stand.database().await;
     let missing = Message::upsert("insert", "a", "", 1).in_collection("other");
     let reply = database.write(&batch(&[missing]), ALL, Parking::Off).await;
-    assert!(reply.failure.unwrap().message.contains("CREATE TABLE"));
+    let (reason, words) = held(&reply.outcome);
+    assert_eq!(reason, HoldReason::TableMissing);
+    assert!(words.contains("CREATE TABLE"), "{words}");
 }
 
 #[tokio::test]
@@ -90,8 +108,9 @@ async fn a_table_has_one_source() {
     stand.settings.consumer_group = "another".to_owned();
     let other = stand.database().await;
     let reply = other.write(&batch(&[Message::player("insert", "b", 1, 1)]), ALL, Parking::Off).await;
-    assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }));
-    assert!(reply.failure.unwrap().message.contains("claimed by consumer group cdc-syncer"));
+    let (reason, words) = held(&reply.outcome);
+    assert_eq!(reason, HoldReason::Claimed);
+    assert!(words.contains("claimed by consumer group cdc-syncer"), "{words}");
     assert_eq!(stand.count("players").await, 1);
 }
 
@@ -109,9 +128,9 @@ async fn tables_that_cannot_be_written_are_refused_by_name() {
         let stand = Stand::new(schema).await;
         let database = stand.database().await;
         let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)]), ALL, Parking::Off).await;
-        assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Fatal, .. }), "{schema}");
-        let failure = reply.failure.unwrap();
-        assert!(failure.message.contains(hint), "{schema}: {failure}");
+        let (reason, words) = held(&reply.outcome);
+        assert_eq!(reason, HoldReason::Unwritable, "{schema}");
+        assert!(words.contains(hint), "{schema}: {words}");
     }
 }
 

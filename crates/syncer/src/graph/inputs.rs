@@ -11,14 +11,17 @@ use crate::facts::Polling;
 use crate::state::{Connecting, Draining, Group, State};
 use crate::worker::{Worker, Writer};
 use crate::{
-    Acquired, Input, LogBounds, ParkedRows, Record, Reject, Rejected, RejectedParked, RetryOutcome, Row,
-    WorkerId, WriteOutcome,
+    Acquired, Hold, HoldReason, Input, LogBounds, ParkedRows, Record, Reject, Rejected, RejectedParked,
+    RetryOutcome, Row, WorkerId, WriteOutcome,
 };
 
 /// An assignment that never was.
 pub(super) const GONE: Epoch = Epoch(u64::MAX);
 
 const FAULTS: [Fault; 4] = [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal];
+
+/// One that a person has to mend, and one that time does.
+const HELD_FOR: [HoldReason; 2] = [HoldReason::Unwritable, HoldReason::Locked];
 
 /// A log that has moved on behind the ledger's offset.
 pub(super) const MOVED_ON: LogBounds = LogBounds { first: 5, end: 9 };
@@ -78,15 +81,25 @@ impl Small {
             Some(acquisition) => (acquisition.id, NOBODY, acquisition.id),
         };
         let row = self.acquired(Vec::new());
-        inputs.push(Input::Acquired { id: taking, partitions: vec![row.clone()] });
-        inputs.push(Input::Acquired { id: taking, partitions: vec![Acquired { log: MOVED_ON, ..row }] });
-        inputs.push(Input::Acquired { id: taking, partitions: Vec::new() });
+        let mut push_acquired =
+            |partitions, held| inputs.push(Input::Acquired { id: taking, partitions, held });
+        push_acquired(vec![row.clone()], Vec::new());
+        push_acquired(vec![Acquired { log: MOVED_ON, ..row }], Vec::new());
+        push_acquired(Vec::new(), Vec::new());
+        for reason in HELD_FOR {
+            push_acquired(Vec::new(), self.out_of_order(reason));
+        }
         inputs.extend(FAULTS.map(|fault| Input::AcquireFailed { id, from: Dependency::Postgres, fault }));
         inputs.push(Input::OffsetsMoved { id: moving, refused: Vec::new() });
         inputs.push(Input::OffsetsMoved { id: moving, refused: vec![PARTITION] });
         let id = self.facts.ledger_check.as_ref().map_or(NOBODY, |check| check.id);
-        inputs.push(Input::LedgerChecked { id, refused: Vec::new() });
-        inputs.push(Input::LedgerChecked { id, refused: vec![PARTITION] });
+        inputs.push(Input::LedgerChecked { id, refused: Vec::new(), held: Vec::new() });
+        inputs.push(Input::LedgerChecked { id, refused: vec![PARTITION], held: Vec::new() });
+        inputs.push(Input::LedgerChecked {
+            id,
+            refused: Vec::new(),
+            held: self.out_of_order(HoldReason::Unwritable),
+        });
         inputs.extend(FAULTS.map(|fault| Input::LedgerCheckFailed { id, fault }));
     }
 
@@ -94,8 +107,14 @@ impl Small {
     pub(super) fn push_acquired_parked(&self, inputs: &mut Vec<Input<()>>) {
         if let Some(acquisition) = self.facts.acquisition.as_ref().filter(|it| it.gaps.is_empty()) {
             let partitions = vec![self.acquired(vec![(WORKER, 1)])];
-            inputs.push(Input::Acquired { id: acquisition.id, partitions });
+            inputs.push(Input::Acquired { id: acquisition.id, partitions, held: Vec::new() });
         }
+    }
+
+    /// With its table out of order.
+    fn out_of_order(&self, reason: HoldReason) -> Vec<Hold> {
+        let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
+        vec![Hold { partition: PARTITION, epoch, reason, detail: Arc::from("") }]
     }
 
     fn acquired(&self, parked: Vec<(WorkerId, u64)>) -> Acquired {
@@ -134,6 +153,7 @@ impl Small {
             push(WriteOutcome::Written { rejected: Vec::new(), parked: vec![parked(1)] });
         }
         push(WriteOutcome::Refused { partitions: vec![PARTITION] });
+        push(WriteOutcome::Held { holds: self.out_of_order(HoldReason::Unwritable) });
         for fault in [Fault::Transient, Fault::RetryNow, Fault::Poison, Fault::Auth, Fault::Fatal] {
             let detail = Arc::clone(&detail);
             push(WriteOutcome::Failed { fault, reason: Reject::Database, sqlstate: None, detail });
@@ -158,6 +178,7 @@ impl Small {
         push(done(1, false, Vec::new()));
         push(done(1, false, self.rejected_parked()));
         push(RetryOutcome::Refused { partitions: vec![PARTITION] });
+        push(RetryOutcome::Held { holds: self.out_of_order(HoldReason::Unwritable) });
         for fault in [Fault::Transient, Fault::Auth, Fault::Fatal] {
             push(RetryOutcome::Failed { fault });
         }

@@ -29,6 +29,7 @@ impl Small {
             Stage::Serving(_) => 3,
             Stage::Revoking(_) => 4,
             Stage::Moving => 5,
+            Stage::Held => 6,
         };
         let Some(window) = assignment.window() else { return [stage, 0, 0, 0] };
         [stage, window.records(), window.unsettled(), u64::from(window.unsaved().is_some())]

@@ -86,7 +86,7 @@ fn a_drain_takes_nothing_on() {
     bench.step(assigned(&[0]));
     assert_eq!(bench.step(drain()), ["Pause", "LeaveGroup 3", "SetTimer Drain#0 25s"]);
     let partitions = vec![acquired(0, 0, None, None)];
-    assert_eq!(bench.step(Input::Acquired { id: EffectId(2), partitions }), NOTHING);
+    assert_eq!(bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] }), NOTHING);
     assert_eq!(bench.step(assigned(&[1])), NOTHING);
 }
 

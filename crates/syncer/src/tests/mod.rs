@@ -7,6 +7,7 @@ mod bad_rows;
 mod commits;
 mod connecting;
 mod draining;
+mod holds;
 mod lanes;
 mod ledger_check;
 mod parked;
@@ -23,9 +24,9 @@ use std::{assert_eq, format, vec};
 use cdc_machine::{Cause, Dependency, EffectId, Effects, Epoch, Fault, Machine, Signal, StateName, TimerId};
 
 use crate::{
-    Acquired, Config, Effect, Input, LogBounds, OffsetLoss, OffsetPolicy, OnBadRecord, ParkedRows, Parking,
-    Partition, Record, Reject, Rejected, RetryOutcome, SqlState, StartOffset, StopAfter, Syncer, TimerKind,
-    WorkerId, WriteOutcome,
+    Acquired, Config, Effect, Hold, HoldReason, Input, LogBounds, OffsetLoss, OffsetPolicy, OnBadRecord,
+    OnTableError, ParkedRows, Parking, Partition, Record, Reject, Rejected, RetryOutcome, SqlState,
+    StartOffset, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
 };
 
 type Order = Effect<&'static str>;
@@ -106,7 +107,7 @@ impl Bench {
         let mut bench = Self::joined(config);
         bench.step(assigned(&[0, 1]));
         let partitions = vec![acquired(0, 0, Some(0), None), acquired(1, 1, Some(0), None)];
-        bench.step(Input::Acquired { id: EffectId(2), partitions });
+        bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
         assert_eq!(bench.at(), STREAMING);
         bench
     }
@@ -160,6 +161,10 @@ fn show(effect: &Order) -> String {
                 })
                 .collect();
             format!("{name} [{}]", at.join(" "))
+        }
+        Effect::StopFetching { partitions } => {
+            let of: Vec<_> = partitions.iter().map(|partition| format!("{}", partition.0)).collect();
+            format!("{name} [{}]", of.join(" "))
         }
         Effect::Fetch { max_records, max_bytes } => format!("{name} {max_records} records {max_bytes} bytes"),
         Effect::Pause | Effect::Resume => String::from(name),
@@ -277,6 +282,12 @@ fn rejected(index: usize, reason: Reject) -> Rejected {
 
 fn refused(worker: u32, id: u64, numbers: &[u32]) -> Fact {
     done(worker, id, WriteOutcome::Refused { partitions: partitions(numbers) })
+}
+
+/// Partition n in its epoch n.
+fn hold(partition: u32, reason: HoldReason) -> Hold {
+    let epoch = Epoch(u64::from(partition));
+    Hold { partition: Partition(partition), epoch, reason, detail: Arc::from("detail") }
 }
 
 fn failed(worker: u32, id: u64, fault: Fault, reason: Reject) -> Fact {

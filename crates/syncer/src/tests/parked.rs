@@ -152,7 +152,7 @@ fn a_retry_that_opens_a_cycle_stirs_the_other_workers_up() {
     bench.step(assigned(&[0]));
     let parked = vec![(WorkerId(0), 1), (WorkerId(1), 1)];
     let partitions = vec![Acquired { parked, ..acquired(0, 0, Some(0), None) }];
-    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions });
+    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
     assert_eq!(lines[1..3], ["SetTimer ParkedRetry#0 50ms", "SetTimer ParkedRetry#0 50ms"]);
     let other = TimerKind::ParkedRetry(WorkerId(1));
     assert_eq!(bench.expire(other), ["RetryParked w1 3 [0@0]"]);

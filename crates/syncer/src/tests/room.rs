@@ -94,6 +94,6 @@ fn a_partition_that_starts_while_paused_is_paused_too() {
     bench.expire(TimerKind::Pause);
     assert_eq!(bench.step(assigned(&[2])), ["AcquirePartitions 4 [2@2]"]);
     let partitions = vec![acquired(2, 2, None, None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(4), partitions });
+    let lines = bench.step(Input::Acquired { id: EffectId(4), partitions, held: vec![] });
     assert_eq!(lines, ["StartFetching [2@2 all]", "Pause"]);
 }

@@ -2,9 +2,10 @@
 //! parked rows, and who holds a partition.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cdc_machine::Epoch;
-use cdc_syncer::{ParkedRows, Parking, Partition, Row, WorkerId};
+use cdc_syncer::{Hold, HoldReason, ParkedRows, Parking, Partition, Row, WorkerId};
 
 use super::{Message, route};
 
@@ -16,6 +17,8 @@ pub(crate) struct Database {
     workers: u32,
     /// The assignment that each partition was last acquired for; none where somebody else has it.
     pub(crate) owners: BTreeMap<Partition, Option<Epoch>>,
+    /// Partitions whose table cannot be written.
+    pub(crate) broken: BTreeMap<Partition, HoldReason>,
     /// Position and name of each row.
     pub(crate) table: BTreeMap<u8, (u64, u16)>,
     tombstones: BTreeMap<u8, u64>,
@@ -35,6 +38,7 @@ pub(crate) struct Entry {
 pub(crate) enum Committed {
     Written(Vec<ParkedRows>),
     Refused(Vec<Partition>),
+    Held(Vec<Hold>),
     Blocked,
 }
 
@@ -42,6 +46,7 @@ pub(crate) enum Committed {
 pub(crate) enum Retried {
     Done { parked: Vec<ParkedRows>, is_changed: bool },
     Refused(Vec<Partition>),
+    Held(Vec<Hold>),
 }
 
 impl Database {
@@ -49,6 +54,7 @@ impl Database {
         Self {
             workers,
             owners: BTreeMap::new(),
+            broken: BTreeMap::new(),
             table: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             parked: BTreeMap::new(),
@@ -84,11 +90,27 @@ impl Database {
         refused
     }
 
+    /// Those of these whose table cannot be written.
+    pub(crate) fn held(&self, of: impl Iterator<Item = (Partition, Epoch)>) -> Vec<Hold> {
+        let mut held: Vec<Hold> = of
+            .filter_map(|(partition, epoch)| {
+                let reason = *self.broken.get(&partition)?;
+                Some(Hold { partition, epoch, reason, detail: Arc::from("the table is out of order") })
+            })
+            .collect();
+        held.dedup_by_key(|hold| hold.partition);
+        held
+    }
+
     /// One batch, all of it or nothing.
     pub(crate) fn write(&mut self, worker: WorkerId, rows: &[Row<Message>], parking: Parking) -> Committed {
         let refused = self.refused(rows.iter().map(|row| (row.partition, row.epoch)));
         if !refused.is_empty() {
             return Committed::Refused(refused);
+        }
+        let held = self.held(rows.iter().map(|row| (row.partition, row.epoch)));
+        if !held.is_empty() {
+            return Committed::Held(held);
         }
         let before = self.clone();
         let mut winners: BTreeMap<u8, Message> = BTreeMap::new();
@@ -175,6 +197,10 @@ impl Database {
         let refused = self.refused(partitions.iter().copied());
         if !refused.is_empty() {
             return Retried::Refused(refused);
+        }
+        let held = self.held(partitions.iter().copied());
+        if !held.is_empty() {
+            return Retried::Held(held);
         }
         let mut entries: Vec<Entry> = self
             .parked

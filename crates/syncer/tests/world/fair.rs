@@ -13,6 +13,7 @@ const TURNS_MAX: usize = 20_000;
 impl World {
     /// Until everything produced is durable and committed.
     pub(crate) fn catch_up(&mut self) {
+        self.database.broken.clear();
         for _ in 0..TURNS_MAX {
             if self.is_stopped() {
                 self.restart();

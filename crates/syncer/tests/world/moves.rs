@@ -1,7 +1,7 @@
 //! What the world may do next. A move that is impossible does nothing.
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault, Signal};
-use cdc_syncer::{Acquired, Input, OffsetGap, Partition, TimerKind};
+use cdc_syncer::{Acquired, Hold, HoldReason, Input, OffsetGap, Partition, TimerKind};
 
 use super::names::Naming;
 use super::{PARTITIONS, Revoking, World};
@@ -33,6 +33,10 @@ pub(crate) enum Move {
     Acquire(Outcome),
     Behind(Outcome),
     CheckLedger(Outcome),
+    /// A partition's table cannot be written any more, because of a lock or for another reason.
+    Break(u8, bool),
+    /// It can again.
+    Mend(u8),
     /// So many of a log's oldest records expire.
     Expire(u8, u8),
     Backup,
@@ -67,6 +71,13 @@ impl World {
             Move::Acquire(outcome) => self.acquire(outcome),
             Move::Behind(outcome) => self.move_offsets(outcome),
             Move::CheckLedger(outcome) => self.check_ledger(outcome),
+            Move::Break(partition, is_locked) => {
+                let reason = if is_locked { HoldReason::Locked } else { HoldReason::Unwritable };
+                self.database.broken.insert(Partition(u32::from(partition) % PARTITIONS), reason);
+            }
+            Move::Mend(partition) => {
+                self.database.broken.remove(&Partition(u32::from(partition) % PARTITIONS));
+            }
             Move::Expire(partition, count) => self.expire_records(partition, count),
             Move::Backup => {
                 self.backup = Some((self.ledger.clone(), self.durable.clone(), self.database.clone()));
@@ -169,13 +180,18 @@ impl World {
             end_seen: None,
             parked: self.database.parked_of(*partition),
         };
+        let held = self.database.held(asked.iter().copied());
+        let is_sound = |(partition, _): &&(Partition, _)| !self.database.broken.contains_key(partition);
         let input = match outcome {
             Outcome::Bad(fault, _) => Input::AcquireFailed { id, from: Dependency::Postgres, fault },
             Outcome::Rejected(_) => {
-                Input::Acquired { id, partitions: asked.iter().skip(1).map(granted).collect() }
+                let partitions = asked.iter().skip(1).filter(is_sound).map(granted).collect();
+                let held = held.into_iter().filter(|held| held.partition != asked[0].0).collect();
+                Input::Acquired { id, partitions, held }
             }
             Outcome::Good | Outcome::Refused(_) => {
-                Input::Acquired { id, partitions: asked.iter().map(granted).collect() }
+                let partitions = asked.iter().filter(is_sound).map(granted).collect();
+                Input::Acquired { id, partitions, held }
             }
         };
         self.step(input);
@@ -206,12 +222,15 @@ impl World {
         if let Outcome::Bad(fault, _) = outcome {
             return self.step(Input::LedgerCheckFailed { id, fault });
         }
-        let refused: Vec<_> = asked.into_iter().filter(|held| self.disowned.contains(held)).collect();
+        let (refused, ours): (Vec<_>, Vec<_>) =
+            asked.into_iter().partition(|held| self.disowned.contains(held));
+        let held = self.database.held(ours.into_iter());
+        self.void(&held);
         for (partition, epoch) in &refused {
             self.disown(*partition, *epoch);
         }
         let refused = refused.into_iter().map(|(partition, _)| partition).collect();
-        self.step(Input::LedgerChecked { id, refused });
+        self.step(Input::LedgerChecked { id, refused, held });
     }
 
     /// Records expire whether or not they have been read. A consumer that was about to read them dies of it.
@@ -307,6 +326,15 @@ impl World {
         self.disowned.remove(&(partition, epoch));
         if self.database.owners.get(&partition) == Some(&Some(epoch)) {
             self.database.owners.insert(partition, None);
+        }
+    }
+
+    /// Nothing comes of what was polled of these.
+    pub(crate) fn void(&mut self, holds: &[Hold]) {
+        for Hold { partition, epoch, .. } in holds {
+            if self.assigned.get(partition).is_some_and(|assigned| assigned.epoch == *epoch) {
+                self.assigned.remove(partition);
+            }
         }
     }
 

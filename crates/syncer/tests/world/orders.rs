@@ -34,6 +34,13 @@ impl World {
                 assert!(self.pending.check.replace((id, partitions)).is_none(), "one question at a time");
             }
             Effect::StartFetching { starts } => starts.into_iter().for_each(|start| self.start(start)),
+            Effect::StopFetching { partitions } => {
+                for partition in partitions {
+                    assert!(self.owned.contains(&partition), "a partition is stopped that is not ours");
+                    assert!(self.machine.holds().contains_key(&partition), "for no reason");
+                    self.assigned.remove(&partition);
+                }
+            }
             Effect::Fetch { max_records, max_bytes } => {
                 assert!(max_records > 0 && max_bytes > 0 && !self.is_paused);
                 assert_eq!(self.pending.fetch.replace((max_records, max_bytes)), None, "one fetch at a time");

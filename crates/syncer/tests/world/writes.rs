@@ -87,6 +87,10 @@ impl World {
                 }
                 WriteOutcome::Refused { partitions }
             }
+            Committed::Held(holds) => {
+                self.void(&holds);
+                WriteOutcome::Held { holds }
+            }
             Committed::Blocked => failed(Fault::Blocked),
         }
     }
@@ -116,7 +120,9 @@ impl World {
                     self.note(row, self.is_dead(*fault));
                     Fate::Rejected
                 }
-                WriteOutcome::Refused { .. } | WriteOutcome::Failed { .. } => Fate::Waiting,
+                WriteOutcome::Refused { .. } | WriteOutcome::Held { .. } | WriteOutcome::Failed { .. } => {
+                    Fate::Waiting
+                }
             };
             if let Some(fate) = self.fate_mut(row) {
                 *fate = next;
@@ -166,6 +172,10 @@ impl World {
                         self.disown(*partition, *epoch);
                     }
                     RetryOutcome::Refused { partitions: refused }
+                }
+                Retried::Held(holds) => {
+                    self.void(&holds);
+                    RetryOutcome::Held { holds }
                 }
             },
             Outcome::Refused(which) => {

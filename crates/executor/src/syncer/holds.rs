@@ -1,0 +1,59 @@
+//! What is told of topics whose table cannot be written. The machine holds partitions; people think in topics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cdc_syncer::{Held, Partition};
+
+use super::{Hands, SERVICE};
+use crate::StackTrace;
+use crate::ports::{Database, RecordConsumer};
+
+impl<C: RecordConsumer, D: Database> Hands<C, D> {
+    /// One line when a topic begins to be held, or is held for another reason, and one when it no longer is.
+    pub(super) fn tell_holds(&mut self, holds: &BTreeMap<Partition, Held>) {
+        if holds.is_empty() && self.held.is_empty() {
+            return;
+        }
+        let mut now: BTreeMap<Arc<str>, Held> = BTreeMap::new();
+        for (partition, held) in holds {
+            now.entry(self.consumer.name(*partition).topic).or_insert_with(|| held.clone());
+        }
+        for (topic, held) in &self.held {
+            let is_other = now.get(topic).is_none_or(|now| now.reason != held.reason);
+            if is_other {
+                self.metrics.topic_held(topic, held.reason, false);
+            }
+            if !now.contains_key(topic) {
+                tracing::info!(
+                    service = SERVICE,
+                    operation = "topic_held",
+                    topic = %topic,
+                    reason = held.reason.as_str(),
+                    "the topic is no longer held here"
+                );
+            }
+        }
+        for (topic, held) in &now {
+            if self.held.get(topic).is_none_or(|before| before.reason != held.reason) {
+                self.metrics.topic_held(topic, held.reason, true);
+                self.last_failure = Some(format!("topic {topic}: {}", held.detail));
+                report_held(topic, held);
+            }
+        }
+        self.held = now;
+    }
+}
+
+fn report_held(topic: &str, held: &Held) {
+    tracing::error!(
+        service = SERVICE,
+        operation = "topic_held",
+        error_type = "non_retryable",
+        error = %held.detail,
+        stack_trace = %StackTrace::capture(),
+        topic,
+        reason = held.reason.as_str(),
+        "the topic is held: nothing of it is read until its table can be written; the others go on"
+    );
+}

@@ -1,0 +1,104 @@
+//! Tables that are locked, dropped, swapped or changed under a Syncer that writes them.
+
+use cdc_executor::ports::Database;
+use cdc_machine::Epoch;
+use cdc_postgres::PostgresDatabase;
+use cdc_syncer::{Held, HoldReason, Parking, WriteOutcome};
+
+use crate::messages::Message;
+use crate::stand::{ALL, EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
+
+/// Why a look at the topic refuses its table.
+async fn held(database: &PostgresDatabase, epoch: Epoch) -> Option<Held> {
+    database.acquire(&[claim(epoch)], 1).await.unwrap().remove(0).held
+}
+
+/// The SQL that the words print.
+fn way_out(detail: &str) -> &str {
+    detail.split_once("Syncer: ").unwrap().1
+}
+
+#[tokio::test]
+async fn a_column_is_used_as_soon_as_it_is_there() {
+    let stand = Stand::new("CREATE TABLE players (id text PRIMARY KEY, a int)").await;
+    let database = stand.database().await;
+    let player = |id: &str, fields: &str, position| Message::upsert("insert", id, fields, position);
+    write_all(&database, &[player("1", "\"a\":1", 1)]).await;
+    stand.client.batch_execute("ALTER TABLE players ADD COLUMN coupon text").await.unwrap();
+    write_all(&database, &[player("1", "\"a\":1,\"coupon\":\"Y\"", 2)]).await;
+    assert_eq!(stand.text("SELECT coupon FROM players").await.unwrap(), "Y");
+    stand.client.batch_execute("ALTER TABLE players ALTER COLUMN a TYPE text").await.unwrap();
+    write_all(&database, &[player("1", "\"a\":\"not a number\"", 3)]).await;
+    assert_eq!(stand.text("SELECT a FROM players").await.unwrap(), "not a number");
+}
+
+/// Nothing is written unfenced, and nobody waits behind the wait for the lock for long.
+#[tokio::test]
+async fn a_table_is_not_written_before_its_fence_is_there() {
+    let stand = Stand::new(PLAYERS).await;
+    let database = stand.connected().await;
+    stand.client.batch_execute("BEGIN; LOCK TABLE players IN ACCESS SHARE MODE").await.unwrap();
+    assert_eq!(held(&database, EPOCH).await.unwrap().reason, HoldReason::Locked);
+    let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)]), ALL, Parking::Off).await;
+    assert!(matches!(&reply.outcome, WriteOutcome::Held { .. }), "{:?}", reply.outcome);
+    stand.client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(stand.count("players").await, 0);
+    assert_eq!(held(&database, EPOCH).await, None);
+    write_all(&database, &[Message::player("insert", "a", 1, 2)]).await;
+    assert_eq!(stand.count("players WHERE cdc_position IS NOT NULL").await, 1);
+}
+
+#[tokio::test]
+async fn another_table_of_the_name_holds_the_topic_until_the_claim_is_renewed() {
+    let stand = Stand::new(PLAYERS).await;
+    let database = stand.database().await;
+    write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
+    stand.client.batch_execute("UPDATE cdc.partitions SET next_offset = 7").await.unwrap();
+
+    stand.client.batch_execute("ALTER TABLE players RENAME TO players_old").await.unwrap();
+    let gone = held(&database, Epoch(2)).await.unwrap();
+    assert_eq!(gone.reason, HoldReason::TableDropped);
+    assert_eq!(stand.text("SELECT to_regclass('players')").await, None, "no mirror in its place");
+    stand.client.batch_execute("CREATE TABLE players (LIKE players_old INCLUDING ALL)").await.unwrap();
+    let other = held(&database, Epoch(3)).await.unwrap();
+    assert_eq!(other.reason, HoldReason::TableReplaced);
+
+    stand.client.batch_execute(way_out(&other.detail)).await.unwrap();
+    let taken = database.acquire(&[claim(Epoch(4))], 1).await.unwrap();
+    assert_eq!((taken[0].next_offset, &taken[0].held), (Some(0), &None));
+}
+
+#[tokio::test]
+async fn an_idle_topic_s_table_is_looked_at_too() {
+    let stand = Stand::new(PLAYERS).await;
+    let database = stand.database().await;
+    write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
+    stand.client.batch_execute("DROP TABLE players").await.unwrap();
+    loop {
+        // A table is looked at once a second at most.
+        let held = database.check(&[(PARTITION, EPOCH)]).await.unwrap().held;
+        if let [hold] = &held[..] {
+            assert_eq!(
+                (hold.partition, hold.epoch, hold.reason),
+                (PARTITION, EPOCH, HoldReason::TableDropped)
+            );
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// A crash empties both tables at once; here they are emptied by hand.
+#[tokio::test]
+async fn an_unlogged_table_that_a_crash_has_emptied_holds_the_topic() {
+    let stand = Stand::new("CREATE UNLOGGED TABLE players (id text PRIMARY KEY, level int)").await;
+    let database = stand.database().await;
+    write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
+    assert_eq!(database.tables_at_risk().unlogged, ["public.players"]);
+    assert_eq!(held(&database, Epoch(2)).await, None);
+    stand.client.batch_execute("TRUNCATE players, cdc.unlogged_tables").await.unwrap();
+    let emptied = held(&database, Epoch(3)).await.unwrap();
+    assert_eq!(emptied.reason, HoldReason::TableEmptied);
+    stand.client.batch_execute(way_out(&emptied.detail)).await.unwrap();
+    assert_eq!(held(&database, Epoch(4)).await, None);
+}
