@@ -12,6 +12,9 @@ use crate::settings::{ConnectionSettings, ConsumerSettings, ProducerSettings};
 /// counts it only then: with its default of 1 MiB and documents that compress tenfold, eight partitions
 /// unpack to 80 MiB. A single batch that is larger still comes, alone.
 const PARTITION_FETCH_BYTES: u32 = 128 * 1024;
+/// What one fetch may bring over all partitions, likewise: with four topics of eight partitions their shares add up
+/// to 4 MiB, which unpack to 80. librdkafka wants no less than its `message.max.bytes` (1,000,000).
+const FETCH_BYTES: u32 = 1024 * 1024;
 
 /// The longest wait between two attempts to reach a broker: one that came back is used within a second.
 const RECONNECT_BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -193,6 +196,7 @@ pub(crate) fn consumer(settings: &ConsumerSettings) -> ClientConfig {
         .set("fetch.min.bytes", "1")
         .set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string())
         .set("fetch.message.max.bytes", PARTITION_FETCH_BYTES.to_string())
+        .set("fetch.max.bytes", FETCH_BYTES.to_string())
         .set("fetch.queue.backoff.ms", millis(FETCH_QUEUE_BACKOFF));
     override_by(&mut config, &settings.connection);
     config

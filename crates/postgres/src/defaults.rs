@@ -14,18 +14,21 @@ use crate::table::ColumnDefault;
 
 /// Whether the expression tree `x.tree` is constant: made of constants, immutable functions and operators, and
 /// conversions between types whose input and output are immutable. Anything that is not known here is not.
+///
+/// Functions and operators are looked up one by one: a join may be planned as a scan of the whole catalog for each column.
 pub(crate) const IS_CONSTANT: &str = r"(x.tree IS NOT NULL
  AND NOT EXISTS (SELECT FROM regexp_matches(x.tree, '\{([A-Z]+)', 'g') AS m(found)
   WHERE found[1] <> ALL ('{CONST,FUNCEXPR,OPEXPR,BOOLEXPR,RELABELTYPE,COERCEVIAIO,COERCETODOMAIN,COLLATE,COLLATEEXPR,ARRAY,ARRAYEXPR,COALESCE,COALESCEEXPR}'))
  AND NOT EXISTS (SELECT FROM regexp_matches(x.tree, ':funcid (\d+)', 'g') AS m(found)
-  LEFT JOIN pg_catalog.pg_proc p ON p.oid = found[1]::oid WHERE p.provolatile IS DISTINCT FROM 'i')
+  WHERE (SELECT p.provolatile FROM pg_catalog.pg_proc p WHERE p.oid = found[1]::oid) IS DISTINCT FROM 'i')
  AND NOT EXISTS (SELECT FROM regexp_matches(x.tree, ':opno (\d+)', 'g') AS m(found)
-  LEFT JOIN pg_catalog.pg_operator o ON o.oid = found[1]::oid
-  LEFT JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE p.provolatile IS DISTINCT FROM 'i')
+  WHERE (SELECT (SELECT p.provolatile FROM pg_catalog.pg_proc p WHERE p.oid = o.oprcode)
+   FROM pg_catalog.pg_operator o WHERE o.oid = found[1]::oid) IS DISTINCT FROM 'i')
  AND (x.tree !~ '\{COERCEVIAIO' OR NOT EXISTS (
   SELECT FROM regexp_matches(x.tree, ':(?:consttype|funcresulttype|opresulttype|resulttype) (\d+)', 'g') AS m(found)
-  JOIN pg_catalog.pg_type y ON y.oid = found[1]::oid
-  JOIN pg_catalog.pg_proc p ON p.oid IN (y.typinput, y.typoutput) WHERE p.provolatile <> 'i')))";
+  WHERE (SELECT (SELECT i.provolatile::text FROM pg_catalog.pg_proc i WHERE i.oid = y.typinput)
+   || (SELECT o.provolatile::text FROM pg_catalog.pg_proc o WHERE o.oid = y.typoutput)
+   FROM pg_catalog.pg_type y WHERE y.oid = found[1]::oid) <> 'ii')))";
 
 /// A value as the server sends it, which is how it is sent back.
 struct Raw(Vec<u8>);
