@@ -16,6 +16,7 @@ mod drains;
 mod foreign_keys;
 mod gaps;
 mod health;
+mod held;
 mod large_documents;
 mod ledger;
 mod matrix;

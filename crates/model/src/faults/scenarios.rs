@@ -163,6 +163,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "an_unlogged_table_that_a_crash_has_emptied_holds_the_topic",
     ),
     it(
+        "tables of one Syncer are locked, dropped, swapped, and emptied as PostgreSQL is killed",
+        Service::Syncer,
+        "their topics are held, the neighbours go on, and what is printed brings every row back",
+        "tests/tests/held.rs",
+        "what_cannot_be_written_holds_its_own_topic_and_nothing_else",
+    ),
+    it(
         "a column is added or retyped, and used at once",
         Service::Syncer,
         "the record that meets it first finds it",
