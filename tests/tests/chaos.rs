@@ -84,7 +84,6 @@ async fn nothing_is_lost_whatever_breaks() {
         ("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "10000"),
     ];
     let syncer = [
-        ("CDC__KAFKA__PROPERTIES__HEARTBEAT.INTERVAL.MS", "500"),
         ("CDC__POSTGRES__CONNECTION_TIMEOUT", "10s"),
         ("CDC__BATCH__BUFFER_SIZE", "1000"),
         ("CDC__WORKERS__CHANNEL_BUFFER", "1000"),
