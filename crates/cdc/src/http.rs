@@ -99,7 +99,7 @@ struct StatusBody {
     version: &'static str,
     commit: &'static str,
     uptime_seconds: u64,
-    /// Rows that wait for a unique value; the Syncer's only.
+    /// Rows and deletes that wait for other rows; the Syncer's only.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked_rows: Option<u64>,
     /// Partitions that get no documents, since the topics have grown; the Watcher's only.

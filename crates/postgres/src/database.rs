@@ -25,7 +25,7 @@ use crate::room::EncodingRoom;
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::tables::Found;
-use crate::targets::{FeedWatch, Targets};
+use crate::targets::{FeedWatch, Target, Targets};
 use crate::write::{Job, OPERATION as WRITE, Written, write};
 
 /// No call takes longer. The server's own time-outs are shorter; this one is for a server that has stopped
@@ -169,6 +169,8 @@ impl PostgresDatabase {
         let copy_threshold = self.shared.settings.copy_threshold;
         let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
         let job = Job { batch: batch.rows(), holds: &holds, share, parking, copy_threshold };
+        let written_as: Vec<Arc<Target>> =
+            plan.tables.iter().map(|table| Arc::clone(&table.target)).collect();
         match write(&mut session, &self.shared.ledger, plan, &job).await {
             Ok(Written::Committed { counts, parked }) => {
                 watch.committed();
@@ -177,9 +179,34 @@ impl PostgresDatabase {
             Ok(Written::Refused(partitions)) => Ok(Reply::Refused(partitions)),
             Err(trouble) => {
                 self.note_trouble(&trouble, &mut session);
-                Err(trouble)
+                drop(session);
+                Err(self.unless_altered(trouble, batch, &topics, &written_as, begun).await)
             }
         }
+    }
+
+    /// A lone row that its table's constraints refuse would be given up. Where the table has been altered since it was
+    /// looked at, the row is written once more to what the table is now.
+    async fn unless_altered(
+        &self,
+        mut trouble: Trouble,
+        batch: &Batch<KafkaRecord>,
+        topics: &BatchTopics,
+        written_as: &[Arc<Target>],
+        begun: Instant,
+    ) -> Trouble {
+        let is_given_up = trouble.failure.fault == Fault::Poison && batch.rows().len() == 1;
+        let (true, [binding], [before]) =
+            (is_given_up && trouble.outdates_catalog, &topics.topics[..], written_as)
+        else {
+            return trouble;
+        };
+        match self.look_since(binding, begun).await {
+            Ok(now) if now.table.has_columns_of(&before.table) => {}
+            // Refused as a whole by now, or out of reach: the next write says so.
+            Ok(_) | Err(_) => trouble.failure.fault = Fault::RetryNow,
+        }
+        trouble
     }
 
     /// Turns records into rows of their tables as these are now. Where a record or a field does not fit, the table is

@@ -267,6 +267,15 @@ impl Table {
         table
     }
 
+    /// True where it has the other's columns, whichever of them documents have fed.
+    #[must_use]
+    pub(crate) fn has_columns_of(&self, other: &Self) -> bool {
+        let is_alike = |(mine, its): (&Column, &Column)| Column { fed: its.fed, ..mine.clone() } == *its;
+        self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).all(is_alike)
+            && self.closed == other.closed
+    }
+
     /// The same table once documents have fed these columns, too.
     #[must_use]
     pub(crate) fn feeding(&self, names: &[String]) -> Self {

@@ -62,10 +62,17 @@ impl PostgresDatabase {
     fn holds_for(&self, binding: &Binding, trouble: Trouble) -> Result<Vec<Hold>, Trouble> {
         let Some(reason) = trouble.hold else { return Err(trouble) };
         let detail: Arc<str> = trouble.failure.message.into();
+        Ok(self.holds_of(binding, reason, &detail).collect())
+    }
+
+    fn holds_of(
+        &self,
+        binding: &Binding,
+        reason: HoldReason,
+        detail: &Arc<str>,
+    ) -> impl Iterator<Item = Hold> {
         let held = self.shared.ledger.assigned(&binding.topic).into_iter();
-        Ok(held
-            .map(|(partition, epoch)| Hold { partition, epoch, reason, detail: Arc::clone(&detail) })
-            .collect())
+        held.map(move |(partition, epoch)| Hold { partition, epoch, reason, detail: Arc::clone(detail) })
     }
 
     async fn table_of(&self, binding: &Binding) -> Result<Arc<Target>, Trouble> {
@@ -225,7 +232,11 @@ impl PostgresDatabase {
     }
 
     /// The topic's table as it was no earlier than at this moment. Waits until a look may begin, a second at most.
-    async fn look_since(&self, binding: &Binding, moment: Instant) -> Result<Arc<Target>, Trouble> {
+    pub(crate) async fn look_since(
+        &self,
+        binding: &Binding,
+        moment: Instant,
+    ) -> Result<Arc<Target>, Trouble> {
         let until = Instant::now() + 2 * LOOK_INTERVAL;
         loop {
             if self.shared.looks.has_seen_since(&binding.topic, moment)
@@ -251,18 +262,13 @@ impl PostgresDatabase {
     ) -> Result<Vec<Hold>, Trouble> {
         let Some(reason) = trouble.hold else { return Err(trouble) };
         let detail: Arc<str> = trouble.failure.message.into();
-        let mut holds = Vec::new();
-        for binding in doubts.iter().filter_map(|doubt| topics.topics.get(doubt.place)) {
-            // The one that was refused is forgotten; the others were looked at and are known.
-            if !self.shared.looks.is_known(&binding.topic) {
-                let held = self.shared.ledger.assigned(&binding.topic).into_iter();
-                holds.extend(held.map(|(partition, epoch)| {
-                    let detail = Arc::clone(&detail);
-                    Hold { partition, epoch, reason, detail }
-                }));
-            }
-        }
-        Ok(holds)
+        // The one that was refused is forgotten; the others were looked at and are known.
+        Ok(doubts
+            .iter()
+            .filter_map(|doubt| topics.topics.get(doubt.place))
+            .filter(|binding| !self.shared.looks.is_known(&binding.topic))
+            .flat_map(|binding| self.holds_of(binding, reason, &detail))
+            .collect())
     }
 
     pub(crate) fn at_risk(&self) -> TablesAtRisk {

@@ -1,7 +1,7 @@
 //! Tables that are locked, dropped, swapped or changed under a Syncer that writes them.
 
 use cdc_executor::ports::Database;
-use cdc_machine::Epoch;
+use cdc_machine::{Epoch, Fault};
 use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{Held, HoldReason, Parking, WriteOutcome};
 
@@ -30,6 +30,40 @@ async fn a_column_is_used_as_soon_as_it_is_there() {
     stand.client.batch_execute("ALTER TABLE players ALTER COLUMN a TYPE text").await.unwrap();
     write_all(&database, &[player("1", "\"a\":\"not a number\"", 3)]).await;
     assert_eq!(stand.text("SELECT a FROM players").await.unwrap(), "not a number");
+}
+
+/// What PostgreSQL refuses for a column that was not there at the last look is written once more, and not given up.
+#[tokio::test]
+async fn a_row_is_not_given_up_for_a_column_that_is_new() {
+    let stand = Stand::new("CREATE TABLE players (id text PRIMARY KEY, a int)").await;
+    let database = stand.database().await;
+    let player = |fields: &str, position| Message::upsert("insert", "1", fields, position);
+    // The field is looked for in vain, and will not be again for a second.
+    write_all(&database, &[player("\"a\":1,\"x\":5", 1)]).await;
+    let added = "DELETE FROM players; ALTER TABLE players ADD COLUMN x int NOT NULL";
+    stand.client.batch_execute(added).await.unwrap();
+    let reply = database.write(&batch(&[player("\"a\":2,\"x\":6", 2)]), ALL, Parking::Off).await;
+    // Where a second had passed, the column was found at once.
+    if let WriteOutcome::Failed { fault, .. } = reply.outcome {
+        assert_eq!(fault, Fault::RetryNow);
+        write_all(&database, &[player("\"a\":2,\"x\":6", 2)]).await;
+    }
+    assert_eq!(stand.text("SELECT x FROM players").await.unwrap(), "6");
+
+    // One that the table refuses as it is falls, new fields or not.
+    let refusing = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+                    $$ BEGIN RAISE not_null_violation; END $$; \
+                    CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON players FOR EACH ROW EXECUTE FUNCTION refuse(); \
+                    ALTER TABLE players ADD COLUMN y int";
+    stand.client.batch_execute(refusing).await.unwrap();
+    let again = batch(&[player("\"a\":3,\"x\":6,\"y\":1", 3)]);
+    let mut faults = Vec::new();
+    for _ in 0..2 {
+        let outcome = database.write(&again, ALL, Parking::Off).await.outcome;
+        let WriteOutcome::Failed { fault, .. } = outcome else { panic!("{outcome:?}") };
+        faults.push(fault);
+    }
+    assert_eq!(faults.last(), Some(&Fault::Poison));
 }
 
 /// Nothing is written unfenced, and nobody waits behind the wait for the lock for long.
