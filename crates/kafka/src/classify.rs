@@ -85,7 +85,7 @@ pub fn fault_of(code: Code) -> Fault {
 /// What a person can do about a fault.
 const fn advice(fault: Fault) -> &'static str {
     match fault {
-        Fault::Transient | Fault::RetryNow => {
+        Fault::Transient | Fault::Unreachable | Fault::RetryNow => {
             "it is tried again; if it stays so, see whether the brokers in kafka.brokers are up and reachable"
         }
         Fault::Auth => "check kafka.security and what the brokers' ACLs allow this user",

@@ -6,7 +6,10 @@ use core::fmt;
 pub enum Fault {
     /// May work later: network, time-out, election, an overloaded server. Retried with back-off.
     Transient,
-    /// Works at once when tried again: a deadlock's victim.
+    /// Nobody answers, or only to say that nobody is served now: the server is away, starts, ends, is full or is no
+    /// longer the one that takes writes. Retried as connections are, whichever request meets it.
+    Unreachable,
+    /// Another transaction was in the way, and goes on: works at once when tried again. A deadlock's victim.
     RetryNow,
     /// Another row stands in the way: a unique violation on another constraint than the key.
     Blocked,
@@ -26,8 +29,9 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Transient,
+        Self::Unreachable,
         Self::RetryNow,
         Self::Blocked,
         Self::Poison,
@@ -43,6 +47,7 @@ impl Fault {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Transient => "transient",
+            Self::Unreachable => "unreachable",
             Self::RetryNow => "retry_now",
             Self::Blocked => "blocked",
             Self::Poison => "poison",
@@ -57,7 +62,7 @@ impl Fault {
     /// True where the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Transient | Self::RetryNow)
+        matches!(self, Self::Transient | Self::Unreachable | Self::RetryNow)
     }
 }
 

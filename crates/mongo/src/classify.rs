@@ -73,7 +73,7 @@ pub(crate) fn advice(error: &Error, fault: Fault) -> &'static str {
              larger oplog (replSetResizeOplog) keeps it longer"
         }
         Fault::TooLarge => "an event is larger than a reply may be (16 MiB); on_too_large decides",
-        Fault::Transient => "trying again",
+        Fault::Transient | Fault::Unreachable => "trying again",
         _ => "check mongodb.* in the configuration against the server's version",
     }
 }

@@ -32,8 +32,11 @@ const fn blocked(reason: Reject) -> Classification {
 pub fn classify(sqlstate: &str) -> Classification {
     let class = sqlstate.get(..2).unwrap_or_default();
     match sqlstate {
-        // deadlock_detected: PostgreSQL has already let the other transaction go on.
-        "40P01" => fault(Fault::RetryNow),
+        // deadlock_detected, serialization_failure, lock_not_available: another transaction was in the way, and goes on.
+        "40P01" | "40001" | "55P03" => fault(Fault::RetryNow),
+        // The server ends, has crashed or starts (57P01 to 57P03), its database or this connection was ended by
+        // somebody, or it has no connection to spare.
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "53300" => fault(Fault::Unreachable),
         // Other rows stand in the way, and may be on their way themselves.
         "23505" => blocked(Reject::UniqueViolation),
         "23P01" => blocked(Reject::ExclusionViolation),
@@ -49,7 +52,7 @@ pub fn classify(sqlstate: &str) -> Classification {
         // and a statement or function that somebody changed: the catalog is read again before the next try.
         "42P01" | "42703" | "42804" | "0A000" | "3F000" | "26000" => fault(Fault::Transient),
         // read_only_sql_transaction: connected to a standby that has not been promoted yet.
-        "25006" => fault(Fault::Transient),
+        "25006" => fault(Fault::Unreachable),
         // idle_in_transaction_session_timeout
         "25P03" => fault(Fault::Transient),
         // transaction_timeout, of servers from 17 on
@@ -58,10 +61,11 @@ pub fn classify(sqlstate: &str) -> Classification {
         // are counted, so one that stays ends the service all the same.
         "XX000" => fault(Fault::Transient),
         _ => match class {
-            // connection exception, insufficient resources, operator intervention, object not in prerequisite
-            // state (lock_not_available), transaction rollback (serialization_failure), an error of the system
-            // beneath the server, snapshot too old
-            "08" | "53" | "57" | "55" | "40" | "58" | "72" => fault(Fault::Transient),
+            // connection exception
+            "08" => fault(Fault::Unreachable),
+            // insufficient resources, operator intervention, object not in prerequisite state, transaction rollback,
+            // an error of the system beneath the server, snapshot too old
+            "53" | "57" | "55" | "40" | "58" | "72" => fault(Fault::Transient),
             "21" | "23" | "44" => poison(Reject::Database),
             "22" => poison(Reject::OutOfRange),
             // program_limit_exceeded: a row, an index entry or a nesting that is too large
@@ -99,17 +103,17 @@ mod tests {
     fn each_code_has_its_meaning() {
         let table = [
             ("40P01", Fault::RetryNow, Reject::Database),
-            ("40001", Fault::Transient, Reject::Database),
-            ("55P03", Fault::Transient, Reject::Database),
+            ("40001", Fault::RetryNow, Reject::Database),
+            ("55P03", Fault::RetryNow, Reject::Database),
             ("57014", Fault::Transient, Reject::Database),
-            ("57P01", Fault::Transient, Reject::Database),
-            ("57P02", Fault::Transient, Reject::Database),
-            ("57P03", Fault::Transient, Reject::Database),
-            ("08000", Fault::Transient, Reject::Database),
-            ("08006", Fault::Transient, Reject::Database),
+            ("57P01", Fault::Unreachable, Reject::Database),
+            ("57P02", Fault::Unreachable, Reject::Database),
+            ("57P03", Fault::Unreachable, Reject::Database),
+            ("08000", Fault::Unreachable, Reject::Database),
+            ("08006", Fault::Unreachable, Reject::Database),
             ("53100", Fault::Transient, Reject::Database),
-            ("53300", Fault::Transient, Reject::Database),
-            ("25006", Fault::Transient, Reject::Database),
+            ("53300", Fault::Unreachable, Reject::Database),
+            ("25006", Fault::Unreachable, Reject::Database),
             ("25P03", Fault::Transient, Reject::Database),
             ("42P01", Fault::Transient, Reject::Database),
             ("42703", Fault::Transient, Reject::Database),
@@ -123,9 +127,9 @@ mod tests {
             ("53200", Fault::Transient, Reject::Database),
             ("53400", Fault::Transient, Reject::Database),
             ("55006", Fault::Transient, Reject::Database),
-            ("57P04", Fault::Transient, Reject::Database),
-            ("57P05", Fault::Transient, Reject::Database),
-            ("08P01", Fault::Transient, Reject::Database),
+            ("57P04", Fault::Unreachable, Reject::Database),
+            ("57P05", Fault::Unreachable, Reject::Database),
+            ("08P01", Fault::Unreachable, Reject::Database),
             ("42804", Fault::Transient, Reject::Database),
             ("0A000", Fault::Transient, Reject::Database),
             ("3F000", Fault::Transient, Reject::Database),

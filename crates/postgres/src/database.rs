@@ -85,7 +85,7 @@ impl PostgresDatabase {
         let pool = self.shared.pool.read().unwrap_or_else(PoisonError::into_inner);
         pool.clone().ok_or_else(|| {
             Trouble::new(
-                Fault::Transient,
+                Fault::Unreachable,
                 operation,
                 "the pool is closed; it is opened by the next connection",
             )
@@ -317,7 +317,7 @@ async fn bounded<T>(
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(result) => result,
         Err(_elapsed) => Err(Trouble::new(
-            Fault::Transient,
+            Fault::Unreachable,
             operation,
             format!("PostgreSQL did not answer within {CALL_TIMEOUT:?}; the connection is given up"),
         )),

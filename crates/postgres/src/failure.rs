@@ -82,7 +82,7 @@ fn classify_client_side(error: &Error) -> (Fault, &'static str) {
         {
             (Fault::Fatal, "a statement and its values do not agree, which is a bug in this program")
         }
-        _ => (Fault::Transient, "the connection to PostgreSQL failed; it is opened again"),
+        _ => (Fault::Unreachable, "the connection to PostgreSQL failed; it is opened again"),
     }
 }
 

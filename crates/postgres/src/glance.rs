@@ -214,5 +214,5 @@ pub(crate) fn foreign_and_missing(found: &Glance) -> bool {
 
 /// For the pipeline's own waits: whether a lock was in the way.
 pub(crate) fn is_lock(trouble: &Trouble) -> bool {
-    trouble.failure.fault == Fault::Transient && trouble.sqlstate.is_some_and(|code| code.as_str() == "55P03")
+    trouble.failure.fault == Fault::RetryNow && trouble.sqlstate.is_some_and(|code| code.as_str() == "55P03")
 }

@@ -189,6 +189,7 @@ impl Failed {
             Fault::Poison
             | Fault::TooLarge
             | Fault::Transient
+            | Fault::Unreachable
             | Fault::RetryNow
             | Fault::HistoryLost
             | Fault::Fenced

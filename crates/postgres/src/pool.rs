@@ -107,12 +107,12 @@ impl Pool {
                 trouble
             }
             Some(OpenError::Silent(patience)) => Trouble::new(
-                Fault::Transient,
+                Fault::Unreachable,
                 operation,
                 format!("{} accepts connections but did not answer within {patience:?}", self.target),
             ),
             None => Trouble::new(
-                Fault::Transient,
+                Fault::Unreachable,
                 operation,
                 format!("no connection to {} could be had within {:?}", self.target, self.patience),
             ),

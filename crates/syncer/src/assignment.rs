@@ -52,6 +52,7 @@ impl<R: Clone> Turn<'_, R> {
         if self.take_acquisition(id).is_none() {
             return Ok(());
         }
+        self.on_in_reach();
         let (mut starts, mut gaps) = (Vec::new(), Vec::new());
         for row in acquired {
             let (partition, epoch) = (row.partition, row.epoch);
@@ -89,6 +90,7 @@ impl<R: Clone> Turn<'_, R> {
     /// The gaps are durable: reading goes on behind them.
     pub(crate) fn on_offsets_moved(&mut self, id: EffectId, refused: &[Partition]) -> Result<(), Cause> {
         let Some(Acquisition { gaps, .. }) = self.take_acquisition(id) else { return Ok(()) };
+        self.on_in_reach();
         let starts = gaps
             .iter()
             .filter(|gap| !refused.contains(&gap.partition))

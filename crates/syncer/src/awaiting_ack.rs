@@ -39,7 +39,7 @@ impl<R: Clone> Turn<'_, R> {
             WriteOutcome::Refused { partitions } => self.on_refused(state, worker, piece, &partitions)?,
             WriteOutcome::Held { holds } => self.on_held(state, worker, piece, holds)?,
             WriteOutcome::Failed { fault, reason, sqlstate, detail } => {
-                self.on_write_failed(worker, piece, fault, (reason, sqlstate, detail))?;
+                self.on_write_failed(worker, id, piece, fault, (reason, sqlstate, detail))?;
             }
         }
         self.leave_when_free(worker);
@@ -70,6 +70,10 @@ impl<R: Clone> Turn<'_, R> {
         mut rejected: Vec<Rejected>,
     ) -> Result<(), Cause> {
         self.forget_retries(worker);
+        if rejected.len() < piece.batch.rows().len() {
+            self.on_in_reach();
+            self.overtake_others(worker);
+        }
         rejected.sort_by_key(|rejected| rejected.index);
         let mut rejected = rejected.into_iter().peekable();
         for (index, row) in piece.batch.rows().iter().enumerate() {
@@ -132,11 +136,13 @@ impl<R: Clone> Turn<'_, R> {
     fn on_write_failed(
         &mut self,
         worker: WorkerId,
+        id: EffectId,
         piece: Piece<R>,
         fault: Fault,
         words: Words,
     ) -> Result<(), Cause> {
         match fault {
+            Fault::Unreachable => self.write_once_in_reach(worker, id, piece),
             Fault::RetryNow if self.is_deadlocked_again(worker) && piece.batch.rows().len() > 1 => {
                 // The locks of fewer rows meet fewer others.
                 self.forget_retries(worker);
@@ -181,6 +187,15 @@ impl<R: Clone> Turn<'_, R> {
         Ok(())
     }
 
+    fn write_once_in_reach(&mut self, worker: WorkerId, id: EffectId, piece: Piece<R>) -> Result<(), Cause> {
+        let Some(piece) = piece.retain(|row| self.facts.partitions.is_live(row)) else { return Ok(()) };
+        self.on_out_of_reach(id)?;
+        if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
+            lane.writer = Writer::OutOfReach(piece);
+        }
+        Ok(())
+    }
+
     fn bisect(
         &mut self,
         worker: WorkerId,
@@ -214,9 +229,16 @@ impl<R: Clone> Turn<'_, R> {
         }
     }
 
+    /// A transaction of this worker's went through, whoever was in whose way.
+    fn overtake_others(&mut self, worker: WorkerId) {
+        for (id, lane) in (0u32..).map(WorkerId).zip(&mut self.facts.workers) {
+            lane.is_overtaken |= id != worker && lane.retries.retries() > 0;
+        }
+    }
+
     pub(crate) fn forget_retries(&mut self, worker: WorkerId) {
         if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
-            lane.retries.reset();
+            lane.forget_retries();
         }
     }
 }

@@ -89,9 +89,10 @@ impl StopAfter {
 pub struct Retries {
     /// Joining the group, committing offsets, putting records aside.
     pub kafka: Retry,
-    /// Opening the pool and taking partitions in the ledger.
+    /// Opening the pool, taking partitions in the ledger, recording offsets, and whatever else finds PostgreSQL out of
+    /// reach.
     pub postgres_connect: Retry,
-    /// Writing a batch.
+    /// Writing a batch, or parked rows, where PostgreSQL answered.
     pub postgres_write: Retry,
 }
 

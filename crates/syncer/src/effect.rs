@@ -17,6 +17,8 @@ pub enum TimerKind {
     Reconnect,
     /// The end of a back-off in front of another write of this worker's batch. The executor adds jitter.
     WriteRetry(WorkerId),
+    /// The end of a back-off in front of whatever PostgreSQL was out of reach for. The executor adds jitter.
+    OutageRetry,
     /// The end of a back-off in front of another commit. The executor adds jitter.
     CommitRetry,
     /// The end of a back-off in front of another dead letter. The executor adds jitter.

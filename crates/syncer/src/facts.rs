@@ -6,6 +6,7 @@ use cdc_machine::{Backoff, EffectId, Epoch};
 
 use crate::breaker::Breaker;
 use crate::hold::Holds;
+use crate::outage::Outage;
 use crate::parked::Parked;
 use crate::partitions::Partitions;
 use crate::timers::Timers;
@@ -27,6 +28,7 @@ pub(crate) struct Facts<R> {
     pub(crate) dead_letters: DeadLetters<R>,
     pub(crate) breaker: Breaker,
     pub(crate) parked: Parked,
+    pub(crate) outage: Outage,
     pub(crate) holds: Holds,
     /// Usually one at most: the group asks again only once it has its answer.
     pub(crate) revocations: Vec<Revocation>,
@@ -137,6 +139,7 @@ impl<R: Clone> Facts<R> {
             dead_letters: DeadLetters { waiting: VecDeque::new(), in_flight: Vec::new() },
             breaker: Breaker::new(config.stop_after),
             parked: Parked::default(),
+            outage: Outage::default(),
             holds: Holds::default(),
             revocations: Vec::new(),
             timers: Timers::new(workers),
@@ -151,6 +154,11 @@ impl<R: Clone> Facts<R> {
         let id = self.next_id;
         self.next_id = EffectId(id.0 + 1);
         id
+    }
+
+    /// The number that the next request gets.
+    pub(crate) const fn next_id(&self) -> EffectId {
+        self.next_id
     }
 
     pub(crate) const fn new_epoch(&mut self) -> Epoch {

@@ -119,8 +119,10 @@ impl Explore for Small {
         ]);
         let used = facts.retries;
         shape.extend(
-            [used.database, used.group, used.acquire, used.commit, used.dead_letter].map(retries_shape),
+            [used.database, used.group, used.acquire, used.commit, used.dead_letter, facts.outage.retries]
+                .map(retries_shape),
         );
+        shape.push(self.late_shape());
         shape
     }
 
@@ -225,6 +227,7 @@ fn kinds() -> impl Iterator<Item = TimerKind> {
     [
         TimerKind::Reconnect,
         TimerKind::WriteRetry(WORKER),
+        TimerKind::OutageRetry,
         TimerKind::CommitRetry,
         TimerKind::DeadLetterRetry,
         TimerKind::AcquireRetry,

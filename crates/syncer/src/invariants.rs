@@ -25,6 +25,7 @@ impl<R: Clone> Syncer<R> {
         self.check_slots()?;
         self.check_commit()?;
         self.check_parked()?;
+        self.check_outage()?;
         self.check_polling()?;
         self.check_holds()?;
         ensure(
@@ -83,7 +84,9 @@ impl<R: Clone> Syncer<R> {
         let held = self.facts.workers.iter().flat_map(|worker| {
             let at_work = match &worker.writer {
                 Writer::Idle | Writer::Retrying { .. } => None,
-                Writer::Writing { piece, .. } | Writer::BackingOff(piece) => Some(piece),
+                Writer::Writing { piece, .. } | Writer::BackingOff(piece) | Writer::OutOfReach(piece) => {
+                    Some(piece)
+                }
             };
             let pieces = at_work.into_iter().chain(&worker.pieces);
             worker.waiting.iter().chain(pieces.flat_map(|piece| piece.batch.rows()))
@@ -124,6 +127,16 @@ impl<R: Clone> Syncer<R> {
             )?;
         }
         Ok(())
+    }
+
+    /// Whatever waits for PostgreSQL has the timer that ends its wait.
+    fn check_outage(&self) -> Result<(), &'static str> {
+        let is_waiting = self.facts.parked.is_any_out_of_reach()
+            || self.facts.workers.iter().any(|worker| matches!(worker.writer, Writer::OutOfReach(_)));
+        ensure(
+            !is_waiting || self.facts.timers.is_running(TimerKind::OutageRetry),
+            "what waits for PostgreSQL is tried again in time",
+        )
     }
 
     /// A held partition has its reason and the timer that ends its wait, and no timer runs for nothing.

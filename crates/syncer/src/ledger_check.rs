@@ -48,6 +48,7 @@ impl<R: Clone> Turn<'_, R> {
         held: Vec<Hold>,
     ) -> Result<(), Cause> {
         let Some(check) = self.take_ledger_check(id) else { return Ok(()) };
+        self.on_question_answered();
         for (partition, epoch) in check.partitions {
             if refused.contains(&partition) {
                 self.relinquish(state, partition, epoch);
@@ -56,12 +57,13 @@ impl<R: Clone> Turn<'_, R> {
         self.hold(state, held)
     }
 
-    /// A question that was not answered is asked again in time; it uses up no retry.
+    /// A question that was not answered is asked again in time. It uses up a retry where PostgreSQL is out of reach.
     pub(crate) fn on_ledger_check_failed(&mut self, id: EffectId, fault: Fault) -> Result<(), Cause> {
         if self.take_ledger_check(id).is_none() {
             return Ok(());
         }
         match Verdict::on_postgres(fault) {
+            Verdict::Retry if fault == Fault::Unreachable => self.on_out_of_reach(id),
             Verdict::Retry => Ok(()),
             Verdict::End(cause) => Err(cause),
         }

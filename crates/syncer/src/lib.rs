@@ -21,6 +21,7 @@
 //! | `streaming` | room, fetching, routing, pause and resume |
 //! | `lanes`, `worker` | when a batch leaves, and what is in it |
 //! | `awaiting_ack`, `bad_rows`, `breaker` | PostgreSQL's answers, bisection, dead letters, and when they are too many |
+//! | `outage` | a PostgreSQL that is out of reach, whichever request meets it |
 //! | `parked` | rows and deletes that wait for other rows, and their retries |
 //! | `saving_token` | offset commits |
 //! | `settle` | what follows from the facts, and which state is next |
@@ -46,6 +47,7 @@ mod invariants;
 mod lanes;
 mod ledger_check;
 mod names;
+mod outage;
 mod parked;
 mod partitions;
 mod revocation;

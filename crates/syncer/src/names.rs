@@ -75,6 +75,7 @@ macro_rules! timer_names {
         match $kind {
             TimerKind::Reconnect => concat!($word, " Reconnect"),
             TimerKind::WriteRetry(_) => concat!($word, " WriteRetry"),
+            TimerKind::OutageRetry => concat!($word, " OutageRetry"),
             TimerKind::CommitRetry => concat!($word, " CommitRetry"),
             TimerKind::DeadLetterRetry => concat!($word, " DeadLetterRetry"),
             TimerKind::AcquireRetry => concat!($word, " AcquireRetry"),
@@ -100,6 +101,7 @@ impl TimerKind {
         match self {
             Self::Reconnect => "reconnect",
             Self::WriteRetry(_) => "write_retry",
+            Self::OutageRetry => "outage_retry",
             Self::CommitRetry => "commit_retry",
             Self::DeadLetterRetry => "dead_letter_retry",
             Self::AcquireRetry => "acquire_retry",

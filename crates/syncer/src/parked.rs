@@ -64,6 +64,8 @@ pub(crate) enum Phase {
     Later,
     /// The timer runs, and some row was written since the last retry.
     Soon,
+    /// PostgreSQL is out of reach: it begins with everything else that waits for it.
+    OutOfReach,
     /// It begins as soon as the writer is free.
     Due,
     /// It is under way.
@@ -139,6 +141,18 @@ impl Parked {
         self.given_up.iter().filter(is_asked).map(|it| (it.partition, it.offset)).collect()
     }
 
+    /// PostgreSQL is to be tried again.
+    pub(crate) fn end_outage(&mut self) {
+        for retry in self.retries.values_mut().filter(|retry| retry.phase == Phase::OutOfReach) {
+            retry.phase = Phase::Due;
+        }
+    }
+
+    /// True where a retry waits for PostgreSQL.
+    pub(crate) fn is_any_out_of_reach(&self) -> bool {
+        self.retries.values().any(|retry| retry.phase == Phase::OutOfReach)
+    }
+
     pub(crate) fn retry(&self, worker: WorkerId) -> Option<Retry> {
         self.retries.get(&worker).copied()
     }
@@ -194,7 +208,7 @@ impl<R: Clone> Turn<'_, R> {
                 self.set_timer(TimerKind::ParkedRetry(worker), wait);
             }
             Some(Retry { phase: Phase::InFlight { is_stirred }, .. }) => *is_stirred = true,
-            Some(Retry { phase: Phase::Soon | Phase::Due, .. }) | None => {}
+            Some(Retry { phase: Phase::Soon | Phase::OutOfReach | Phase::Due, .. }) | None => {}
         }
     }
 
@@ -264,6 +278,7 @@ impl<R: Clone> Turn<'_, R> {
         match outcome {
             RetryOutcome::Done { parked, is_changed, rejected } => {
                 self.forget_retries(worker);
+                self.on_in_reach();
                 self.on_parked_done(worker, &asked, &parked, is_changed);
                 for rejected in rejected {
                     self.reject_parked(worker, rejected)?;
@@ -282,7 +297,7 @@ impl<R: Clone> Turn<'_, R> {
                 self.hold(state, holds)?;
                 self.retry_again(worker, false);
             }
-            RetryOutcome::Failed { fault } => self.on_parked_failed(worker, fault)?,
+            RetryOutcome::Failed { fault } => self.on_parked_failed(worker, id, fault)?,
         }
         self.leave_when_free(worker);
         Ok(())
@@ -309,20 +324,27 @@ impl<R: Clone> Turn<'_, R> {
     }
 
     /// A retry is a write like another: it uses up the same retries, and ends with them.
-    fn on_parked_failed(&mut self, worker: WorkerId, fault: Fault) -> Result<(), Cause> {
+    fn on_parked_failed(&mut self, worker: WorkerId, id: EffectId, fault: Fault) -> Result<(), Cause> {
         match fault {
-            Fault::Transient | Fault::RetryNow => {
-                let wait = self.next_write(worker, fault)?;
-                if let Some(retry) = self.facts.parked.retries.get_mut(&worker) {
-                    retry.phase = if wait.is_some() { Phase::Soon } else { Phase::Due };
-                    if let Some(wait) = wait {
-                        self.set_timer(TimerKind::ParkedRetry(worker), wait);
-                    }
+            Fault::Transient => {
+                if let Some(wait) = self.next_write(worker, fault)?
+                    && let Some(retry) = self.facts.parked.retries.get_mut(&worker)
+                {
+                    retry.phase = Phase::Soon;
+                    self.set_timer(TimerKind::ParkedRetry(worker), wait);
                 }
                 Ok(())
             }
-            // The rows stay where they are; only time or a person helps.
-            Fault::Poison | Fault::Blocked | Fault::TooLarge => {
+            Fault::Unreachable => {
+                self.on_out_of_reach(id)?;
+                if let Some(retry) = self.facts.parked.retries.get_mut(&worker) {
+                    retry.phase = Phase::OutOfReach;
+                }
+                Ok(())
+            }
+            // The rows stay where they are, and only time or a person helps. Where another transaction was in the way
+            // it was likely another's retry of its own parked rows; both go on, and neither is anybody's failure.
+            Fault::RetryNow | Fault::Poison | Fault::Blocked | Fault::TooLarge => {
                 self.retry_again(worker, false);
                 Ok(())
             }

@@ -48,6 +48,7 @@ impl<R: Clone> Turn<'_, R> {
     pub(crate) fn on_committed(&mut self, id: EffectId) {
         let Some(commit) = self.take_commit(id) else { return };
         self.facts.retries.commit.reset();
+        self.on_in_reach();
         for OffsetCommit { partition, epoch, offset } in commit.offsets {
             if let Some(Assignment { stage: Stage::Serving(window) | Stage::Revoking(window), .. }) =
                 self.facts.partitions.get_mut(partition, epoch)

@@ -1,6 +1,6 @@
 use alloc::collections::BTreeMap;
 
-use cdc_machine::{Backoff, Cause, Effects, Machine, Retry, StateName};
+use cdc_machine::{Backoff, Cause, Effects, Fault, Machine, Retry, StateName};
 
 use crate::facts::Facts;
 use crate::state::{Connecting, State};
@@ -96,12 +96,16 @@ impl<R: Clone> Syncer<R> {
     #[must_use]
     pub fn postgres_attempt(&self, config: &Config) -> (u32, Option<u32>) {
         let used = self.facts.retries;
-        most_used([used.database, used.acquire], config.retries.postgres_connect)
+        let used = [used.database, used.acquire, self.facts.outage.retries];
+        most_used(used, config.retries.postgres_connect)
     }
 
-    /// Retries used and allowed for a worker's batch, for the log.
+    /// Retries used and allowed for a worker's batch that fails so, for the log.
     #[must_use]
-    pub fn write_attempt(&self, worker: WorkerId, config: &Config) -> (u32, Option<u32>) {
+    pub fn write_attempt(&self, worker: WorkerId, fault: Fault, config: &Config) -> (u32, Option<u32>) {
+        if fault == Fault::Unreachable {
+            return self.postgres_attempt(config);
+        }
         let used = self.facts.workers.get(worker.0 as usize).map(|worker| worker.retries);
         most_used(used, config.retries.postgres_write)
     }

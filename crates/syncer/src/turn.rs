@@ -88,6 +88,7 @@ impl<R: Clone> Turn<'_, R> {
             TimerKind::WriteRetry(worker) => self.on_write_retry(worker),
             TimerKind::Linger(worker) | TimerKind::Flush(worker) => self.on_departure(worker),
             TimerKind::ParkedRetry(worker) => self.on_parked_retry(worker),
+            TimerKind::OutageRetry => self.on_outage_retry(),
             TimerKind::Pause => self.on_pause(),
             TimerKind::LedgerCheck => self.on_ledger_check_due(),
             kind @ (TimerKind::HeldTable | TimerKind::LockedTable) => self.on_look_due(kind),
@@ -124,7 +125,13 @@ impl<R: Clone> Turn<'_, R> {
     pub(crate) fn next_write(&mut self, worker: WorkerId, fault: Fault) -> Result<Option<Duration>, Cause> {
         let retry = self.config.retries.postgres_write;
         let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) else { return Ok(None) };
-        let is_immediate = fault == Fault::RetryNow && lane.retries.retries() < IMMEDIATE_RETRIES_MAX;
+        let is_contended = fault == Fault::RetryNow;
+        let is_used_up = retry.max_retries.is_some_and(|max| lane.retries.retries() >= max);
+        if is_contended && is_used_up && lane.is_overtaken {
+            // Those that were in the way have gone on: that is the pipeline's progress, if not this worker's.
+            lane.forget_retries();
+        }
+        let is_immediate = is_contended && lane.retries.retries() < IMMEDIATE_RETRIES_MAX;
         let wait = lane.retries.next(retry).ok_or(Cause::Unavailable(Dependency::Postgres))?;
         Ok((!is_immediate).then_some(wait))
     }

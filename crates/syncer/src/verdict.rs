@@ -14,7 +14,7 @@ pub(crate) enum Verdict {
 impl Verdict {
     pub(crate) const fn on_postgres(fault: Fault) -> Self {
         match fault {
-            Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked => Self::Retry,
             Fault::Auth => Self::End(Cause::Refused(Dependency::Postgres)),
             Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fenced | Fault::Fatal => {
                 Self::End(Cause::Failed(Dependency::Postgres))
@@ -27,9 +27,12 @@ impl Verdict {
     pub(crate) const fn on_group(fault: Fault) -> Self {
         match fault {
             // Where an offset left the log under a fetch, the next acquisition sees the log's bounds and decides.
-            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::HistoryLost | Fault::Fenced => {
-                Self::Retry
-            }
+            Fault::Transient
+            | Fault::Unreachable
+            | Fault::RetryNow
+            | Fault::Blocked
+            | Fault::HistoryLost
+            | Fault::Fenced => Self::Retry,
             Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
             Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
         }
@@ -38,7 +41,9 @@ impl Verdict {
     /// A fenced commit is not the end: a rebalance is under way, or some partitions have a new owner.
     pub(crate) const fn on_commit(fault: Fault, from: Dependency) -> Self {
         match fault {
-            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::Fenced => Self::Retry,
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked | Fault::Fenced => {
+                Self::Retry
+            }
             Fault::Auth => Self::End(Cause::Refused(from)),
             Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
                 Self::End(Cause::Failed(from))

@@ -16,6 +16,8 @@ pub(crate) struct Worker<R> {
     /// What is left of a batch that was cut, the next piece last. Halving keeps it short.
     pub(crate) pieces: Vec<Piece<R>>,
     pub(crate) retries: Backoff,
+    /// Whether another worker has written since the first of these retries.
+    pub(crate) is_overtaken: bool,
 }
 
 /// What a worker's writer is at.
@@ -27,6 +29,8 @@ pub(crate) enum Writer<R> {
         piece: Piece<R>,
     },
     BackingOff(Piece<R>),
+    /// PostgreSQL is out of reach: the piece is written again with everything else that waits for it.
+    OutOfReach(Piece<R>),
     /// Its parked rows of these partitions are being tried again, and these given up.
     Retrying {
         id: EffectId,
@@ -60,6 +64,7 @@ impl<R: Clone> Worker<R> {
             writer: Writer::Idle,
             pieces: Vec::new(),
             retries: Backoff::new(),
+            is_overtaken: false,
         }
     }
 
@@ -81,7 +86,9 @@ impl<R: Clone> Worker<R> {
     pub(crate) fn rows_in_hand(&self) -> usize {
         let at_work = match &self.writer {
             Writer::Idle | Writer::Retrying { .. } => 0,
-            Writer::Writing { piece, .. } | Writer::BackingOff(piece) => piece.batch.rows().len(),
+            Writer::Writing { piece, .. } | Writer::BackingOff(piece) | Writer::OutOfReach(piece) => {
+                piece.batch.rows().len()
+            }
         };
         at_work + self.pieces.iter().map(|piece| piece.batch.rows().len()).sum::<usize>()
     }
@@ -110,6 +117,7 @@ impl<R: Clone> Worker<R> {
             writer @ (Writer::Idle
             | Writer::Writing { .. }
             | Writer::BackingOff(_)
+            | Writer::OutOfReach(_)
             | Writer::Retrying { .. }) => {
                 self.writer = writer;
                 None
@@ -126,6 +134,7 @@ impl<R: Clone> Worker<R> {
             writer @ (Writer::Idle
             | Writer::Writing { .. }
             | Writer::BackingOff(_)
+            | Writer::OutOfReach(_)
             | Writer::Retrying { .. }) => {
                 self.writer = writer;
                 None
@@ -137,10 +146,32 @@ impl<R: Clone> Worker<R> {
     pub(crate) fn end_back_off(&mut self) {
         match mem::replace(&mut self.writer, Writer::Idle) {
             Writer::BackingOff(piece) => self.pieces.push(piece),
-            writer @ (Writer::Idle | Writer::Writing { .. } | Writer::Retrying { .. }) => {
+            writer @ (Writer::Idle
+            | Writer::Writing { .. }
+            | Writer::OutOfReach(_)
+            | Writer::Retrying { .. }) => {
                 self.writer = writer;
             }
         }
+    }
+
+    /// PostgreSQL is to be tried again: the piece that waits for it is the next to be written.
+    pub(crate) fn end_outage(&mut self) {
+        match mem::replace(&mut self.writer, Writer::Idle) {
+            Writer::OutOfReach(piece) => self.pieces.push(piece),
+            writer @ (Writer::Idle
+            | Writer::Writing { .. }
+            | Writer::BackingOff(_)
+            | Writer::Retrying { .. }) => {
+                self.writer = writer;
+            }
+        }
+    }
+
+    /// Progress: the schedule starts over.
+    pub(crate) fn forget_retries(&mut self) {
+        self.retries.reset();
+        self.is_overtaken = false;
     }
 
     /// Takes as many rows as fit one batch, at least one where there is one.

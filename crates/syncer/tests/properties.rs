@@ -22,6 +22,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         3 => any::<u8>().prop_map(Outcome::Rejected),
         2 => any::<u8>().prop_map(Outcome::Refused),
         3 => any::<bool>().prop_map(|done| Outcome::Bad(Fault::Transient, done)),
+        2 => any::<bool>().prop_map(|done| Outcome::Bad(Fault::Unreachable, done)),
         4 => prop::sample::select(
             &[Fault::RetryNow, Fault::Blocked, Fault::Poison, Fault::TooLarge, Fault::Fenced][..],
         )

@@ -178,7 +178,7 @@ impl RedisRegister {
             Fault::Auth => {
                 "check token_storage.redis.username and password, and that the user may run EVALSHA, SCRIPT, GET, SET and TIME on this key"
             }
-            Fault::Transient => "trying again",
+            Fault::Transient | Fault::Unreachable => "trying again",
             _ => "check that token_storage.redis.db and key name a string that nothing else writes",
         };
         Failure::new(fault, operation, format!("{} refused or did not answer; {way_out}", self.place))

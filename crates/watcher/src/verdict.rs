@@ -14,7 +14,7 @@ pub(crate) enum Verdict {
 impl Verdict {
     pub(crate) const fn on_source(fault: Fault) -> Self {
         match fault {
-            Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked => Self::Retry,
             Fault::HistoryLost => Self::End(Cause::HistoryLost),
             Fault::Auth => Self::End(Cause::Refused(Dependency::MongoDb)),
             // Without its documents, where the policy is to go on.
@@ -26,9 +26,12 @@ impl Verdict {
     /// A fenced producer is of no use, but a new one is; a topic that is gone is made anew, and missed.
     pub(crate) const fn on_kafka(fault: Fault) -> Self {
         match fault {
-            Fault::Transient | Fault::RetryNow | Fault::Blocked | Fault::Fenced | Fault::HistoryLost => {
-                Self::Retry
-            }
+            Fault::Transient
+            | Fault::Unreachable
+            | Fault::RetryNow
+            | Fault::Blocked
+            | Fault::Fenced
+            | Fault::HistoryLost => Self::Retry,
             Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
             Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
         }
@@ -36,7 +39,7 @@ impl Verdict {
 
     pub(crate) const fn on_token_store(fault: Fault, store: Dependency) -> Self {
         match fault {
-            Fault::Transient | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked => Self::Retry,
             Fault::Fenced => Self::End(Cause::LeaseLost),
             Fault::Auth => Self::End(Cause::Refused(store)),
             // Its record cannot be read: the position is lost.

@@ -74,8 +74,8 @@ pub(super) fn source_name(deployment: Deployment, database: &str) -> Result<Stri
 pub(super) fn refused(failure: &Failure, is_file: bool) -> Failed {
     let exit = match failure.fault {
         Fault::Auth => Exit::Refused,
-        Fault::Transient | Fault::RetryNow if !is_file => Exit::Unavailable,
-        Fault::Transient | Fault::RetryNow => Exit::LocalIo,
+        Fault::Transient | Fault::Unreachable | Fault::RetryNow if !is_file => Exit::Unavailable,
+        Fault::Transient | Fault::Unreachable | Fault::RetryNow => Exit::LocalIo,
         Fault::Blocked
         | Fault::Poison
         | Fault::TooLarge

@@ -87,7 +87,7 @@ pub async fn describe_source(
         let end = |cause| Ended { cause, last_failure: Some(failure.to_string()) };
         let wait = match failure.fault {
             Fault::Auth => return Err(end(Cause::Refused(Dependency::MongoDb))),
-            Fault::Transient | Fault::RetryNow => {
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow => {
                 backoff.next(retry).ok_or_else(|| end(Cause::Unavailable(Dependency::MongoDb)))?
             }
             Fault::Blocked

@@ -170,7 +170,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             Reply::Parked { worker, id, took, reply } => {
                 self.hands.retried(worker, took, &reply);
                 if let Some(failure) = &reply.failure {
-                    self.log(failure, self.machine.write_attempt(worker, &self.config));
+                    self.log(failure, self.machine.write_attempt(worker, failure.fault, &self.config));
                 }
                 self.feed(Input::ParkedRetried { worker, id, outcome: reply.outcome })
             }

@@ -282,6 +282,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             Effect::SetTimer { timer, after } => match timer.kind {
                 TimerKind::Reconnect
                 | TimerKind::WriteRetry(_)
+                | TimerKind::OutageRetry
                 | TimerKind::CommitRetry
                 | TimerKind::DeadLetterRetry
                 | TimerKind::AcquireRetry => self.timers.set_with_jitter(timer, after),

@@ -23,7 +23,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             );
             return;
         }
-        self.log(failure, self.machine.write_attempt(worker, &self.config));
+        self.log(failure, self.machine.write_attempt(worker, failure.fault, &self.config));
     }
 }
 

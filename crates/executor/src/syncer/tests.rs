@@ -57,6 +57,16 @@ fn each_call_is_tried_again_on_schedule_and_then_blamed() {
 /// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
 /// Validates: Requirements 1.4, 3.4, 12.1, 12.4
 #[test]
+fn a_write_that_finds_nobody_is_tried_again_as_connections_are() {
+    let world = World::with_events(1).failing("write", Fault::Unreachable);
+    let (_sender, receiver) = signals();
+    assert_eq!(run(Config::default(), &world, receiver).cause, Cause::Unavailable(Dependency::Postgres));
+    assert_waits("write", &world.moments("write"), &[1, 2, 4, 8, 16]);
+}
+
+/// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+/// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+#[test]
 fn a_dead_letter_is_tried_again_on_schedule() {
     let world =
         World::with_events(1).failing("write", Fault::Poison).failing("dead_letter", Fault::Transient);

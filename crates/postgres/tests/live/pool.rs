@@ -77,7 +77,7 @@ async fn a_connection_that_dies_in_a_write_fails_it_and_not_the_next() {
         .unwrap();
     let reply = write.await.unwrap();
     assert!(
-        matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Transient, .. }),
+        matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Unreachable, .. }),
         "{:?}",
         reply.outcome
     );
@@ -92,7 +92,7 @@ async fn a_server_that_is_not_there_is_said_to_be_so() {
     settings.password = Some("hunter2".to_owned());
     let database = PostgresDatabase::new(settings);
     let failure = database.connect().await.unwrap_err();
-    assert_eq!(failure.fault, Fault::Transient);
+    assert_eq!(failure.fault, Fault::Unreachable);
     assert!(failure.chain().contains("127.0.0.1:1/nowhere"), "{failure}");
     assert!(!format!("{failure} {database:?}").contains("hunter2"));
 }
@@ -117,7 +117,7 @@ async fn what_is_closed_may_be_opened_again() {
     let database = stand.database().await;
     database.close().await;
     let reply = database.write(&batch(&[Message::player("insert", "a", 1, 1)]), ALL, Parking::Off).await;
-    assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Transient, .. }));
+    assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Unreachable, .. }));
     database.connect().await.unwrap();
     write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
 }

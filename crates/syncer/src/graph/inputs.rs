@@ -100,7 +100,8 @@ impl Small {
             refused: Vec::new(),
             held: self.out_of_order(HoldReason::Unwritable),
         });
-        inputs.extend(FAULTS.map(|fault| Input::LedgerCheckFailed { id, fault }));
+        let unanswered = FAULTS.into_iter().chain([Fault::Unreachable]);
+        inputs.extend(unanswered.map(|fault| Input::LedgerCheckFailed { id, fault }));
     }
 
     /// With its one row parked.
@@ -139,7 +140,7 @@ impl Small {
     pub(super) fn push_write_replies(&self, inputs: &mut Vec<Input<()>>) {
         let id = self.facts.workers.iter().find_map(|worker| match worker.writer {
             Writer::Writing { id, .. } => Some(id),
-            Writer::Idle | Writer::BackingOff(_) | Writer::Retrying { .. } => None,
+            Writer::Idle | Writer::BackingOff(_) | Writer::OutOfReach(_) | Writer::Retrying { .. } => None,
         });
         let mut push = |outcome| {
             inputs.push(Input::BatchDone { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
@@ -154,7 +155,8 @@ impl Small {
         }
         push(WriteOutcome::Refused { partitions: vec![PARTITION] });
         push(WriteOutcome::Held { holds: self.out_of_order(HoldReason::Unwritable) });
-        for fault in [Fault::Transient, Fault::RetryNow, Fault::Poison, Fault::Auth, Fault::Fatal] {
+        let unwritten = [Fault::Transient, Fault::Unreachable, Fault::RetryNow, Fault::Poison, Fault::Auth];
+        for fault in unwritten.into_iter().chain([Fault::Fatal]) {
             let detail = Arc::clone(&detail);
             push(WriteOutcome::Failed { fault, reason: Reject::Database, sqlstate: None, detail });
         }
@@ -165,7 +167,7 @@ impl Small {
     pub(super) fn push_retry_replies(&self, inputs: &mut Vec<Input<()>>) {
         let id = self.facts.workers.iter().find_map(|worker| match worker.writer {
             Writer::Retrying { id, .. } => Some(id),
-            Writer::Idle | Writer::BackingOff(_) | Writer::Writing { .. } => None,
+            Writer::Idle | Writer::BackingOff(_) | Writer::OutOfReach(_) | Writer::Writing { .. } => None,
         });
         let mut push =
             |outcome| inputs.push(Input::ParkedRetried { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
@@ -179,7 +181,7 @@ impl Small {
         push(done(1, false, self.rejected_parked()));
         push(RetryOutcome::Refused { partitions: vec![PARTITION] });
         push(RetryOutcome::Held { holds: self.out_of_order(HoldReason::Unwritable) });
-        for fault in [Fault::Transient, Fault::Auth, Fault::Fatal] {
+        for fault in [Fault::Transient, Fault::Unreachable, Fault::RetryNow, Fault::Auth, Fault::Fatal] {
             push(RetryOutcome::Failed { fault });
         }
     }

@@ -43,6 +43,7 @@ impl Small {
                 Writer::Writing { piece, .. } => (1, Some(piece)),
                 Writer::BackingOff(piece) => (2, Some(piece)),
                 Writer::Retrying { .. } => (3, None),
+                Writer::OutOfReach(piece) => (4, Some(piece)),
             };
             shape.extend([
                 tag,
@@ -68,12 +69,24 @@ impl Small {
             Phase::Due => 3,
             Phase::InFlight { is_stirred: false } => 4,
             Phase::InFlight { is_stirred: true } => 5,
+            Phase::OutOfReach => 6,
         });
         // How often a retry was fruitless changes only how long the next one waits.
         let live = parked.entries().filter(|(_, _, epoch, _)| self.is_current(*epoch)).count();
         let is_live = |bad: &&BadRow<()>| bad.origin != Origin::Read && self.is_current(bad.row.epoch);
         let put_aside = self.facts.bad_rows().filter(is_live).count();
         [phase, parked.rows(), live as u64, put_aside as u64, parked.given_up_rows() as u64]
+    }
+
+    /// Which requests under way belong to the try before, of a PostgreSQL that is out of reach.
+    pub(super) fn late_shape(&self) -> u64 {
+        let is_late = |id| u64::from(self.facts.outage.is_late(id));
+        let written = self.facts.workers.iter().map(|worker| match worker.writer {
+            Writer::Writing { id, .. } | Writer::Retrying { id, .. } => is_late(id),
+            Writer::Idle | Writer::BackingOff(_) | Writer::OutOfReach(_) => 0,
+        });
+        let asked = self.facts.ledger_check.iter().map(|check| 2 * is_late(check.id));
+        written.chain(asked).sum()
     }
 
     /// Those of assignments that are gone all behave alike.

@@ -10,6 +10,7 @@ mod draining;
 mod holds;
 mod lanes;
 mod ledger_check;
+mod outages;
 mod parked;
 mod revocation;
 mod room;
@@ -21,11 +22,13 @@ use std::time::Duration;
 use std::vec::Vec;
 use std::{assert_eq, format, vec};
 
-use cdc_machine::{Cause, Dependency, EffectId, Effects, Epoch, Fault, Machine, Signal, StateName, TimerId};
+use cdc_machine::{
+    Cause, Dependency, EffectId, Effects, Epoch, Fault, Machine, Retry, Signal, StateName, TimerId,
+};
 
 use crate::{
     Acquired, Config, Effect, Hold, HoldReason, Input, LogBounds, OffsetLoss, OffsetPolicy, OnBadRecord,
-    OnTableError, ParkedRows, Parking, Partition, Record, Reject, Rejected, RetryOutcome, SqlState,
+    OnTableError, ParkedRows, Parking, Partition, Record, Reject, Rejected, Retries, RetryOutcome, SqlState,
     StartOffset, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
 };
 

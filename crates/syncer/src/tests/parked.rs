@@ -190,13 +190,35 @@ fn a_refused_retry_gives_its_partition_up() {
 fn a_failed_retry_is_a_failed_write() {
     let mut bench = retrying(small());
     let failed = |id, fault| retried(0, id, RetryOutcome::Failed { fault });
-    assert_eq!(bench.step(failed(6, Fault::RetryNow)), ["RetryParked w0 7 [0@0]"]);
-    assert_eq!(bench.step(failed(7, Fault::Transient)), ["SetTimer ParkedRetry#1 2s"]);
-    assert_eq!(bench.expire(RETRY), ["RetryParked w0 8 [0@0]"]);
-    assert_eq!(bench.step(failed(8, Fault::Poison)), ["SetTimer ParkedRetry#2 100ms"]);
+    assert_eq!(bench.step(failed(6, Fault::Transient)), ["SetTimer ParkedRetry#1 1s"]);
+    assert_eq!(bench.expire(RETRY), ["RetryParked w0 7 [0@0]"]);
+    assert_eq!(bench.step(failed(7, Fault::Poison)), ["SetTimer ParkedRetry#2 100ms"]);
     bench.expire(RETRY);
-    bench.step(failed(9, Fault::Fatal));
+    bench.step(failed(8, Fault::Fatal));
     assert_eq!(bench.at(), stopped(Cause::Failed(Dependency::Postgres)));
+}
+
+#[test]
+fn a_retry_waits_with_everything_else_for_a_server_that_is_out_of_reach() {
+    let mut bench = retrying(small());
+    let failed = |id| retried(0, id, RetryOutcome::Failed { fault: Fault::Unreachable });
+    assert_eq!(bench.step(failed(6)), ["SetTimer OutageRetry#0 1s"]);
+    assert_eq!(bench.expire(TimerKind::OutageRetry), ["RetryParked w0 7 [0@0]"]);
+    assert_eq!(bench.step(failed(7)), ["SetTimer OutageRetry#1 2s"]);
+    bench.expire(TimerKind::OutageRetry);
+    assert_eq!(bench.step(retried(0, 8, still(&[(0, 1)]))), ["SetTimer ParkedRetry#1 100ms"]);
+}
+
+/// Syncers that retry their parked rows side by side want the same values: two of them meet again and again.
+#[test]
+fn a_retry_that_another_transaction_was_in_the_way_of_just_comes_later() {
+    let mut bench = retrying(small());
+    for (number, wait) in ["100ms", "200ms", "400ms", "800ms", "1.6s", "2s"].into_iter().enumerate() {
+        let deadlock = RetryOutcome::Failed { fault: Fault::RetryNow };
+        let lines = bench.step(retried(0, 6 + number as u64, deadlock));
+        assert_eq!(lines, [format!("SetTimer ParkedRetry#{} {wait}", 1 + number)]);
+        assert_eq!(bench.expire(RETRY), [format!("RetryParked w0 {} [0@0]", 7 + number)]);
+    }
 }
 
 /// The row of partition 0 with this offset cannot be written any more.

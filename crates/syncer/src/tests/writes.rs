@@ -47,6 +47,25 @@ fn a_deadlock_is_tried_again_at_once_but_not_for_ever() {
     assert_eq!(bench.step(deadlock(6)), ["Stop Unavailable(Postgres)"]);
 }
 
+/// Whoever was in the way has gone on.
+#[test]
+fn a_row_that_others_overtake_again_and_again_does_not_end_the_service() {
+    let mut bench = Bench::writing(small());
+    let deadlock = |id| failed(0, id, Fault::RetryNow, Reject::Database);
+    bench.step(deadlock(3));
+    bench.step(records(&[(1, 0, 1)]));
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(1))), ["WriteBatch w1 5 [1:0]"]);
+    bench.step(written(1, 5));
+    assert_eq!(bench.step(deadlock(4)), ["WriteBatch w0 7 [0:0]"]);
+    assert_eq!(bench.step(deadlock(7)), ["SetTimer WriteRetry#0 4s"]);
+    assert_eq!(bench.expire(TimerKind::WriteRetry(WorkerId(0))), ["WriteBatch w0 8 [0:0]"]);
+    assert_eq!(bench.step(deadlock(8)), ["WriteBatch w0 9 [0:0]"], "the count has started over");
+    assert_eq!(bench.step(deadlock(9)), ["WriteBatch w0 10 [0:0]"]);
+    bench.step(deadlock(10));
+    bench.expire(TimerKind::WriteRetry(WorkerId(0)));
+    assert_eq!(bench.step(deadlock(11)), ["Stop Unavailable(Postgres)"], "nobody else has written since");
+}
+
 #[test]
 fn a_poisoned_batch_is_halved_until_the_row_stands_alone() {
     let mut bench = writing_two(small());

@@ -48,6 +48,7 @@ impl World {
                     matches!(
                         kind,
                         TimerKind::WriteRetry(_)
+                            | TimerKind::OutageRetry
                             | TimerKind::CommitRetry
                             | TimerKind::DeadLetterRetry
                             | TimerKind::CommitSpacing

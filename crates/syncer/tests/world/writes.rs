@@ -136,6 +136,7 @@ impl World {
             Fault::Poison | Fault::TooLarge => true,
             Fault::Blocked => !self.parks() || write.parking == Parking::Park,
             Fault::Transient
+            | Fault::Unreachable
             | Fault::RetryNow
             | Fault::HistoryLost
             | Fault::Fenced
