@@ -149,21 +149,9 @@ async fn until(postgres: &tokio_postgres::Client, sql: &str, expected: &str) {
 /// Waits until exactly the topics of these collections are held for these reasons; returns what is said of each.
 async fn until_held(syncer: &Service, expected: &[(&str, &str)]) -> BTreeMap<String, String> {
     let topic = |name: &str| format!("cdc.{SOURCE_DATABASE}.{name}");
-    let expected: BTreeMap<String, String> =
-        expected.iter().map(|(name, reason)| (topic(name), (*reason).to_owned())).collect();
-    let begun = Instant::now();
-    loop {
-        let status = syncer.get("/status").await.map(|response| response.body).unwrap_or_default();
-        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
-        let held = status["held_topics"].as_array().cloned().unwrap_or_default();
-        let of = |field: &str| -> BTreeMap<String, String> {
-            let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap_or("").to_owned();
-            held.iter().map(|entry| (text(entry, "topic"), text(entry, field))).collect()
-        };
-        if status["service"].is_string() && of("reason") == expected {
-            return of("detail");
-        }
-        assert!(begun.elapsed() < PATIENCE, "held: {:?}, and not {expected:?}", of("reason"));
-        sleep(std::time::Duration::from_millis(100)).await;
-    }
+    let expected: Vec<(String, &str)> =
+        expected.iter().map(|(name, reason)| (topic(name), *reason)).collect();
+    let expected: Vec<(&str, &str)> =
+        expected.iter().map(|(topic, reason)| (topic.as_str(), *reason)).collect();
+    cdc_tests::held::until_held(syncer, &expected).await.unwrap()
 }

@@ -1,10 +1,12 @@
-//! More rows wait for a unique value than may: the Syncer ends, a person decides, and nothing is lost.
+//! More rows wait for a unique value than may: their topic is held, or by policy the Syncer ends, a person decides, and
+//! nothing is lost.
 //!
 //! It takes no turn: a few records, and no load.
 
 use std::ops::Range;
 use std::time::Duration;
 
+use cdc_tests::held::until_held;
 use cdc_tests::messages::Spelled;
 use cdc_tests::site::{PATIENCE, Site, metric};
 
@@ -14,7 +16,7 @@ const DOCUMENTS_MAX: u64 = 1_000;
 const PARKED: &str = "SELECT count(*) FROM cdc.parked";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_parking_lot_ends_the_syncer_and_loses_nothing() {
+async fn a_full_parking_lot_holds_its_topic_and_loses_nothing() {
     let site = Site::start().await.unwrap();
     let table = "CREATE TABLE names (id text PRIMARY KEY, username text UNIQUE, cdc_position bytea)";
     site.sql.batch_execute(table).await.unwrap();
@@ -28,8 +30,9 @@ async fn a_full_parking_lot_ends_the_syncer_and_loses_nothing() {
         site.log.flush().unwrap();
     };
     // All want the same name, and one gets it. Workers park side by side, and together more than the bound: then the
-    // next one that is blocked ends the service.
-    let small = site.syncer("small", TOPIC, &[("CDC__PARKED__MAX_ROWS", "5")]).unwrap();
+    // next one that is blocked is one too many.
+    let small = [("CDC__PARKED__MAX_ROWS", "5"), ("CDC__ON_TABLE_ERROR", "stop")];
+    let small = site.syncer("small", TOPIC, &small).unwrap();
     let mut syncer = small.spawn().unwrap();
     let mut documents = 0;
     let status = loop {
@@ -46,6 +49,18 @@ async fn a_full_parking_lot_ends_the_syncer_and_loses_nothing() {
     assert!(said.contains("parked.max_rows"), "it says what to do: {said}");
     // It stays so until somebody has decided.
     assert_eq!(small.spawn().unwrap().exited(PATIENCE).await.unwrap().code(), Some(65));
+    let patient = site.syncer("patient", TOPIC, &[("CDC__PARKED__MAX_ROWS", "5")]).unwrap();
+    let mut syncer = patient.start().await.unwrap();
+    put(documents..documents + 1, |_| "wanted".to_owned(), 0);
+    documents += 1;
+    let held = until_held(&syncer, &[(TOPIC, "parked_full")]).await.unwrap();
+    assert!(held[TOPIC].contains("parked.max_rows"), "{held:?}");
+    let attempts = "SELECT least(sum(attempts), 1000000)::bigint FROM cdc.parked";
+    let tried = site.number(attempts).await.unwrap();
+    let is_tried_again =
+        format!("SELECT count(*) FROM ({attempts}) AS now (attempts) WHERE attempts > {tried}");
+    site.until(&is_tried_again, 1).await.unwrap();
+    assert_eq!(syncer.terminate(PATIENCE).await.unwrap().code(), Some(0));
 
     let large = site.syncer("large", TOPIC, &[("CDC__PARKED__MAX_ROWS", "1000")]).unwrap();
     let mut syncer = large.start().await.unwrap();

@@ -66,13 +66,14 @@ pub enum Cause {
     PartitionsChanged,
     /// A record that cannot be delivered or written, and the policy is to stop.
     BadRecord,
-    /// So many of the last records are bad that to go on would empty the topic into the dead letters.
+    /// So many of a topic's last records are bad that to go on would empty it into the dead letters, and the policy is
+    /// to stop.
     TooManyBadRecords,
     /// A table cannot be written as a whole, and the policy is to stop.
     TableUnwritable,
     /// The log no longer holds the offset to go on from, and the policy is to stop.
     OffsetLost,
-    /// Too many rows wait for a unique value that another row holds.
+    /// Too many of a topic's rows wait for other rows, and the policy is to stop.
     ParkedFull,
     /// An invariant broke: a bug in this program.
     Invariant(&'static str),
@@ -151,8 +152,9 @@ impl fmt::Display for Cause {
             ),
             Self::BadRecord => f.write_str("a record cannot be delivered or written, and the policy is to stop"),
             Self::TooManyBadRecords => f.write_str(
-                "too many of the last records cannot be written (dead_letter.stop_after); correct the table or what \
-                 fills the topic and start again. To go on all the same raise dead_letter.stop_after.share (1 never \
+                "too many of a topic's last records cannot be written (dead_letter.stop_after), and on_table_error is \
+                 stop; correct the table or what fills the topic and start again, or set on_table_error: hold, under \
+                 which only that topic waits. To go on all the same raise dead_letter.stop_after.share (1 never \
                  stops), or set on_bad_record to skip",
             ),
             Self::TableUnwritable => f.write_str(
@@ -164,8 +166,9 @@ impl fmt::Display for Cause {
                  or latest to go on behind the gap, which is then recorded in cdc.gaps",
             ),
             Self::ParkedFull => f.write_str(
-                "as many rows are parked as parked.max_rows allows, each waiting for a unique value that another row \
-                 holds; the log names the constraint and the way out",
+                "as many rows of a topic are parked as parked.max_rows allows, each waiting for other rows, and \
+                 on_table_error is stop; the log names the constraint and the way out. Under on_table_error: hold only \
+                 that topic waits",
             ),
             Self::Invariant(what) => write!(f, "an invariant broke, which is a bug: {what}"),
         }

@@ -13,20 +13,21 @@ use crate::state::State;
 use crate::turn::Turn;
 use crate::verdict::Verdict;
 use crate::window::Window;
-use crate::{Acquired, Effect, FetchStart, Hold, Partition, StartOffset, TimerKind};
+use crate::{Acquired, Effect, FetchStart, Hold, Partition, StartOffset, TimerKind, Topic};
 
 /// How long until a partition that the log does not have is looked for again.
 const MISSING_PARTITION_WAIT: Duration = Duration::from_secs(1);
 
 impl<R: Clone> Turn<'_, R> {
-    pub(crate) fn on_assigned(&mut self, state: State, partitions: &[Partition]) {
+    pub(crate) fn on_assigned(&mut self, state: State, partitions: &[(Partition, Topic)]) {
         if !state.has_consumer() {
             self.facts.ignore(true);
             return;
         }
         // The group has taken us in: that is progress.
         self.facts.retries.group.reset();
-        for partition in partitions {
+        for (partition, topic) in partitions {
+            self.facts.partitions.enter(*partition, *topic);
             let epoch = self.facts.new_epoch();
             self.facts.partitions.assign(*partition, epoch);
         }
@@ -54,13 +55,18 @@ impl<R: Clone> Turn<'_, R> {
         }
         self.on_in_reach();
         let (mut starts, mut gaps) = (Vec::new(), Vec::new());
+        let asked = |row: &&Acquired| self.is_at(Stage::Acquiring, row.partition, row.epoch);
+        let acquired: Vec<&Acquired> = acquired.iter().filter(asked).collect();
+        for row in &acquired {
+            for (worker, rows) in &row.parked {
+                self.facts.parked.set(*worker, row.partition, row.epoch, *rows);
+            }
+        }
         for row in acquired {
             let (partition, epoch) = (row.partition, row.epoch);
-            if !self.is_at(Stage::Acquiring, partition, epoch) {
+            if self.is_kept_full(partition, epoch) {
+                self.facts.retries.acquire.reset();
                 continue;
-            }
-            for (worker, rows) in &row.parked {
-                self.facts.parked.set(*worker, partition, epoch, *rows);
             }
             match start_of(row, self.config.offset_reset) {
                 Start::At(offset) => starts.push(FetchStart { partition, epoch, offset }),
@@ -143,11 +149,11 @@ impl<R: Clone> Turn<'_, R> {
         let Some(assignment) = self.facts.partitions.get_mut(partition, epoch) else { return false };
         match assignment.stage {
             Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held => return false,
-            Stage::Serving(_) if state.has_consumer() => {
+            Stage::Serving(_) | Stage::Full if state.has_consumer() => {
                 let epoch = self.facts.new_epoch();
                 self.facts.partitions.assign(partition, epoch);
             }
-            Stage::Serving(_) | Stage::Revoking(_) => {
+            Stage::Serving(_) | Stage::Full | Stage::Revoking(_) => {
                 self.facts.partitions.remove(partition);
             }
         }

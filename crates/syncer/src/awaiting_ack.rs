@@ -1,6 +1,7 @@
 //! PostgreSQL's answers. A batch that holds a bad row is halved, in order, until the row stands alone; one that
 //! holds a blocked row is written again with leave to park it.
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -11,7 +12,8 @@ use crate::state::State;
 use crate::turn::{IMMEDIATE_RETRIES_MAX, Turn};
 use crate::worker::{Piece, Writer};
 use crate::{
-    Effect, Hold, OnUniqueViolation, Partition, Reject, Rejected, SqlState, TimerKind, WorkerId, WriteOutcome,
+    Batch, Hold, OnUniqueViolation, Partition, Reject, Rejected, SqlState, TimerKind, Topic, WorkerId,
+    WriteOutcome,
 };
 
 /// What is said of a row that cannot be written.
@@ -34,12 +36,12 @@ impl<R: Clone> Turn<'_, R> {
             WriteOutcome::Written { rejected, parked } => {
                 self.note_parked(worker, piece.batch.rows(), &parked);
                 self.stir_parked();
-                self.on_written(worker, &piece, rejected)?;
+                self.on_written(state, worker, &piece, rejected)?;
             }
             WriteOutcome::Refused { partitions } => self.on_refused(state, worker, piece, &partitions)?,
             WriteOutcome::Held { holds } => self.on_held(state, worker, piece, holds)?,
             WriteOutcome::Failed { fault, reason, sqlstate, detail } => {
-                self.on_write_failed(worker, id, piece, fault, (reason, sqlstate, detail))?;
+                self.on_write_failed(state, worker, id, piece, fault, (reason, sqlstate, detail))?;
             }
         }
         self.leave_when_free(worker);
@@ -65,6 +67,7 @@ impl<R: Clone> Turn<'_, R> {
 
     fn on_written(
         &mut self,
+        state: State,
         worker: WorkerId,
         piece: &Piece<R>,
         mut rejected: Vec<Rejected>,
@@ -85,9 +88,9 @@ impl<R: Clone> Turn<'_, R> {
                 Some(Rejected { reason, sqlstate, detail, .. }) => {
                     let row = row.clone();
                     let (origin, attempts) = (Origin::Read, piece.attempts);
-                    self.reject(BadRow { origin, row, reason, sqlstate, detail, attempts })?;
+                    self.reject(state, BadRow { origin, row, reason, sqlstate, detail, attempts })?;
                 }
-                None => self.settle_good(row)?,
+                None => self.settle_good(state, row)?,
             }
         }
         Ok(())
@@ -135,6 +138,7 @@ impl<R: Clone> Turn<'_, R> {
 
     fn on_write_failed(
         &mut self,
+        state: State,
         worker: WorkerId,
         id: EffectId,
         piece: Piece<R>,
@@ -146,31 +150,48 @@ impl<R: Clone> Turn<'_, R> {
             Fault::RetryNow if self.is_deadlocked_again(worker) && piece.batch.rows().len() > 1 => {
                 // The locks of fewer rows meet fewer others.
                 self.forget_retries(worker);
-                self.bisect(worker, piece, words)
+                self.bisect(state, worker, piece, words)
             }
             Fault::Transient | Fault::RetryNow => self.write_again(worker, piece, fault),
             Fault::Blocked if self.config.on_unique_violation == OnUniqueViolation::Park && !piece.parks => {
                 self.forget_retries(worker);
-                self.park(worker, piece, words.2)
+                self.park(state, worker, piece, &words.2)
             }
             Fault::Poison | Fault::Blocked | Fault::TooLarge => {
                 self.forget_retries(worker);
-                self.bisect(worker, piece, words)
+                self.bisect(state, worker, piece, words)
             }
             Fault::Auth => Err(Cause::Refused(Dependency::Postgres)),
             Fault::HistoryLost | Fault::Fenced | Fault::Fatal => Err(Cause::Failed(Dependency::Postgres)),
         }
     }
 
-    /// The same rows again, this time with leave to park those that are blocked.
-    fn park(&mut self, worker: WorkerId, piece: Piece<R>, detail: Arc<str>) -> Result<(), Cause> {
-        let rows = self.facts.parked.rows();
-        if rows >= self.config.max_parked_rows {
-            self.out.push(Effect::ParkedFull { rows, detail });
-            return Err(Cause::ParkedFull);
+    /// The same rows again, this time with leave to park those that are blocked. Where nothing more of a topic may be
+    /// parked, its rows go apart from the others', and it is held once they are blocked alone.
+    fn park(&mut self, state: State, worker: WorkerId, piece: Piece<R>, why: &str) -> Result<(), Cause> {
+        let topics = self.topics_of(&piece);
+        if !topics.iter().any(|topic| self.is_full(*topic)) {
+            self.push_piece(worker, Piece { parks: true, ..piece });
+            return Ok(());
         }
-        self.push_piece(worker, Piece { parks: true, ..piece });
+        if let [topic] = topics[..] {
+            self.hold_full(state, topic, why)?;
+            return self.write_without(worker, piece);
+        }
+        for topic in topics.into_iter().rev() {
+            let rows = piece.batch.rows().iter();
+            let of_topic = rows.filter(|row| self.facts.partitions.topic(row.partition) == Some(topic));
+            let batch = Batch::new(of_topic.cloned().collect());
+            self.push_piece(worker, Piece { batch, attempts: piece.attempts, parks: false });
+        }
         Ok(())
+    }
+
+    fn topics_of(&self, piece: &Piece<R>) -> Vec<Topic> {
+        let rows = piece.batch.rows().iter();
+        let topics: BTreeSet<Topic> =
+            rows.filter_map(|row| self.facts.partitions.topic(row.partition)).collect();
+        topics.into_iter().collect()
     }
 
     fn write_again(&mut self, worker: WorkerId, piece: Piece<R>, fault: Fault) -> Result<(), Cause> {
@@ -198,6 +219,7 @@ impl<R: Clone> Turn<'_, R> {
 
     fn bisect(
         &mut self,
+        state: State,
         worker: WorkerId,
         piece: Piece<R>,
         (reason, sqlstate, detail): Words,
@@ -211,7 +233,7 @@ impl<R: Clone> Turn<'_, R> {
         }
         for row in piece.batch.rows() {
             let (row, detail) = (row.clone(), Arc::clone(&detail));
-            self.reject(BadRow { origin: Origin::Read, row, reason, sqlstate, detail, attempts })?;
+            self.reject(state, BadRow { origin: Origin::Read, row, reason, sqlstate, detail, attempts })?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use cdc_machine::{Cause, Dependency, EffectId, Fault};
 
 use crate::config::{OnBadRecord, OnUniqueViolation};
 use crate::facts::{BadRow, Origin};
+use crate::state::State;
 use crate::turn::Turn;
 use crate::verdict::Verdict;
 use crate::{Effect, Reject, RejectedParked, Row, TimerKind, WorkerId};
@@ -22,19 +23,19 @@ enum Fate {
 }
 
 impl<R: Clone> Turn<'_, R> {
-    pub(crate) fn reject(&mut self, bad: BadRow<R>) -> Result<(), Cause> {
+    pub(crate) fn reject(&mut self, state: State, bad: BadRow<R>) -> Result<(), Cause> {
         if !self.facts.partitions.is_live(&bad.row) {
             self.facts.ignored.records += 1;
             return Ok(());
         }
         match self.fate(bad.reason) {
             Fate::DeadLetter => {
-                self.note(Some(bad.reason))?;
-                self.facts.dead_letters.waiting.push_back(bad);
+                self.note(state, &bad.row, Some(bad.reason))?;
+                self.put_aside_if_live(bad);
             }
             Fate::Skip => {
                 // Whoever gives records up by policy wants no breaker before the dead letters.
-                self.settle_good(&bad.row)?;
+                self.settle_good(state, &bad.row)?;
                 let BadRow { row, reason, detail, .. } = bad;
                 self.out.push(Effect::Skip { row, reason, detail });
             }
@@ -47,6 +48,7 @@ impl<R: Clone> Turn<'_, R> {
     /// between puts it aside once more, and loses nothing.
     pub(crate) fn reject_parked(
         &mut self,
+        state: State,
         worker: WorkerId,
         rejected: RejectedParked<R>,
     ) -> Result<(), Cause> {
@@ -61,10 +63,9 @@ impl<R: Clone> Turn<'_, R> {
                 if self.facts.parked_put_aside() >= PARKED_PUT_ASIDE_MAX {
                     return Ok(());
                 }
-                self.note(Some(reason))?;
+                self.note(state, &row, Some(reason))?;
                 let origin = Origin::Parked(worker);
-                let bad = BadRow { origin, row, reason, sqlstate, detail, attempts };
-                self.facts.dead_letters.waiting.push_back(bad);
+                self.put_aside_if_live(BadRow { origin, row, reason, sqlstate, detail, attempts });
             }
             Fate::Skip => {
                 self.give_up(worker, &row);
@@ -76,8 +77,15 @@ impl<R: Clone> Turn<'_, R> {
     }
 
     /// A row that needs no dead letter is done with.
-    pub(crate) fn settle_good(&mut self, row: &Row<R>) -> Result<(), Cause> {
-        if self.settle_row(row) { self.note(None) } else { Ok(()) }
+    pub(crate) fn settle_good(&mut self, state: State, row: &Row<R>) -> Result<(), Cause> {
+        if self.settle_row(row) { self.note(state, row, None) } else { Ok(()) }
+    }
+
+    /// The record that was one too many holds its topic, and stays in it.
+    fn put_aside_if_live(&mut self, bad: BadRow<R>) {
+        if self.facts.partitions.is_live(&bad.row) {
+            self.facts.dead_letters.waiting.push_back(bad);
+        }
     }
 
     fn settle_row(&mut self, row: &Row<R>) -> bool {
@@ -86,24 +94,16 @@ impl<R: Clone> Turn<'_, R> {
         is_settled
     }
 
-    /// Counts a record for the breaker. The end comes before any dead letter of the answer that was one too
-    /// many is ordered; what has not settled by then is read again after a restart.
-    fn note(&mut self, reason: Option<Reject>) -> Result<(), Cause> {
-        if !self.facts.breaker.note(reason, self.config.stop_after) {
-            return Ok(());
-        }
-        let (bad, of) = self.facts.breaker.counts();
-        self.out.push(Effect::ReportTrip { bad, of, reasons: self.facts.breaker.reasons() });
-        Err(Cause::TooManyBadRecords)
-    }
-
-    /// Sends what waits, as far as the bound allows and no back-off runs.
+    /// Sends what waits, as far as the bound allows and no back-off runs. What is bad of a topic that is tried again
+    /// waits for the verdict.
     pub(crate) fn put_aside(&mut self) {
         if self.facts.timers.is_running(TimerKind::DeadLetterRetry) {
             return;
         }
         while self.facts.dead_letters.in_flight.len() < DEAD_LETTERS_IN_FLIGHT_MAX {
-            let Some(bad) = self.facts.dead_letters.waiting.pop_front() else { return };
+            let is_due = |bad: &BadRow<R>| !self.is_held_back(bad);
+            let due = self.facts.dead_letters.waiting.iter().position(is_due);
+            let Some(bad) = due.and_then(|at| self.facts.dead_letters.waiting.remove(at)) else { return };
             let id = self.facts.new_id();
             let BadRow { row, reason, sqlstate, detail, attempts, origin: _ } = bad.clone();
             self.facts.dead_letters.in_flight.push((id, bad));

@@ -1,5 +1,5 @@
 //! When to stop before a topic has been emptied into the dead letters: something is wrong then with the table
-//! or with what fills the topic, and not with single records.
+//! or with what fills the topic, and not with single records. `breakers` has one for each topic.
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -35,18 +35,22 @@ impl Breaker {
         self.bad += usize::from(reason.is_some());
         self.len = (self.len + 1).min(self.last.len());
         self.next = (self.next + 1) % self.last.len();
-        reason.is_some() && self.is_tripped(limit)
+        reason.is_some() && self.bad >= limit.at_least.max(1) as usize && self.exceeds(self.len, limit)
     }
 
-    fn is_tripped(&self, limit: StopAfter) -> bool {
-        let share = self.bad as u64 * u64::from(StopAfter::WHOLE);
-        self.bad >= limit.at_least.max(1) as usize && share > self.len as u64 * u64::from(limit.share)
+    /// True where the bad ones are more than the share of so many.
+    pub(crate) const fn exceeds(&self, of: usize, limit: StopAfter) -> bool {
+        self.bad as u64 * StopAfter::WHOLE as u64 > of as u64 * limit.share as u64
     }
 
-    /// Bad records, and of how many.
-    pub(crate) fn counts(&self) -> (u32, u32) {
-        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        (number(self.bad), number(self.len))
+    /// How many are remembered.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many of them are bad.
+    pub(crate) const fn bad(&self) -> usize {
+        self.bad
     }
 
     /// The bad ones by their reasons.
@@ -100,7 +104,7 @@ mod tests {
                 let trips = breaker.note(reason, limit);
                 prop_assert_eq!(trips, is_too_many && reason.is_some());
                 prop_assert_eq!(breaker.check(), Ok(()));
-                prop_assert_eq!(breaker.counts(), (bad as u32, list.len() as u32));
+                prop_assert_eq!((breaker.bad(), breaker.len()), (bad, list.len()));
                 let listed: u32 = breaker.reasons().iter().map(|(_, count)| count).sum();
                 prop_assert_eq!(listed as usize, bad);
             }

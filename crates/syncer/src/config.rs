@@ -42,9 +42,9 @@ pub struct Config {
     /// What becomes of a record whose unique value another row holds, that an exclusion constraint keeps out, or whose
     /// foreign key finds no row, and of a delete of a row that others refer to.
     pub on_unique_violation: OnUniqueViolation,
-    /// What becomes of a partition whose table cannot be written.
+    /// What becomes of a topic that cannot be written.
     pub on_table_error: OnTableError,
-    /// Parked rows beyond which nothing more is parked and the service ends. A batch that is parked as the
+    /// Parked rows of a topic beyond which nothing more of it is parked and it is held. A batch that is parked as the
     /// bound is met may exceed it.
     pub max_parked_rows: u64,
     /// Where a partition goes on whose offset is no longer, or not yet, in the log.
@@ -52,7 +52,7 @@ pub struct Config {
     /// How often the ledger is asked whether the partitions are still ours and where they were: only then is a
     /// database that was restored from a copy noticed while nothing is written. Zero: never.
     pub ledger_check: Duration,
-    /// When so many records go to the dead letters that the service stops.
+    /// When so many of a topic's records go to the dead letters that it is held.
     pub stop_after: StopAfter,
 }
 
@@ -67,7 +67,7 @@ pub enum OffsetPolicy {
     Stop,
 }
 
-/// The breaker: more than `share` of the last `window` records, and at least `at_least` of them, are on their
+/// A topic's breaker: more than `share` of its last `window` records, and at least `at_least` of them, are on their
 /// way to the dead letters. Before `window` records have been seen, the share is of those that have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StopAfter {
@@ -132,11 +132,11 @@ pub enum OnUniqueViolation {
     Stop,
 }
 
-/// What becomes of a partition whose table cannot be written as a whole. A lock that is in the way is waited for,
-/// whatever this says.
+/// What becomes of a topic whose table cannot be written as a whole, of which too many records are bad or too many rows
+/// are parked. A lock that is in the way is waited for, whatever this says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTableError {
-    /// It is held: nothing more of it is read until its table has been mended, and everything else goes on.
+    /// It is held: nothing more of it is read until that has been mended, and everything else goes on.
     Hold,
     /// The service stops.
     Stop,

@@ -39,10 +39,12 @@ pub enum TimerKind {
     Revocation,
     /// The time after a fencing within which another one means that a second process has our name.
     Fencing,
-    /// Time to look again at the tables that a person has to mend.
+    /// Time to look again at what a person has to mend.
     HeldTable,
     /// Time to look again at the tables that somebody had locked.
     LockedTable,
+    /// A topic that is tried again has had time to show whether its records can be written.
+    Probe,
     /// Time to ask the ledger whether the partitions are still ours.
     LedgerCheck,
     /// The end of a drain's patience.
@@ -210,9 +212,6 @@ pub enum Effect<R> {
         partitions: Vec<(Partition, Epoch)>,
         given_up: Vec<(Partition, i64)>,
     },
-    /// So many rows are parked that no more may be: say so, with what blocked the last one. `Stop` follows.
-    /// Not answered.
-    ParkedFull { rows: u64, detail: Arc<str> },
     /// Put a bad record aside, durably. Answered by `DeadLettered` or `DeadLetterFailed`.
     DeadLetter {
         id: EffectId,
@@ -224,9 +223,6 @@ pub enum Effect<R> {
     },
     /// A bad record is given up by policy: log and count it. Not answered.
     Skip { row: Row<R>, reason: Reject, detail: Arc<str> },
-    /// Too many of the last records are bad, and the service stops: `bad` of `of`, for these reasons. Log it.
-    /// Not answered.
-    ReportTrip { bad: u32, of: u32, reasons: Vec<(Reject, u32)> },
     /// Record offsets, in the ledger and then in Kafka. Answered by `Committed` or `CommitFailed`.
     CommitOffsets { id: EffectId, offsets: Vec<OffsetCommit> },
 

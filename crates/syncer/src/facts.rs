@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Backoff, EffectId, Epoch};
 
-use crate::breaker::Breaker;
+use crate::breakers::Breakers;
 use crate::hold::Holds;
 use crate::outage::Outage;
 use crate::parked::Parked;
@@ -26,7 +26,7 @@ pub(crate) struct Facts<R> {
     /// The commit that is under way.
     pub(crate) commit: Option<CommitInFlight>,
     pub(crate) dead_letters: DeadLetters<R>,
-    pub(crate) breaker: Breaker,
+    pub(crate) breakers: Breakers,
     pub(crate) parked: Parked,
     pub(crate) outage: Outage,
     pub(crate) holds: Holds,
@@ -137,7 +137,7 @@ impl<R: Clone> Facts<R> {
             ledger_check: None,
             commit: None,
             dead_letters: DeadLetters { waiting: VecDeque::new(), in_flight: Vec::new() },
-            breaker: Breaker::new(config.stop_after),
+            breakers: Breakers::default(),
             parked: Parked::default(),
             outage: Outage::default(),
             holds: Holds::default(),

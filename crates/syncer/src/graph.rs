@@ -20,7 +20,7 @@ use crate::partitions::Assignment;
 use crate::state::State;
 use crate::{
     Config, Effect, Input, OffsetPolicy, OnBadRecord, OnTableError, OnUniqueViolation, Partition, Retries,
-    RetryOutcome, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
+    RetryOutcome, StopAfter, Syncer, TimerKind, Topic, WorkerId, WriteOutcome,
 };
 
 /// Situations that one exploration visits at most; the small machines have fewer.
@@ -48,6 +48,7 @@ pub fn table() -> String {
 type Small = Syncer<()>;
 
 const PARTITION: Partition = Partition(0);
+const TOPIC: Topic = Topic(0);
 const WORKER: WorkerId = WorkerId(0);
 
 /// Everything that small machines do: under each policy, with either way of batching, and with one retry of
@@ -122,7 +123,7 @@ impl Explore for Small {
             [used.database, used.group, used.acquire, used.commit, used.dead_letter, facts.outage.retries]
                 .map(retries_shape),
         );
-        shape.push(self.late_shape());
+        shape.extend([self.late_shape(), facts.breakers.shape(TOPIC), u64::from(facts.holds.is_any_full())]);
         shape
     }
 
@@ -240,6 +241,7 @@ fn kinds() -> impl Iterator<Item = TimerKind> {
         TimerKind::LedgerCheck,
         TimerKind::HeldTable,
         TimerKind::LockedTable,
+        TimerKind::Probe,
         TimerKind::Fencing,
         TimerKind::Drain,
     ]

@@ -9,6 +9,10 @@ use crate::{Hold, TimerKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(pub u32);
 
+/// A topic, by the number that the executor gave it at first sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(pub u32);
+
 /// One of the pool's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
@@ -245,8 +249,8 @@ pub enum Input<R> {
     /// The consumer died. Everything assigned is lost.
     ConsumerFailed { fault: Fault },
 
-    /// The group gave us these partitions, beside those that we have. Fetching waits for `StartFetching`.
-    Assigned { partitions: Vec<Partition> },
+    /// The group gave us these partitions, each of a topic, beside those that we have. Fetching waits for `StartFetching`.
+    Assigned { partitions: Vec<(Partition, Topic)> },
     /// The group takes these back, and waits for `ConfirmRevoked`.
     Revoking { id: EffectId, partitions: Vec<Partition> },
     /// These were taken without asking (the session ended).

@@ -26,6 +26,10 @@ impl<R: Clone> Syncer<R> {
         self.check_commit()?;
         self.check_parked()?;
         self.check_outage()?;
+        ensure(
+            self.facts.breakers.is_any_probed() == self.facts.timers.is_running(TimerKind::Probe),
+            "a topic that is tried again has its time",
+        )?;
         self.check_polling()?;
         self.check_holds()?;
         ensure(
@@ -40,7 +44,7 @@ impl<R: Clone> Syncer<R> {
             self.facts.revocations.is_empty() != self.facts.timers.is_running(TimerKind::Revocation),
             "a revocation has its deadline",
         )?;
-        self.facts.breaker.check()?;
+        self.facts.breakers.check()?;
         self.check_state()
     }
 
@@ -147,13 +151,13 @@ impl<R: Clone> Syncer<R> {
         };
         for (timer, is_passing) in [(TimerKind::HeldTable, false), (TimerKind::LockedTable, true)] {
             let is_waiting = self.facts.partitions.iter().any(|(partition, assignment)| {
-                matches!(assignment.stage, Stage::Held) && held(partition, is_passing)
+                matches!(assignment.stage, Stage::Held | Stage::Full) && held(partition, is_passing)
             });
             ensure(is_waiting == self.facts.timers.is_running(timer), "a table is looked at again in time")?;
         }
         for (partition, assignment) in self.facts.partitions.iter() {
             ensure(
-                !matches!(assignment.stage, Stage::Held) || holds.contains_key(&partition),
+                !matches!(assignment.stage, Stage::Held | Stage::Full) || holds.contains_key(&partition),
                 "a held partition has its reason",
             )?;
             ensure(

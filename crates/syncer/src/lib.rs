@@ -17,10 +17,11 @@
 //! |---|---|
 //! | `connecting`, `assignment`, `revocation`, `draining` | the database, the group and its partitions |
 //! | `start_offset`, `ledger_check` | where a partition is read from, and whether it is still ours |
-//! | `hold` | partitions whose table cannot be written, and when it is looked at again |
+//! | `hold` | topics that cannot be written, and when they are looked at again |
 //! | `streaming` | room, fetching, routing, pause and resume |
 //! | `lanes`, `worker` | when a batch leaves, and what is in it |
-//! | `awaiting_ack`, `bad_rows`, `breaker` | PostgreSQL's answers, bisection, dead letters, and when they are too many |
+//! | `awaiting_ack`, `bad_rows` | PostgreSQL's answers, bisection, dead letters |
+//! | `breaker`, `breakers` | when too many of a topic's records are bad, and when no longer |
 //! | `outage` | a PostgreSQL that is out of reach, whichever request meets it |
 //! | `parked` | rows and deletes that wait for other rows, and their retries |
 //! | `saving_token` | offset commits |
@@ -35,6 +36,7 @@ mod assignment;
 mod awaiting_ack;
 mod bad_rows;
 mod breaker;
+mod breakers;
 mod config;
 mod connecting;
 mod draining;
@@ -74,6 +76,6 @@ pub use effect::{
 pub use hold::{Held, Hold, HoldReason};
 pub use input::{
     Acquired, Input, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RejectedParked,
-    RetryOutcome, Row, SqlState, WorkerId, WriteOutcome,
+    RetryOutcome, Row, SqlState, Topic, WorkerId, WriteOutcome,
 };
 pub use syncer::Syncer;

@@ -14,7 +14,7 @@ use crate::partitions::{Assignment, Partitions, Stage};
 use crate::state::State;
 use crate::turn::Turn;
 use crate::worker::{Retried, Writer};
-use crate::{Effect, ParkedRows, Partition, RetryOutcome, Row, TimerKind, WorkerId};
+use crate::{Effect, ParkedRows, Partition, RetryOutcome, Row, TimerKind, Topic, WorkerId};
 
 /// The wait after a first retry; it doubles with each one that changes nothing.
 const RETRY_WAIT: Duration = Duration::from_millis(50);
@@ -79,6 +79,13 @@ impl Parked {
 
     pub(crate) fn rows(&self) -> u64 {
         self.entries.values().map(|entry| entry.rows).sum()
+    }
+
+    /// Those of one topic.
+    pub(crate) fn rows_of(&self, topic: Topic, partitions: &Partitions) -> u64 {
+        let is_of = |partition: &Partition| partitions.topic(*partition) == Some(topic);
+        let entries = self.entries.iter().filter(|((_, partition), _)| is_of(partition));
+        entries.map(|(_, entry)| entry.rows).sum()
     }
 
     /// Notes how many there are now; true where that is more than before.
@@ -281,7 +288,7 @@ impl<R: Clone> Turn<'_, R> {
                 self.on_in_reach();
                 self.on_parked_done(worker, &asked, &parked, is_changed);
                 for rejected in rejected {
-                    self.reject_parked(worker, rejected)?;
+                    self.reject_parked(state, worker, rejected)?;
                 }
             }
             RetryOutcome::Refused { partitions } => {
@@ -376,5 +383,5 @@ impl<R: Clone> Turn<'_, R> {
 
 /// True where the assignment's parked rows are to be tried again.
 pub(crate) const fn is_served(assignment: &Assignment) -> bool {
-    matches!(assignment.stage, Stage::Serving(_))
+    matches!(assignment.stage, Stage::Serving(_) | Stage::Full)
 }

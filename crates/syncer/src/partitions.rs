@@ -4,12 +4,14 @@ use alloc::vec::Vec;
 use cdc_machine::{Epoch, SeqNo};
 
 use crate::window::Window;
-use crate::{OffsetGap, Partition, Row};
+use crate::{OffsetGap, Partition, Row, Topic};
 
 /// The partitions that the group has given us, each with its present assignment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Partitions {
     assigned: BTreeMap<Partition, Assignment>,
+    /// Which topic each partition is of that was ever ours.
+    topics: BTreeMap<Partition, Topic>,
 }
 
 /// One assignment of one partition.
@@ -28,8 +30,11 @@ pub(crate) enum Stage {
     Acquiring,
     /// Its gap is being recorded.
     Moving,
-    /// Its table cannot be written: nothing is read until the table is looked at again.
+    /// It cannot be written: nothing is read until it is looked at again.
     Held,
+    /// Its row in the ledger is ours and nothing is read, since too many of its topic's rows are parked: these are
+    /// tried again.
+    Full,
     /// Its records are read.
     Serving(Window),
     /// The group wants it back: nothing more is read, what was read is settled.
@@ -50,6 +55,22 @@ impl Partitions {
     /// Enters an assignment, in place of any before it.
     pub(crate) fn assign(&mut self, partition: Partition, epoch: Epoch) {
         self.assigned.insert(partition, Assignment { epoch, stage: Stage::Waiting });
+    }
+
+    /// Notes which topic the partition is of.
+    pub(crate) fn enter(&mut self, partition: Partition, topic: Topic) {
+        self.topics.insert(partition, topic);
+    }
+
+    pub(crate) fn topic(&self, partition: Partition) -> Option<Topic> {
+        self.topics.get(&partition).copied()
+    }
+
+    /// The assigned partitions of a topic, with their assignments.
+    pub(crate) fn of_topic(&self, topic: Topic) -> impl Iterator<Item = (Partition, Epoch)> {
+        let is_of = move |partition: &Partition| self.topic(*partition) == Some(topic);
+        let of = self.assigned.iter().filter(move |(partition, _)| is_of(partition));
+        of.map(|(partition, assignment)| (*partition, assignment.epoch))
     }
 
     /// From now on the assignment accepts nothing more.
@@ -118,9 +139,10 @@ impl Partitions {
 
     /// True while the row's assignment lasts.
     pub(crate) fn is_live<R>(&self, row: &Row<R>) -> bool {
-        self.assigned
-            .get(&row.partition)
-            .is_some_and(|assignment| assignment.epoch == row.epoch && assignment.window().is_some())
+        self.assigned.get(&row.partition).is_some_and(|assignment| {
+            let is_ours = assignment.window().is_some() || matches!(assignment.stage, Stage::Full);
+            assignment.epoch == row.epoch && is_ours
+        })
     }
 
     pub(crate) fn windows(&self) -> impl Iterator<Item = &Window> {
@@ -192,7 +214,7 @@ impl Assignment {
     pub(crate) const fn window(&self) -> Option<&Window> {
         match &self.stage {
             Stage::Serving(window) | Stage::Revoking(window) => Some(window),
-            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held => None,
+            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held | Stage::Full => None,
         }
     }
 }

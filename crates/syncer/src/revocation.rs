@@ -57,7 +57,7 @@ impl<R: Clone> Turn<'_, R> {
                 self.facts.partitions.revoke(partition, assignment.epoch, window);
                 Some((partition, assignment.epoch))
             }
-            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held => None,
+            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held | Stage::Full => None,
         }
     }
 }

@@ -33,7 +33,7 @@ impl<R: Clone> Turn<'_, R> {
                     let offset = window.unsaved()?.clone();
                     Some(OffsetCommit { partition, epoch: *epoch, offset })
                 }
-                Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held => None,
+                Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held | Stage::Full => None,
             })
             .collect();
         if offsets.is_empty() {

@@ -7,8 +7,10 @@ use crate::turn::Turn;
 impl<R: Clone> Turn<'_, R> {
     /// Orders what the facts call for and derives from them what the machine waits for next.
     pub(crate) fn settle(&mut self, state: State) -> Result<State, Cause> {
+        self.let_go_of_probed(state);
         self.end_revocations();
         self.time_holds();
+        self.time_probes();
         self.time_parked(state);
         self.write_batches();
         self.put_aside();

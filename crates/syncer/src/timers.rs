@@ -7,7 +7,7 @@ use cdc_machine::{Effects, TimerId};
 use crate::{Effect, TimerKind, WorkerId};
 
 /// Kinds that exist once; behind them come [`PER_WORKER`] for each worker.
-const SINGLE: usize = 13;
+const SINGLE: usize = 14;
 const PER_WORKER: usize = 4;
 
 /// Which timers run. At most one of a kind does; one set again has a new generation, so that the expiry of
@@ -90,6 +90,7 @@ const fn place(kind: TimerKind) -> usize {
         TimerKind::HeldTable => 10,
         TimerKind::LockedTable => 11,
         TimerKind::OutageRetry => 12,
+        TimerKind::Probe => 13,
         TimerKind::WriteRetry(WorkerId(worker)) => SINGLE + PER_WORKER * worker as usize,
         TimerKind::Linger(WorkerId(worker)) => SINGLE + PER_WORKER * worker as usize + 1,
         TimerKind::Flush(WorkerId(worker)) => SINGLE + PER_WORKER * worker as usize + 2,

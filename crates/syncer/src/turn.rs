@@ -89,6 +89,7 @@ impl<R: Clone> Turn<'_, R> {
             TimerKind::Linger(worker) | TimerKind::Flush(worker) => self.on_departure(worker),
             TimerKind::ParkedRetry(worker) => self.on_parked_retry(worker),
             TimerKind::OutageRetry => self.on_outage_retry(),
+            TimerKind::Probe => self.on_probe_due(state)?,
             TimerKind::Pause => self.on_pause(),
             TimerKind::LedgerCheck => self.on_ledger_check_due(),
             kind @ (TimerKind::HeldTable | TimerKind::LockedTable) => self.on_look_due(kind),

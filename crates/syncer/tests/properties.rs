@@ -10,7 +10,9 @@ mod world;
 use std::time::Duration;
 
 use cdc_machine::{Fault, Retry};
-use cdc_syncer::{Config, OffsetPolicy, OnBadRecord, OnUniqueViolation, Retries, StopAfter, TimerKind};
+use cdc_syncer::{
+    Config, OffsetPolicy, OnBadRecord, OnTableError, OnUniqueViolation, Retries, StopAfter, TimerKind,
+};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
@@ -197,6 +199,10 @@ fn with_a_breaker() -> Config {
     Config { stop_after: StopAfter { share: StopAfter::WHOLE / 3, window: 8, at_least: 3 }, ..natural() }
 }
 
+fn stopping(config: Config) -> Config {
+    Config { on_table_error: OnTableError::Stop, ..config }
+}
+
 fn one_by_one_parking() -> Config {
     Config { on_unique_violation: OnUniqueViolation::Park, ..one_by_one() }
 }
@@ -204,7 +210,8 @@ fn one_by_one_parking() -> Config {
 world_test!(Natural, AnyMoves, World::new(natural()), World::catch_up);
 world_test!(ToTheLetter, AnyMoves, World::new(to_the_letter()), World::catch_up);
 world_test!(OneByOne, AnyMoves, World::new(one_by_one()), World::catch_up);
-world_test!(Breaking, AnyMoves, World::new(with_a_breaker()), World::catch_up);
+world_test!(Breaking, AnyMoves, World::new(stopping(with_a_breaker())), World::catch_up);
+world_test!(Holding, AnyMoves, World::new(with_a_breaker()), World::catch_up);
 world_test!(Renamed, AnyRenames, World::faultless(natural()), World::catch_up);
 world_test!(RenamedOneByOne, AnyRenames, World::faultless(one_by_one_parking()), World::catch_up);
 world_test!(DrainedAnywhere, AnyMoves, World::new(natural()), |world| {
@@ -252,6 +259,10 @@ prop_state_machine! {
     /// no dead letter from there on.
     #[test]
     fn too_many_bad_records_stop_the_service(sequential 1..250 => Breaking);
+
+    /// Without that policy the topic is held, and tried again: in the end every record is written or put aside.
+    #[test]
+    fn too_many_bad_records_hold_the_topic(sequential 1..250 => Holding);
 
     /// Feature: cdc-pipeline, Property 19: Graceful Shutdown Buffer Flush
     /// Validates: Requirements 9.3

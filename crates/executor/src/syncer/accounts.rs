@@ -126,24 +126,3 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         );
     }
 }
-
-/// The breaker's line: how many, which reasons, and the way out.
-pub(super) fn report_trip(bad: u32, of: u32, reasons: &[(Reject, u32)]) {
-    let mut by_count = reasons.to_vec();
-    by_count.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let by_reason: Vec<String> =
-        by_count.iter().map(|(reason, count)| format!("{} {count}", reason.as_str())).collect();
-    tracing::error!(
-        service = SERVICE,
-        operation = "breaker",
-        error_type = "non_retryable",
-        error = "too many of the last records are bad",
-        stack_trace = %StackTrace::capture(),
-        bad,
-        of,
-        reasons = by_reason.join(", "),
-        next = "correct the table or what fills the topic and start again; records that were not recorded yet are \
-                read again. dead_letter.stop_after.share: 1 never stops, on_bad_record: skip gives them up",
-        "stopping before the topic has been emptied into the dead letters"
-    );
-}

@@ -65,7 +65,10 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             ConsumerEvent::Revoking(..) | ConsumerEvent::Lost(_) => {}
         }
         match event {
-            ConsumerEvent::Assigned(partitions) => self.feed(Input::Assigned { partitions }),
+            ConsumerEvent::Assigned(partitions) => {
+                let partitions = partitions.into_iter().map(|it| (it, self.hands.topic_of(it))).collect();
+                self.feed(Input::Assigned { partitions })
+            }
             ConsumerEvent::Revoking(id, partitions) => self.feed(Input::Revoking { id, partitions }),
             ConsumerEvent::Lost(partitions) => self.feed(Input::Lost { partitions }),
             ConsumerEvent::Records(records) => {

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cdc_syncer::{Held, Partition};
+use cdc_syncer::{Held, Partition, Topic};
 
 use super::{Hands, SERVICE};
 use crate::StackTrace;
 use crate::ports::{Database, RecordConsumer};
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
+    /// The machine's number of the partition's topic. There are as many as the configuration names.
+    pub(super) fn topic_of(&mut self, partition: Partition) -> Topic {
+        let next = Topic(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
+        *self.topics.entry(self.consumer.name(partition).topic).or_insert(next)
+    }
+
     /// One line when a topic begins to be held, or is held for another reason, and one when it no longer is.
     pub(super) fn tell_holds(&mut self, holds: &BTreeMap<Partition, Held>) {
         if holds.is_empty() && self.held.is_empty() {
@@ -54,6 +60,6 @@ fn report_held(topic: &str, held: &Held) {
         stack_trace = %StackTrace::capture(),
         topic,
         reason = held.reason.as_str(),
-        "the topic is held: nothing of it is read until its table can be written; the others go on"
+        "the topic is held: nothing more of it is read until this is mended; the others go on"
     );
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cdc_machine::{Cause, Dependency, Effects, Machine, Signal, StateName};
-use cdc_syncer::{Config, Held, Syncer, TimerKind, WorkerId};
+use cdc_syncer::{Config, Held, Syncer, TimerKind, Topic, WorkerId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -84,6 +84,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 workers,
                 metrics: SyncerMetrics::new(),
                 last_failure: None,
+                topics: BTreeMap::new(),
                 held: BTreeMap::new(),
                 at_risk: TablesAtRisk::default(),
             },
@@ -161,6 +162,8 @@ struct Hands<C, D> {
     metrics: SyncerMetrics,
     /// The failure that was logged last.
     last_failure: Option<String>,
+    /// The machine's numbers for topics, given at first sight.
+    topics: BTreeMap<Arc<str>, Topic>,
     /// The topics that were told to be held, by name.
     held: BTreeMap<Arc<str>, Held>,
     at_risk: TablesAtRisk,
@@ -265,7 +268,6 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 let share = self.share(worker);
                 self.request(requests::retry_parked(share, id, partitions, given_up, database));
             }
-            Effect::ParkedFull { rows, detail } => parked::report_full(rows, &detail),
             Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts } => {
                 self.put_aside(&row, reason, &detail, "dead_letter");
                 let origin = self.consumer.name(row.partition);
@@ -273,7 +275,6 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 let record = RejectedRecord { origin, offset, record, reason, sqlstate, detail, attempts };
                 self.request(requests::dead_letter(id, record, consumer));
             }
-            Effect::ReportTrip { bad, of, reasons } => accounts::report_trip(bad, of, &reasons),
             Effect::Skip { row, reason, detail } => self.put_aside(&row, reason, &detail, "skip"),
             Effect::CommitOffsets { id, offsets } => {
                 self.owed.commit.asked();
@@ -295,6 +296,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 | TimerKind::Fencing
                 | TimerKind::HeldTable
                 | TimerKind::LockedTable
+                | TimerKind::Probe
                 | TimerKind::LedgerCheck
                 | TimerKind::Drain => self.timers.set(timer, after),
             },

@@ -50,20 +50,3 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         );
     }
 }
-
-/// The line of too many parked rows: what blocks them, and the way out.
-pub(super) fn report_full(rows: u64, detail: &str) {
-    tracing::error!(
-        service = SERVICE,
-        operation = "park",
-        error_type = "non_retryable",
-        error = detail,
-        stack_trace = %crate::StackTrace::capture(),
-        rows,
-        next = "each entry of cdc.parked waits for other rows: for a value that one of its table holds, for the row \
-                that it refers to, or, to be deleted, for rows that refer to it. Its constraint_name says of which \
-                constraint: correct the rows in the way or drop the constraint, or raise parked.max_rows, and start \
-                again",
-        "stopping because no more rows can be parked"
-    );
-}

@@ -23,7 +23,7 @@ const SOURCE_TEST: &str = "what_the_source_cannot_give_or_has_lost_is_told";
 const LEDGER: &str = "tests/tests/ledger.rs";
 const LEDGER_TEST: &str = "a_syncer_reads_on_from_where_the_ledger_the_group_and_the_log_say";
 const BAD: &str = "tests/tests/bad_records.rs";
-const BAD_TEST: &str = "bad_records_are_found_and_hold_nobody_up_and_too_many_stop_the_syncer";
+const BAD_TEST: &str = "bad_records_are_found_and_hold_nobody_up_and_too_many_hold_their_topic";
 const REDIS: &str = "crates/tokens/tests/live/redis_faults.rs";
 const TOKENS: &str = "crates/tokens/tests/live/suite.rs";
 
@@ -123,9 +123,9 @@ pub const SCENARIOS: &[Scenario] = &[
     it(
         "more rows wait for a unique value than `parked.max_rows`",
         Service::Syncer,
-        "exits 65, and with a larger bound every row is written in the end",
+        "its topic is held (or exits 65 by policy), and with a larger bound every row is written in the end",
         "tests/tests/parking_lot.rs",
-        "a_full_parking_lot_ends_the_syncer_and_loses_nothing",
+        "a_full_parking_lot_holds_its_topic_and_loses_nothing",
     ),
     it(
         "`cdc token reset` under a running and a stopped Watcher",
@@ -471,9 +471,9 @@ pub const SCENARIOS: &[Scenario] = &[
         BAD_TEST,
     ),
     it(
-        "more than half of the records are bad",
+        "more than half of a topic's records are bad",
         Service::Syncer,
-        "exits 65 before the topic is emptied into the dead letters",
+        "the topic is held (or exits 65 by policy) before it is emptied into the dead letters",
         BAD,
         BAD_TEST,
     ),

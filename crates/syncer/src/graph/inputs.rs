@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, TimerId};
 
-use super::{NOBODY, PARTITION, Small, WORKER, kinds};
+use super::{NOBODY, PARTITION, Small, TOPIC, WORKER, kinds};
 use crate::facts::Polling;
 use crate::state::{Connecting, Draining, Group, State};
 use crate::worker::{Worker, Writer};
@@ -69,7 +69,7 @@ impl Small {
     pub(super) fn push_group_events(&self, inputs: &mut Vec<Input<()>>) {
         // The group gives a partition to whom it does not count as its owner, and asks one answer at a time.
         if self.assignment().is_none() {
-            inputs.push(Input::Assigned { partitions: vec![PARTITION] });
+            inputs.push(Input::Assigned { partitions: vec![(PARTITION, TOPIC)] });
         }
         if self.facts.revocations.is_empty() {
             inputs.push(Input::Revoking { id: EffectId(0), partitions: vec![PARTITION] });

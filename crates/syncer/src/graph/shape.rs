@@ -30,6 +30,7 @@ impl Small {
             Stage::Revoking(_) => 4,
             Stage::Moving => 5,
             Stage::Held => 6,
+            Stage::Full => 7,
         };
         let Some(window) = assignment.window() else { return [stage, 0, 0, 0] };
         [stage, window.records(), window.unsettled(), u64::from(window.unsaved().is_some())]

@@ -81,11 +81,11 @@ fn with_a_breaker(config: Config) -> Config {
 
 /// Half of a batch is poison: nothing of it reaches the dead letters before the end.
 #[test]
-fn a_batch_with_too_many_bad_rows_stops_the_service_before_any_dead_letter() {
-    let mut bench = writing_two(with_a_breaker(small()));
+fn by_policy_a_batch_with_too_many_bad_rows_stops_the_service_before_any_dead_letter() {
+    let mut bench = writing_two(Config { on_table_error: OnTableError::Stop, ..with_a_breaker(small()) });
     let rejected = vec![rejected(0, Reject::Malformed), rejected(1, Reject::MissingValue)];
     let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected, parked: vec![] }));
-    assert_eq!(lines, ["ReportTrip 2 of 2 [malformed 1, missing_value 1]", "Stop TooManyBadRecords"]);
+    assert_eq!(lines, ["Stop TooManyBadRecords"]);
     assert_eq!(bench.at(), stopped(Cause::TooManyBadRecords));
 }
 
@@ -96,7 +96,7 @@ fn rows_that_only_postgresql_finds_bad_count_one_by_one() {
     assert_eq!(bench.step(poison(3)), ["WriteBatch w0 4 [0:0]"]);
     let lines = bench.step(poison(4));
     assert_eq!(lines, ["WriteBatch w0 5 [0:1]", "DeadLetter 6 0:0 out_of_range 22003 x2"]);
-    assert_eq!(bench.step(poison(5)), ["ReportTrip 2 of 2 [out_of_range 2]", "Stop TooManyBadRecords"]);
+    assert_eq!(bench.step(poison(5)), ["StopFetching [0 1]", "SetTimer HeldTable#0 30s"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod bad_rows;
 mod commits;
 mod connecting;
 mod draining;
+mod full;
 mod holds;
 mod lanes;
 mod ledger_check;
@@ -14,6 +15,7 @@ mod outages;
 mod parked;
 mod revocation;
 mod room;
+mod trips;
 mod writes;
 
 use std::string::String;
@@ -29,8 +31,11 @@ use cdc_machine::{
 use crate::{
     Acquired, Config, Effect, Hold, HoldReason, Input, LogBounds, OffsetLoss, OffsetPolicy, OnBadRecord,
     OnTableError, ParkedRows, Parking, Partition, Record, Reject, Rejected, Retries, RetryOutcome, SqlState,
-    StartOffset, StopAfter, Syncer, TimerKind, WorkerId, WriteOutcome,
+    StartOffset, StopAfter, Syncer, TimerKind, Topic, WorkerId, WriteOutcome,
 };
+
+/// The topic of all partitions, where a test does not say otherwise.
+const TOPIC: Topic = Topic(0);
 
 type Order = Effect<&'static str>;
 type Fact = Input<&'static str>;
@@ -187,16 +192,10 @@ fn show(effect: &Order) -> String {
                 given_up.iter().map(|(p, offset)| format!(" without {}:{offset}", p.0)).collect();
             format!("{name} w{} {} [{}]{}", worker.0, id.0, of.join(" "), gone.concat())
         }
-        Effect::ParkedFull { rows, detail } => format!("{name} {rows}: {detail}"),
         Effect::DeadLetter { id, row, reason, sqlstate, attempts, .. } => {
             let code = sqlstate.map_or_else(String::new, |code| format!(" {code:?}"));
             let place = format!("{}:{}", row.partition.0, row.offset);
             format!("{name} {} {place} {}{code} x{attempts}", id.0, reason.as_str())
-        }
-        Effect::ReportTrip { bad, of, reasons } => {
-            let by: Vec<_> =
-                reasons.iter().map(|(reason, count)| format!("{} {count}", reason.as_str())).collect();
-            format!("{name} {bad} of {of} [{}]", by.join(", "))
         }
         Effect::Skip { row, reason, .. } => {
             format!("{name} {}:{} {}", row.partition.0, row.offset, reason.as_str())
@@ -221,7 +220,17 @@ fn partitions(numbers: &[u32]) -> Vec<Partition> {
 }
 
 fn assigned(numbers: &[u32]) -> Fact {
-    Input::Assigned { partitions: partitions(numbers) }
+    Input::Assigned { partitions: numbers.iter().map(|number| (Partition(*number), TOPIC)).collect() }
+}
+
+/// Partition 0 is of topic 0, and partition 1 of topic 1; otherwise as [`Bench::streaming`].
+fn of_two_topics(config: Config) -> Bench {
+    let mut bench = Bench::joined(config);
+    let partitions = [0, 1].map(|number| (Partition(number), Topic(number))).to_vec();
+    bench.step(Input::Assigned { partitions });
+    let partitions = vec![acquired(0, 0, Some(0), None), acquired(1, 1, Some(0), None)];
+    bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+    bench
 }
 
 fn revoking(id: u64, numbers: &[u32]) -> Fact {
@@ -247,15 +256,15 @@ fn acquired(partition: u32, epoch: u64, ledger: Option<i64>, group: Option<i64>)
 
 /// Partition, offset and route; partition n is in its epoch n.
 fn records(of: &[(u32, i64, u64)]) -> Fact {
-    let records = of.iter().map(|(partition, offset, route)| Record {
-        partition: Partition(*partition),
-        epoch: Epoch(u64::from(*partition)),
-        offset: *offset,
-        route: *route,
-        bytes: 10,
-        handle: "record",
-    });
-    Input::Records { records: records.collect() }
+    let of = of.iter();
+    Input::Records {
+        records: of.map(|(at, offset, route)| record(*at, u64::from(*at), *offset, *route)).collect(),
+    }
+}
+
+fn record(partition: u32, epoch: u64, offset: i64, route: u64) -> Record<&'static str> {
+    let (partition, epoch) = (Partition(partition), Epoch(epoch));
+    Record { partition, epoch, offset, route, bytes: 10, handle: "record" }
 }
 
 fn done(worker: u32, id: u64, outcome: WriteOutcome) -> Fact {

@@ -284,11 +284,12 @@ fn a_drain_waits_for_a_retry_and_begins_none() {
 }
 
 #[test]
-fn too_many_parked_rows_end_the_service() {
-    let mut bench = with_one_parked(Config { max_parked_rows: 1, ..small() });
+fn by_policy_too_many_parked_rows_end_the_service() {
+    let stopping = Config { max_parked_rows: 1, on_table_error: OnTableError::Stop, ..small() };
+    let mut bench = with_one_parked(stopping);
     bench.step(records(&[(0, 1, 1)]));
     bench.expire(TimerKind::Linger(WorkerId(1)));
-    assert_eq!(bench.step(blocked(1, 6)), ["ParkedFull 1: detail", "Stop ParkedFull"]);
+    assert_eq!(bench.step(blocked(1, 6)), ["Stop ParkedFull"]);
     assert_eq!(Cause::ParkedFull.exit_code(), 65);
 }
 

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cdc_machine::{Cause, EffectId, Effects, Epoch, Machine, StateName, TimerId};
 use cdc_syncer::{
-    Batch, Config, Effect, Input, LogBounds, OffsetCommit, OffsetGap, Parking, Partition, Record, Row,
-    StopAfter, Syncer, TimerKind, WorkerId,
+    Batch, Config, Effect, Input, LogBounds, OffsetCommit, OffsetGap, OnTableError, Parking, Partition,
+    Record, Row, StopAfter, Syncer, TimerKind, WorkerId,
 };
 
 use database::Database;
@@ -300,9 +300,10 @@ impl World {
         true
     }
 
-    /// A row settles as the breaker sees it.
+    /// A row settles as the breaker sees it, where it ends the service.
     pub(crate) fn note(&mut self, row: &Row<Message>, is_bad: bool) {
-        if self.must_trip || self.fate_mut(row).is_none() {
+        let stops = self.config.on_table_error == OnTableError::Stop;
+        if !stops || self.must_trip || self.fate_mut(row).is_none() {
             return;
         }
         self.verdicts.push(is_bad);

@@ -1,7 +1,7 @@
 //! What the world may do next. A move that is impossible does nothing.
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault, Signal};
-use cdc_syncer::{Acquired, Hold, HoldReason, Input, OffsetGap, Partition, TimerKind};
+use cdc_syncer::{Acquired, Hold, HoldReason, Input, OffsetGap, Partition, TimerKind, Topic};
 
 use super::names::Naming;
 use super::{PARTITIONS, Revoking, World};
@@ -139,7 +139,8 @@ impl World {
         let partitions: Vec<_> = chosen(mask).filter(|partition| !self.owned.contains(partition)).collect();
         if !partitions.is_empty() {
             self.owned.extend(&partitions);
-            self.step(Input::Assigned { partitions });
+            let of_one_topic = partitions.into_iter().map(|partition| (partition, Topic(0))).collect();
+            self.step(Input::Assigned { partitions: of_one_topic });
         }
     }
 
