@@ -80,7 +80,7 @@ Exit codes:
   74  this machine's own files or ports
   75  temporary: a restart is safe
   77  authentication or a privilege
-  78  the configuration, or a source that cannot give what it asks for
+  78  the configuration, or a server that is not, or cannot give, what it names
 
 Keys of the configuration may be set by environment variables too: CDC__KAFKA__TOPIC=orders
 sets kafka.topic. Defaults < files < environment < --set.";

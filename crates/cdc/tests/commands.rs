@@ -73,6 +73,17 @@ fn live_validation_says_that_it_is_not_there_yet() {
     assert_eq!((code, stderr.as_str()), (2, "cdc: live validation is not available yet; use --offline\n"));
 }
 
+/// The image's entry point gives each service a weakest file, so that it listens where others reach it.
+#[test]
+fn the_image_s_weakest_files_are_valid_below_the_examples() {
+    for (command, file) in [("watch", "watcher"), ("sync", "syncer"), ("run", "pipeline")] {
+        let weakest = example(&format!("../deploy/container/{command}.yaml"));
+        let Outcome { code, stderr, .. } =
+            cdc(&["validate", "--offline", "-c", &weakest, "-c", &example(&format!("{file}.yaml"))], &[]);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{command}");
+    }
+}
+
 #[test]
 fn a_wrong_command_line_exits_with_2() {
     assert_eq!(cdc(&["validate", "--offline"], &[]).code, 2);

@@ -44,7 +44,7 @@ pub use process::Lifetime;
 pub use prometheus::{Sample, Samples};
 pub use server::Server;
 pub use servers::kafka::{Door, Kafka, KafkaOptions};
-pub use servers::mongod::{Mongod, MongodOptions};
+pub use servers::mongod::{Mongod, MongodOptions, ReplicaSet};
 pub use servers::postgres::{Postgres, PostgresOptions};
 pub use servers::redis::{Redis, RedisOptions};
 pub use service::{Service, ServiceCommand};

@@ -44,7 +44,12 @@ impl Standing {
     /// It did not. A refusal of one record or one request is an answer, and a good one.
     pub(crate) fn failed(&mut self, failure: &Failure) {
         match failure.fault {
-            Fault::Transient | Fault::Unreachable | Fault::Auth | Fault::Fatal => {
+            Fault::Transient
+            | Fault::Unreachable
+            | Fault::Auth
+            | Fault::Unfit
+            | Fault::Fatal
+            | Fault::Bug => {
                 // Trouble is asked about at the same pace as silence.
                 self.heard = Instant::now();
                 self.trouble = Some(format!("{}: {}", self.name, failure.message));
@@ -268,9 +273,12 @@ mod tests {
         for fault in Fault::ALL {
             standing.failed(&Failure::new(fault, "token_save", "no answer"));
             let expected = match fault {
-                Fault::Transient | Fault::Unreachable | Fault::Auth | Fault::Fatal => {
-                    Some("redis: no answer")
-                }
+                Fault::Transient
+                | Fault::Unreachable
+                | Fault::Auth
+                | Fault::Unfit
+                | Fault::Fatal
+                | Fault::Bug => Some("redis: no answer"),
                 Fault::RetryNow
                 | Fault::Blocked
                 | Fault::Poison

@@ -36,6 +36,9 @@ const TOO_LARGE: [Code; 2] = [Code::MessageSizeTooLarge, Code::MessageBatchTooLa
 /// The offset is no longer, or not yet, in the log; or the log lost its end and is another one from there.
 const HISTORY_LOST: [Code; 3] = [Code::OffsetOutOfRange, Code::AutoOffsetReset, Code::LogTruncation];
 
+/// The cluster is not, or not yet, what the configuration asks for: so few brokers.
+const UNFIT: [Code; 1] = [Code::InvalidReplicationFactor];
+
 /// The request or the configuration is wrong and stays wrong.
 const FATAL: [Code; 20] = [
     Code::InvalidArgument,
@@ -75,6 +78,8 @@ pub fn fault_of(code: Code) -> Fault {
         Fault::TooLarge
     } else if HISTORY_LOST.contains(&code) {
         Fault::HistoryLost
+    } else if UNFIT.contains(&code) {
+        Fault::Unfit
     } else if FATAL.contains(&code) {
         Fault::Fatal
     } else {
@@ -95,7 +100,10 @@ const fn advice(fault: Fault) -> &'static str {
             "the log no longer holds that offset; kafka.offset_reset says where to go on, and the topic's \
              retention should be longer than any outage"
         }
-        Fault::Fatal | Fault::Blocked | Fault::Poison => {
+        Fault::Unfit => {
+            "it is tried again; correct kafka.replication_factor, or start the brokers that are missing"
+        }
+        Fault::Fatal | Fault::Bug | Fault::Blocked | Fault::Poison => {
             "correct the kafka section of the configuration or the topic's settings"
         }
     }
@@ -136,11 +144,12 @@ mod tests {
     /// Validates: Requirements 12.5
     #[test]
     fn every_row_of_every_table() {
-        let rows: [(&[Code], Fault); 5] = [
+        let rows: [(&[Code], Fault); 6] = [
             (&AUTH, Fault::Auth),
             (&FENCED, Fault::Fenced),
             (&TOO_LARGE, Fault::TooLarge),
             (&HISTORY_LOST, Fault::HistoryLost),
+            (&UNFIT, Fault::Unfit),
             (&FATAL, Fault::Fatal),
         ];
         for (codes, fault) in rows {
@@ -177,7 +186,6 @@ mod tests {
             Code::CoordinatorLoadInProgress,
             Code::NotCoordinator,
             Code::KafkaStorageError,
-            Code::InvalidReplicationFactor,
             Code::UnknownTopicOrPartition,
             Code::UnknownTopic,
             Code::UnknownPartition,

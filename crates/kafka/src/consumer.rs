@@ -120,7 +120,7 @@ impl KafkaConsumer {
         match tokio::time::timeout(timeout, called).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Failure::new(
-                Fault::Fatal,
+                Fault::Bug,
                 operation,
                 "a call of the Kafka consumer panicked, which is a bug",
             )
@@ -246,7 +246,7 @@ impl RecordConsumer for KafkaConsumer {
                 .because(error)
         })?;
         let client = joined.await.map_err(|gone| {
-            Failure::new(Fault::Fatal, "kafka_join", "the consumer's thread panicked, which is a bug")
+            Failure::new(Fault::Bug, "kafka_join", "the consumer's thread panicked, which is a bug")
                 .because(gone)
         })??;
         *self.inner.running.lock().unwrap_or_else(PoisonError::into_inner) =

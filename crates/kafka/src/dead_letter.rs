@@ -134,7 +134,7 @@ impl DeadLetters {
         .await
         .map_err(|panic| {
             Failure::new(
-                Fault::Fatal,
+                Fault::Bug,
                 "kafka_dead_letter",
                 "the dead letters' preparation panicked, which is a bug",
             )

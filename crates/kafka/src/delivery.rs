@@ -91,7 +91,7 @@ impl DeliveryReports {
             None => ProducerReport::Failed(
                 seq,
                 Failure::new(
-                    Fault::Fatal,
+                    Fault::Bug,
                     "kafka_publish",
                     "librdkafka gave a message back without its cdc-position, which is a bug; please report it",
                 ),

@@ -151,6 +151,6 @@ pub async fn lineage_at_ends(
     });
     read.await.unwrap_or_else(|panic| {
         let text = "reading the topics' ends panicked, which is a bug";
-        Err(Failure::new(Fault::Fatal, OPERATION, text).because(panic))
+        Err(Failure::new(Fault::Bug, OPERATION, text).because(panic))
     })
 }

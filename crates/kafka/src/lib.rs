@@ -42,6 +42,6 @@ pub use consumer::KafkaConsumer;
 pub use ends::lineage_at_ends;
 pub use group::{Behind, GroupState, group_state};
 pub use headers::HeadersIter;
-pub use owned::{ClientKind, owned_property};
+pub use owned::{ClientKind, check_property, owned_property};
 pub use producer::KafkaProducer;
 pub use settings::{Compression, ConnectionSettings, ConsumerSettings, ProducerSettings};

@@ -1,6 +1,10 @@
 //! librdkafka's properties that `kafka.properties` may not set: a promise rests on them, or a key of the pipeline's
 //! own stands for them.
 
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
+
 use ClientKind::{Consumer, Producer};
 
 /// Whose properties they are.
@@ -92,6 +96,22 @@ pub fn owned_property(client: ClientKind, name: &str) -> Option<&'static str> {
     OWNED.iter().find(|(owned, of, _)| *owned == name && of.contains(&client)).map(|(_, _, why)| *why)
 }
 
+/// Refuses a property that librdkafka does not know, or a value that it does not take, before any client is made.
+///
+/// # Errors
+/// Why, without the value: it may be a password.
+pub fn check_property(name: &str, value: &str) -> Result<(), String> {
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    match config.create_native_config() {
+        Ok(_taken) => Ok(()),
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+            Err(format!("librdkafka knows no property {name}; correct it or take it out"))
+        }
+        Err(_refused) => Err(format!("librdkafka does not accept the value of {name}; correct it")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,10 +131,18 @@ mod tests {
 
     /// A name that librdkafka does not know would be refused by it anyway, and hide a slip in ours.
     #[test]
+    fn librdkafka_is_asked_before_a_client_is_made() {
+        assert_eq!(check_property("security.protocol", "ssl"), Ok(()));
+        let unknown = check_property("lingr.ms", "hunter2").unwrap_err();
+        assert!(unknown.contains("knows no property lingr.ms") && !unknown.contains("hunter2"), "{unknown}");
+        let refused = check_property("socket.timeout.ms", "hunter2").unwrap_err();
+        assert!(refused.contains("socket.timeout.ms") && !refused.contains("hunter2"), "{refused}");
+    }
+
+    #[test]
     fn librdkafka_knows_every_owned_property() {
         for (name, _, _) in OWNED {
-            let said =
-                rdkafka::ClientConfig::new().set(name, "?").create::<rdkafka::producer::BaseProducer>();
+            let said = ClientConfig::new().set(name, "?").create::<rdkafka::producer::BaseProducer>();
             let error = said.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(!error.contains("No such configuration property"), "{name}: {error}");
         }

@@ -94,7 +94,7 @@ impl KafkaProducer {
         .await
         .map_err(|panic| {
             Failure::new(
-                Fault::Fatal,
+                Fault::Bug,
                 "kafka_prepare",
                 "the preparation of the producer panicked, which is a bug",
             )
@@ -266,7 +266,7 @@ impl Producer for KafkaProducer {
                 counts.map_err(|error| failure_from(PROBE, SILENT, &error))
             });
             asked.await.unwrap_or_else(|panic| {
-                Err(Failure::new(Fault::Fatal, PROBE, "a probe panicked, which is a bug").because(panic))
+                Err(Failure::new(Fault::Bug, PROBE, "a probe panicked, which is a bug").because(panic))
             })
         }
     }

@@ -1,5 +1,7 @@
 use core::fmt;
 
+use crate::Fault;
+
 /// A server or a disk that a service depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dependency {
@@ -48,7 +50,7 @@ pub enum Cause {
     Refused(Dependency),
     /// A dependency cannot give what the configuration asks for.
     Unsupported(Dependency),
-    /// A dependency failed in a way that no retry mends.
+    /// A dependency refuses what it is asked, in a way that no retry mends.
     Failed(Dependency),
     /// The saved position is no longer in the source's history, and the policy is to stop.
     HistoryLost,
@@ -80,6 +82,32 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// The end where the last of all retries met this fault: a dependency that answers, and is not what the
+    /// configuration names, is no longer waited for.
+    #[must_use]
+    pub const fn after_retries(fault: Fault, on: Dependency) -> Self {
+        match fault {
+            Fault::Unfit => Self::Unsupported(on),
+            Fault::Transient
+            | Fault::Unreachable
+            | Fault::RetryNow
+            | Fault::Blocked
+            | Fault::Poison
+            | Fault::TooLarge
+            | Fault::HistoryLost
+            | Fault::Fenced
+            | Fault::Auth
+            | Fault::Fatal
+            | Fault::Bug => Self::Unavailable(on),
+        }
+    }
+
+    /// A dependency's adapter met what its own code rules out.
+    pub const ADAPTER_BUG: Self =
+        Self::Invariant("an adapter contradicts itself; the last failure says where");
+}
+
+impl Cause {
     /// The process's exit code, after sysexits(3).
     #[must_use]
     pub const fn exit_code(self) -> u8 {
@@ -98,11 +126,11 @@ impl Cause {
             | Self::OffsetLost
             | Self::ParkedFull => 65,
             Self::Failed(Dependency::TokenFile) | Self::Unavailable(Dependency::TokenFile) => 74,
-            Self::Unavailable(_) | Self::Failed(_) => 69,
+            Self::Unavailable(_) => 69,
             Self::Invariant(_) => 70,
             Self::DrainTimedOut | Self::DrainIncomplete | Self::Aborted | Self::LeaseLost => 75,
             Self::Refused(_) => 77,
-            Self::Unsupported(_) => 78,
+            Self::Unsupported(_) | Self::Failed(_) => 78,
         }
     }
 }
@@ -122,7 +150,7 @@ impl fmt::Display for Cause {
             Self::Unavailable(d) => write!(f, "{} did not answer within all retries", d.as_str()),
             Self::Refused(d) => write!(f, "{} refused the credentials or a privilege", d.as_str()),
             Self::Unsupported(d) => write!(f, "{} cannot give what the configuration asks for", d.as_str()),
-            Self::Failed(d) => write!(f, "{} failed in a way that no retry mends", d.as_str()),
+            Self::Failed(d) => write!(f, "{} refuses what it is asked, and no retry mends that", d.as_str()),
             Self::HistoryLost => f.write_str(
                 "the saved position is not in the source's history any more (it has left the oplog, or MongoDB was \
                  restored from an older copy), and on_history_lost is stop; run `cdc token reset --new-source` or set \
@@ -143,8 +171,9 @@ impl fmt::Display for Cause {
             ),
             Self::OtherSource => f.write_str("the saved position belongs to another source or topic"),
             Self::TopicLost => f.write_str(
-                "a topic of the saved position is gone or empty, and on_history_lost is stop; restore it, or set \
-                 on_history_lost: from_now to go on with the gap on record",
+                "a topic of the saved position was deleted or emptied, and on_history_lost is stop. MongoDB has lost nothing: \
+                 restore the topic, or start once with --set on_history_lost=from_now to go on from the saved position, \
+                 with the gap on record",
             ),
             Self::PartitionsChanged => f.write_str(
                 "a topic has fewer partitions than before: documents would move to other partitions and lose their \

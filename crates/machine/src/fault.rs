@@ -23,13 +23,18 @@ pub enum Fault {
     Fenced,
     /// Authentication or privilege. A restart does not help; a person does.
     Auth,
-    /// Nothing that waiting or skipping would mend.
+    /// What answers is not, or not yet, what the configuration names: another replica set, no such database.
+    /// Retried with back-off, since somebody may be making it; the last answer decides how the service ends.
+    Unfit,
+    /// The request itself is refused, and neither waiting nor skipping would mend that.
     Fatal,
+    /// The program contradicts itself.
+    Bug,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Transient,
         Self::Unreachable,
         Self::RetryNow,
@@ -39,7 +44,9 @@ impl Fault {
         Self::HistoryLost,
         Self::Fenced,
         Self::Auth,
+        Self::Unfit,
         Self::Fatal,
+        Self::Bug,
     ];
 
     /// The label in logs and metrics.
@@ -55,14 +62,16 @@ impl Fault {
             Self::HistoryLost => "history_lost",
             Self::Fenced => "fenced",
             Self::Auth => "auth",
+            Self::Unfit => "unfit",
             Self::Fatal => "fatal",
+            Self::Bug => "bug",
         }
     }
 
     /// True where the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Transient | Self::Unreachable | Self::RetryNow)
+        matches!(self, Self::Transient | Self::Unreachable | Self::RetryNow | Self::Unfit)
     }
 }
 

@@ -34,10 +34,10 @@ pub(crate) fn code_fault(code: i32) -> Fault {
         18 | 13 | 8000 | 391 => Fault::Auth,
         // BSONObjectTooLarge.
         10334 => Fault::TooLarge,
+        // NoReplicationEnabled, NotAReplicaSet, change streams need a replica set: rs.initiate() may be coming.
+        76 | 123 | 40573 => Fault::Unfit,
         // A request that is wrong in itself, or a server that cannot have change streams.
-        2 | 9 | 14 | 20 | 59 | 72 | 73 | 76 | 115 | 123 | 166 | 167 | 238 | 323 | 40324 | 40415 | 40573 => {
-            Fault::Fatal
-        }
+        2 | 9 | 14 | 20 | 59 | 72 | 73 | 115 | 166 | 167 | 238 | 323 | 40324 | 40415 => Fault::Fatal,
         // Elections, shutdowns, killed cursors, time-outs; and a code that nobody foresaw: retries are
         // counted, so that ends too, and with a message.
         _ => Fault::Transient,
@@ -78,7 +78,7 @@ pub(crate) fn advice(error: &Error, fault: Fault) -> &'static str {
     }
 }
 
-pub(crate) const NOT_A_REPLICA_SET: &str =
+const NOT_A_REPLICA_SET: &str =
     "change streams need a replica set: start mongod with --replSet <name> and run rs.initiate() once";
 
 #[cfg(test)]
@@ -139,16 +139,16 @@ mod tests {
             (59, Fault::Fatal),    // CommandNotFound
             (72, Fault::Fatal),    // InvalidOptions
             (73, Fault::Fatal),    // InvalidNamespace
-            (76, Fault::Fatal),    // NoReplicationEnabled
+            (76, Fault::Unfit),    // NoReplicationEnabled
             (115, Fault::Fatal),   // CommandNotSupported
-            (123, Fault::Fatal),   // NotAReplicaSet
+            (123, Fault::Unfit),   // NotAReplicaSet
             (166, Fault::Fatal),   // CommandNotSupportedOnView
             (167, Fault::Fatal),   // OptionNotSupportedOnView
             (238, Fault::Fatal),   // NotImplemented
             (323, Fault::Fatal),   // APIStrictError
             (40324, Fault::Fatal), // an unknown stage
             (40415, Fault::Fatal), // an unknown field
-            (40573, Fault::Fatal), // change streams need a replica set
+            (40573, Fault::Unfit), // change streams need a replica set
             (1, Fault::Transient),
             (999_999, Fault::Transient),
         ];

@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, Timestamp, doc};
@@ -10,7 +11,8 @@ use mongodb::raw_batch_cursor::RawBatchCursor;
 use mongodb::{Client, Database};
 use secrecy::ExposeSecret;
 
-use crate::classify::{self, NOT_A_REPLICA_SET};
+use crate::classify;
+use crate::diagnosis;
 use crate::settings::MongoSettings;
 
 /// The name in the server's logs and `currentOp`, and the cursor's comment.
@@ -39,10 +41,13 @@ pub enum Deployment {
 /// A client, with what messages say of it.
 #[derive(Clone)]
 pub(crate) struct Connection {
+    client: Client,
     database: Database,
     selection: Option<SelectionCriteria>,
     timeout: Duration,
     place: String,
+    /// Kept to ask the hosts one by one where the driver finds none.
+    options: Arc<ClientOptions>,
 }
 
 impl Connection {
@@ -79,10 +84,17 @@ impl Connection {
             let _infallible = write!(place, "{separator}{host}");
         }
         let selection = options.selection_criteria.clone();
-        let client = Client::with_options(options)
+        let client = Client::with_options(options.clone())
             .map_err(|error| failure(Fault::Fatal, OPERATION, &place, "check mongodb.uri", error))?;
         let database = client.database(&settings.database);
-        Ok(Self { database, selection, timeout: settings.connection_timeout, place })
+        Ok(Self {
+            client,
+            database,
+            selection,
+            timeout: settings.connection_timeout,
+            place,
+            options: Arc::new(options),
+        })
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -107,16 +119,31 @@ impl Connection {
 
     /// Asks who answers.
     pub(crate) async fn describe(&self) -> Result<Deployment, Failure> {
-        let hello = self.command(doc! { "hello": 1 }).await.map_err(|error| self.failure(HELLO, error))?;
+        let hello = match self.command(doc! { "hello": 1 }).await {
+            Ok(hello) => hello,
+            Err(error) => return Err(self.explained(error).await),
+        };
         let unfit = |what: &str| Ok(Deployment::Unfit(format!("{} cannot be watched: {what}", self.place)));
-        if hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
-            return unfit("it is a mongos, and sharded clusters are not supported yet; name a replica set");
-        }
-        let Ok(replica_set) = hello.get_str("setName") else { return unfit(NOT_A_REPLICA_SET) };
+        let Ok(replica_set) = hello.get_str("setName") else {
+            return match diagnosis::without_set(&hello) {
+                (Fault::Unfit, what) => {
+                    let text = format!("{} cannot be watched: {what}", self.place);
+                    Err(Failure::new(Fault::Unfit, HELLO, text))
+                }
+                (_, what) => unfit(&what),
+            };
+        };
         let Ok(operation_time) = hello.get_timestamp("operationTime") else {
             return unfit("it tells no operation time; MongoDB 4.2 or newer is needed");
         };
         Ok(Deployment::ReplicaSet { name: replica_set.to_owned(), operation_time })
+    }
+
+    /// An error of the driver's; where it found no server, with what the hosts say of themselves.
+    async fn explained(&self, error: Error) -> Failure {
+        let found_none = matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. });
+        let asked = if found_none { diagnosis::why_unreachable(&self.options, HELLO).await } else { None };
+        asked.unwrap_or_else(|| self.failure(HELLO, error))
     }
 
     /// Where the oplog ends; `None` on a member that is not the primary.
@@ -127,6 +154,27 @@ impl Connection {
         let written = hello.get_document("lastWrite").and_then(|last| last.get_document("opTime"));
         let end = written.and_then(|written| written.get_timestamp("ts")).ok();
         Ok(end.filter(|_| hello.get_bool("isWritablePrimary").unwrap_or(false)))
+    }
+
+    /// Where the oplog begins; `None` where this login may not look.
+    pub(crate) async fn oplog_begin(&self) -> Result<Option<Timestamp>, Failure> {
+        const OPERATION: &str = "mongodb_oplog";
+        let local = self.client.database("local");
+        let find =
+            doc! { "find": "oplog.rs", "sort": { "$natural": 1 }, "limit": 1, "projection": { "ts": 1 } };
+        let action = local.run_command(find);
+        let answer = match self.selection() {
+            Some(selection) => action.selection_criteria(selection).await,
+            None => action.await,
+        };
+        let reply = match answer {
+            Ok(reply) => reply,
+            Err(error) if classify::fault(&error) == Fault::Auth => return Ok(None),
+            Err(error) => return Err(self.failure(OPERATION, error)),
+        };
+        let batch = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+        let first = batch.ok().and_then(|batch| batch.first()).and_then(bson::Bson::as_document);
+        Ok(first.and_then(|entry| entry.get_timestamp("ts").ok()))
     }
 
     /// Opens a cursor on the answer to this command.

@@ -16,6 +16,7 @@ mod batch;
 mod catalog;
 mod classify;
 mod connection;
+mod diagnosis;
 mod history;
 mod images;
 mod lookout;
@@ -27,5 +28,5 @@ mod source;
 mod stream;
 
 pub use connection::Deployment;
-pub use settings::{FullDocument, MongoSettings};
+pub use settings::{FullDocument, MongoSettings, check_uri};
 pub use source::MongoSource;

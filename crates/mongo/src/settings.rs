@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mongodb::error::ErrorKind;
+use mongodb::options::ConnectionString;
 use secrecy::SecretString;
 
 /// What `full_document` carries in the event of an update.
@@ -39,4 +41,40 @@ impl MongoSettings {
     pub const DEFAULT_MAX_AWAIT: Duration = Duration::from_millis(500);
     /// How long to wait for a connection, unless configured.
     pub const DEFAULT_CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+}
+
+/// Refuses what the driver would refuse of a connection string, before anything connects. No host is looked up.
+///
+/// # Errors
+/// Why, in words that never repeat a credential: the driver's own only where there is none to repeat.
+pub fn check_uri(uri: &str) -> Result<(), String> {
+    let Err(error) = ConnectionString::parse(uri) else { return Ok(()) };
+    let lower = uri.to_ascii_lowercase();
+    let may_hold_secrets = lower.contains('@') || lower.contains("password") || lower.contains("mechanism");
+    Err(match error.kind.as_ref() {
+        ErrorKind::InvalidArgument { message, .. } if !may_hold_secrets => message.clone(),
+        _ => "not a connection string (mongodb://user:password@host:port/?options); characters such as @ : / in user and \
+              password have to be percent-encoded"
+            .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_refuses_is_told_without_credentials() {
+        for good in
+            ["mongodb://h", "mongodb://u:p%40@a:1,b:2/?replicaSet=rs0", "mongodb+srv://cluster.example.net/"]
+        {
+            assert_eq!(check_uri(good), Ok(()), "{good}");
+        }
+        for bad in ["mongodb://h:99999", "mongodb://u:secret@x@h", "mongodb://u:secret@h:port"] {
+            let said = check_uri(bad).unwrap_err();
+            assert!(!said.contains("secret"), "{said}");
+        }
+        let said = check_uri("mongodb://h:99999").unwrap_err();
+        assert!(said.contains("port"), "{said}");
+    }
 }

@@ -82,13 +82,31 @@ impl MongoSource {
     /// Opens the stream at a time of the source's own clock.
     ///
     /// # Errors
-    /// As [`Source::open`].
+    /// As [`Source::open`]; `HistoryLost` also for a time before the oplog's beginning, which MongoDB itself accepts as
+    /// long as nothing has left the oplog: what happened before is in no stream.
     pub async fn open_at(&mut self, time: ClusterTime, lineage: Lineage) -> Result<Opening, Failure> {
         self.close().await;
         self.encoder.begin(lineage);
         let connection = self.connection().await?;
+        self.refuse_before_oplog(&connection, time).await?;
         self.open_now(&connection, Timestamp { time: time.t, increment: time.i }).await?;
         self.opening(&connection).await
+    }
+
+    async fn refuse_before_oplog(&self, connection: &Connection, time: ClusterTime) -> Result<(), Failure> {
+        let Some(begin) = connection.oplog_begin().await? else { return Ok(()) };
+        if (time.t, time.i) >= (begin.time, begin.increment) {
+            return Ok(());
+        }
+        // A whole second at which everything is there.
+        let first = in_words(begin.time.saturating_add(u32::from(begin.increment > 1)));
+        let asked = in_words(time.t);
+        let text = format!(
+            "{} has an oplog from {first} on, and {asked} is before that: what happened between is in no stream. Take {first} or a \
+             later time, and import what is older",
+            connection.place()
+        );
+        Err(Failure::new(Fault::HistoryLost, OPEN, text))
     }
 
     async fn opening(&mut self, connection: &Connection) -> Result<Opening, Failure> {
@@ -97,7 +115,7 @@ impl MongoSource {
         let looked_at = self.encoder.before_all_of(look.at);
         match &self.stream {
             Some(stream) => Ok(Opening { at: stream.last.clone(), sightings: look.sightings, looked_at }),
-            None => Err(Failure::new(Fault::Fatal, OPEN, "the change stream was opened and is not there")),
+            None => Err(Failure::new(Fault::Bug, OPEN, "the change stream was opened and is not there")),
         }
     }
 
@@ -201,7 +219,7 @@ impl MongoSource {
     async fn read(&mut self, max_events: u32, max_bytes: u64) -> Result<SourceBatch, Failure> {
         let connection = self.connection().await?;
         let Some(stream) = &mut self.stream else {
-            return Err(Failure::new(Fault::Fatal, READ, "the change stream is read, but it is not open"));
+            return Err(Failure::new(Fault::Bug, READ, "the change stream is read, but it is not open"));
         };
         if stream.reply.is_none() {
             match stream.await_reply(&connection).await? {
@@ -246,6 +264,12 @@ impl MongoSource {
             )),
         }
     }
+}
+
+/// A time of the source's clock as `cdc token reset --to` takes it.
+fn in_words(seconds: u32) -> String {
+    let time = bson::DateTime::from_millis(i64::from(seconds) * 1000);
+    time.try_to_rfc3339_string().unwrap_or_else(|_| format!("second {seconds}"))
 }
 
 impl Source for MongoSource {

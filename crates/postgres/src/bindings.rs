@@ -67,7 +67,7 @@ impl Bindings {
             if topics.last().is_none_or(|last| *last.topic != **topic) {
                 topics.push(self.by_topic.get(topic.as_str()).cloned().ok_or_else(|| {
                     Trouble::new(
-                        Fault::Fatal,
+                        Fault::Bug,
                         "postgres_bindings",
                         format!("topic {topic} is read and bound to no collection, which is a bug"),
                     )

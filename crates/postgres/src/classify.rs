@@ -51,6 +51,8 @@ pub fn classify(sqlstate: &str) -> Classification {
         // undefined_table, undefined_column, datatype_mismatch, a cached plan's result type, undefined schema,
         // and a statement or function that somebody changed: the catalog is read again before the next try.
         "42P01" | "42703" | "42804" | "0A000" | "3F000" | "26000" => fault(Fault::Transient),
+        // invalid_catalog_name: no such database, or none yet.
+        "3D000" => fault(Fault::Unfit),
         // read_only_sql_transaction: connected to a standby that has not been promoted yet.
         "25006" => fault(Fault::Unreachable),
         // idle_in_transaction_session_timeout
@@ -165,7 +167,7 @@ mod tests {
             ("28P01", Fault::Auth, Reject::Database),
             ("28000", Fault::Auth, Reject::Database),
             ("42501", Fault::Auth, Reject::Database),
-            ("3D000", Fault::Fatal, Reject::Database),
+            ("3D000", Fault::Unfit, Reject::Database),
             ("42601", Fault::Fatal, Reject::Database),
             ("25P02", Fault::Fatal, Reject::Database),
             ("XX001", Fault::Fatal, Reject::Database),

@@ -1,6 +1,7 @@
 //! From the driver's errors to the port's failures, without any of a row's values.
 
 use std::fmt::Write as _;
+use std::io;
 
 use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
@@ -9,6 +10,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
 use crate::classify::{classify, outdates_catalog, text_is_safe};
+use crate::grants;
 
 /// A driver's error, classified and in words.
 #[derive(Debug)]
@@ -38,6 +40,9 @@ impl Trouble {
 
     /// Classifies a driver's error.
     pub(crate) fn of(operation: &'static str, error: Error) -> Self {
+        if let Some(words) = never_came_about(&error) {
+            return Failure::new(Fault::Unreachable, operation, words).into();
+        }
         match error.as_db_error() {
             Some(said) => {
                 let code = said.code().code();
@@ -65,6 +70,22 @@ impl From<Failure> for Trouble {
     }
 }
 
+/// Why a connection never came about, in words that say what to mend; the driver's text adds nothing to them.
+fn never_came_about(error: &Error) -> Option<&'static str> {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                return Some("connection refused; start it, or correct postgres.host and postgres.port");
+            }
+            let is_unknown = error.to_string().starts_with("failed to lookup address");
+            return is_unknown.then_some("the name does not resolve; correct postgres.host");
+        }
+        next = cause.source();
+    }
+    None
+}
+
 /// Classifies what the driver itself found. Its kinds are not public; their names are what it displays, and
 /// the chain of causes tells apart what a person must mend from what time mends.
 fn classify_client_side(error: &Error) -> (Fault, &'static str) {
@@ -80,7 +101,7 @@ fn classify_client_side(error: &Error) -> (Fault, &'static str) {
             || text.starts_with("invalid column")
             || text.starts_with("error deserializing column") =>
         {
-            (Fault::Fatal, "a statement and its values do not agree, which is a bug in this program")
+            (Fault::Bug, "a statement and its values do not agree, which is a bug in this program")
         }
         _ => (Fault::Unreachable, "the connection to PostgreSQL failed; it is opened again"),
     }
@@ -106,7 +127,10 @@ fn describe(said: &DbError) -> String {
             let _infallible = write!(line, ", {kind} {name}");
         }
     }
-    line.push_str(advice(code));
+    match code {
+        "42501" => line.push_str(&grants::advice(said.message())),
+        _ => line.push_str(advice(code)),
+    }
     line
 }
 
@@ -114,7 +138,6 @@ fn describe(said: &DbError) -> String {
 fn advice(code: &str) -> &'static str {
     match code {
         "3D000" => "; create the database or correct postgres.database",
-        "42501" => "; grant the role what is missing, or run with a role that may",
         "53100" => "; make room on the server's disk",
         "53300" => "; raise max_connections on the server or lower postgres.max_connections",
         "25006" => "; the server is a standby: point postgres.host at the primary",

@@ -31,6 +31,7 @@ mod failure;
 mod gaps;
 mod glance;
 mod glances;
+mod grants;
 mod holds;
 mod identity;
 mod ledger;

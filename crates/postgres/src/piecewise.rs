@@ -194,7 +194,9 @@ impl Failed {
             | Fault::HistoryLost
             | Fault::Fenced
             | Fault::Auth
-            | Fault::Fatal => Err(trouble),
+            | Fault::Unfit
+            | Fault::Fatal
+            | Fault::Bug => Err(trouble),
         }
     }
 }

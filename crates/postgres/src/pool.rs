@@ -103,18 +103,25 @@ impl Pool {
         match last {
             Some(OpenError::Driver(error)) => {
                 let mut trouble = Trouble::of(operation, error);
-                trouble.failure.message = format!("{}: {}", self.target, trouble.failure.message);
+                trouble.failure.message =
+                    format!("PostgreSQL at {}: {}", self.target, trouble.failure.message);
                 trouble
             }
             Some(OpenError::Silent(patience)) => Trouble::new(
                 Fault::Unreachable,
                 operation,
-                format!("{} accepts connections but did not answer within {patience:?}", self.target),
+                format!(
+                    "PostgreSQL at {} accepts connections but did not answer within {patience:?}",
+                    self.target
+                ),
             ),
             None => Trouble::new(
                 Fault::Unreachable,
                 operation,
-                format!("no connection to {} could be had within {:?}", self.target, self.patience),
+                format!(
+                    "no connection to PostgreSQL at {} could be had within {:?}",
+                    self.target, self.patience
+                ),
             ),
         }
     }

@@ -112,7 +112,7 @@ impl PreparedStage {
         let rows = columns.first().map_or(0, ColumnBuffer::len);
         if copied != rows as u64 {
             return Err(Trouble::new(
-                Fault::Fatal,
+                Fault::Bug,
                 OPERATION,
                 format!("COPY took {copied} of {rows} rows, which is a bug"),
             ));

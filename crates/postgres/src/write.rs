@@ -180,10 +180,10 @@ async fn park_rows(
         let record = lot.origin(blocked.row).and_then(|origin| job.batch.get(origin));
         let name = record.and_then(|record| job.holds.name(record.partition));
         let (Some(record), Some(name), Some((id, position))) = (record, name, lot.key(blocked.row)) else {
-            return Err(Trouble::new(Fault::Fatal, OPERATION, "a blocked row has no record, which is a bug"));
+            return Err(Trouble::new(Fault::Bug, OPERATION, "a blocked row has no record, which is a bug"));
         };
         let id = std::str::from_utf8(id).map_err(|_| {
-            Trouble::new(Fault::Fatal, OPERATION, "a row's id is not UTF-8, which is a bug in this program")
+            Trouble::new(Fault::Bug, OPERATION, "a row's id is not UTF-8, which is a bug in this program")
         })?;
         parcels.push(record, name, (id, position), blocked);
     }
@@ -312,7 +312,7 @@ async fn upsert(
     let (inserted, updated) = (count(row.get(0)), count(row.get(1)));
     let Some(fenced) = (upserts.len() as u64).checked_sub(inserted + updated) else {
         return Err(Trouble::new(
-            Fault::Fatal,
+            Fault::Bug,
             OPERATION,
             format!(
                 "a statement for {} rows wrote {}, which is a bug; nothing of it is committed",

@@ -195,7 +195,7 @@ impl<R: Clone> Turn<'_, R> {
     }
 
     fn acquire_later(&mut self, from: Dependency, fault: Fault) -> Result<(), Cause> {
-        let retry = (self.config.retries.of(from), from);
+        let retry = self.config.retries.of(from);
         let verdict =
             if from == Dependency::Kafka { Verdict::on_group(fault) } else { Verdict::on_postgres(fault) };
         self.back_off(TimerKind::AcquireRetry, verdict, |facts| &mut facts.retries.acquire, retry)

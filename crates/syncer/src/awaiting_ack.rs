@@ -152,7 +152,7 @@ impl<R: Clone> Turn<'_, R> {
                 self.forget_retries(worker);
                 self.bisect(state, worker, piece, words)
             }
-            Fault::Transient | Fault::RetryNow => self.write_again(worker, piece, fault),
+            Fault::Transient | Fault::RetryNow | Fault::Unfit => self.write_again(worker, piece, fault),
             Fault::Blocked if self.config.on_unique_violation == OnUniqueViolation::Park && !piece.parks => {
                 self.forget_retries(worker);
                 self.park(state, worker, piece, &words.2)
@@ -163,6 +163,7 @@ impl<R: Clone> Turn<'_, R> {
             }
             Fault::Auth => Err(Cause::Refused(Dependency::Postgres)),
             Fault::HistoryLost | Fault::Fenced | Fault::Fatal => Err(Cause::Failed(Dependency::Postgres)),
+            Fault::Bug => Err(Cause::ADAPTER_BUG),
         }
     }
 

@@ -130,11 +130,11 @@ impl<R: Clone> Turn<'_, R> {
         }
         self.facts.dead_letters.waiting.push_front(bad);
         let verdict = Verdict::on_commit(fault, Dependency::Kafka);
-        if verdict == Verdict::Retry && self.facts.timers.is_running(TimerKind::DeadLetterRetry) {
+        if matches!(verdict, Verdict::Retry(_)) && self.facts.timers.is_running(TimerKind::DeadLetterRetry) {
             // One outage fails all that is in flight, and uses up one retry.
             return Ok(());
         }
-        let retry = (self.config.retries.kafka, Dependency::Kafka);
+        let retry = self.config.retries.kafka;
         self.back_off(TimerKind::DeadLetterRetry, verdict, |facts| &mut facts.retries.dead_letter, retry)
     }
 

@@ -1,6 +1,6 @@
 //! `Connecting`: first the database, then the group. The group is joined anew whenever its consumer dies.
 
-use cdc_machine::{Cause, Dependency, EffectId, Fault};
+use cdc_machine::{Cause, EffectId, Fault};
 
 use crate::facts::Polling;
 use crate::state::{Connecting, Draining, Group, State};
@@ -36,7 +36,7 @@ impl<R: Clone> Turn<'_, R> {
             self.facts.ignore_reply(id);
             return Ok(state);
         }
-        let retry = (self.config.retries.postgres_connect, Dependency::Postgres);
+        let retry = self.config.retries.postgres_connect;
         let verdict = Verdict::on_postgres(fault);
         self.back_off(TimerKind::Reconnect, verdict, |facts| &mut facts.retries.database, retry)?;
         Ok(State::Connecting(Connecting::DatabaseDue))
@@ -113,7 +113,7 @@ impl<R: Clone> Turn<'_, R> {
 
     fn rejoin(&mut self, fault: Fault) -> Result<State, Cause> {
         self.lose_everything();
-        let retry = (self.config.retries.kafka, Dependency::Kafka);
+        let retry = self.config.retries.kafka;
         let is_fenced_again = fault == Fault::Fenced && self.facts.timers.is_running(TimerKind::Fencing);
         let verdict = if is_fenced_again { Verdict::End(Cause::LeaseLost) } else { Verdict::on_group(fault) };
         if fault == Fault::Fenced {

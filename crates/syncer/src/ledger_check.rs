@@ -63,8 +63,8 @@ impl<R: Clone> Turn<'_, R> {
             return Ok(());
         }
         match Verdict::on_postgres(fault) {
-            Verdict::Retry if fault == Fault::Unreachable => self.on_out_of_reach(id),
-            Verdict::Retry => Ok(()),
+            Verdict::Retry(_) if fault == Fault::Unreachable => self.on_out_of_reach(id),
+            Verdict::Retry(_) => Ok(()),
             Verdict::End(cause) => Err(cause),
         }
     }

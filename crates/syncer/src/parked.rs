@@ -333,7 +333,7 @@ impl<R: Clone> Turn<'_, R> {
     /// A retry is a write like another: it uses up the same retries, and ends with them.
     fn on_parked_failed(&mut self, worker: WorkerId, id: EffectId, fault: Fault) -> Result<(), Cause> {
         match fault {
-            Fault::Transient => {
+            Fault::Transient | Fault::Unfit => {
                 if let Some(wait) = self.next_write(worker, fault)?
                     && let Some(retry) = self.facts.parked.retries.get_mut(&worker)
                 {
@@ -357,6 +357,7 @@ impl<R: Clone> Turn<'_, R> {
             }
             Fault::Auth => Err(Cause::Refused(Dependency::Postgres)),
             Fault::HistoryLost | Fault::Fenced | Fault::Fatal => Err(Cause::Failed(Dependency::Postgres)),
+            Fault::Bug => Err(Cause::ADAPTER_BUG),
         }
     }
 

@@ -77,7 +77,7 @@ impl<R: Clone> Turn<'_, R> {
             }
         }
         let verdict = Verdict::on_commit(fault, from);
-        if verdict == Verdict::Retry
+        if matches!(verdict, Verdict::Retry(_))
             && self.facts.partitions.windows().all(|window| window.unsaved().is_none())
         {
             // Whatever the commit was about is gone.
@@ -89,7 +89,7 @@ impl<R: Clone> Turn<'_, R> {
             }
             return Ok(());
         }
-        let retry = (self.config.retries.of(from), from);
+        let retry = self.config.retries.of(from);
         self.back_off(TimerKind::CommitRetry, verdict, |facts| &mut facts.retries.commit, retry)
     }
 

@@ -111,12 +111,13 @@ impl<R: Clone> Turn<'_, R> {
         kind: TimerKind,
         verdict: Verdict,
         used: impl FnOnce(&mut Facts<R>) -> &mut Backoff,
-        (retry, on): (Retry, Dependency),
+        retry: Retry,
     ) -> Result<(), Cause> {
-        if let Verdict::End(cause) = verdict {
-            return Err(cause);
-        }
-        let wait = used(self.facts).next(retry).ok_or(Cause::Unavailable(on))?;
+        let exhausted = match verdict {
+            Verdict::Retry(exhausted) => exhausted,
+            Verdict::End(cause) => return Err(cause),
+        };
+        let wait = used(self.facts).next(retry).ok_or(exhausted)?;
         self.set_timer(kind, wait);
         Ok(())
     }
@@ -133,7 +134,8 @@ impl<R: Clone> Turn<'_, R> {
             lane.forget_retries();
         }
         let is_immediate = is_contended && lane.retries.retries() < IMMEDIATE_RETRIES_MAX;
-        let wait = lane.retries.next(retry).ok_or(Cause::Unavailable(Dependency::Postgres))?;
+        let wait =
+            lane.retries.next(retry).ok_or_else(|| Cause::after_retries(fault, Dependency::Postgres))?;
         Ok((!is_immediate).then_some(wait))
     }
 

@@ -5,8 +5,8 @@ use cdc_machine::{Cause, Dependency, Fault};
 /// What to do about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Try again after a back-off.
-    Retry,
+    /// Try again after a back-off; where no retry is left, end for this cause.
+    Retry(Cause),
     /// End, for this cause.
     End(Cause),
 }
@@ -14,8 +14,12 @@ pub(crate) enum Verdict {
 impl Verdict {
     pub(crate) const fn on_postgres(fault: Fault) -> Self {
         match fault {
-            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked => Self::Retry,
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked => {
+                Self::Retry(Cause::Unavailable(Dependency::Postgres))
+            }
+            Fault::Unfit => Self::Retry(Cause::Unsupported(Dependency::Postgres)),
             Fault::Auth => Self::End(Cause::Refused(Dependency::Postgres)),
+            Fault::Bug => Self::End(Cause::ADAPTER_BUG),
             Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fenced | Fault::Fatal => {
                 Self::End(Cause::Failed(Dependency::Postgres))
             }
@@ -32,7 +36,9 @@ impl Verdict {
             | Fault::RetryNow
             | Fault::Blocked
             | Fault::HistoryLost
-            | Fault::Fenced => Self::Retry,
+            | Fault::Fenced => Self::Retry(Cause::Unavailable(Dependency::Kafka)),
+            Fault::Unfit => Self::Retry(Cause::Unsupported(Dependency::Kafka)),
+            Fault::Bug => Self::End(Cause::ADAPTER_BUG),
             Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
             Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
         }
@@ -42,8 +48,10 @@ impl Verdict {
     pub(crate) const fn on_commit(fault: Fault, from: Dependency) -> Self {
         match fault {
             Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked | Fault::Fenced => {
-                Self::Retry
+                Self::Retry(Cause::Unavailable(from))
             }
+            Fault::Unfit => Self::Retry(Cause::Unsupported(from)),
+            Fault::Bug => Self::End(Cause::ADAPTER_BUG),
             Fault::Auth => Self::End(Cause::Refused(from)),
             Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
                 Self::End(Cause::Failed(from))

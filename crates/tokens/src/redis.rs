@@ -174,6 +174,11 @@ impl RedisRegister {
         // owes an answer, and behind a demoted primary's address another server may stand.
         self.connection = None;
         let fault = redis_fault(error.kind(), error.code(), error.detail());
+        if error.is_connection_refusal() {
+            let text =
+                format!("{}: connection refused; start it, or correct token_storage.redis.addr", self.place);
+            return Failure::new(fault, operation, text);
+        }
         let way_out = match fault {
             Fault::Auth => {
                 "check token_storage.redis.username and password, and that the user may run EVALSHA, SCRIPT, GET, SET and TIME on this key"

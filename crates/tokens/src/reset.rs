@@ -66,7 +66,7 @@ impl<R: Register> LeasedStore<R> {
                 .and_then(|found| found.to_token_record())
                 .map_or(Look::Empty, |found| Look::Position(Box::new(found)))),
             Err((RecordError::Corrupt(_), text)) => Ok(Look::Damaged(text)),
-            Err((error, text)) => Err(Failure::new(Fault::Fatal, OPERATION, text).because(error)),
+            Err((error, text)) => Err(Failure::new(Fault::Poison, OPERATION, text).because(error)),
         }
     }
 
@@ -80,7 +80,7 @@ impl<R: Register> LeasedStore<R> {
         let found = match self.decode(&reading) {
             Ok(found) => found,
             Err((RecordError::Corrupt(_), _)) => None,
-            Err((error, text)) => return Err(Failure::new(Fault::Fatal, OPERATION, text).because(error)),
+            Err((error, text)) => return Err(Failure::new(Fault::Poison, OPERATION, text).because(error)),
         };
         if let Some(found) = &found {
             let left_ms = found.lease_expires_at_ms.saturating_sub(now_ms);

@@ -453,7 +453,7 @@ impl<R: Register> TokenStore for LeasedStore<R> {
         })?;
         let found = self.decode(&reading);
         let found =
-            found.map_err(|(error, text)| Failure::new(Fault::Fatal, OPERATION, text).because(error))?;
+            found.map_err(|(error, text)| Failure::new(Fault::Poison, OPERATION, text).because(error))?;
         Ok(found.and_then(|record| record.to_token_record()))
     }
 }

@@ -50,7 +50,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             }
             // The topic is not what it was: a new producer looks at it anew.
             (Fault::HistoryLost, _) => self.rewind_for(state, Trouble::Producer),
-            (_, Verdict::Retry) => self.rewind_for(state, Trouble::Delivery),
+            (_, Verdict::Retry(_)) => self.rewind_for(state, Trouble::Delivery),
             (_, Verdict::End(cause)) => {
                 let next = self.end(state, cause);
                 self.out.push(Effect::PurgeQueued);
@@ -154,12 +154,14 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     /// Everything in flight is answered: rewinds, and goes back to where the trouble was.
     pub(crate) fn reconnect(&mut self, trouble: Trouble) -> State {
         self.facts.rewind();
+        let away = Cause::Unavailable;
         match trouble {
             Trouble::Reopen => self.open_stream(),
             Trouble::Rebatch | Trouble::Refused => self.prepare_producer(),
-            Trouble::Source => self.back_off_mongodb(Connecting::StreamDue),
-            Trouble::Delivery => self.back_off_kafka(Connecting::StreamDue),
-            Trouble::Producer => self.back_off_kafka(Connecting::ProducerDue),
+            Trouble::Source => self.back_off_mongodb(away(Dependency::MongoDb)),
+            Trouble::Misfit => self.back_off_mongodb(Cause::Unsupported(Dependency::MongoDb)),
+            Trouble::Delivery => self.back_off_kafka(Connecting::StreamDue, away(Dependency::Kafka)),
+            Trouble::Producer => self.back_off_kafka(Connecting::ProducerDue, away(Dependency::Kafka)),
         }
     }
 }

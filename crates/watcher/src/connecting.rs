@@ -1,7 +1,7 @@
 //! `Connecting`: the lease, then a producer, then a stream; at a first start its position is recorded before
 //! anything is read.
 
-use cdc_machine::{Cause, Dependency, EffectId, Epoch, Fault};
+use cdc_machine::{Cause, EffectId, Epoch, Fault};
 
 use crate::config::OnHistoryLost;
 use crate::facts::Origin;
@@ -73,7 +73,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             return state;
         }
         match Verdict::on_kafka(fault) {
-            Verdict::Retry => self.back_off_kafka(Connecting::ProducerDue),
+            Verdict::Retry(exhausted) => self.back_off_kafka(Connecting::ProducerDue, exhausted),
             Verdict::End(cause) => self.end(state, cause),
         }
     }
@@ -131,19 +131,19 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         // The stream that did not open needs no closing.
         let closed = State::Connecting(Connecting::StreamDue);
         match self.on_source_fault(fault) {
-            SourceVerdict::Retry => self.back_off_mongodb(Connecting::StreamDue),
+            SourceVerdict::Retry(exhausted) => self.back_off_mongodb(exhausted),
             SourceVerdict::Reopen => self.open_stream(),
             SourceVerdict::End(cause) => self.end(closed, cause),
         }
     }
 
-    pub(crate) fn back_off_mongodb(&mut self, then: Connecting) -> State {
+    pub(crate) fn back_off_mongodb(&mut self, exhausted: Cause) -> State {
         let wait = self.facts.retries.mongodb.next(self.config.retries.mongodb);
-        self.back_off(wait, then, Cause::Unavailable(Dependency::MongoDb))
+        self.back_off(wait, Connecting::StreamDue, exhausted)
     }
 
-    pub(crate) fn back_off_kafka(&mut self, then: Connecting) -> State {
+    pub(crate) fn back_off_kafka(&mut self, then: Connecting, exhausted: Cause) -> State {
         let wait = self.facts.retries.kafka.next(self.config.retries.kafka);
-        self.back_off(wait, then, Cause::Unavailable(Dependency::Kafka))
+        self.back_off(wait, then, exhausted)
     }
 }

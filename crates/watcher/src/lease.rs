@@ -90,9 +90,9 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         }
         let store = self.config.token_store;
         match Verdict::on_token_store(fault, store) {
-            Verdict::Retry => {
+            Verdict::Retry(exhausted) => {
                 let wait = self.facts.retries.lease.next(self.config.retries.token_store);
-                self.back_off(wait, Connecting::Lease, Cause::Unavailable(store))
+                self.back_off(wait, Connecting::Lease, exhausted)
             }
             Verdict::End(cause) => self.stop(cause),
         }
@@ -161,7 +161,7 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         }
         match Verdict::on_token_store(fault, self.config.token_store) {
             // The running timer asks again.
-            Verdict::Retry => state,
+            Verdict::Retry(_) => state,
             Verdict::End(cause) => self.lose_store(cause),
         }
     }

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, EffectId, Fault};
+use cdc_machine::{EffectId, Fault};
 
 use crate::facts::{Origin, Saving};
 use crate::state::State;
@@ -71,14 +71,16 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
         }
         let store = self.config.token_store;
         match Verdict::on_token_store(fault, store) {
-            Verdict::Retry => match self.facts.retries.save.next(self.config.retries.token_store) {
-                Some(wait) => {
-                    self.facts.saving = Saving::BackingOff;
-                    self.set_timer(TimerKind::SaveRetry, wait);
-                    state
+            Verdict::Retry(exhausted) => {
+                match self.facts.retries.save.next(self.config.retries.token_store) {
+                    Some(wait) => {
+                        self.facts.saving = Saving::BackingOff;
+                        self.set_timer(TimerKind::SaveRetry, wait);
+                        state
+                    }
+                    None => self.lose_store(exhausted),
                 }
-                None => self.lose_store(Cause::Unavailable(store)),
-            },
+            }
             Verdict::End(cause) => self.lose_store(cause),
         }
     }

@@ -62,6 +62,8 @@ pub(crate) enum Trouble {
     /// None: messages may share batches again.
     Rebatch,
     Source,
+    /// The source answers, but is not what the configuration names.
+    Misfit,
     Delivery,
     /// A batch was refused as too large, whatever its messages are.
     Refused,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, Epoch, Fault, Slot};
+use cdc_machine::{Cause, Dependency, Epoch, Fault, Slot};
 
 use crate::config::{OnHistoryLost, OnTooLarge};
 use crate::state::{Awaiting, State, Trouble};
@@ -117,7 +117,8 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             return state;
         }
         let trouble = match self.on_source_fault(fault) {
-            SourceVerdict::Retry => Trouble::Source,
+            SourceVerdict::Retry(Cause::Unsupported(_)) => Trouble::Misfit,
+            SourceVerdict::Retry(_) => Trouble::Source,
             SourceVerdict::Reopen => Trouble::Reopen,
             SourceVerdict::End(cause) => return self.end(state, cause),
         };
@@ -128,13 +129,13 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
     /// What to do about a fault of the source, as the policies have it.
     pub(crate) fn on_source_fault(&mut self, fault: Fault) -> SourceVerdict {
         match (Verdict::on_source(fault), fault) {
-            (Verdict::Retry, _) => SourceVerdict::Retry,
+            (Verdict::Retry(exhausted), _) => SourceVerdict::Retry(exhausted),
             (Verdict::End(cause), Fault::HistoryLost) => match self.config.on_history_lost {
                 OnHistoryLost::Stop => SourceVerdict::End(cause),
                 OnHistoryLost::FromNow => {
                     self.facts.lose_position(GapCause::HistoryLost);
                     // With a pause, and counted: a source that loses what it has just given ends too.
-                    SourceVerdict::Retry
+                    SourceVerdict::Retry(Cause::Unavailable(Dependency::MongoDb))
                 }
             },
             (Verdict::End(cause), Fault::TooLarge) => {
@@ -157,8 +158,8 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
 
 /// What becomes of a stream that failed.
 pub(crate) enum SourceVerdict {
-    /// Open it again after a back-off.
-    Retry,
+    /// Open it again after a back-off; where no retry is left, end for this cause.
+    Retry(Cause),
     /// Open it again at once, to be read in another way.
     Reopen,
     /// End, for this cause.

@@ -74,14 +74,15 @@ pub(super) fn source_name(deployment: Deployment, database: &str) -> Result<Stri
 pub(super) fn refused(failure: &Failure, is_file: bool) -> Failed {
     let exit = match failure.fault {
         Fault::Auth => Exit::Refused,
-        Fault::Transient | Fault::Unreachable | Fault::RetryNow if !is_file => Exit::Unavailable,
-        Fault::Transient | Fault::Unreachable | Fault::RetryNow => Exit::LocalIo,
-        Fault::Blocked
-        | Fault::Poison
-        | Fault::TooLarge
-        | Fault::HistoryLost
-        | Fault::Fenced
-        | Fault::Fatal => Exit::Decision,
+        Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Unfit | Fault::Fatal if is_file => {
+            Exit::LocalIo
+        }
+        Fault::Transient | Fault::Unreachable | Fault::RetryNow => Exit::Unavailable,
+        Fault::Unfit | Fault::Fatal => Exit::Config,
+        Fault::Bug => Exit::Bug,
+        Fault::Blocked | Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fenced => {
+            Exit::Decision
+        }
     };
     Failed::new(exit, failure.chain())
 }

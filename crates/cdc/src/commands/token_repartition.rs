@@ -102,7 +102,7 @@ async fn look_at(config: &WatcherConfig, group: &str, topics: &[Arc<str>]) -> Re
     let (group, topics) = (group.to_owned(), topics.to_vec());
     tokio::task::spawn_blocking(move || group_state(&connection, &group, &topics)).await.map_err(|panic| {
         let text = "the look at the consumer group panicked, which is a bug";
-        Failure::new(cdc_machine::Fault::Fatal, OPERATION, text).because(panic)
+        Failure::new(cdc_machine::Fault::Bug, OPERATION, text).because(panic)
     })?
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use cdc_kafka::{ClientKind, owned_property};
+use cdc_kafka::{ClientKind, check_property, owned_property};
 
 use super::section::Section;
 
@@ -197,10 +197,12 @@ impl Properties {
     /// `kafka.properties`. What the pipeline sets itself, or a key of its own stands for, is refused.
     pub(super) fn read(kafka: &mut Section<'_>, client: ClientKind, defaults: &[(&str, &str)]) -> Self {
         let mut pairs = kafka.free_keys("properties");
-        for (name, _) in &pairs {
+        for (name, value) in &pairs {
             if let Some(why) = owned_property(client, name) {
                 let text = format!("{name} is set by the pipeline itself: {why}; take it out");
                 kafka.contradiction(&["properties"], &text);
+            } else if let Err(why) = check_property(name, value) {
+                kafka.contradiction(&["properties"], &why);
             }
         }
         for (name, value) in defaults {

@@ -240,6 +240,11 @@ impl PostgresConfig {
             max_retries: postgres.retries("max_retries", 5),
             write_max_retries: postgres.retries("write_max_retries", 3),
         };
+        if !read.host.is_empty() && !is_host(&read.host) {
+            let text = "not a host name, an IP address or the path of a socket's folder; the port, the database and the user \
+                        have keys of their own";
+            postgres.contradiction(&["host"], text);
+        }
         let (min, max) = (read.min_connections, read.max_connections);
         if min > max {
             postgres.contradiction(
@@ -249,6 +254,12 @@ impl PostgresConfig {
         }
         read
     }
+}
+
+/// A name, an address of either kind, or the folder of a Unix socket.
+fn is_host(text: &str) -> bool {
+    let is_name = || !text.contains([':', '/', '@', ',', '?', ' ']);
+    text.starts_with('/') || text.parse::<std::net::IpAddr>().is_ok() || is_name()
 }
 
 impl BatchConfig {

@@ -187,12 +187,16 @@ impl WatcherConfig {
     }
 }
 
-/// The driver checks the rest when it connects; what is said here never repeats the URI.
-fn check_scheme(mongodb: &Section<'_>, uri: &SecretString) {
+/// What is said here never repeats the URI, which may hold a password.
+fn check_uri(mongodb: &Section<'_>, uri: &SecretString) {
     let uri = uri.expose_secret();
     if !uri.is_empty() && !uri.starts_with("mongodb://") && !uri.starts_with("mongodb+srv://") {
         let text = "not a connection string; legal: mongodb://host:port/… or mongodb+srv://host/…";
         mongodb.contradiction(&["uri", "uri_file"], text);
+    } else if !uri.is_empty()
+        && let Err(why) = cdc_mongo::check_uri(uri)
+    {
+        mongodb.contradiction(&["uri", "uri_file"], &why);
     }
 }
 
@@ -211,7 +215,7 @@ impl MongoConfig {
             mongodb.require("uri");
             SecretString::default()
         });
-        check_scheme(mongodb, &uri);
+        check_uri(mongodb, &uri);
         let mut collections = mongodb.required_list("collection");
         let named = collections.len();
         collections.sort();

@@ -90,6 +90,10 @@ pub async fn describe_source(
             Fault::Transient | Fault::Unreachable | Fault::RetryNow => {
                 backoff.next(retry).ok_or_else(|| end(Cause::Unavailable(Dependency::MongoDb)))?
             }
+            Fault::Unfit => {
+                backoff.next(retry).ok_or_else(|| end(Cause::Unsupported(Dependency::MongoDb)))?
+            }
+            Fault::Bug => return Err(end(Cause::ADAPTER_BUG)),
             Fault::Blocked
             | Fault::Poison
             | Fault::TooLarge

@@ -24,6 +24,8 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct MongodOptions {
     /// 1 or 3.
     pub members: usize,
+    /// Whether the members are a replica set.
+    pub set: ReplicaSet,
     /// The oplog's size in MB (at least 16; a small one lets a test roll over it).
     pub oplog_mb: u32,
     /// The storage engine's cache of each member, in GB.
@@ -34,8 +36,19 @@ pub struct MongodOptions {
 
 impl Default for MongodOptions {
     fn default() -> Self {
-        Self { members: 1, oplog_mb: 1_024, cache_gb: 0.5, args: Vec::new() }
+        Self { members: 1, set: ReplicaSet::Initiated, oplog_mb: 1_024, cache_gb: 0.5, args: Vec::new() }
     }
+}
+
+/// How far the members are a replica set. What is none has no change streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaSet {
+    /// With a primary.
+    Initiated,
+    /// Started as members of a set that nobody has initiated.
+    Named,
+    /// Each stands alone.
+    Absent,
 }
 
 /// A replica set of one or three `mongod`, initiated, with a primary: change streams and transactions work.
@@ -79,8 +92,10 @@ impl Mongod {
                 Ok(()) => break mongod,
             }
         };
-        mongod.initiate().await?;
-        mongod.restart().await?;
+        if options.set == ReplicaSet::Initiated {
+            mongod.initiate().await?;
+            mongod.restart().await?;
+        }
         Ok(mongod)
     }
 
@@ -194,7 +209,6 @@ impl Mongod {
 fn member(place: Place<'_>, options: &MongodOptions, number: usize, port: u16) -> Result<Server, Error> {
     let name = format!("mongod-{number}");
     let args = [
-        ("--replSet", SET_NAME.to_owned()),
         ("--port", port.to_string()),
         ("--bind_ip", "127.0.0.1".to_owned()),
         ("--dbpath", place.data(&name)?.display().to_string()),
@@ -205,6 +219,9 @@ fn member(place: Place<'_>, options: &MongodOptions, number: usize, port: u16) -
         ("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=1000".to_owned()),
     ];
     let mut args: Vec<String> = args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+    if options.set != ReplicaSet::Absent {
+        args.extend(["--replSet".to_owned(), SET_NAME.to_owned()]);
+    }
     args.push("--nounixsocket".to_owned()); // it would lie in /tmp
     args.extend(options.args.iter().cloned());
     let program = place.program(&name, binaries::mongod()?, args, None)?;

@@ -39,8 +39,12 @@ impl Failure {
         let mut line = self.message.clone();
         let mut next: Option<&(dyn Error + 'static)> = self.source.as_deref().map(|e| e as _);
         while let Some(error) = next {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
+            // Some drivers' errors repeat what is beneath them.
+            let text = error.to_string();
+            if !line.ends_with(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
             next = error.source();
         }
         line

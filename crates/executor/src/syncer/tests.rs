@@ -88,14 +88,29 @@ fn a_deadlock_is_tried_again_at_once() {
     assert_waits("write", &world.moments("write"), &[0, 0, 4]);
 }
 
+/// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+/// Validates: Requirements 12.2
+#[test]
+fn what_does_not_fit_yet_is_tried_again_on_schedule_and_is_then_the_configuration() {
+    for (call, dependency, waits) in CALLS {
+        let world = World::with_events(1).failing(call, Fault::Unfit);
+        let (_sender, receiver) = signals();
+        let cause = run(Config::default(), &world, receiver).cause;
+        assert_waits(call, &world.moments(call), waits);
+        assert_eq!((cause, cause.exit_code()), (Cause::Unsupported(dependency), 78), "{call}");
+    }
+}
+
 /// Feature: cdc-pipeline, Property 26: Error Type Classification
 /// Validates: Requirements 12.5
 #[test]
 fn what_no_retry_mends_is_asked_once() {
     for (call, dependency, _) in CALLS {
-        for (fault, cause, exit) in
-            [(Fault::Auth, Cause::Refused(dependency), 77), (Fault::Fatal, Cause::Failed(dependency), 69)]
-        {
+        for (fault, cause, exit) in [
+            (Fault::Auth, Cause::Refused(dependency), 77),
+            (Fault::Fatal, Cause::Failed(dependency), 78),
+            (Fault::Bug, Cause::ADAPTER_BUG, 70),
+        ] {
             let world = World::with_events(1).failing(call, fault);
             let (_sender, receiver) = signals();
             let ended = run(Config::default(), &world, receiver).cause;

@@ -75,9 +75,11 @@ fn each_call_is_tried_again_on_schedule_and_then_blamed() {
 #[test]
 fn what_no_retry_mends_is_asked_once() {
     for (call, dependency, _) in CALLS {
-        for (fault, cause, exit) in
-            [(Fault::Auth, Cause::Refused(dependency), 77), (Fault::Fatal, Cause::Failed(dependency), 69)]
-        {
+        for (fault, cause, exit) in [
+            (Fault::Auth, Cause::Refused(dependency), 77),
+            (Fault::Fatal, Cause::Failed(dependency), 78),
+            (Fault::Bug, Cause::ADAPTER_BUG, 70),
+        ] {
             let world = World::with_events(1).failing(call, fault);
             let (_sender, receiver) = signals();
             let ended = run(Config::default(), &world, receiver).cause;
@@ -87,6 +89,35 @@ fn what_no_retry_mends_is_asked_once() {
             assert_eq!(tries, 1, "{call}");
         }
     }
+}
+
+/// What answers may still become what the configuration names, so it is asked on the schedule; what it said last
+/// decides that no restart mends it.
+///
+/// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+/// Validates: Requirements 12.2
+#[test]
+fn what_does_not_fit_yet_is_tried_again_on_schedule_and_is_then_the_configuration() {
+    for (call, dependency, waits) in CALLS {
+        // A message is refused by its topic, which is made or looked at before.
+        if call != "publish" {
+            let world = World::with_events(1).failing(call, Fault::Unfit);
+            let (_sender, receiver) = signals();
+            let cause = run(Config::default(), &world, receiver).cause;
+            assert_waits(call, &world.moments(call), waits);
+            assert_eq!((cause, cause.exit_code()), (Cause::Unsupported(dependency), 78), "{call}");
+        }
+    }
+}
+
+/// The last answer decides.
+#[test]
+fn a_server_that_is_wrong_first_and_away_in_the_end_is_away() {
+    const WRONG: Result<(), Fault> = Err(Fault::Unfit);
+    let world =
+        World::with_events(1).failing("open", Fault::Transient).answering("open", &[WRONG, WRONG, WRONG]);
+    let (_sender, receiver) = signals();
+    assert_eq!(run(Config::default(), &world, receiver).cause, Cause::Unavailable(Dependency::MongoDb));
 }
 
 #[test]

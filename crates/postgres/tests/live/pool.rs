@@ -103,7 +103,7 @@ async fn a_missing_database_and_a_missing_role_are_a_person_s_to_mend() {
     let mut settings = stand.settings.clone();
     settings.database = "no_such_database".to_owned();
     let failure = PostgresDatabase::new(settings).connect().await.unwrap_err();
-    assert_eq!(failure.fault, Fault::Fatal);
+    assert_eq!(failure.fault, Fault::Unfit);
     assert!(failure.message.contains("3D000"), "{failure}");
     let mut settings = stand.settings.clone();
     settings.user = "no_such_role".to_owned();

@@ -141,7 +141,9 @@ impl World {
             | Fault::HistoryLost
             | Fault::Fenced
             | Fault::Auth
-            | Fault::Fatal => false,
+            | Fault::Unfit
+            | Fault::Fatal
+            | Fault::Bug => false,
         }
     }
 

@@ -398,7 +398,7 @@ async fn a_newer_version_is_refused_by_name(backend: impl Backend) {
         }
     }
     let failure = store.peek().await.unwrap_err();
-    assert_eq!(failure.fault, Fault::Fatal);
+    assert_eq!(failure.fault, Fault::Poison);
     assert!(failure.message.contains("version 3"), "{failure}");
     assert_eq!(backend.get("cell").await.as_deref(), Some(content));
 }
@@ -423,7 +423,7 @@ async fn a_damaged_record_is_never_an_empty_one(backend: impl Backend) {
             }
             other => panic!("{damaged:?}: {other:?}"),
         }
-        assert_eq!(fresh.peek().await.unwrap_err().fault, Fault::Fatal, "{damaged:?}");
+        assert_eq!(fresh.peek().await.unwrap_err().fault, Fault::Poison, "{damaged:?}");
         assert_eq!(backend.get("cell").await.as_deref(), Some(damaged), "left for a person to look at");
 
         // Taken over, it is lost until a position is saved, also for a process that comes later.

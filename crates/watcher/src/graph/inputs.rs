@@ -11,8 +11,8 @@ use crate::facts::Lease;
 use crate::state::{Connecting, State};
 use crate::{Checkpoint, CollectionId, Contents, Event, Input, Known, Payload, Saved, TimerKind, TopicState};
 
-const SOURCE_FAULTS: [Fault; 5] =
-    [Fault::Transient, Fault::HistoryLost, Fault::TooLarge, Fault::Auth, Fault::Fatal];
+const SOURCE_FAULTS: [Fault; 6] =
+    [Fault::Transient, Fault::HistoryLost, Fault::TooLarge, Fault::Auth, Fault::Unfit, Fault::Fatal];
 const KAFKA_FAULTS: [Fault; 4] = [Fault::Transient, Fault::HistoryLost, Fault::Auth, Fault::Fatal];
 pub(super) const STORE_FAULTS: [Fault; 4] = [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal];
 

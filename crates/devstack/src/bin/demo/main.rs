@@ -5,6 +5,7 @@ mod screen;
 mod traffic;
 
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -25,10 +26,26 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 /// Single changes that are timed from their acknowledgement by MongoDB to their row in PostgreSQL.
 const PROBES: u32 = 200;
 
+const USAGE: &str = "usage: cdc-demo
+
+Shows the whole pipeline, live: starts MongoDB, Kafka, PostgreSQL and Redis on free ports with empty data, runs both
+services under a stream of changes, kills each of them once, and compares every document with its row.
+It takes no arguments, but variables:
+
+  KEEP=1                 keep everything running until Ctrl-C, with the addresses
+  DEMO_MONGODB_URI, DEMO_KAFKA_BROKERS, DEMO_POSTGRES_URL, DEMO_REDIS_URL
+                         use these servers instead of its own: all four
+  CDC_BIN                the cdc binary; by default the one beside this program
+";
+const EXIT_USAGE: u8 = 2;
+
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if std::env::args().len() > 1 {
+        return usage();
+    }
     let screen = Screen::new();
     match Box::pin(run(&screen)).await {
         Ok(true) => ExitCode::SUCCESS,
@@ -38,6 +55,18 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// It takes no arguments. Who asks for help gets it on stdout; any other argument is refused.
+fn usage() -> ExitCode {
+    let asks = std::env::args().nth(1).is_some_and(|argument| argument == "--help" || argument == "-h");
+    if asks {
+        // With stdout closed nobody reads it.
+        let _ = io::stdout().write_all(USAGE.as_bytes());
+        return ExitCode::SUCCESS;
+    }
+    let _ = io::stderr().write_all(USAGE.as_bytes());
+    ExitCode::from(EXIT_USAGE)
 }
 
 /// What the table at the end shows.
