@@ -32,12 +32,13 @@ build: ## the binary, optimised, in target/release/cdc
 specs: ## write the state tables, the diagrams and the table of faults anew from the code
 	UPDATE_SPECS=1 $(CARGO) test -p cdc-model --test generated_pages
 
-soak: ## the chaos run and the memory stalls, longer (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS)
+soak: ## the chaos run, the memory stalls and the frozen broker, longer (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS, CDC_FROZEN_PROCESSES)
 	@./scripts/setup.sh all
 	$(CARGO) build --bins
 	CDC_CHAOS_ROUNDS=$${CDC_CHAOS_ROUNDS:-20} CDC_CHAOS_CHANGES=$${CDC_CHAOS_CHANGES:-200000} \
 	CDC_CHAOS_ASSIGNMENTS=$${CDC_CHAOS_ASSIGNMENTS:-300} CDC_STALL_SECONDS=$${CDC_STALL_SECONDS:-60} \
-	$(CARGO) test --test live -- --nocapture chaos:: memory::
+	CDC_FROZEN_PROCESSES=$${CDC_FROZEN_PROCESSES:-10} \
+	$(CARGO) test --test live -- --nocapture chaos:: memory:: frozen::
 
 bench: ## load and ceiling measurements on real servers, optimised
 	@./scripts/setup.sh all

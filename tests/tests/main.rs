@@ -14,6 +14,7 @@ mod compares;
 mod converges;
 mod drains;
 mod foreign_keys;
+mod frozen;
 mod gaps;
 mod health;
 mod held;

@@ -1,7 +1,6 @@
 //! Exit codes, after sysexits(3).
 
 use std::fmt;
-use std::process::ExitCode;
 
 use cdc_machine::Cause;
 
@@ -47,6 +46,12 @@ impl Exit {
 }
 
 impl Exit {
+    /// Ends the process now. The exit handlers of the libraries in it are left out: they may wait for a server, or for a
+    /// thread that does, and nothing of ours is left to them.
+    pub fn leave(self) -> ! {
+        signal_hook::low_level::exit(i32::from(self.code()))
+    }
+
     /// How a process ends whose machine stopped for this cause.
     #[must_use]
     pub const fn of(cause: Cause) -> Self {
@@ -60,12 +65,6 @@ impl Exit {
             78 => Self::Config,
             _ => Self::Bug,
         }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
     }
 }
 

@@ -10,7 +10,8 @@
 //! | [`recorder`] | the metrics' recorder and its buckets |
 //! | [`http`] | probes, metrics, status |
 //! | [`wiring`] | configuration into running services |
-//! | [`signals`] | SIGTERM and SIGINT, for the machines |
+//! | [`signals`] | SIGTERM and SIGINT: which count, and what they ask for |
+//! | [`watchdog`] | passes signals on, and ends the process in time |
 //! | [`version`] | the version and its commit |
 
 pub mod cli;
@@ -22,4 +23,5 @@ pub mod logs;
 pub mod recorder;
 pub mod signals;
 pub mod version;
+pub mod watchdog;
 pub mod wiring;

@@ -1,18 +1,17 @@
 //! The `cdc` binary. See the library of the same name.
 
-use std::io::Write as _;
-use std::process::ExitCode;
-
 use cdc::cli::{Cli, Command, GapsCommand, TokenCommand};
 use cdc::commands;
+use cdc::exit::Exit;
 use clap::Parser as _;
+use std::io::Write as _;
 
 /// It gives memory back after a burst, which the system's allocator does not. librdkafka allocates through it, too,
 /// and `.cargo/config.toml` says how soon it gives back.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-fn main() -> ExitCode {
+fn main() {
     let outcome = match Cli::parse().command {
         Command::Watch(arguments) => commands::watch(arguments),
         Command::Sync(arguments) => commands::sync(arguments),
@@ -25,12 +24,15 @@ fn main() -> ExitCode {
         Command::Gaps(GapsCommand::Acknowledge(arguments)) => commands::gaps_acknowledge(arguments),
         Command::Graph(arguments) => commands::graph(arguments),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    let exit = match outcome {
+        Ok(()) => Exit::Clean,
         Err(failed) => {
             // With stderr closed, the exit code is all that is left to say.
             let _ = writeln!(std::io::stderr().lock(), "cdc: {failed}");
-            failed.exit.into()
+            failed.exit
         }
-    }
+    };
+    // As above; whoever closed it does not read it.
+    let _ = std::io::stdout().flush();
+    exit.leave()
 }

@@ -1,38 +1,72 @@
-//! SIGTERM and SIGINT, for the machines.
+//! SIGTERM and SIGINT: which of them count, and what each asks for.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use cdc_machine::Signal;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-/// Signals that may wait for a service: there are two kinds, and each is told once.
-pub const PENDING: usize = 2;
+/// Signals that come closer together than this are one: supervisors send theirs to the whole group, shells double it.
+pub const SAME_SIGNAL_WITHIN: Duration = Duration::from_millis(50);
 
-/// Tells every service of the first signal (drain) and of the second (stop at once). Further signals change
-/// nothing.
-///
-/// # Errors
-/// When the handlers cannot be installed.
-pub fn forward(services: Vec<mpsc::Sender<Signal>>) -> io::Result<JoinHandle<()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::spawn(async move {
-        for told in [Signal::Drain, Signal::Abort] {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            let plan = match told {
-                Signal::Drain => "draining; a second signal stops at once",
-                Signal::Abort => "stopping at once",
-            };
-            tracing::info!(operation = "signal", signal = name, "{plan}");
-            for service in &services {
-                // A service that has ended already needs no signal, and a full channel holds one like it.
-                let _ = service.try_send(told);
-            }
+/// The signals of this process.
+#[derive(Debug)]
+pub struct Arrivals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Arrivals {
+    /// Installs the handlers. To be called within the runtime that is to hear of them.
+    ///
+    /// # Errors
+    /// When the handlers cannot be installed.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
-    }))
+    }
+}
+
+/// Which signals count: the first asks for a drain, the second for an end at once, further ones for nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    last: Option<(Instant, Signal)>,
+}
+
+impl Count {
+    /// What a signal that comes now asks for; `None` where it says nothing new.
+    pub fn on(&mut self, now: Instant) -> Option<Signal> {
+        let signal = match self.last {
+            None => Signal::Drain,
+            Some((at, Signal::Drain)) if now.duration_since(at) >= SAME_SIGNAL_WITHIN => Signal::Abort,
+            Some(_) => return None,
+        };
+        self.last = Some((now, signal));
+        Some(signal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doubled_signal_is_one_and_a_later_one_the_second() {
+        let begun = Instant::now();
+        let mut count = Count::default();
+        let after = |millis| begun + Duration::from_millis(millis);
+        assert_eq!(count.on(after(0)), Some(Signal::Drain));
+        assert_eq!(count.on(after(0)), None);
+        assert_eq!(count.on(after(49)), None);
+        assert_eq!(count.on(after(50)), Some(Signal::Abort), "it counts from the one that was told");
+        assert_eq!(count.on(after(51)), None);
+        assert_eq!(count.on(after(900)), None, "there is nothing beyond");
+    }
 }

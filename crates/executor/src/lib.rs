@@ -23,6 +23,7 @@ pub mod ports;
 mod report;
 #[cfg(test)]
 mod scripted;
+mod shutdown;
 mod stack_trace;
 mod syncer;
 mod timers;
@@ -31,11 +32,11 @@ mod watcher;
 use std::time::Duration;
 
 use cdc_machine::StateName;
-use tokio::task::JoinHandle;
 
 pub use ended::Ended;
 pub use health::{Health, HeldTopic};
 pub use jitter::Jitter;
+pub use shutdown::{Shutdown, Signals};
 pub use stack_trace::StackTrace;
 pub use syncer::SyncerService;
 pub use watcher::WatcherService;
@@ -46,19 +47,6 @@ pub(crate) const LANE_ORDERS: usize = 16;
 
 /// How often gauges are brought up to date and health is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(500);
-
-/// How long a service that has stopped waits for its lanes to close what they hold on the servers.
-pub(crate) const LANES_CLOSE_WITHIN: Duration = Duration::from_secs(2);
-
-/// Gives the lanes, whose orders have ended, a bounded time to close what they hold.
-pub(crate) async fn close_lanes(lanes: impl IntoIterator<Item = JoinHandle<()>>, within: Duration) {
-    let deadline = tokio::time::Instant::now() + within;
-    for mut lane in lanes {
-        if tokio::time::timeout_at(deadline, &mut lane).await.is_err() {
-            lane.abort();
-        }
-    }
-}
 
 /// The states that a service passes through for every event are told at debug level, the others at info.
 pub(crate) fn log_transition(service: &'static str, from: StateName, to: StateName, input: &'static str) {

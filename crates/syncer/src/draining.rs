@@ -72,6 +72,19 @@ impl<R: Clone> Turn<'_, R> {
         Ok(State::Draining(Draining { group, ..draining }))
     }
 
+    /// Where only the group was still to be left, nothing is repeated: its own time ends the membership.
+    pub(crate) const fn on_drain_timeout(state: State) -> Cause {
+        match state {
+            State::Draining(Draining { group: Group::Leaving { .. }, ending }) => ending,
+            State::Connecting(_)
+            | State::Streaming
+            | State::AwaitingAck
+            | State::SavingToken
+            | State::Draining(_)
+            | State::Stopped(_) => Cause::DrainTimedOut,
+        }
+    }
+
     fn is_drain_busy(&self) -> bool {
         self.facts.partitions.records() > 0
             || self.facts.commit.is_some()

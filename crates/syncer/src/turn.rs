@@ -84,7 +84,7 @@ impl<R: Clone> Turn<'_, R> {
         }
         match timer.kind {
             TimerKind::Reconnect => return Ok(self.on_reconnect(state)),
-            TimerKind::Drain => return Err(Cause::DrainTimedOut),
+            TimerKind::Drain => return Err(Self::on_drain_timeout(state)),
             TimerKind::WriteRetry(worker) => self.on_write_retry(worker),
             TimerKind::Linger(worker) | TimerKind::Flush(worker) => self.on_departure(worker),
             TimerKind::ParkedRetry(worker) => self.on_parked_retry(worker),

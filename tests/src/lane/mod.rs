@@ -8,6 +8,7 @@
 
 mod brake;
 mod converge;
+mod stop;
 mod strike;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::topic::Offsets;
 use crate::{Failure, history, topic};
 use brake::Brake;
 
+pub use stop::End;
 pub use strike::{heal_server, strike_server};
 
 /// Settings that make a lane's states quick to reach and its time-outs quick to pass. Retries, back-offs and

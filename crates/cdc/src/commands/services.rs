@@ -1,20 +1,25 @@
 //! The commands that run: `watch`, `sync`, and `run` for both in one process.
 
+use std::cell::RefCell;
 use std::future::Future;
+use std::time::Duration;
 
 use cdc_executor::ports::Failure;
-use cdc_executor::{Ended, Health, StackTrace};
+use cdc_executor::{Ended, Health, Shutdown, StackTrace};
 use cdc_machine::{Cause, Signal};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cli::ConfigArgs;
 use crate::config::{Logging, PipelineConfig, SyncerConfig, WatcherConfig};
 use crate::exit::{Exit, Failed};
 use crate::http::{self, Probes};
 use crate::logs::{Logs, Voice};
-use crate::{recorder, signals, wiring};
+use crate::watchdog::Watchdog;
+use crate::{recorder, wiring};
 
 /// The runtime's threads beside the drivers' own clients: the loops are light, and a blocked one must not
 /// stop the other.
@@ -27,13 +32,12 @@ const WORKER_THREADS: usize = 2;
 pub fn watch(arguments: ConfigArgs) -> Result<(), Failed> {
     let config = WatcherConfig::load(&arguments.sources())?;
     let telemetry = Telemetry::install(Voice::Watcher, config.logging)?;
-    block_on(async move {
-        let (sender, receiver) = mpsc::channel(signals::PENDING);
-        forward(vec![sender])?;
-        let background = telemetry.keep();
-        let end = watcher(&config, &telemetry, receiver).await?;
-        background.abort();
-        ended("watcher", &end)
+    let shutdown = Shutdown::default();
+    let watchdog = Watchdog::start(vec![shutdown.clone()], config.shutdown_timeout)?;
+    block_on(&watchdog, async {
+        telemetry.keep();
+        let end = watcher(&config, &telemetry, &shutdown).await?;
+        ended("watcher", &end, &watchdog)
     })
 }
 
@@ -44,13 +48,12 @@ pub fn watch(arguments: ConfigArgs) -> Result<(), Failed> {
 pub fn sync(arguments: ConfigArgs) -> Result<(), Failed> {
     let config = SyncerConfig::load(&arguments.sources())?;
     let telemetry = Telemetry::install(Voice::Syncer, config.logging)?;
-    block_on(async move {
-        let (sender, receiver) = mpsc::channel(signals::PENDING);
-        forward(vec![sender])?;
-        let background = telemetry.keep();
-        let end = syncer(&config, &telemetry, receiver).await?;
-        background.abort();
-        ended("syncer", &end)
+    let shutdown = Shutdown::default();
+    let watchdog = Watchdog::start(vec![shutdown.clone()], config.shutdown_timeout)?;
+    block_on(&watchdog, async {
+        telemetry.keep();
+        let end = syncer(&config, &telemetry, &shutdown).await?;
+        ended("syncer", &end, &watchdog)
     })
 }
 
@@ -61,40 +64,40 @@ pub fn sync(arguments: ConfigArgs) -> Result<(), Failed> {
 pub fn run(arguments: ConfigArgs) -> Result<(), Failed> {
     let config = PipelineConfig::load(&arguments.sources())?;
     let telemetry = Telemetry::install(Voice::Pipeline, config.watcher.logging)?;
-    block_on(async move {
-        let (to_watcher, watcher_signals) = mpsc::channel(signals::PENDING);
-        let (to_syncer, syncer_signals) = mpsc::channel(signals::PENDING);
-        forward(vec![to_watcher.clone(), to_syncer.clone()])?;
-        let background = telemetry.keep();
+    let (to_watcher, to_syncer) = (Shutdown::default(), Shutdown::default());
+    let drains_within = config.watcher.shutdown_timeout.max(config.syncer.shutdown_timeout);
+    let watchdog = Watchdog::start(vec![to_watcher.clone(), to_syncer.clone()], drains_within)?;
+    block_on(&watchdog, async {
+        telemetry.keep();
+        let first_failure = RefCell::new(None);
+        let finish = |service, result: Result<Ended, Failed>, other: &Shutdown| {
+            end_other(&result, other);
+            if let Err(failed) = result.and_then(|end| last_line(service, &end)) {
+                first_failure.borrow_mut().get_or_insert(failed);
+            }
+        };
         let watching = async {
-            let result = watcher(&config.watcher, &telemetry, watcher_signals).await;
-            end_other(&result, &to_syncer);
-            result.and_then(|end| ended("watcher", &end))
+            finish("watcher", watcher(&config.watcher, &telemetry, &to_watcher).await, &to_syncer);
         };
         let syncing = async {
-            let result = syncer(&config.syncer, &telemetry, syncer_signals).await;
-            end_other(&result, &to_watcher);
-            result.and_then(|end| ended("syncer", &end))
+            finish("syncer", syncer(&config.syncer, &telemetry, &to_syncer).await, &to_watcher);
         };
-        let (watched, synced) = tokio::join!(Box::pin(watching), Box::pin(syncing));
-        background.abort();
-        watched.and(synced)
+        tokio::join!(Box::pin(watching), Box::pin(syncing));
+        first_failure.take().map_or(Ok(()), Err)
     })
 }
 
-/// A service that failed takes the other one with it. One that was asked to drain does not: the other was
-/// asked too, and a second word would stop it at once.
-fn end_other(result: &Result<Ended, Failed>, other: &mpsc::Sender<Signal>) {
+/// A service that failed takes the other one with it. One that was asked to drain does not: the other was asked, too.
+fn end_other(result: &Result<Ended, Failed>, other: &Shutdown) {
     if !matches!(result, Ok(Ended { cause: Cause::Drained, .. })) {
-        // The other one may have ended already; a full channel holds a signal like this one.
-        let _ = other.try_send(Signal::Drain);
+        other.ask(Signal::Drain);
     }
 }
 
 async fn watcher(
     config: &WatcherConfig,
     telemetry: &Telemetry,
-    mut signals: mpsc::Receiver<Signal>,
+    shutdown: &Shutdown,
 ) -> Result<Ended, Failed> {
     let listener = http::bind("http.listen", config.http_listen).await?;
     let mut source = wiring::source(config).map_err(refused)?;
@@ -105,34 +108,29 @@ async fn watcher(
     // Until the source has said who it is there is no machine, but there are probes.
     let (waiting, starting) = watch::channel(Health::starting("watcher"));
     let probing = telemetry.probe(listener, starting, &config.instance);
-    let described = wiring::describe_source(
-        &mut source,
-        &config.mongodb.database,
-        config.mongodb.max_retries,
-        &mut signals,
-    );
+    let described =
+        wiring::describe_source(&mut source, &config.mongodb.database, config.mongodb.max_retries, shutdown);
     let name = match described.await {
         Ok(name) => name,
-        Err(end) => return Ok(end),
+        Err(end) => {
+            shutdown.stopped(end.cause);
+            return Ok(end);
+        }
     };
     let (service, health) = wiring::watcher(config, source, name).map_err(refused)?;
     probing.follow(waiting, health.clone());
     telemetry.logs.follow(health);
-    let end = Box::pin(service.run(signals)).await;
+    let end = Box::pin(service.run(shutdown.clone())).await;
     probing.end().await;
     Ok(end)
 }
 
-async fn syncer(
-    config: &SyncerConfig,
-    telemetry: &Telemetry,
-    signals: mpsc::Receiver<Signal>,
-) -> Result<Ended, Failed> {
+async fn syncer(config: &SyncerConfig, telemetry: &Telemetry, shutdown: &Shutdown) -> Result<Ended, Failed> {
     let listener = http::bind("http.listen", config.http_listen).await?;
     let (service, health) = wiring::syncer(config);
     let probing = telemetry.probe(listener, health.clone(), &config.instance);
     telemetry.logs.follow(health);
-    let end = Box::pin(service.run(signals)).await;
+    let end = Box::pin(service.run(shutdown.clone())).await;
     probing.end().await;
     Ok(end)
 }
@@ -142,6 +140,10 @@ struct Telemetry {
     logs: Logs,
     metrics: PrometheusHandle,
 }
+
+/// How long open connections of probes are served out. With the services' own closing time it stays within what the
+/// watchdog allows, after a second signal too.
+const PROBES_CLOSE_WITHIN: Duration = Duration::from_millis(200);
 
 impl Telemetry {
     fn install(voice: Voice, logging: Logging) -> Result<Self, Failed> {
@@ -153,29 +155,31 @@ impl Telemetry {
         Ok(Self { logs, metrics })
     }
 
-    /// Keeps what has to be kept up while services run.
-    fn keep(&self) -> tokio::task::JoinHandle<()> {
+    /// Keeps what has to be kept up, for as long as the runtime runs.
+    fn keep(&self) {
         let (logs, metrics) = (self.logs.clone(), self.metrics.clone());
         tokio::spawn(async move {
             tokio::join!(logs.tell_repeats(), recorder::upkeep(metrics));
-        })
+        });
     }
 
     fn probe(&self, listener: TcpListener, health: watch::Receiver<Health>, instance: &str) -> Probing {
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let probes = Probes::new(health, self.metrics.clone(), instance.to_owned());
-        let serving = tokio::spawn(http::serve(listener, probes, async move {
-            // Either way the service has ended.
-            let _ = stopped.await;
-        }));
-        Probing { stop, serving }
+        let serving = http::serve(listener, probes, stop.clone().cancelled_owned());
+        tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::warn!(operation = "http", %error, "the probes' listener broke");
+            }
+        });
+        Probing { stop, tasks }
     }
 }
 
 /// The probes of a running service.
 struct Probing {
-    stop: oneshot::Sender<()>,
-    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Probing {
@@ -192,38 +196,42 @@ impl Probing {
         });
     }
 
+    /// Closes the port.
     async fn end(self) {
-        // The listener may have broken before; then it has been logged by its absence in every probe.
-        let _ = self.stop.send(());
-        if let Ok(Ok(Err(error))) =
-            tokio::time::timeout(std::time::Duration::from_secs(1), self.serving).await
-        {
-            tracing::warn!(operation = "http", %error, "the probes' listener broke");
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(PROBES_CLOSE_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::debug!(operation = "http", "a probe's connection is cut off");
         }
     }
 }
 
-fn block_on(service: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
-    tokio::runtime::Builder::new_multi_thread()
+/// Runs a command to its end. Whatever it leaves behind in the runtime, a call into a library that does not return
+/// included, is not waited for.
+fn block_on(watchdog: &Watchdog, command: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()
-        .map_err(|error| Failed::new(Exit::LocalIo, format!("the runtime cannot be started: {error}")))?
-        .block_on(Box::pin(service))
-}
-
-fn forward(services: Vec<mpsc::Sender<Signal>>) -> Result<(), Failed> {
-    signals::forward(services)
-        .map(drop)
-        .map_err(|error| Failed::new(Exit::LocalIo, format!("signals cannot be handled: {error}")))
+        .map_err(|error| Failed::new(Exit::LocalIo, format!("the runtime cannot be started: {error}")))?;
+    let outcome = runtime.block_on(Box::pin(command));
+    watchdog.ended(outcome.as_ref().map_or_else(|failed| failed.exit, |()| Exit::Clean));
+    runtime.shutdown_background();
+    outcome
 }
 
 fn refused(failure: Failure) -> Failed {
     Failed::new(Exit::Config, failure.chain())
 }
 
+/// The end of a command with one service: the outcome is known to the watchdog before the log is asked to take a line.
+fn ended(service: &'static str, end: &Ended, watchdog: &Watchdog) -> Result<(), Failed> {
+    watchdog.ended(Exit::of(end.cause));
+    last_line(service, end)
+}
+
 /// The last line of the log, and the exit code.
-fn ended(service: &'static str, end: &Ended) -> Result<(), Failed> {
+fn last_line(service: &'static str, end: &Ended) -> Result<(), Failed> {
     if end.cause == Cause::Drained {
         tracing::info!(service, operation = "stop", cause = %end.cause, "stopped");
         return Ok(());

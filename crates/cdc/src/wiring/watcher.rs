@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use cdc_executor::ports::{Failure, ReportSink, Sighting};
-use cdc_executor::{Ended, Health, WatcherService};
+use cdc_executor::{Ended, Health, Shutdown, WatcherService};
 use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::{Backoff, Cause, Dependency, Fault, Lineage, Retry, Signal};
 use cdc_mongo::{Deployment, MongoSettings, MongoSource};
 use cdc_watcher::{Config, OnTooLarge, Retries};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::tokens::{dependency, token_store};
 use crate::config::{FullDocument, OnHistoryLost, OnReject, WatcherConfig};
@@ -58,8 +58,9 @@ pub async fn describe_source(
     source: &mut MongoSource,
     database: &str,
     retry: Retry,
-    signals: &mut mpsc::Receiver<Signal>,
+    shutdown: &Shutdown,
 ) -> Result<String, Ended> {
+    let mut signals = shutdown.signals();
     let mut backoff = Backoff::new();
     loop {
         let failure = tokio::select! {
@@ -71,7 +72,7 @@ pub async fn describe_source(
                 }
                 Err(failure) => failure,
             },
-            Some(signal) = signals.recv() => return Err(stopped(signal).into()),
+            signal = signals.next() => return Err(stopped(signal).into()),
         };
         tracing::error!(
             service = "watcher",
@@ -103,7 +104,7 @@ pub async fn describe_source(
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            Some(signal) = signals.recv() => return Err(stopped(signal).into()),
+            signal = signals.next() => return Err(stopped(signal).into()),
         }
     }
 }

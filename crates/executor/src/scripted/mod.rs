@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use cdc_machine::{Fault, Signal};
 use cdc_syncer::{Held, HoldReason};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::Shutdown;
 use crate::clock::Clock;
 use crate::ports::{ConsumerEvent, Failure, WriteCounts};
 
@@ -38,7 +39,7 @@ struct Script {
     calls: Vec<(&'static str, Duration)>,
     answers: BTreeMap<&'static str, VecDeque<Result<(), Fault>>>,
     always: BTreeMap<&'static str, Fault>,
-    stop: Option<(&'static str, usize, mpsc::Sender<Signal>)>,
+    stop: Option<(&'static str, usize, Shutdown)>,
     /// The Watcher's stream: the number of the event last read, and how many there are.
     read: u32,
     events: u32,
@@ -83,8 +84,8 @@ impl World {
     }
 
     /// The service is stopped at this call's `count`th time.
-    pub(crate) fn stopping_at(self, call: &'static str, count: usize, signals: mpsc::Sender<Signal>) -> Self {
-        self.script().stop = Some((call, count, signals));
+    pub(crate) fn stopping_at(self, call: &'static str, count: usize, service: Shutdown) -> Self {
+        self.script().stop = Some((call, count, service));
         self
     }
 
@@ -109,11 +110,11 @@ impl World {
         script.calls.push((name, at));
         assert!(script.calls.len() < CALLS_MAX, "{name} is called without end");
         let times = script.calls.iter().filter(|(call, _)| *call == name).count();
-        if let Some((call, count, signals)) = &script.stop
+        if let Some((call, count, service)) = &script.stop
             && *call == name
             && *count == times
         {
-            signals.try_send(Signal::Abort).unwrap();
+            service.ask(Signal::Abort);
         }
         let scripted = script.answers.get_mut(name).and_then(VecDeque::pop_front);
         let always = script.always.get(name).map_or(Ok(()), |fault| Err(*fault));

@@ -16,9 +16,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdc_machine::{Cause, Dependency, Effects, Machine, Signal, StateName};
+use cdc_machine::{Cause, Dependency, Effects, Machine, StateName};
 use cdc_syncer::{Config, Held, Syncer, TimerKind, Topic, WorkerId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -31,8 +31,9 @@ use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
 use crate::ports::{Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, Share, TablesAtRisk};
 use crate::report::{self, Attempt};
+use crate::shutdown::closing_time;
 use crate::timers::Timers;
-use crate::{Ended, Health, LANES_CLOSE_WITHIN, TICK};
+use crate::{Ended, Health, Shutdown, TICK};
 
 pub(crate) type Input = cdc_syncer::Input<KafkaRecord>;
 type Effect = cdc_syncer::Effect<KafkaRecord>;
@@ -57,12 +58,13 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
     }
 
     /// Runs until the machine stops, and says why it did.
-    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Ended {
+    pub async fn run(self, shutdown: Shutdown) -> Ended {
         let machine = Syncer::new(&self.config);
-        self.drive(machine, signals).await
+        self.drive(machine, shutdown).await
     }
 
-    async fn drive(self, machine: Syncer<KafkaRecord>, mut signals: mpsc::Receiver<Signal>) -> Ended {
+    async fn drive(self, machine: Syncer<KafkaRecord>, shutdown: Shutdown) -> Ended {
+        let mut signals = shutdown.signals();
         let Self { config, consumer, database, health, jitter, clock } = self;
         let workers = config.pool_size.max(1);
         let mut driver = Driver {
@@ -100,7 +102,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
             health.at_risk(&driver.hands.at_risk);
             flow = tokio::select! {
                 biased;
-                Some(signal) = signals.recv() => driver.feed(Input::Signal(signal)),
+                signal = signals.next() => driver.feed(Input::Signal(signal)),
                 Some(done) = driver.hands.requests.join_next() => match done {
                     Ok(reply) => driver.on_reply(reply),
                     Err(_) => ControlFlow::Break(Cause::Invariant("a request's task panicked")),
@@ -115,15 +117,19 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
         }
         health.holds(&driver.hands.held);
         health.update(driver.machine.state(), None);
-        // What is still in flight is cut off here; whatever it did is harmless to do again.
-        driver.hands.requests.shutdown().await;
-        if tokio::time::timeout(LANES_CLOSE_WITHIN, database.close()).await.is_err() {
-            tracing::warn!(service = SERVICE, operation = "pool_close", "the pool did not close in time");
-        }
         let cause = match flow {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
+        shutdown.stopped(cause);
+        let closing = async {
+            // What is still in flight is cut off here; whatever it did is harmless to do again.
+            driver.hands.requests.shutdown().await;
+            database.close().await;
+        };
+        if tokio::time::timeout(closing_time(cause), closing).await.is_err() {
+            tracing::warn!(service = SERVICE, operation = "pool_close", "the pool did not close in time");
+        }
         Ended { cause, last_failure: driver.hands.last_failure }
     }
 }

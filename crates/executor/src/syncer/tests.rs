@@ -3,12 +3,11 @@
 use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
 use cdc_syncer::{Config, HoldReason, OnBadRecord, OnTableError, Partition, Retries, Syncer};
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
 
 use super::{Input, SyncerService};
 use crate::ports::{ConsumerEvent, WriteCounts};
 use crate::scripted::{World, assert_waits, log, without_end};
-use crate::{Ended, Jitter};
+use crate::{Ended, Jitter, Shutdown};
 
 fn service(config: Config, world: &World) -> SyncerService<World, World> {
     let (mut service, _) = SyncerService::new(config, world.clone(), world.clone(), Jitter::seeded(25));
@@ -16,13 +15,15 @@ fn service(config: Config, world: &World) -> SyncerService<World, World> {
     service
 }
 
-fn run(config: Config, world: &World, signals: mpsc::Receiver<Signal>) -> Ended {
+fn run(config: Config, world: &World, shutdown: Shutdown) -> Ended {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(service(config, world).run(signals))
+    runtime.block_on(service(config, world).run(shutdown))
 }
 
-fn signals() -> (mpsc::Sender<Signal>, mpsc::Receiver<Signal>) {
-    mpsc::channel(1)
+/// Whoever asks, and the service.
+fn signals() -> (Shutdown, Shutdown) {
+    let shutdown = Shutdown::default();
+    (shutdown.clone(), shutdown)
 }
 
 /// Each call, the dependency that it asks, and the waits in front of its retries.
@@ -180,7 +181,7 @@ fn with_a_machine_that_orders_nothing_nothing_is_done() {
         world.tell(ConsumerEvent::Assigned(vec![Partition(0)]));
         world.tell(ConsumerEvent::Lost(vec![Partition(0)]));
         let (sender, receiver) = signals();
-        sender.try_send(Signal::Drain).unwrap();
+        sender.ask(Signal::Drain);
         let ended = tokio::time::timeout(crate::TICK * 3, service(config, &world).drive(machine, receiver));
         assert!(ended.await.is_err(), "it ended by itself");
     });

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cdc_event::{Message, ResumeToken};
-use cdc_machine::{Cause, Dependency, Effects, Machine, Signal, StateName};
+use cdc_machine::{Cause, Dependency, Effects, Machine, StateName};
 use cdc_watcher::{Config, TimerKind, TopicState, Watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -34,8 +34,9 @@ use crate::metrics::WatcherMetrics;
 use crate::owed::Owed;
 use crate::ports::{Failure, Producer, ReportSink, Source, TokenStore};
 use crate::report::{self, Attempt};
+use crate::shutdown::{Tasks, closing_time};
 use crate::timers::Timers;
-use crate::{Ended, Health, LANE_ORDERS, LANES_CLOSE_WITHIN, TICK};
+use crate::{Ended, Health, LANE_ORDERS, Shutdown, TICK};
 
 pub(crate) type Input = cdc_watcher::Input<Message, ResumeToken>;
 type Effect = cdc_watcher::Effect<Message, ResumeToken>;
@@ -50,7 +51,7 @@ pub struct WatcherService<P> {
     source_orders: mpsc::Sender<SourceOrder>,
     store_orders: mpsc::Sender<StoreOrder>,
     replies: mpsc::Receiver<Reply>,
-    lanes: [JoinHandle<()>; 2],
+    lanes: Tasks,
     health: HealthSign,
     jitter: Jitter,
     clock: Clock,
@@ -72,10 +73,9 @@ impl<P: Producer> WatcherService<P> {
         let (source_orders, source_inbox) = mpsc::channel(LANE_ORDERS);
         let (store_orders, store_inbox) = mpsc::channel(LANE_ORDERS);
         let (reply_sender, replies) = mpsc::channel(LANE_ORDERS);
-        let lanes = [
-            tokio::spawn(source_lane(source, source_inbox, reply_sender.clone())),
-            tokio::spawn(store_lane(store, store_inbox, reply_sender, database)),
-        ];
+        let lanes = Tasks::default();
+        lanes.spawn(source_lane(source, source_inbox, reply_sender.clone()));
+        lanes.spawn(store_lane(store, store_inbox, reply_sender, database));
         let (health, receiver) = HealthSign::new(SERVICE);
         let service = Self {
             config,
@@ -93,15 +93,12 @@ impl<P: Producer> WatcherService<P> {
     }
 
     /// Runs until the machine stops, and says why it did.
-    pub async fn run(self, signals: mpsc::Receiver<Signal>) -> Ended {
-        self.drive(Watcher::new(), signals).await
+    pub async fn run(self, shutdown: Shutdown) -> Ended {
+        self.drive(Watcher::new(), shutdown).await
     }
 
-    async fn drive(
-        self,
-        machine: Watcher<Message, ResumeToken>,
-        mut signals: mpsc::Receiver<Signal>,
-    ) -> Ended {
+    async fn drive(self, machine: Watcher<Message, ResumeToken>, shutdown: Shutdown) -> Ended {
+        let mut signals = shutdown.signals();
         let Self {
             config,
             sink,
@@ -152,7 +149,7 @@ impl<P: Producer> WatcherService<P> {
             health.unused_partitions(driver.hands.growth.unused());
             flow = tokio::select! {
                 biased;
-                Some(signal) = signals.recv() => driver.feed(Input::Signal(signal)),
+                signal = signals.next() => driver.feed(Input::Signal(signal)),
                 () = sink.take(&mut reports) => driver.on_reports(&mut reports),
                 Some(reply) = replies.recv() => driver.on_reply(reply),
                 prepared = joined(&mut driver.hands.preparing) => driver.on_prepared(prepared),
@@ -172,9 +169,10 @@ impl<P: Producer> WatcherService<P> {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
+        shutdown.stopped(cause);
         let last_failure = driver.hands.last_failure.take();
         drop(driver);
-        crate::close_lanes(lanes, LANES_CLOSE_WITHIN).await;
+        lanes.close(closing_time(cause)).await;
         Ended { cause, last_failure }
     }
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
 use cdc_watcher::{Config, Retries, Watcher};
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
 
 use super::{Input, WatcherService};
 use crate::ports::{Failure, ProducerReport, ReportSink};
 use crate::scripted::{Reporting, World, assert_waits, without_end};
-use crate::{Ended, Jitter};
+use crate::{Ended, Jitter, Shutdown};
 
 fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherService<Reporting> {
     let producer = Reporting { world: world.clone(), sink: Arc::clone(sink) };
@@ -30,16 +29,18 @@ fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherServ
 }
 
 /// Runs the service to its end in the scripted world.
-fn run(config: Config, world: &World, signals: mpsc::Receiver<Signal>) -> Ended {
+fn run(config: Config, world: &World, shutdown: Shutdown) -> Ended {
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let sink = Arc::new(ReportSink::default());
-        service(config, world, &sink).run(signals).await
+        service(config, world, &sink).run(shutdown).await
     })
 }
 
-fn signals() -> (mpsc::Sender<Signal>, mpsc::Receiver<Signal>) {
-    mpsc::channel(1)
+/// Whoever asks, and the service.
+fn signals() -> (Shutdown, Shutdown) {
+    let shutdown = Shutdown::default();
+    (shutdown.clone(), shutdown)
 }
 
 /// Each call, the dependency that it asks, and the waits in front of its retries.
@@ -183,7 +184,7 @@ fn with_a_machine_that_orders_nothing_nothing_is_done() {
         sink.push(ProducerReport::Delivered(cdc_machine::SeqNo(0)));
         sink.push(ProducerReport::Lost(Failure::new(Fault::Transient, "kafka_publish", "scripted")));
         let (sender, receiver) = signals();
-        sender.try_send(Signal::Drain).unwrap();
+        sender.ask(Signal::Drain);
         let driven = service(config, &world, &sink).drive(machine, receiver);
         // Several ticks of the runtime's own clock.
         let ended = tokio::time::timeout(crate::TICK * 3, driven).await;

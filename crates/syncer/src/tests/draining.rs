@@ -54,6 +54,13 @@ fn a_drain_has_an_end() {
 }
 
 #[test]
+fn a_group_that_cannot_be_left_in_time_takes_nothing_with_it() {
+    let mut bench = Bench::streaming(small());
+    assert_eq!(bench.step(drain()), ["Pause", "LeaveGroup 3", "SetTimer Drain#0 25s"]);
+    assert_eq!(bench.expire(TimerKind::Drain), ["Stop Drained"]);
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let mut bench = Bench::writing(small());
     bench.step(drain());
