@@ -35,7 +35,7 @@ pub(crate) async fn look(
         "filter": { "name": { "$in": names.iter().map(|name| &**name).collect::<Vec<_>>() } },
         "cursor": { "batchSize": all },
     };
-    let reply = connection.command(list).await.map_err(|error| connection.failure(OPERATION, error))?;
+    let reply = connection.answer(OPERATION, connection.command(list)).await?;
     let unknown = |error: bson::error::Error| {
         let text = format!("{} listed its collections in an unknown form", connection.place());
         Failure::new(Fault::Fatal, OPERATION, text).because(error)

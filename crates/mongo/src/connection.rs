@@ -19,6 +19,8 @@ use crate::settings::MongoSettings;
 pub(crate) const APP_NAME: &str = "cdc-watcher";
 /// How long the server waits for an event that is searched for, before it says how far it has come.
 const SEARCH_AWAIT: Duration = Duration::from_millis(500);
+/// How long the names of a `mongodb+srv://` string may take. The resolver's own tries take less.
+const RESOLVES_WITHIN: Duration = Duration::from_secs(30);
 /// What a question for who answers is called in the log.
 const HELLO: &str = "mongodb_hello";
 /// One connection for the cursor, one to ask beside it, one to spare while an old cursor is killed.
@@ -54,7 +56,14 @@ impl Connection {
     /// Reads the connection string and makes a client. It connects at its first command.
     pub(crate) async fn new(settings: &MongoSettings) -> Result<Self, Failure> {
         const OPERATION: &str = "mongodb_connect";
-        let parsed = ClientOptions::parse(settings.uri.expose_secret()).await;
+        let parsing =
+            tokio::time::timeout(RESOLVES_WITHIN, ClientOptions::parse(settings.uri.expose_secret()));
+        let Ok(parsed) = parsing.await else {
+            let text = format!(
+                "the host names in mongodb.uri were not resolved within {RESOLVES_WITHIN:?}; check DNS; trying again"
+            );
+            return Err(Failure::new(Fault::Transient, OPERATION, text));
+        };
         // The driver's text may quote the string, and with it a password: it is not passed on.
         let mut options = parsed.map_err(|error| match error.kind.as_ref() {
             ErrorKind::DnsResolve { .. } => Failure::new(
@@ -119,7 +128,8 @@ impl Connection {
 
     /// Asks who answers.
     pub(crate) async fn describe(&self) -> Result<Deployment, Failure> {
-        let hello = match self.command(doc! { "hello": 1 }).await {
+        let asked = self.command(doc! { "hello": 1 });
+        let hello = match self.answered(HELLO, self.patience(), asked).await? {
             Ok(hello) => hello,
             Err(error) => return Err(self.explained(error).await),
         };
@@ -149,8 +159,8 @@ impl Connection {
     /// Where the oplog ends; `None` on a member that is not the primary.
     pub(crate) async fn oplog_end(&self) -> Result<Option<Timestamp>, Failure> {
         let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
-        let hello = self.database.run_command(doc! { "hello": 1 }).selection_criteria(primary).await;
-        let hello = hello.map_err(|error| self.failure(HELLO, error))?;
+        let asked = self.database.run_command(doc! { "hello": 1 }).selection_criteria(primary);
+        let hello = self.answer(HELLO, async move { asked.await }).await?;
         let written = hello.get_document("lastWrite").and_then(|last| last.get_document("opTime"));
         let end = written.and_then(|written| written.get_timestamp("ts")).ok();
         Ok(end.filter(|_| hello.get_bool("isWritablePrimary").unwrap_or(false)))
@@ -163,11 +173,13 @@ impl Connection {
         let find =
             doc! { "find": "oplog.rs", "sort": { "$natural": 1 }, "limit": 1, "projection": { "ts": 1 } };
         let action = local.run_command(find);
-        let answer = match self.selection() {
-            Some(selection) => action.selection_criteria(selection).await,
-            None => action.await,
+        let asked = async {
+            match self.selection() {
+                Some(selection) => action.selection_criteria(selection).await,
+                None => action.await,
+            }
         };
-        let reply = match answer {
+        let reply = match self.answered(OPERATION, self.patience(), asked).await? {
             Ok(reply) => reply,
             Err(error) if classify::fault(&error) == Fault::Auth => return Ok(None),
             Err(error) => return Err(self.failure(OPERATION, error)),
@@ -193,6 +205,45 @@ impl Connection {
             Some(selection) => action.selection_criteria(selection).batch().await,
             None => action.batch().await,
         }
+    }
+
+    /// How long an answer may take: the driver may search for a server for as long as a connection may take to be made,
+    /// and the server may then say nothing for as long again. It knows a refused connection; one that has gone silent,
+    /// behind a firewall or in a network that is cut, it would wait for without an end.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeout * 2
+    }
+
+    /// Waits for an answer, within [`Self::patience`].
+    ///
+    /// # Errors
+    /// The driver's, classified; `Transient` where none came.
+    pub(crate) async fn answer<T>(
+        &self,
+        operation: &'static str,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        let answered = self.answered(operation, self.patience(), asked).await?;
+        answered.map_err(|error| self.failure(operation, error))
+    }
+
+    /// Waits for an answer for so long; what the driver says is the caller's to judge.
+    ///
+    /// # Errors
+    /// `Transient` where none came.
+    pub(crate) async fn answered<T>(
+        &self,
+        operation: &'static str,
+        within: Duration,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, Error>, Failure> {
+        tokio::time::timeout(within, asked).await.map_err(|_elapsed| {
+            let text = format!(
+                "{} has not answered for {within:?}: the connection is silent and is given up; see whether a firewall                  or the network between drops it; trying again",
+                self.place
+            );
+            Failure::new(Fault::Transient, operation, text)
+        })
     }
 
     /// Asks for a sign of life.

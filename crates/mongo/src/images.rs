@@ -2,6 +2,7 @@
 //! have expired. Their documents are looked up, as they are now.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bson::{RawDocument, RawDocumentBuf, Timestamp, rawdoc};
 use cdc_event::{EncodeError, Imageless};
@@ -34,6 +35,7 @@ enum LookUpError {
     Reply(Unreadable),
     Event(EncodeError),
     Server(Box<mongodb::error::Error>),
+    Silent(Failure),
 }
 
 /// Looks up the documents that the next events of a reply lack.
@@ -47,6 +49,7 @@ pub(crate) async fn look_up(connection: &Connection, reply: &mut Reply) -> Resul
     let looked_up = next_images(connection, reply).await;
     let images = looked_up.map_err(|error| match error {
         LookUpError::Server(error) => connection.failure(OPERATION, *error),
+        LookUpError::Silent(failure) => failure,
         LookUpError::Event(error) => unreadable(connection).because(error),
         LookUpError::Reply(Unreadable(what)) => unreadable(connection).because(what.to_owned()),
     })?;
@@ -69,8 +72,10 @@ async fn next_images(connection: &Connection, reply: &Reply) -> Result<Images, L
             break;
         };
         if let Some(lacking) = Imageless::of(event).map_err(LookUpError::Event)? {
+            let within = connection.patience() + Duration::from_millis(FIND_MAX_MS.unsigned_abs());
+            let asked = connection.answered(OPERATION, within, find(connection, &lacking)).await;
             let found =
-                find(connection, &lacking).await.map_err(|error| LookUpError::Server(Box::new(error)))?;
+                asked.map_err(LookUpError::Silent)?.map_err(|error| LookUpError::Server(Box::new(error)))?;
             bytes += found.as_ref().map_or(0, |found| found.as_bytes().len());
             images.found.insert(images.through, found);
         }

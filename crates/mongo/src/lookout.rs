@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(crate) struct Lookout {
     last: Option<Instant>,
-    /// The look under way. It ends by the connection's own time-outs.
+    /// The look under way. It ends by the connection's own bounds.
     under_way: Option<JoinHandle<Result<Catalog, Failure>>>,
 }
 

@@ -146,13 +146,16 @@ impl MongoSource {
             Some(selection) => action.selection_criteria(selection),
             None => action,
         };
-        let mut cursor = action.batch().await.map_err(OpenError::Server)?;
-        // The aggregate's own reply: no request is made for it.
-        let reply = match cursor.next().await {
-            Some(Ok(reply)) => reply,
-            Some(Err(error)) => return Err(OpenError::Server(error)),
-            None => return Err(OpenError::Unreadable(Unreadable("no first batch"))),
+        let opening = async {
+            let mut cursor = action.batch().await?;
+            // The aggregate's own reply: no request is made for it.
+            let reply = cursor.next().await.transpose()?;
+            Ok((cursor, reply))
         };
+        // An empty first batch is asked for, so that nothing is searched before the answer.
+        let answered = connection.answered(OPEN, connection.patience(), opening).await;
+        let (cursor, reply) = answered.map_err(OpenError::Silent)?.map_err(OpenError::Server)?;
+        let reply = reply.ok_or(OpenError::Unreadable(Unreadable("no first batch")))?;
         let token = post_batch_token(reply.as_raw_document()).map_err(OpenError::Unreadable)?.to_owned();
         Ok((cursor, token))
     }
@@ -320,6 +323,7 @@ impl Source for MongoSource {
 /// Why a cursor could not be opened.
 enum OpenError {
     Server(Error),
+    Silent(Failure),
     Unreadable(Unreadable),
 }
 
@@ -327,6 +331,7 @@ impl OpenError {
     fn into_failure(self, connection: &Connection) -> Failure {
         match self {
             Self::Server(error) => connection.failure(OPEN, error),
+            Self::Silent(failure) => failure,
             Self::Unreadable(unreadable) => Failure::new(
                 Fault::Fatal,
                 OPEN,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bson::doc;
 use cdc_devstack::MongodOptions;
+use cdc_devstack::proxy::Proxy;
 use cdc_executor::ports::{Failure, Source};
 use cdc_machine::Fault;
 use cdc_mongo::{Deployment, MongoSettings, MongoSource};
@@ -41,6 +42,27 @@ async fn a_string_that_is_no_uri_is_fatal_and_not_quoted() {
         let failure = refused(settings(&uri, &["players"])).await;
         assert_eq!(failure.fault, Fault::Fatal, "{failure}");
     }
+}
+
+/// Nothing is refused and nothing is reset: packets are dropped between a server and a client that knows it well.
+#[tokio::test]
+async fn a_connection_that_goes_silent_while_a_stream_is_opened_is_given_up_and_tried_again() {
+    let rig = Rig::start().await;
+    let link = Proxy::start(rig.mongod.addrs()[0].parse().unwrap()).await.unwrap();
+    let uri = format!("mongodb://{}/?directConnection=true", link.addr());
+    let mut settings = settings(&uri, &["players"]);
+    settings.connection_timeout = Duration::from_millis(500);
+    let mut source = MongoSource::new(settings).unwrap();
+    source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap();
+    source.close().await;
+
+    link.hold();
+    let failure = source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap_err();
+    assert_eq!(failure.fault, Fault::Transient, "{failure}");
+    assert!(failure.message.contains("silent"), "{failure}");
+    link.heal();
+    source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap();
+    source.close().await;
 }
 
 #[test]
