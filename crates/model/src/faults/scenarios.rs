@@ -471,6 +471,13 @@ pub const SCENARIOS: &[Scenario] = &[
         BAD_TEST,
     ),
     it(
+        "PostgreSQL is away for 25 s, in each state",
+        Service::Syncer,
+        "no Syncer ends, and nothing is given up",
+        "tests/tests/away.rs",
+        "an_outage_of_25_seconds_ends_no_syncer_in_any_state",
+    ),
+    it(
         "more than half of a topic's records are bad",
         Service::Syncer,
         "the topic is held (or exits 65 by policy) before it is emptied into the dead letters",
