@@ -20,6 +20,7 @@ mod jitter;
 pub mod metrics;
 mod owed;
 pub mod ports;
+mod process;
 mod report;
 #[cfg(test)]
 mod scripted;
@@ -36,6 +37,7 @@ use cdc_machine::StateName;
 pub use ended::Ended;
 pub use health::{Health, HeldTopic};
 pub use jitter::Jitter;
+pub use process::{Life, ProcessId};
 pub use shutdown::{Shutdown, Signals};
 pub use stack_trace::StackTrace;
 pub use syncer::SyncerService;

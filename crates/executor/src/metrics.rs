@@ -1,6 +1,8 @@
 //! The metrics: the seed's names and types exactly, and the pipeline's own beside them. Each handle is made
 //! once, so that a series stands at 0 from the start and the per-event path only adds.
 
+use std::time::Duration;
+
 use cdc_machine::{Fault, StateName};
 use cdc_syncer::{HoldReason, OffsetLoss, Reject};
 use metrics::{
@@ -104,7 +106,11 @@ pub fn describe() {
     );
     describe_histogram!(WATCHER_SAVE_SECONDS, Unit::Seconds, "Token save latency");
     describe_counter!(WATCHER_ERRORS, "Errors by type");
-    describe_gauge!(WATCHER_TOKEN_AGE, Unit::Seconds, "Time since the last token save");
+    describe_gauge!(
+        WATCHER_TOKEN_AGE,
+        Unit::Seconds,
+        "Time since the last token save, whoever made it; 0 until the token store has told"
+    );
     describe_gauge!(WATCHER_REPLAY_WINDOW, "Events read and not yet covered by a saved token");
     describe_counter!(WATCHER_EVENTS_SKIPPED, "Events that carry nothing to deliver");
     describe_counter!(
@@ -162,6 +168,11 @@ pub fn describe() {
 pub fn start_watcher() {
     // The series stay; the machine's driver takes its handles to the same ones.
     drop(WatcherMetrics::new());
+}
+
+/// Shows the saved position's age while the Watcher has no machine.
+pub fn show_token_age(age: Duration) {
+    gauge!(WATCHER_TOKEN_AGE).set(age.as_secs_f64());
 }
 
 /// What both services count.

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, TokenRecord};
+use cdc_executor::ports::{Failure, Holder, TokenRecord};
 use cdc_machine::Fault;
 
 use crate::gaps;
-use crate::identity;
 use crate::record::{Record, RecordError, VERSION};
 use crate::register::{Expected, Reading, Register, Swap};
 use crate::store::LeasedStore;
@@ -30,8 +29,8 @@ pub enum Examination {
     Free(Box<Examined>),
     /// A Watcher holds the lease for this much longer.
     Held {
-        /// Its instance.
-        holder: String,
+        /// Which one.
+        holder: Holder,
         /// At most this long.
         expires_in: Duration,
     },
@@ -45,20 +44,23 @@ impl<R: Register> LeasedStore<R> {
     /// # Errors
     /// Whatever the register says; `Fatal` for a record that cannot be read.
     pub async fn examine(&mut self, operation: &'static str, ours: bool) -> Result<Examination, Failure> {
+        if let Some(text) = self.settle(operation).await?.in_words() {
+            return Err(Failure::new(Fault::Poison, operation, text));
+        }
         let reading = self.register.read().await?;
         let found = self.decode(&reading).map_err(|(error, text): (RecordError, String)| {
-            Failure::new(Fault::Fatal, operation, text).because(error)
+            Failure::new(Fault::Poison, operation, text).because(error)
         })?;
-        let Some((found, record)) = found.and_then(|found| Some((found.clone(), found.to_token_record()?)))
+        let now_ms = reading.now_ms;
+        let Some((found, record)) =
+            found.and_then(|found| Some((found.clone(), found.to_token_record(now_ms)?)))
         else {
             return Ok(Examination::Empty);
         };
-        let left_ms = found.lease_expires_at_ms.saturating_sub(reading.now_ms);
-        if let Some(holder) = found.holder.clone().filter(|_| left_ms > 0) {
-            let expires_in = Duration::from_millis(left_ms.unsigned_abs());
+        if let Some((holder, expires_in)) = self.held_by(&found, now_ms) {
             return Ok(Examination::Held { holder, expires_in });
         }
-        if ours && let Some(text) = identity::refuse(&found, &self.identity, self.register.place()) {
+        if ours && let Some(text) = self.refuse(&found) {
             return Ok(Examination::Foreign(text));
         }
         Ok(Examination::Free(Box::new(Examined { record, found, reading })))
@@ -115,6 +117,7 @@ impl<R: Register> LeasedStore<R> {
             owner: self.owner.clone(),
             sequence: found.sequence + 1,
             holder: None,
+            process: None,
             lease_expires_at_ms: reading.now_ms,
             taken_over_at_ms: None,
             ..found

@@ -169,6 +169,10 @@ impl<D: Disk> Register for FileRegister<D> {
         &self.place
     }
 
+    fn setting(&self) -> &'static str {
+        "token_storage.file.path"
+    }
+
     fn way_back(&self) -> String {
         format!(
             "copy {} over it, the record before the last write, if it is whole",

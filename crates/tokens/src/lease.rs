@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cdc_executor::Life;
+
 use crate::record::Record;
 
 /// How long a lease lasts after its last renewal. The Watcher renews it every five seconds, so two
@@ -21,6 +23,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) ttl_ms: i64,
     /// What was seen when the lease was last refused to us.
     pub(crate) seen: Option<&'a Sighting>,
+    /// What the asking process can tell of the holder's.
+    pub(crate) holder_life: Life,
 }
 
 /// A holder's trace in the record. If it has changed by the next look, the holder lives.
@@ -43,9 +47,9 @@ impl Sighting {
 /// What a claim comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The lease is free, has run out, or is the asking process's own.
+    /// The lease is free, has run out, is the asking process's own, or its holder is seen to be gone.
     Take,
-    /// The lease still runs, and its holder is an earlier process of the same instance.
+    /// The lease still runs, and its holder is, for all that is known, an earlier process of the same instance.
     TakeOver,
     /// Somebody else has it for this much longer.
     Held(Duration),
@@ -53,7 +57,10 @@ pub(crate) enum Verdict {
 
 /// Decides over a claim.
 ///
-/// A restarted process takes over the lease of its predecessor at once, since waiting would only delay the
+/// Where the holder runs or ran beside the asking process, the system tells whether it lives: a living one is never
+/// evicted, and one that is gone is replaced at once, whatever its name.
+///
+/// Elsewhere a restarted process takes over the lease of its predecessor at once, since waiting would only delay the
 /// stream. But two processes that were given one name must not evict each other for ever. So there is one
 /// takeover per TTL; and whoever had to wait for that looks whether the holder has written meanwhile: a
 /// dead predecessor has not.
@@ -65,8 +72,11 @@ pub(crate) fn decide(record: &Record, claim: Claim<'_>) -> Verdict {
     }
     // A clock that was set back must not make a lease eternal.
     let left_ms = left_ms.min(claim.ttl_ms);
-    if holder != claim.instance {
-        return held(left_ms);
+    match claim.holder_life {
+        Life::Gone => return Verdict::Take,
+        Life::Lives => return held(left_ms),
+        Life::Unknown if holder != claim.instance => return held(left_ms),
+        Life::Unknown => {}
     }
     if let Some(taken_over_at_ms) = record.taken_over_at_ms {
         let guarded_ms = taken_over_at_ms.saturating_add(claim.ttl_ms).saturating_sub(claim.now_ms);
@@ -103,7 +113,8 @@ mod tests {
     }
 
     fn claim<'a>(instance: &'a str, seen: Option<&'a Sighting>) -> Claim<'a> {
-        Claim { instance, owner: "mine", now_ms: NOW_MS, ttl_ms: TTL_MS, seen }
+        let holder_life = Life::Unknown;
+        Claim { instance, owner: "mine", now_ms: NOW_MS, ttl_ms: TTL_MS, seen, holder_life }
     }
 
     fn held_ms(ms: u64) -> Verdict {
@@ -132,6 +143,22 @@ mod tests {
         let mut record = record(Some("a"), 9_000, Some(1));
         record.owner = "mine".to_owned();
         assert_eq!(decide(&record, claim("a", None)), Verdict::Take);
+    }
+
+    #[test]
+    fn a_neighbour_that_lives_is_never_evicted_and_one_that_is_gone_is_replaced_at_once() {
+        let cases = [
+            (record(Some("a"), 9_000, None), Life::Lives, held_ms(9_000)),
+            (record(Some("b"), 9_000, None), Life::Lives, held_ms(9_000)),
+            // It has stopped renewing, whatever it does: it has to stop, too.
+            (record(Some("a"), 0, None), Life::Lives, Verdict::Take),
+            (record(Some("a"), 14_000, Some(1_000)), Life::Gone, Verdict::Take),
+            (record(Some("b"), 14_000, None), Life::Gone, Verdict::Take),
+        ];
+        for (record, holder_life, expected) in cases {
+            let claim = Claim { holder_life, ..claim("a", None) };
+            assert_eq!(decide(&record, claim), expected, "{record:?}, {holder_life:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@
 mod change;
 mod classify;
 mod disk;
+mod earlier;
 mod file;
 mod gaps;
 mod identity;

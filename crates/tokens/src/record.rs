@@ -7,8 +7,13 @@
 //!  "lineage":1699999999,"saved_at_ms":1700000000000,"event_time":{"t":1699999999,"i":7},"position_lost":false,"source":"rs0/game_db",
 //!  "collections":[{"name":"players","uuid":"<32 hex digits, or absent, or unknown>",
 //!                  "topic":"cdc.game_db.players","partitions":8,"holds_messages":true}],
-//!  "gaps":[],"checksum":"<XXH3-64 of everything before this member, 16 hex digits>"}
+//!  "gaps":[],"process":{"host":"host-a","boot_id":"…","pid_namespace":"pid:[4026531836]","pid":123,"started":4711,
+//!                       "since_ms":1700000000000},
+//!  "checksum":"<XXH3-64 of everything before this member, 16 hex digits>"}
 //! ```
+//!
+//! `process` is the holder's. It is left out where there is none or the system does not tell; earlier releases of
+//! version 2 write none, and do not mind one.
 //!
 //! Version 1 had lists of names for `collections` and `topics`, and no `position_lost`.
 //!
@@ -19,7 +24,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cdc_event::{ClusterTime, Position, ResumeToken};
-use cdc_executor::ports::{GapRecord, RecordedCollection, StoreIdentity, TokenRecord};
+use cdc_executor::ProcessId;
+use cdc_executor::ports::{GapRecord, Holder, RecordedCollection, StoreIdentity, TokenRecord};
 use cdc_machine::Lineage;
 use cdc_watcher::{Contents, Known};
 use serde::{Deserialize, Serialize};
@@ -89,6 +95,8 @@ pub(crate) struct Record {
     /// All topics, of a record of the first version.
     pub(crate) topics: Vec<String>,
     pub(crate) gaps: Vec<GapRecord>,
+    /// The holder's process.
+    pub(crate) process: Option<ProcessId>,
 }
 
 /// The position and when it was saved.
@@ -120,8 +128,14 @@ impl Record {
         gaps::bound(&mut self.gaps);
     }
 
-    /// What `cdc token show` prints; `None` where no position was saved yet.
-    pub(crate) fn to_token_record(&self) -> Option<TokenRecord> {
+    /// Who holds the lease, or held it when it ran out.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let (instance, process) = (self.holder.clone()?, self.process.clone());
+        Some(Holder { instance, process, is_living_namesake: false })
+    }
+
+    /// What `cdc token show` prints; `None` where no position was saved yet. `now_ms` is the register's clock.
+    pub(crate) fn to_token_record(&self, now_ms: i64) -> Option<TokenRecord> {
         let saved = self.saved.as_ref()?;
         Some(TokenRecord {
             token: saved.token.clone(),
@@ -129,6 +143,7 @@ impl Record {
             source: self.source.clone(),
             collections: self.collections.clone(),
             saved_at_ms: saved.saved_at_ms,
+            read_at_ms: now_ms,
             incarnation: self.incarnation,
             holder: self.holder.clone(),
             gaps: self.gaps.clone(),
@@ -208,6 +223,9 @@ struct WireRecord {
     source: String,
     collections: Vec<WireCollection>,
     gaps: Vec<WireGap>,
+    /// Missing in a record of an earlier release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<WireProcess>,
 }
 
 /// Version 1.
@@ -237,6 +255,30 @@ struct WireCollection {
     topic: Option<String>,
     partitions: Option<u32>,
     holds_messages: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireProcess {
+    host: String,
+    boot_id: String,
+    pid_namespace: String,
+    pid: i32,
+    started: u64,
+    since_ms: i64,
+}
+
+impl From<&ProcessId> for WireProcess {
+    fn from(process: &ProcessId) -> Self {
+        let ProcessId { host, boot_id, pid_namespace, pid, started, since_ms } = process.clone();
+        Self { host, boot_id, pid_namespace, pid, started, since_ms }
+    }
+}
+
+impl From<WireProcess> for ProcessId {
+    fn from(process: WireProcess) -> Self {
+        let WireProcess { host, boot_id, pid_namespace, pid, started, since_ms } = process;
+        Self { host, boot_id, pid_namespace, pid, started, since_ms }
+    }
 }
 
 /// For people; the position is what counts.
@@ -298,6 +340,7 @@ impl From<&Record> for WireRecord {
             source: record.source.clone(),
             collections: record.collections.iter().map(WireCollection::from).collect(),
             gaps: record.gaps.iter().map(WireGap::from).collect(),
+            process: record.process.as_ref().map(WireProcess::from),
         }
     }
 }
@@ -325,6 +368,7 @@ impl TryFrom<WireRecord> for Record {
             collections: collections.collect::<Result<_, _>>()?,
             topics: Vec::new(),
             gaps: wire.gaps.into_iter().map(GapRecord::try_from).collect::<Result<_, _>>()?,
+            process: wire.process.map(ProcessId::from),
         })
     }
 }
@@ -348,6 +392,7 @@ impl TryFrom<FirstWireRecord> for Record {
             collections: wire.collections.into_iter().map(collection).collect(),
             topics: wire.topics,
             gaps: wire.gaps.into_iter().map(GapRecord::try_from).collect::<Result<_, _>>()?,
+            process: None,
         })
     }
 }
@@ -480,6 +525,18 @@ pub(crate) mod tests {
             collections: collections.iter().map(collection).collect(),
             topics: Vec::new(),
             gaps: Vec::new(),
+            process: None,
+        }
+    }
+
+    pub(crate) fn process() -> ProcessId {
+        ProcessId {
+            host: "host-a".to_owned(),
+            boot_id: "b007".to_owned(),
+            pid_namespace: "pid:[4026531836]".to_owned(),
+            pid: 123,
+            started: 4711,
+            since_ms: 1_700_000_000_000,
         }
     }
 
@@ -496,6 +553,7 @@ pub(crate) mod tests {
                 saved_at_ms: 1_700_000_000_000,
             }),
             gaps: vec![gap(None)],
+            process: Some(process()),
             ..record_of("rs0/game_db", &[("players", "cdc.game_db.players")])
         }
     }
@@ -559,6 +617,23 @@ pub(crate) mod tests {
         assert_eq!(Record::decode(record.encode().unwrap().as_bytes()).unwrap(), record);
     }
 
+    /// Releases without the member read the others, and leave it out when they write.
+    #[test]
+    fn a_record_without_its_holder_s_process_is_read() {
+        let mut record = record();
+        let text = record.encode().unwrap();
+        assert!(
+            text.contains(
+                r#""process":{"host":"host-a","boot_id":"b007","pid_namespace":"pid:[4026531836]","#
+            )
+        );
+        assert!(text.contains(r#""pid":123,"started":4711,"since_ms":1700000000000},"checksum":"#), "{text}");
+        record.process = None;
+        let text = record.encode().unwrap();
+        assert!(!text.contains("process"), "{text}");
+        assert_eq!(Record::decode(text.as_bytes()).unwrap(), record);
+    }
+
     /// The longest record that the bounds allow is far below what is read.
     #[test]
     fn a_record_with_as_many_gaps_as_there_may_be_is_read() {
@@ -576,7 +651,7 @@ pub(crate) mod tests {
         assert!(text.starts_with(&record.stamp()), "{text}");
         assert_eq!(Record::decode(text.as_bytes()).unwrap(), record);
 
-        let empty = Record { saved: None, holder: None, gaps: Vec::new(), ..record };
+        let empty = Record { saved: None, holder: None, gaps: Vec::new(), process: None, ..record };
         assert_eq!(Record::decode(empty.encode().unwrap().as_bytes()).unwrap(), empty);
     }
 

@@ -104,10 +104,13 @@ impl RedisRegister {
         let (host, port) = split_address(&addr)
             .ok_or_else(|| invalid(format!("token_storage.redis.addr is not host:port but `{addr}`")))?;
         let mut redis = RedisConnectionInfo::default().set_db(db);
+        let password = password.filter(|password| !password.expose_secret().is_empty());
         if let Some(username) = username {
             redis = redis.set_username(username);
+            // Without a password the client would not log in at all. A user that needs none takes any.
+            redis = redis.set_password("");
         }
-        if let Some(password) = password.filter(|password| !password.expose_secret().is_empty()) {
+        if let Some(password) = password {
             redis = redis.set_password(password.expose_secret());
         }
         let place = format!("Redis at {host}:{port}, key {key}");
@@ -222,6 +225,10 @@ impl Register for RedisRegister {
 
     fn place(&self) -> &str {
         &self.place
+    }
+
+    fn setting(&self) -> &'static str {
+        "token_storage.redis.key"
     }
 
     fn way_back(&self) -> String {

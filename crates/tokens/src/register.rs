@@ -70,6 +70,9 @@ pub trait Register: Send + 'static {
     /// Where the cell is, without credentials: for messages to people.
     fn place(&self) -> &str;
 
+    /// The key of the configuration that says where the cell is.
+    fn setting(&self) -> &'static str;
+
     /// How a person brings back a record that is damaged, as the rest of a sentence.
     fn way_back(&self) -> String;
 }

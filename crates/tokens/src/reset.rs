@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use cdc_event::ResumeToken;
-use cdc_executor::ports::{Failure, GapRecord, RecordedCollection, TokenRecord};
+use cdc_executor::ports::{Failure, GapRecord, Holder, RecordedCollection, TokenRecord};
 use cdc_machine::{Fault, Lineage};
 use cdc_watcher::{Contents, Known};
 
-use crate::identity;
+use crate::earlier::Elsewhere;
 use crate::record::{Record, RecordError, Saved, VERSION};
 use crate::register::{Expected, Register, Swap};
 use crate::store::LeasedStore;
@@ -45,8 +45,8 @@ pub enum ResetOutcome {
     Done(Option<GapRecord>),
     /// A Watcher holds the lease for this much longer.
     Held {
-        /// Its instance.
-        holder: String,
+        /// Which one.
+        holder: Holder,
         /// At most this long.
         expires_in: Duration,
     },
@@ -60,10 +60,15 @@ impl<R: Register> LeasedStore<R> {
     /// # Errors
     /// Whatever the register says; `Fatal` for a record of a newer release, which is not ours to move.
     pub async fn look(&mut self) -> Result<Look, Failure> {
+        match self.settle(OPERATION).await? {
+            Elsewhere::Nothing => {}
+            Elsewhere::Damaged(text) => return Ok(Look::Damaged(text)),
+            Elsewhere::Newer(text) => return Err(Failure::new(Fault::Poison, OPERATION, text)),
+        }
         let reading = self.register.read().await?;
         match self.decode(&reading) {
             Ok(found) => Ok(found
-                .and_then(|found| found.to_token_record())
+                .and_then(|found| found.to_token_record(reading.now_ms))
                 .map_or(Look::Empty, |found| Look::Position(Box::new(found)))),
             Err((RecordError::Corrupt(_), text)) => Ok(Look::Damaged(text)),
             Err((error, text)) => Err(Failure::new(Fault::Poison, OPERATION, text).because(error)),
@@ -75,6 +80,10 @@ impl<R: Register> LeasedStore<R> {
     /// # Errors
     /// Whatever the register says; `Transient` where somebody wrote in between.
     pub async fn reset(&mut self, reset: Reset) -> Result<ResetOutcome, Failure> {
+        // A record that is damaged elsewhere is left as it is; the new one stands where it is looked for first.
+        if let Elsewhere::Newer(text) = self.settle(OPERATION).await? {
+            return Err(Failure::new(Fault::Poison, OPERATION, text));
+        }
         let reading = self.register.read().await?;
         let now_ms = reading.now_ms;
         let found = match self.decode(&reading) {
@@ -83,13 +92,11 @@ impl<R: Register> LeasedStore<R> {
             Err((error, text)) => return Err(Failure::new(Fault::Poison, OPERATION, text).because(error)),
         };
         if let Some(found) = &found {
-            let left_ms = found.lease_expires_at_ms.saturating_sub(now_ms);
-            if let Some(holder) = found.holder.clone().filter(|_| left_ms > 0) {
-                let expires_in = Duration::from_millis(left_ms.unsigned_abs());
+            if let Some((holder, expires_in)) = self.held_by(found, now_ms) {
                 return Ok(ResetOutcome::Held { holder, expires_in });
             }
             if !reset.new_source
-                && let Some(text) = identity::refuse(found, &self.identity, self.register.place())
+                && let Some(text) = self.refuse(found)
             {
                 return Ok(ResetOutcome::Foreign(text));
             }
@@ -153,6 +160,7 @@ impl<R: Register> LeasedStore<R> {
             collections: collections.collect(),
             topics: Vec::new(),
             gaps: found.map_or_else(Vec::new, |found| found.gaps.clone()),
+            process: None,
         };
         next.open_gaps(gap.clone());
         (next, gap)

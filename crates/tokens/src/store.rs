@@ -2,12 +2,15 @@ use std::time::{Duration, Instant};
 
 use cdc_event::ResumeToken;
 use cdc_executor::ports::{
-    Acquisition, Failure, GapRecord, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore,
+    Acquisition, Failure, GapRecord, Holder, Recorded, RecordedCollection, StoreIdentity, TokenRecord,
+    TokenStore,
 };
+use cdc_executor::{Life, ProcessId};
 use cdc_machine::{Fault, Lineage};
 use cdc_watcher::{Amendment, Gap};
 
-use crate::identity;
+use crate::earlier::Elsewhere;
+use crate::identity::{self, Place};
 use crate::lease::{Claim, LEASE_TTL, Sighting, Verdict, decide};
 use crate::record::{Record, RecordError, Saved, VERSION};
 use crate::register::{Expected, Reading, Register, Swap};
@@ -22,8 +25,14 @@ const SWAP_ATTEMPTS: u32 = 4;
 /// process knows: its stamp is (incarnation, owner, sequence).
 pub struct LeasedStore<R> {
     pub(crate) register: R,
+    /// Where else the record may be, as long as it is not known; see [`earlier`](crate::earlier).
+    pub(crate) earlier: Vec<R>,
+    /// The place was not chosen by a person.
+    is_by_default: bool,
     pub(crate) identity: StoreIdentity,
     instance: String,
+    /// This process, for the record and to tell who lives beside it.
+    process: Option<ProcessId>,
     pub(crate) owner: String,
     ttl: Duration,
     /// What the register holds, as far as we know: our last confirmed write.
@@ -66,8 +75,11 @@ impl<R: Register> LeasedStore<R> {
     pub fn over(register: R, identity: StoreIdentity, instance: impl Into<String>) -> Result<Self, Failure> {
         Ok(Self {
             register,
+            earlier: Vec::new(),
+            is_by_default: false,
             identity,
             instance: instance.into(),
+            process: None,
             owner: random_owner()?,
             ttl: LEASE_TTL,
             mine: None,
@@ -75,6 +87,35 @@ impl<R: Register> LeasedStore<R> {
             seen: None,
             missed_since_ms: None,
             clock: RegisterClock::new(0),
+        })
+    }
+
+    /// The same for a process that can be looked up. Without one, what runs beside it is judged by its name and by what
+    /// it writes.
+    #[must_use]
+    pub fn of_process(mut self, process: Option<ProcessId>) -> Self {
+        self.process = process;
+        self
+    }
+
+    /// The same in a place that was not chosen by a person but named after what is watched. Where nothing stands there,
+    /// a record of this pipeline that stands in one of the `earlier` places is gone on with there.
+    #[must_use]
+    pub fn by_default(mut self, earlier: Vec<R>) -> Self {
+        self.is_by_default = true;
+        self.earlier = earlier;
+        self
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { words: self.register.place(), setting: self.register.setting() }
+    }
+
+    /// Says why a record is not this pipeline's. In a place that a person has chosen its collections may all have been
+    /// replaced; in the default one, such a record is another pipeline's.
+    pub(crate) fn refuse(&self, found: &Record) -> Option<String> {
+        identity::refuse(found, &self.identity, self.place()).or_else(|| {
+            identity::refuse_stranger(found, &self.identity, self.place()).filter(|_| self.is_by_default)
         })
     }
 
@@ -118,6 +159,19 @@ impl<R: Register> LeasedStore<R> {
         }
     }
 
+    /// What can be told of the process that holds the lease.
+    fn life_of_holder(&self, found: &Record) -> Life {
+        found.process.as_ref().map_or(Life::Unknown, |holder| holder.life_seen_by(self.process.as_ref()))
+    }
+
+    /// Who holds the lease of a record, and for how much longer; `None` where it is free, has run out, or its holder is
+    /// seen to be gone.
+    pub(crate) fn held_by(&self, found: &Record, now_ms: i64) -> Option<(Holder, Duration)> {
+        let left_ms = found.lease_expires_at_ms.saturating_sub(now_ms);
+        let holder = found.holder().filter(|_| left_ms > 0 && self.life_of_holder(found) != Life::Gone)?;
+        Some((holder, Duration::from_millis(left_ms.unsigned_abs())))
+    }
+
     fn next_sequence(&mut self, found: Option<&Record>) -> u64 {
         self.sequence = self.sequence.max(found.map_or(0, |record| record.sequence)) + 1;
         self.sequence
@@ -154,6 +208,7 @@ impl<R: Register> LeasedStore<R> {
             collections: base.map_or_else(Vec::new, |record| self.with_topics(record)),
             topics: Vec::new(),
             gaps: base.map_or_else(Vec::new, |record| record.gaps.clone()),
+            process: self.process.clone(),
         }
     }
 
@@ -175,14 +230,19 @@ impl<R: Register> LeasedStore<R> {
         let since_ms = *self.missed_since_ms.get_or_insert(now_ms);
         let left_ms = since_ms.saturating_add(millis(self.ttl)).saturating_sub(now_ms);
         (left_ms > 0).then(|| Acquisition::Held {
-            holder: "an instance whose record is gone or damaged".to_owned(),
+            holder: Holder {
+                instance: "an instance whose record is gone or damaged".to_owned(),
+                process: None,
+                is_living_namesake: false,
+            },
             expires_in: Duration::from_millis(left_ms.unsigned_abs()),
+            saved_ago: None,
         })
     }
 
     /// What the record's position knows of our collections, in the configuration's order.
     fn owned(&self, record: &Record) -> Acquisition {
-        match record.to_token_record() {
+        match record.to_token_record(self.clock.now_ms()) {
             Some(found) => {
                 Acquisition::Position { record: Box::new(found), known: record.known_of(&self.identity) }
             }
@@ -278,7 +338,7 @@ impl<R: Register> LeasedStore<R> {
                 format!(
                     "the token record in {place} belongs to {} now (incarnation {}); this process stops so \
                      that only one writes. If two processes were given one `instance`, give each its own",
-                    found.holder.as_deref().unwrap_or("another process"),
+                    found.holder().map_or_else(|| "another process".to_owned(), |holder| holder.to_string()),
                     found.incarnation
                 ),
             )),
@@ -326,6 +386,12 @@ impl<R: Register> LeasedStore<R> {
 impl<R: Register> TokenStore for LeasedStore<R> {
     async fn acquire(&mut self, over_damage: bool) -> Result<Acquisition, Failure> {
         const OPERATION: &str = "lease_acquire";
+        let is_lost_elsewhere = match self.settle(OPERATION).await? {
+            Elsewhere::Nothing => false,
+            Elsewhere::Newer(text) => return Ok(Acquisition::Unreadable(text)),
+            Elsewhere::Damaged(text) if !over_damage => return Ok(Acquisition::Damaged(text)),
+            Elsewhere::Damaged(_) => true,
+        };
         let mut reading = self.register.read().await.map_err(|mut failure| {
             failure.operation = OPERATION;
             failure
@@ -356,31 +422,44 @@ impl<R: Register> TokenStore for LeasedStore<R> {
             } else if let Some(held) = self.await_holder(now_ms) {
                 return Ok(held);
             }
+            let mut life = Life::Unknown;
             let verdict = match &found {
                 None => Verdict::Take,
                 Some(found) => {
-                    if let Some(text) = identity::refuse(found, &self.identity, self.register.place()) {
+                    if let Some(text) = self.refuse(found) {
                         return Ok(Acquisition::Foreign(text));
                     }
+                    life = self.life_of_holder(found);
                     let claim = Claim {
                         instance: &self.instance,
                         owner: &self.owner,
                         now_ms,
                         ttl_ms: millis(self.ttl),
                         seen: self.seen.as_ref(),
+                        holder_life: life,
                     };
-                    decide(found, claim)
+                    let verdict = decide(found, claim);
+                    // Whoever holds it is not stood in for by somebody who watches something else.
+                    if matches!(verdict, Verdict::Held(_))
+                        && let Some(text) = identity::refuse_stranger(found, &self.identity, self.place())
+                    {
+                        return Ok(Acquisition::Foreign(text));
+                    }
+                    verdict
                 }
             };
-            if let (Verdict::Held(expires_in), Some(found)) = (verdict, &found) {
+            if let (Verdict::Held(expires_in), Some(found)) = (verdict, &found)
+                && let Some(mut holder) = found.holder()
+            {
                 // Kept from the first refusal on: any later change of the same holder shows that it lives.
                 if self.seen.as_ref().is_none_or(|seen| !seen.is_of(found)) {
                     self.seen = Some(Sighting::of(found));
                 }
-                let holder = found.holder.clone().unwrap_or_default();
-                return Ok(Acquisition::Held { holder, expires_in });
+                holder.is_living_namesake = life == Life::Lives && holder.instance == self.instance;
+                let saved_ago = found.to_token_record(now_ms).map(|record| record.age());
+                return Ok(Acquisition::Held { holder, expires_in, saved_ago });
             }
-            let is_damaged = matches!(expected, Expected::Exactly(_));
+            let is_damaged = is_lost_elsewhere || matches!(expected, Expected::Exactly(_));
             let next = self.claimed(found.as_ref(), verdict, now_ms, is_damaged);
             match self.swap(OPERATION, &expected, &next).await? {
                 None => {
@@ -388,6 +467,7 @@ impl<R: Register> TokenStore for LeasedStore<R> {
                     self.mine = Some(next);
                     self.seen = None;
                     self.missed_since_ms = None;
+                    self.earlier.clear();
                     return Ok(acquisition);
                 }
                 Some(refused) => reading = refused,
@@ -438,6 +518,7 @@ impl<R: Register> TokenStore for LeasedStore<R> {
     async fn release(&mut self) -> Result<(), Failure> {
         self.rewrite("lease_release", |record, _| {
             record.holder = None;
+            record.process = None;
             record.taken_over_at_ms = None;
         })
         .await?;
@@ -447,6 +528,9 @@ impl<R: Register> TokenStore for LeasedStore<R> {
 
     async fn peek(&mut self) -> Result<Option<TokenRecord>, Failure> {
         const OPERATION: &str = "token_show";
+        if let Some(text) = self.settle(OPERATION).await?.in_words() {
+            return Err(Failure::new(Fault::Poison, OPERATION, text));
+        }
         let reading = self.register.read().await.map_err(|mut failure| {
             failure.operation = OPERATION;
             failure
@@ -454,7 +538,7 @@ impl<R: Register> TokenStore for LeasedStore<R> {
         let found = self.decode(&reading);
         let found =
             found.map_err(|(error, text)| Failure::new(Fault::Poison, OPERATION, text).because(error))?;
-        Ok(found.and_then(|record| record.to_token_record()))
+        Ok(found.and_then(|record| record.to_token_record(reading.now_ms)))
     }
 }
 

@@ -102,6 +102,7 @@ async fn watcher(
     let listener = http::bind("http.listen", config.http_listen).await?;
     let mut source = wiring::source(config).map_err(refused)?;
     cdc_executor::metrics::start_watcher();
+    let token_age = wiring::follow_token_age(config).map_err(refused)?;
     if let Some(needed) = config.needed_namespaces() {
         tracing::info!(service = "watcher", operation = "start", "{needed}");
     }
@@ -118,6 +119,7 @@ async fn watcher(
         }
     };
     let (service, health) = wiring::watcher(config, source, name).map_err(refused)?;
+    drop(token_age);
     probing.follow(waiting, health.clone());
     telemetry.logs.follow(health);
     let end = Box::pin(service.run(shutdown.clone())).await;

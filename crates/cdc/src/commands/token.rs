@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, TokenRecord, TokenStore as _};
+use cdc_executor::ports::{Failure, Holder, TokenRecord, TokenStore as _};
 use cdc_machine::Fault;
 use cdc_mongo::Deployment;
 use jiff::Timestamp;
@@ -55,7 +55,7 @@ async fn peek(config: WatcherConfig) -> Result<Option<TokenRecord>, Failure> {
 }
 
 /// Why nothing is changed while a Watcher runs.
-pub(super) fn held(holder: &str, expires_in: Duration) -> Failed {
+pub(super) fn held(holder: &Holder, expires_in: Duration) -> Failed {
     let seconds = expires_in.as_secs() + 1;
     Failed::new(
         Exit::Temporary,
@@ -145,6 +145,7 @@ mod tests {
             source: "rs0/game_db".to_owned(),
             collections: vec![],
             saved_at_ms: 1_705_318_200_000,
+            read_at_ms: 1_705_318_200_000,
             incarnation: 3,
             holder: Some("watcher-0".to_owned()),
             gaps: vec![],

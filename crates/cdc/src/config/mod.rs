@@ -10,6 +10,7 @@ mod problem;
 mod section;
 mod services;
 mod syncer;
+mod token_place;
 mod tree;
 mod watcher;
 mod yaml;

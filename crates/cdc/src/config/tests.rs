@@ -69,11 +69,13 @@ fn the_watchers_file_of_the_design_document_works_unchanged() {
     assert_eq!(config.kafka.compression, cdc_kafka::Compression::Snappy);
     assert_eq!((config.kafka.batch_size, config.kafka.batch_timeout), (100, millis(10)));
     assert_eq!(config.kafka.max_retries, Retry::times(5));
-    let TokenBackend::Redis { addr, password, db, key } = &config.token_storage.backend else {
+    let TokenBackend::Redis { addr, username, password, db, key, earlier } = &config.token_storage.backend
+    else {
         panic!("{:?}", config.token_storage)
     };
     assert_eq!((addr.as_str(), *db, key.as_str()), ("localhost:6379", 0, "cdc:watcher:resume_token"));
-    assert!(password.is_none(), "an empty password is none");
+    assert!(username.is_none() && password.is_none(), "an empty password is none");
+    assert_eq!(*earlier, None, "a key that is given is the only one");
     assert_eq!(config.logging, Logging { level: LogLevel::Info, format: LogFormat::Json });
     assert_eq!(config.performance.token_save_interval, 10);
 }
@@ -481,6 +483,38 @@ fn both_services_in_one_process_need_two_addresses_and_one_log() {
         told[1].ends_with("syncer: watcher.logging and syncer.logging differ, but one process has one log"),
         "{told:?}"
     );
+}
+
+#[test]
+fn the_token_s_place_is_named_after_what_is_watched_unless_a_person_names_it() {
+    let place = |more: &str| {
+        let (_folder, sources) = files(&[("watcher.yaml", WATCHER), ("more.yaml", more)]);
+        match WatcherConfig::load(&sources).unwrap().token_storage.backend {
+            TokenBackend::Redis { key, earlier, username, .. } => (key, earlier.is_some(), username),
+            TokenBackend::File { path, earlier } => (path.display().to_string(), earlier.is_some(), None),
+        }
+    };
+    let by_default = place("mongodb: {database: shop, collection: orders}");
+    assert_eq!(by_default, ("cdc:watcher:shop.orders:resume_token".to_owned(), true, None));
+    let list = place("mongodb: {database: shop, collection: [orders, items]}");
+    assert_eq!(list, ("cdc:watcher:shop:resume_token".to_owned(), true, None));
+    let given = place("token_storage: {redis: {key: k, username: watcher}}");
+    assert_eq!(given, ("k".to_owned(), false, Some("watcher".to_owned())));
+    let file = place("mongodb: {database: shop, collection: orders}\ntoken_storage: {type: file}");
+    assert_eq!(file, ("/var/lib/watcher/shop.orders.resume_token.dat".to_owned(), true, None));
+    let file = place("token_storage: {type: file, file: {path: /p}}");
+    assert_eq!(file, ("/p".to_owned(), false, None));
+}
+
+#[test]
+fn a_redis_url_is_refused_without_its_password_and_with_the_keys_for_its_parts() {
+    let (folder, sources) = files(&[
+        ("watcher.yaml", WATCHER),
+        ("more.yaml", "token_storage: {redis: {addr: \"redis://user:hunter2@localhost:6379/1\"}}"),
+    ]);
+    let told = problems(&WatcherConfig::load(&sources).unwrap_err(), &folder);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("username, password and db") && !told[0].contains("hunter2"), "{told:?}");
 }
 
 #[test]

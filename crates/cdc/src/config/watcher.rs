@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::common::{self, CONNECTION, Logging, ON_REJECT, OnReject, Properties, TopicTemplate, is_topic};
 use super::namespaces::{self, Namespaces};
 use super::section::Section;
+use super::token_place;
 
 /// The Watcher's configuration, `watcher.yaml`.
 #[derive(Debug)]
@@ -106,17 +107,23 @@ pub enum TokenBackend {
     Redis {
         /// `addr`: host and port
         addr: String,
+        /// `username`: the ACL user
+        username: Option<String>,
         /// `password`, or what stands in `password_file`
         password: Option<SecretString>,
         /// `db`
         db: u16,
         /// `key`
         key: String,
+        /// Where the record may be instead; `None` where `key` is given.
+        earlier: Option<Vec<String>>,
     },
     /// In a file on this machine.
     File {
         /// `path`
         path: PathBuf,
+        /// Where the record may be instead; `None` where `path` is given.
+        earlier: Option<Vec<PathBuf>>,
     },
 }
 
@@ -150,8 +157,9 @@ impl WatcherConfig {
         Self {
             instance: common::instance(watcher),
             kafka: watcher.section("kafka", |kafka| ProducerConfig::read(kafka, &mongodb)),
+            token_storage: watcher
+                .section("token_storage", |storage| TokenStorageConfig::read(storage, &mongodb)),
             mongodb,
-            token_storage: watcher.section("token_storage", TokenStorageConfig::read),
             logging: watcher.section("logging", Logging::read),
             performance: watcher.section("performance", PerformanceConfig::read),
             on_history_lost: watcher.choice(
@@ -315,24 +323,41 @@ fn check_topics(kafka: &Section<'_>, template: &TopicTemplate, mongodb: &MongoCo
     }
 }
 
+/// What `token_storage.redis.addr` may be: the rest of a Redis URL has keys of its own.
+const ADDR: &str = "a host and a port, such as \"localhost:6379\"; the user, the password and the database have keys of \
+                    their own beside it: username, password and db";
+
 impl TokenStorageConfig {
-    fn read(storage: &mut Section<'_>) -> Self {
-        let redis = storage.section("redis", |redis| TokenBackend::Redis {
-            addr: redis
-                .value("addr", "a host and a port, such as \"localhost:6379\"", |text| {
-                    common::is_host_and_port(text).then(|| text.to_owned())
-                })
-                .unwrap_or_else(|| "localhost:6379".to_owned()),
-            password: redis.secret("password", "password_file"),
-            db: redis.integer("db", 0..=u16::MAX, 0),
-            key: redis.text("key").unwrap_or_else(|| "cdc:watcher:resume_token".to_owned()),
+    fn read(storage: &mut Section<'_>, MongoConfig { database, collections, .. }: &MongoConfig) -> Self {
+        let redis = storage.section("redis", |redis| {
+            let addr = redis
+                .value("addr", ADDR, |text| common::is_host_and_port(text).then(|| text.to_owned()))
+                .unwrap_or_else(|| "localhost:6379".to_owned());
+            let username = redis.text("username");
+            let password = redis.secret("password", "password_file");
+            let db = redis.integer("db", 0..=u16::MAX, 0);
+            let (key, earlier) = chosen(redis.text("key"), || token_place::key(database, collections));
+            TokenBackend::Redis { addr, username, password, db, key, earlier }
         });
-        let file = storage.section("file", |file| TokenBackend::File {
-            path: file.text("path").unwrap_or_else(|| "/var/lib/watcher/resume_token.dat".to_owned()).into(),
+        let file = storage.section("file", |file| {
+            let path = file.text("path").map(PathBuf::from);
+            let (path, earlier) = chosen(path, || token_place::path(database, collections));
+            TokenBackend::File { path, earlier }
         });
         // Both sections may stand in the file, as in the shipped example; `type` says which one counts.
         let is_redis = storage.choice("type", &[("redis", true), ("file", false)], &[], true);
         Self { backend: if is_redis { redis } else { file }, max_retries: storage.retries("max_retries", 3) }
+    }
+}
+
+/// The place that a person has chosen; or the default one, with those where the record may be instead.
+fn chosen<T>(given: Option<T>, by_default: impl FnOnce() -> token_place::Default<T>) -> (T, Option<Vec<T>>) {
+    match given {
+        Some(place) => (place, None),
+        None => {
+            let token_place::Default { place, earlier } = by_default();
+            (place, Some(earlier))
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Configuration into running services: each port gets its adapter, each machine its limits.
 
 mod syncer;
+mod token_age;
 mod tokens;
 mod watcher;
 
 pub use syncer::{database, syncer};
+pub use token_age::{TokenAge, follow_token_age};
 pub use tokens::{AnyTokenStore, identity, token_store};
 pub(crate) use watcher::pairs;
 pub use watcher::{describe_source, lineage_at_ends, source, watcher};

@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
 
 use cdc_event::ResumeToken;
+use cdc_executor::ProcessId;
 use cdc_executor::ports::{Acquisition, Failure, Recorded, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_machine::{Dependency, Lineage};
-use cdc_tokens::{Examination, Examined, FileStore, Look, RedisSettings, RedisStore, Reset, ResetOutcome};
+use cdc_tokens::{
+    Examination, Examined, FileRegister, FileStore, Look, RedisRegister, RedisSettings, RedisStore, Reset,
+    ResetOutcome,
+};
 use cdc_watcher::Amendment;
 
 use crate::config::{TokenBackend, WatcherConfig};
@@ -22,23 +26,40 @@ pub enum AnyTokenStore {
 /// When its address or path cannot be used.
 pub fn token_store(config: &WatcherConfig, source: String) -> Result<AnyTokenStore, Failure> {
     let identity = identity(config, source);
+    let (instance, process) = (config.instance.as_str(), ProcessId::own());
     match &config.token_storage.backend {
-        TokenBackend::Redis { addr, password, db, key } => {
-            let settings = RedisSettings {
+        TokenBackend::Redis { addr, username, password, db, key, earlier } => {
+            let settings = |key: &String| RedisSettings {
                 addr: addr.clone(),
-                username: None,
+                username: username.clone(),
                 password: password.clone(),
                 db: i64::from(*db),
                 key: key.clone(),
             };
-            let store = RedisStore::new(settings, identity, config.instance.as_str())?;
+            let store = RedisStore::new(settings(key), identity, instance)?.of_process(process);
+            let store = match earlier {
+                Some(keys) => store.by_default(each(keys, |key| RedisRegister::new(settings(key)))?),
+                None => store,
+            };
             Ok(AnyTokenStore::Redis(Box::new(store)))
         }
-        TokenBackend::File { path } => {
-            let store = FileStore::new(path, identity, config.instance.as_str())?;
+        TokenBackend::File { path, earlier } => {
+            let store = FileStore::new(path, identity, instance)?.of_process(process);
+            let store = match earlier {
+                Some(paths) => store.by_default(each(paths, FileRegister::new)?),
+                None => store,
+            };
             Ok(AnyTokenStore::File(Box::new(store)))
         }
     }
+}
+
+/// A register for each place.
+fn each<'p, P, R>(
+    places: &'p [P],
+    register: impl Fn(&'p P) -> Result<R, Failure>,
+) -> Result<Vec<R>, Failure> {
+    places.iter().map(register).collect()
 }
 
 /// What the configured store's records belong to. The configuration's collections are sorted.

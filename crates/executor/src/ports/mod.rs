@@ -20,5 +20,6 @@ pub use database::{
 pub use failure::Failure;
 pub use source::{Opening, Serves, Sighting, Source, SourceBatch};
 pub use token_store::{
-    Acquisition, GapRecord, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore, Watched,
+    Acquisition, GapRecord, Holder, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore,
+    Watched,
 };

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use cdc_machine::Lineage;
 use cdc_watcher::{Amendment, Known};
 
 use super::Failure;
+use crate::ProcessId;
 
 /// What a token record belongs to. A record made for something else is never used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,14 +81,62 @@ pub struct TokenRecord {
     pub source: String,
     /// What it knows of the collections and their topics.
     pub collections: Vec<RecordedCollection>,
-    /// Unix milliseconds of the last save.
+    /// Unix milliseconds of the last save, by the store's clock.
     pub saved_at_ms: i64,
+    /// The same clock, when the record was read or written.
+    pub read_at_ms: i64,
     /// How often the lease has changed hands.
     pub incarnation: u64,
     /// The instance that holds or last held the lease; `None` when it was given back.
     pub holder: Option<String>,
     /// What was not delivered.
     pub gaps: Vec<GapRecord>,
+}
+
+impl TokenRecord {
+    /// How long ago the position was saved when the record was read.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.read_at_ms.saturating_sub(self.saved_at_ms)).unwrap_or(0))
+    }
+}
+
+/// Who holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The instance's name.
+    pub instance: String,
+    /// Its process, where the record says so.
+    pub process: Option<ProcessId>,
+    /// It was seen alive beside the process that asks, and has the same name: two processes were given one.
+    pub is_living_namesake: bool,
+}
+
+impl Holder {
+    /// Why somebody waits, and what there is to do about it.
+    #[must_use]
+    pub fn why_waiting(&self) -> String {
+        let Self { instance, process, is_living_namesake } = self;
+        match process {
+            Some(process) if *is_living_namesake => format!(
+                "standby: instance {instance:?} already runs on this machine as pid {} (since {}); set `instance` \
+                 per process",
+                process.pid,
+                process.since()
+            ),
+            Some(_) | None => format!("standby: {self} holds the lease"),
+        }
+    }
+}
+
+/// `host-a (pid 123 on host-a)`
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.process {
+            Some(process) => write!(f, "{} ({process})", self.instance),
+            None => f.write_str(&self.instance),
+        }
+    }
 }
 
 /// What came of the attempt to take the lease.
@@ -105,10 +155,12 @@ pub enum Acquisition {
     Lost,
     /// Somebody else has it for this much longer.
     Held {
-        /// Their instance name.
-        holder: String,
+        /// Who.
+        holder: Holder,
         /// At most this long.
         expires_in: Duration,
+        /// How long ago they saved a position, where there is one.
+        saved_ago: Option<Duration>,
     },
     /// The record was made for another source or topic; the text says which, and the way out.
     Foreign(String),
@@ -129,8 +181,9 @@ pub struct Recorded {
 
 /// A leased and fenced place for the resume token. One task owns it.
 pub trait TokenStore: Send + 'static {
-    /// Takes the lease and reads the record. The same instance takes its own lease over at once, unless it
-    /// did so within the last TTL. With `over_damage` the lease is taken over a damaged record too, which
+    /// Takes the lease and reads the record. A process that lives beside this one is never evicted, and one that is
+    /// gone is replaced at once. Elsewhere the same instance takes its own lease over at once, unless it did so within
+    /// the last TTL. With `over_damage` the lease is taken over a damaged record too, which
     /// loses what that held; the loss is recorded.
     ///
     /// # Errors

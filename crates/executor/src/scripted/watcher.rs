@@ -1,16 +1,17 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cdc_event::{Message, Position, ResumeToken};
-use cdc_machine::{Lineage, SeqNo};
+use cdc_machine::{Fault, Lineage, SeqNo};
 use cdc_watcher::{
     Amendment, Batching, CollectionId, Contents, Event, Known, Payload, Reading, StartAt, TopicState,
 };
 
 use super::World;
 use crate::ports::{
-    Acquisition, Failure, Opening, Producer, ProducerReport, Recorded, ReportSink, SendRefused, Serves,
-    Sighting, Source, SourceBatch, TokenRecord, TokenStore,
+    Acquisition, Failure, Holder, Opening, Producer, ProducerReport, Recorded, ReportSink, SendRefused,
+    Serves, Sighting, Source, SourceBatch, TokenRecord, TokenStore,
 };
 
 fn token(number: u32) -> ResumeToken {
@@ -29,6 +30,7 @@ fn record() -> TokenRecord {
         source: "rs0/db".to_owned(),
         collections: Vec::new(),
         saved_at_ms: 0,
+        read_at_ms: 90_000,
         incarnation: 1,
         holder: None,
         gaps: Vec::new(),
@@ -120,7 +122,15 @@ impl Producer for Reporting {
 
 impl TokenStore for World {
     async fn acquire(&mut self, _: bool) -> Result<Acquisition, Failure> {
-        self.call("lease")?;
+        match self.call("lease") {
+            // Somebody else has it.
+            Err(failure) if failure.fault == Fault::Fenced => {
+                let holder = Holder { instance: "vm2".to_owned(), process: None, is_living_namesake: false };
+                let expires_in = Duration::from_secs(15);
+                return Ok(Acquisition::Held { holder, expires_in, saved_ago: Some(Duration::from_secs(7)) });
+            }
+            answer => answer?,
+        }
         let known = Known { contents: CONTENTS, partitions: Some(1), holds_messages: true };
         Ok(Acquisition::Position { record: Box::new(record()), known: vec![Some(known)] })
     }

@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cdc_machine::{Cause, Dependency, Epoch, Lineage, SeqNo};
 use tokio::task::JoinError;
-use tokio::time::Instant;
 
-use super::{Driver, Hands, Input, Prepared, SERVICE};
-use crate::ports::{Failure, Producer, ProducerReport, Sighting, SourceBatch};
+use super::{Driver, Hands, Input, Prepared, SERVICE, SavedAt};
+use crate::ports::{Failure, Holder, Producer, ProducerReport, Sighting, SourceBatch};
 use crate::report;
 
 /// What a lane tells the driver.
@@ -23,8 +22,11 @@ pub(super) enum Reply {
         batch: SourceBatch,
     },
     Store(Input),
-    /// The record was read or written, and has this many open gaps.
-    Record(Input, u64),
+    /// Somebody else holds the lease, and saved a position this long ago.
+    Held(Input, Holder, Option<Duration>),
+    /// The record was read or written, and has this many open gaps. Its position was saved this long ago; an empty
+    /// record has been without one since now.
+    Record(Input, u64, Duration),
     StoreFailed(Input, Failure),
 }
 
@@ -99,13 +101,23 @@ impl<P: Producer> Driver<P> {
                 self.hands.standing.store.answered();
                 self.feed(input)
             }
-            Reply::Record(input, open_gaps) => {
+            Reply::Held(input, holder, saved_ago) => {
                 self.hands.owed.store.answered();
                 self.hands.standing.store.answered();
+                if let Some(saved_ago) = saved_ago {
+                    self.hands.saved = Some(SavedAt::ago(saved_ago));
+                }
+                self.hands.wait_for(holder);
+                self.feed(input)
+            }
+            Reply::Record(input, open_gaps, saved_ago) => {
+                self.hands.owed.store.answered();
+                self.hands.standing.store.answered();
+                self.hands.standby = None;
+                self.hands.saved = Some(SavedAt::ago(saved_ago));
                 self.hands.metrics.gaps_open.set(open_gaps as f64);
                 if matches!(input, Input::Saved { .. }) {
                     self.hands.metrics.save_seconds.record(self.hands.owed.save.answered());
-                    self.hands.saved_at = Instant::now();
                 }
                 self.feed(input)
             }
@@ -190,6 +202,30 @@ impl<P: Producer> Driver<P> {
 }
 
 impl<P: Producer> Hands<P> {
+    /// Says who holds the lease, once for each holder.
+    fn wait_for(&mut self, holder: Holder) {
+        if self.standby.as_ref() == Some(&holder) {
+            return;
+        }
+        let why = holder.why_waiting();
+        if holder.is_living_namesake {
+            tracing::warn!(
+                service = SERVICE,
+                operation = "lease_acquire",
+                holder = holder.instance,
+                "the lease is held by another instance; waiting for it: {why}"
+            );
+        } else {
+            tracing::info!(
+                service = SERVICE,
+                operation = "lease_acquire",
+                holder = holder.instance,
+                "the lease is held by another instance; waiting for it: {why}"
+            );
+        }
+        self.standby = Some(holder);
+    }
+
     fn see(&mut self, sightings: Vec<Sighting>) {
         self.seen = Some(self.watched.see(sightings, &self.metrics));
     }

@@ -90,7 +90,7 @@ pub(super) async fn store_lane<T: TokenStore>(
                     Ok(recorded) => {
                         recorded.opened.iter().for_each(warn_of_gap);
                         let unannounced = notices(&recorded.opened, &database);
-                        Reply::Record(Input::Saved { id, unannounced }, recorded.open_gaps)
+                        Reply::Record(Input::Saved { id, unannounced }, recorded.open_gaps, Duration::ZERO)
                     }
                     Err(failure) => {
                         let fault = failure.fault;
@@ -123,29 +123,26 @@ fn acquired(id: EffectId, result: Result<Acquisition, Failure>, database: &str) 
     match result {
         Ok(Acquisition::Empty) => {
             let saved = Saved::Nothing;
-            Reply::Record(Input::LeaseAcquired { id, saved, unannounced: Vec::new(), fresh }, 0)
+            let input = Input::LeaseAcquired { id, saved, unannounced: Vec::new(), fresh };
+            Reply::Record(input, 0, Duration::ZERO)
         }
         Ok(Acquisition::Lost) => {
             let saved = Saved::Lost;
-            Reply::Record(Input::LeaseAcquired { id, saved, unannounced: Vec::new(), fresh }, 0)
+            let input = Input::LeaseAcquired { id, saved, unannounced: Vec::new(), fresh };
+            Reply::Record(input, 0, Duration::ZERO)
         }
         Ok(Acquisition::Position { record, known }) => {
+            let saved_ago = record.age();
             let TokenRecord { token, lineage, gaps, .. } = *record;
             let open = open_gaps(&gaps);
             let saved = Saved::Position(Checkpoint { token, lineage, known });
             let unannounced = notices(&gaps, database);
-            Reply::Record(Input::LeaseAcquired { id, saved, unannounced, fresh }, open)
+            Reply::Record(Input::LeaseAcquired { id, saved, unannounced, fresh }, open, saved_ago)
         }
-        Ok(Acquisition::Held { holder, expires_in }) => {
+        Ok(Acquisition::Held { holder, expires_in, saved_ago }) => {
             // An expiry of zero would spin: the store's clock has not moved on yet.
             let expires_in = expires_in.max(Duration::from_millis(100));
-            tracing::info!(
-                operation = "lease_acquire",
-                %holder,
-                expires_in_ms = u64::try_from(expires_in.as_millis()).unwrap_or(u64::MAX),
-                "the lease is held by another instance; waiting for it"
-            );
-            Reply::Store(Input::LeaseHeld { id, expires_in })
+            Reply::Held(Input::LeaseHeld { id, expires_in }, holder, saved_ago)
         }
         Ok(Acquisition::Foreign(text)) => refused(Input::LeaseForeign { id }, text),
         Ok(Acquisition::Damaged(text)) => refused(Input::LeaseDamaged { id }, text),

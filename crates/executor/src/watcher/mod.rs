@@ -32,7 +32,7 @@ use crate::health::{HealthSign, PATIENCE, Standing, WatchedName, is_working, wit
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
 use crate::owed::Owed;
-use crate::ports::{Failure, Producer, ReportSink, Source, TokenStore};
+use crate::ports::{Failure, Holder, Producer, ReportSink, Source, TokenStore};
 use crate::report::{self, Attempt};
 use crate::shutdown::{Tasks, closing_time};
 use crate::timers::Timers;
@@ -130,7 +130,8 @@ impl<P: Producer> WatcherService<P> {
                 owed: Debts::default(),
                 standing: neighbours,
                 metrics: WatcherMetrics::new(),
-                saved_at: Instant::now(),
+                saved: None,
+                standby: None,
                 watched: Watched::default(),
                 seen: None,
                 last_failure: None,
@@ -215,6 +216,22 @@ impl Neighbours {
     }
 }
 
+/// A moment in the past, also one before this process began.
+struct SavedAt {
+    known_at: Instant,
+    before: Duration,
+}
+
+impl SavedAt {
+    fn ago(before: Duration) -> Self {
+        Self { known_at: Instant::now(), before }
+    }
+
+    fn age(&self) -> Duration {
+        self.before.saturating_add(self.known_at.elapsed())
+    }
+}
+
 /// Everything that effects are carried out with. It holds no business state.
 struct Hands<P> {
     producer: Option<P>,
@@ -232,7 +249,10 @@ struct Hands<P> {
     owed: Debts,
     standing: Neighbours,
     metrics: WatcherMetrics,
-    saved_at: Instant,
+    /// When the position was saved; `None` until the store has told.
+    saved: Option<SavedAt>,
+    /// Who holds the lease, while it is waited for.
+    standby: Option<Holder>,
     watched: Watched,
     /// What the probes are to be told of the watched names.
     seen: Option<Vec<WatchedName>>,
@@ -274,7 +294,9 @@ impl<P: Producer> Driver<P> {
 
     fn on_tick(&mut self) {
         let hands = &self.hands;
-        hands.metrics.token_age.set(hands.saved_at.elapsed().as_secs_f64());
+        if let Some(saved) = &hands.saved {
+            hands.metrics.token_age.set(saved.age().as_secs_f64());
+        }
         hands.metrics.unsaved.set(self.machine.unsaved_events() as f64);
         hands.metrics.stale.absolute(self.machine.stale_inputs());
         if is_working(self.machine.state()) {
@@ -401,6 +423,9 @@ impl<P: Producer> Hands<P> {
         let Neighbours { source, store, broker } = &self.standing;
         if let Some(trouble) = [source, store, broker].into_iter().find_map(Standing::trouble) {
             return Some(trouble.to_owned());
+        }
+        if let Some(holder) = &self.standby {
+            return Some(holder.why_waiting());
         }
         let debts = [
             ("mongodb", self.owed.source.age()),

@@ -6,16 +6,25 @@ use std::time::Duration;
 use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
 use cdc_watcher::{Config, Retries, Watcher};
 use tokio::runtime::Builder;
+use tokio::sync::watch;
 
 use super::{Input, WatcherService};
 use crate::ports::{Failure, ProducerReport, ReportSink};
 use crate::scripted::{Reporting, World, assert_waits, without_end};
-use crate::{Ended, Jitter, Shutdown};
+use crate::{Ended, Health, Jitter, Shutdown};
 
 fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherService<Reporting> {
+    observed(config, world, sink).0
+}
+
+fn observed(
+    config: Config,
+    world: &World,
+    sink: &Arc<ReportSink>,
+) -> (WatcherService<Reporting>, watch::Receiver<Health>) {
     let producer = Reporting { world: world.clone(), sink: Arc::clone(sink) };
     let jitter = Jitter::seeded(24);
-    let (mut service, _) = WatcherService::new(
+    let (mut service, health) = WatcherService::new(
         config,
         "db".to_owned(),
         world.clone(),
@@ -25,7 +34,7 @@ fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherServ
         jitter,
     );
     service.clock = world.clock.clone();
-    service
+    (service, health)
 }
 
 /// Runs the service to its end in the scripted world.
@@ -69,6 +78,31 @@ fn each_call_is_tried_again_on_schedule_and_then_blamed() {
         assert!(end.last_failure.is_some_and(|failure| failure.contains("as scripted")), "{call}");
         assert_eq!((cause, cause.exit_code()), (Cause::Unavailable(dependency), 69), "{call}");
     }
+}
+
+#[test]
+fn a_standby_says_whom_it_waits_for_until_the_lease_is_its_own() {
+    let (sender, receiver) = signals();
+    let world = World::with_events(1)
+        .answering("lease", &[Err(Fault::Fenced), Err(Fault::Fenced)])
+        .stopping_at("renew", 2, sender);
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let reasons = runtime.block_on(async {
+        let sink = Arc::new(ReportSink::default());
+        let (service, mut health) = observed(Config::default(), &world, &sink);
+        let following = tokio::spawn(async move {
+            let mut reasons = vec![health.borrow_and_update().reason.clone()];
+            while health.changed().await.is_ok() {
+                reasons.push(health.borrow_and_update().reason.clone());
+            }
+            reasons
+        });
+        assert_eq!(service.run(receiver).await.cause, Cause::Aborted);
+        following.await.unwrap()
+    });
+    let standby = reasons.iter().position(|reason| reason == "standby: vm2 holds the lease");
+    let after = reasons.get(standby.unwrap() + 1..).unwrap();
+    assert!(!after.is_empty() && after.iter().all(|reason| !reason.contains("standby")), "{reasons:?}");
 }
 
 /// Feature: cdc-pipeline, Property 26: Error Type Classification

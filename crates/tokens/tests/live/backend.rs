@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cdc_event::{Position, ResumeToken};
 use cdc_executor::ports::{Acquisition, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_machine::Lineage;
-use cdc_tokens::{FileStore, RedisSettings, RedisStore};
+use cdc_tokens::{FileRegister, FileStore, RedisRegister, RedisSettings, RedisStore};
 use cdc_watcher::{Amendment, Contents, Known};
 use tempfile::TempDir;
 
@@ -25,6 +25,8 @@ pub(crate) trait Backend {
     type Store: TokenStore;
 
     fn store_of(&self, cell: &str, identity: StoreIdentity, instance: &str, ttl: Duration) -> Self::Store;
+    /// A store in a place that nobody has chosen, and where its record may be instead.
+    fn store_by_default(&self, cell: &str, earlier: &[&str], identity: StoreIdentity) -> Self::Store;
     fn get(&self, cell: &str) -> impl Future<Output = Option<String>>;
     /// `None` removes the cell.
     fn put(&self, cell: &str, content: Option<&str>) -> impl Future<Output = ()>;
@@ -53,6 +55,11 @@ impl Backend for Files {
 
     fn store_of(&self, cell: &str, identity: StoreIdentity, instance: &str, ttl: Duration) -> FileStore {
         FileStore::new(self.path(cell), identity, instance).unwrap().with_lease_ttl(ttl)
+    }
+
+    fn store_by_default(&self, cell: &str, earlier: &[&str], identity: StoreIdentity) -> FileStore {
+        let earlier = earlier.iter().map(|cell| FileRegister::new(self.path(cell)).unwrap()).collect();
+        self.store_of(cell, identity, "a", LONG).by_default(earlier)
     }
 
     async fn get(&self, cell: &str) -> Option<String> {
@@ -166,6 +173,11 @@ impl Backend for Redis {
         RedisStore::new(self.settings(cell), identity, instance).unwrap().with_lease_ttl(ttl)
     }
 
+    fn store_by_default(&self, cell: &str, earlier: &[&str], identity: StoreIdentity) -> RedisStore {
+        let earlier = earlier.iter().map(|cell| RedisRegister::new(self.settings(cell)).unwrap()).collect();
+        self.store_of(cell, identity, "a", LONG).by_default(earlier)
+    }
+
     async fn get(&self, cell: &str) -> Option<String> {
         ::redis::cmd("GET").arg(cell).query_async(&mut self.connection().await).await.unwrap()
     }
@@ -222,7 +234,7 @@ pub(crate) fn owned(acquisition: Acquisition) -> Option<TokenRecord> {
 #[track_caller]
 pub(crate) fn held(acquisition: Acquisition) -> (String, Duration) {
     match acquisition {
-        Acquisition::Held { holder, expires_in } => (holder, expires_in),
+        Acquisition::Held { holder, expires_in, .. } => (holder.instance, expires_in),
         other => panic!("not held: {other:?}"),
     }
 }

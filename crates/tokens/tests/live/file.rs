@@ -196,7 +196,7 @@ async fn a_record_is_changed_by_hand_as_it_was_seen_and_while_nobody_holds_it() 
     };
     watcher.save(&token(2), LINEAGE, &Amendment { gaps: vec![gap], ..plain() }).await.unwrap();
     assert!(
-        matches!(hand.examine(HAND, true).await.unwrap(), Examination::Held { holder, .. } if holder == "a")
+        matches!(hand.examine(HAND, true).await.unwrap(), Examination::Held { holder, .. } if holder.instance == "a")
     );
     watcher.release().await.unwrap();
 

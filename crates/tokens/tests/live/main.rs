@@ -10,6 +10,8 @@
 
 mod backend;
 mod file;
+mod places;
+mod processes;
 mod properties;
 mod redis;
 mod redis_faults;

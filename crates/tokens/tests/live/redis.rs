@@ -94,6 +94,43 @@ async fn a_wrong_password_is_an_auth_fault_that_does_not_print_it() {
     assert_eq!(owned(with("right").acquire(false).await.unwrap()), None);
 }
 
+/// Where the default user is switched off, as it is where users have names.
+#[tokio::test]
+async fn a_named_user_is_logged_in_with_or_without_a_password() {
+    let server = Redis::start();
+    let mut own = server.connection().await;
+    for user in ["watcher on >right ~cdc:* +@all", "trusted on nopass ~cdc:* +@all", "default off"] {
+        let mut command = redis::cmd("ACL").arg("SETUSER").to_owned();
+        user.split(' ').for_each(|word| {
+            command.arg(word);
+        });
+        command.exec_async(&mut own).await.unwrap();
+    }
+    let with = |username: Option<&str>, password: Option<&str>, key: &str| {
+        let mut settings = server.settings(key);
+        settings.username = username.map(str::to_owned);
+        settings.password = password.map(|password| password.to_owned().into());
+        RedisStore::new(settings, identity(), "a").unwrap()
+    };
+    let mut named = with(Some("watcher"), Some("right"), KEY);
+    assert_eq!(owned(named.acquire(false).await.unwrap()), None);
+    named.save(&token(1), LINEAGE, &plain()).await.unwrap();
+    named.release().await.unwrap();
+    assert!(owned(with(Some("trusted"), None, KEY).acquire(false).await.unwrap()).is_some());
+    let refused = [
+        (None, Some("right"), KEY),
+        (None, None, KEY),
+        (Some("watcher"), Some("wrong"), KEY),
+        (Some("watcher"), None, KEY),
+        (Some("watcher"), Some("right"), "other:key"),
+    ];
+    for (username, password, key) in refused {
+        let failure = with(username, password, key).acquire(false).await.unwrap_err();
+        assert_eq!(failure.fault, Fault::Auth, "{username:?}, {key}: {failure}");
+        assert!(failure.message.contains("token_storage.redis.username and password"), "{failure}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_of_another_type_is_fatal() {
     let server = Redis::start();
