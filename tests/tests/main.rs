@@ -23,6 +23,7 @@ mod large_documents;
 mod ledger;
 mod matrix;
 mod memory;
+mod namesakes;
 mod one_process;
 mod parking_lot;
 mod postgres_faults;

@@ -23,7 +23,10 @@ impl fmt::Display for Ended {
         self.cause.fmt(f)?;
         match (self.cause, &self.last_failure) {
             // These are ends by failure; of any other the cause says all.
-            (Cause::Unavailable(_) | Cause::Refused(_) | Cause::Failed(_), Some(failure)) => {
+            (
+                Cause::Unavailable(_) | Cause::Refused(_) | Cause::Failed(_) | Cause::LeaseLost,
+                Some(failure),
+            ) => {
                 write!(f, ". The last failure was {failure}")
             }
             // Each complaint says what mends it.

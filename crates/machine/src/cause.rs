@@ -42,7 +42,7 @@ pub enum Cause {
     DrainIncomplete,
     /// A second signal.
     Aborted,
-    /// Another instance owns the lease or the position.
+    /// Another process owns the lease, the position or the name in the group.
     LeaseLost,
     /// A dependency did not answer within all retries.
     Unavailable(Dependency),
@@ -146,7 +146,7 @@ impl fmt::Display for Cause {
                 "a delivery failed while draining; what was settled is recorded and the rest is replayed at the next start",
             ),
             Self::Aborted => f.write_str("stopped at once by a second signal; unrecorded work is replayed at the next start"),
-            Self::LeaseLost => f.write_str("another instance owns the lease; this one stops so that only one writes"),
+            Self::LeaseLost => f.write_str("another process has the lease or the name (`instance`); this one stops so that only one writes"),
             Self::Unavailable(d) => write!(f, "{} did not answer within all retries", d.as_str()),
             Self::Refused(d) => write!(f, "{} refused the credentials or a privilege", d.as_str()),
             Self::Unsupported(d) => write!(f, "{} cannot give what the configuration asks for", d.as_str()),

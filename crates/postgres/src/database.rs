@@ -18,6 +18,7 @@ use crate::failure::Trouble;
 use crate::gaps;
 use crate::glances::Glances;
 use crate::ledger::Ledger;
+use crate::members::Members;
 use crate::plan::{Plan, read_records};
 use crate::pool::Pool;
 use crate::retry::{self, OPERATION as RETRY, Request, Retried};
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pool: RwLock<Option<Pool>>,
     pub(crate) ledger: Ledger,
+    members: Option<Members>,
     pub(crate) bindings: Bindings,
     pub(crate) targets: Targets,
     pub(crate) looks: Glances,
@@ -58,11 +60,14 @@ impl PostgresDatabase {
     pub fn new(settings: Settings) -> Self {
         let ledger = Ledger::new(settings.consumer_group.clone());
         let bindings = Bindings::new(&settings.namespaces);
+        let group = settings.consumer_group.clone();
+        let members = settings.member.clone().map(|member| Members::new(group, member));
         Self {
             shared: Arc::new(Shared {
                 settings,
                 pool: RwLock::new(None),
                 ledger,
+                members,
                 bindings,
                 targets: Targets::default(),
                 looks: Glances::default(),
@@ -101,7 +106,12 @@ impl PostgresDatabase {
         // A new pool: the connections of the one before may all be dead.
         let pool = Pool::new(&self.shared.settings);
         let mut session = pool.get(OPERATION).await?;
-        bookkeeping::ensure(&mut session, self.shared.settings.manage_schema).await?;
+        let version = bookkeeping::ensure(&mut session, self.shared.settings.manage_schema).await?;
+        if let Some(members) = &self.shared.members
+            && version >= bookkeeping::MEMBERS
+        {
+            members.join(&session).await?;
+        }
         drop(session);
         self.shared.targets.forget();
         self.set_pool(Some(pool));
@@ -121,6 +131,24 @@ impl PostgresDatabase {
         Ok(entries)
     }
 
+    async fn refresh_membership(&self, session: &Session) -> Result<(), Trouble> {
+        match &self.shared.members {
+            Some(members) => members.refresh(session).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The name is free for the next process at once, not only after a while.
+    async fn leave_members(&self) -> Result<(), Trouble> {
+        const OPERATION: &str = "member_leave";
+        let Some(members) = self.shared.members.as_ref().filter(|members| members.is_joined()) else {
+            return Ok(());
+        };
+        let pool = self.pool(OPERATION)?;
+        let session = pool.get(OPERATION).await?;
+        members.leave(&session).await.map_err(|error| Trouble::of(OPERATION, error))
+    }
+
     async fn record_offsets(&self, offsets: &[LedgerCommit]) -> Result<Vec<Partition>, Trouble> {
         let pool = self.pool("ledger_record")?;
         let mut session = pool.get("ledger_record").await?;
@@ -136,6 +164,7 @@ impl PostgresDatabase {
     async fn ask_ledger(&self, partitions: &[(Partition, Epoch)]) -> Result<LedgerCheck, Trouble> {
         let pool = self.pool("ledger_check")?;
         let mut session = pool.get("ledger_check").await?;
+        self.refresh_membership(&session).await?;
         let refused = self.shared.ledger.check(&mut session, partitions).await?;
         let held = self.look_at_idle(&mut session, partitions).await?;
         Ok(LedgerCheck { refused, held })
@@ -422,6 +451,12 @@ impl Database for PostgresDatabase {
         let answered = async {
             let pool = self.pool(OPERATION)?;
             let session = pool.get(OPERATION).await?;
+            // A process without partitions looks at no ledger. Whether the name is lost is for that to say.
+            if let Err(trouble) = self.refresh_membership(&session).await
+                && trouble.failure.fault != Fault::Fenced
+            {
+                return Err(trouble);
+            }
             let counted = gaps::count_open(&session, &self.shared.settings.consumer_group).await;
             counted.map_err(|error| Trouble::of(OPERATION, error))
         };
@@ -429,6 +464,10 @@ impl Database for PostgresDatabase {
     }
 
     async fn close(&self) {
+        if let Err(trouble) = self.leave_members().await {
+            let error = trouble.failure.chain();
+            tracing::debug!(operation = "member_leave", %error, "the name in cdc.members runs out by itself");
+        }
         // Connections on loan close as they come back to a pool that is gone.
         self.set_pool(None);
     }

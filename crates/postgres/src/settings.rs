@@ -3,6 +3,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cdc_executor::ProcessId;
+
 use crate::namespace::Namespace;
 
 /// Where the server listens.
@@ -21,6 +23,15 @@ pub enum Fence {
     Required,
     /// Where the column cannot be added, the table is written without it, and that is said.
     IfPossible,
+}
+
+/// What a Syncer is called in its consumer group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its `instance`.
+    pub instance: String,
+    /// Its process, where that can be looked up.
+    pub process: Option<ProcessId>,
 }
 
 /// All that the adapter has to know. A plain value: whoever reads the configuration fills it in.
@@ -48,6 +59,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Names the owner of the offsets and of the tables.
     pub consumer_group: String,
+    /// The name that is taken in `cdc.members` before anything else; `None` takes none.
+    pub member: Option<Member>,
     /// Rows of one statement from which COPY is used in place of a prepared statement.
     pub copy_threshold: usize,
     /// Whether missing tables and columns may be created.
@@ -76,6 +89,7 @@ impl Settings {
             max_connection_lifetime: Duration::from_secs(30 * 60),
             idle_timeout: Duration::from_secs(5 * 60),
             consumer_group: "cdc-syncer".to_owned(),
+            member: None,
             copy_threshold: 100,
             manage_schema: true,
             fence: Fence::Required,
@@ -108,6 +122,7 @@ impl fmt::Debug for Settings {
             .field("max_connection_lifetime", &self.max_connection_lifetime)
             .field("idle_timeout", &self.idle_timeout)
             .field("consumer_group", &self.consumer_group)
+            .field("member", &self.member)
             .field("copy_threshold", &self.copy_threshold)
             .field("manage_schema", &self.manage_schema)
             .field("fence", &self.fence)

@@ -20,7 +20,9 @@ impl Verdict {
             Fault::Unfit => Self::Retry(Cause::Unsupported(Dependency::Postgres)),
             Fault::Auth => Self::End(Cause::Refused(Dependency::Postgres)),
             Fault::Bug => Self::End(Cause::ADAPTER_BUG),
-            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fenced | Fault::Fatal => {
+            // Another process has our name in the group.
+            Fault::Fenced => Self::End(Cause::LeaseLost),
+            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
                 Self::End(Cause::Failed(Dependency::Postgres))
             }
         }

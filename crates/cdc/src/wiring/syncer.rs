@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use cdc_executor::{Health, SyncerService};
+use cdc_executor::{Health, ProcessId, SyncerService};
 use cdc_kafka::{ConnectionSettings, ConsumerSettings, KafkaConsumer};
-use cdc_postgres::{Endpoint, PostgresDatabase, Settings};
+use cdc_postgres::{Endpoint, Member, PostgresDatabase, Settings};
 use cdc_syncer::{Config, OnBadRecord, OnUniqueViolation, Retries};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
@@ -17,7 +17,8 @@ pub fn syncer(
     config: &SyncerConfig,
 ) -> (SyncerService<KafkaConsumer, PostgresDatabase>, watch::Receiver<Health>) {
     let consumer = KafkaConsumer::new(consumer_settings(config));
-    let database = database(config);
+    let member = Some(Member { instance: config.instance.clone(), process: ProcessId::own() });
+    let database = PostgresDatabase::new(Settings { member, ..postgres_settings(config) });
     SyncerService::new(limits(config), consumer, database, super::jitter("syncer"))
 }
 

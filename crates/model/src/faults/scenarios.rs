@@ -526,4 +526,25 @@ pub const SCENARIOS: &[Scenario] = &[
         SOURCE,
         SOURCE_TEST,
     ),
+    it(
+        "a second process of one `instance` is started beside the first, under load",
+        Service::Watcher,
+        "it waits, `/health` names the first one's process and the key to set; it goes on at once when the first is killed",
+        "tests/tests/namesakes.rs",
+        "a_second_process_of_one_name_disturbs_nobody_and_a_dead_one_is_replaced_at_once",
+    ),
+    it(
+        "a second process of one `instance` is started beside the first, under load",
+        Service::Syncer,
+        "it ends with 75 and names the first one's process; the first stays in the group, and killed it takes its name again at once",
+        "tests/tests/namesakes.rs",
+        "a_second_process_of_one_name_disturbs_nobody_and_a_dead_one_is_replaced_at_once",
+    ),
+    it(
+        "a second pipeline on the same Redis, without a key of its own",
+        Service::Watcher,
+        "the default key is its own; a record under an earlier default is gone on with in place, and the release before finds it",
+        "crates/tokens/tests/live/places.rs",
+        "an_upgrade_and_a_way_back_lose_no_position",
+    ),
 ];

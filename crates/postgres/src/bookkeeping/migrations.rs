@@ -10,8 +10,17 @@ pub(super) struct Migration {
 }
 
 /// All steps, in order.
-pub(super) const MIGRATIONS: [Migration; 2] =
-    [Migration { version: 1, sql: FIRST }, Migration { version: 2, sql: CLAIMS }];
+pub(super) const MIGRATIONS: [Migration; 3] = [
+    Migration { version: 1, sql: FIRST },
+    Migration { version: 2, sql: CLAIMS },
+    Migration { version: MEMBERS, sql: GROUP_MEMBERS },
+];
+
+/// The version that a Syncer cannot do without.
+pub(super) const NEEDED: i32 = 2;
+
+/// The version from which on there is `cdc.members`.
+pub(crate) const MEMBERS: i32 = 3;
 
 /// The version behind the last step.
 pub(crate) const LATEST: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -108,6 +117,24 @@ ALTER TABLE cdc.gaps ADD COLUMN IF NOT EXISTS acknowledged_at timestamptz;
 ALTER TABLE cdc.partitions ADD COLUMN IF NOT EXISTS end_seen bigint;
 ";
 
+/// Which process has which name in its consumer group. `since_ms` and `host` are for people; the columns between them
+/// are NULL where a system does not tell.
+const GROUP_MEMBERS: &str = "\
+CREATE TABLE IF NOT EXISTS cdc.members (
+    consumer_group text NOT NULL,
+    instance text NOT NULL,
+    owner text NOT NULL,
+    host text,
+    boot_id text,
+    pid_namespace text,
+    pid integer,
+    started bigint,
+    since_ms bigint,
+    seen_at timestamp with time zone NOT NULL,
+    PRIMARY KEY (consumer_group, instance)
+);
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,8 +148,8 @@ mod tests {
     #[test]
     fn a_schema_lacks_what_is_newer_than_it_is() {
         let of = |found| missing(found).map(|migration| migration.version).collect::<Vec<_>>();
-        assert_eq!(of(0), [1, 2]);
-        assert_eq!(of(1), [1, 2], "made in several stages");
+        assert_eq!(of(0), [1, 2, 3]);
+        assert_eq!(of(1), [1, 2, 3], "made in several stages");
         assert_eq!(of(LATEST), [0; 0]);
         assert_eq!(of(LATEST + 1), [0; 0]);
     }

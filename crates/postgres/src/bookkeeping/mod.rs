@@ -1,12 +1,13 @@
 //! The schema `cdc`: who owns a partition and how far it is written, what the log lost before it was read, what
-//! was deleted, what waits for other rows, and whose table is whose.
+//! was deleted, what waits for other rows, whose table is whose, and which process has which name.
 
 mod migrations;
 
 use cdc_machine::Fault;
 use tokio_postgres::Error;
 
-pub(crate) use self::migrations::LATEST;
+use self::migrations::NEEDED;
+pub(crate) use self::migrations::{LATEST, MEMBERS};
 use crate::failure::Trouble;
 use crate::session::Session;
 use crate::transaction::{begin, rollback};
@@ -23,11 +24,12 @@ pub fn bookkeeping_sql() -> String {
     migrations::sql_from(0)
 }
 
-/// Sees that the bookkeeping is there and of this program's version, and makes or upgrades it where it may.
-pub(crate) async fn ensure(session: &mut Session, manage_schema: bool) -> Result<(), Trouble> {
+/// Sees that the bookkeeping is there and of this program's version, and makes or upgrades it where it may. Where it may
+/// not, an earlier version will do, if only that is there which a Syncer needs. Returns the version.
+pub(crate) async fn ensure(session: &mut Session, manage_schema: bool) -> Result<i32, Trouble> {
     let found = version(session).await.map_err(|error| Trouble::of(OPERATION, error))?;
     if found == LATEST {
-        return Ok(());
+        return Ok(found);
     }
     if found > LATEST {
         return Err(Trouble::new(
@@ -38,6 +40,18 @@ pub(crate) async fn ensure(session: &mut Session, manage_schema: bool) -> Result
                  run the release that made it, or a later one"
             ),
         ));
+    }
+    if !manage_schema && found >= NEEDED {
+        tracing::warn!(
+            operation = OPERATION,
+            found,
+            latest = LATEST,
+            "the schema cdc is of version {found} and postgres.manage_schema is false: two Syncers of one `instance` are \
+             not told apart, and what else came with version {LATEST} is missing; run this as a role that may, and \
+             grant its tables to the pipeline's role:\n{}",
+            migrations::sql_from(found)
+        );
+        return Ok(found);
     }
     if !manage_schema {
         let state = if found == 0 { "missing".to_owned() } else { format!("of version {found}") };
@@ -65,7 +79,7 @@ pub(crate) async fn version(session: &Session) -> Result<i32, Error> {
 }
 
 /// Takes the missing steps. The version is read again behind the lock: another process may have taken them.
-async fn migrate(session: &mut Session) -> Result<(), Trouble> {
+async fn migrate(session: &mut Session) -> Result<i32, Trouble> {
     begin(session, OPERATION).await?;
     let migrated = async {
         session.client.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK]).await?;
@@ -84,7 +98,7 @@ async fn migrate(session: &mut Session) -> Result<(), Trouble> {
         Ok(found) => {
             session.in_doubt = false;
             tracing::info!(from = found, to = LATEST, "made or upgraded the bookkeeping schema cdc");
-            Ok(())
+            Ok(LATEST.max(found))
         }
         Err(error) => {
             rollback(session).await;

@@ -11,6 +11,7 @@ mod foreign_keys;
 mod held;
 mod ids;
 mod ledger;
+mod members;
 mod messages;
 mod parked;
 mod players;

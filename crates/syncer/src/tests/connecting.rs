@@ -46,6 +46,16 @@ fn a_refused_password_is_not_tried_again() {
     assert_eq!(lines, ["Stop Refused(Kafka)"]);
 }
 
+/// Before the group is joined, so that it throws nobody out.
+#[test]
+fn a_name_that_another_process_has_is_not_joined_with() {
+    let mut bench = Bench::new(small());
+    bench.step(Input::Start);
+    let lines = bench.step(Input::DatabaseFailed { id: EffectId(0), fault: Fault::Fenced });
+    assert_eq!(lines, ["Stop LeaseLost"]);
+    assert_eq!(Cause::LeaseLost.exit_code(), 75);
+}
+
 #[test]
 fn a_group_that_cannot_be_joined_is_tried_again() {
     let mut bench = Bench::new(small());
