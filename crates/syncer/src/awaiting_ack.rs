@@ -146,13 +146,13 @@ impl<R: Clone> Turn<'_, R> {
         words: Words,
     ) -> Result<(), Cause> {
         match fault {
-            Fault::Unreachable => self.write_once_in_reach(worker, id, piece),
+            Fault::Unreachable | Fault::Unfit => self.write_once_in_reach(worker, id, piece, fault),
             Fault::RetryNow if self.is_deadlocked_again(worker) && piece.batch.rows().len() > 1 => {
                 // The locks of fewer rows meet fewer others.
                 self.forget_retries(worker);
                 self.bisect(state, worker, piece, words)
             }
-            Fault::Transient | Fault::RetryNow | Fault::Unfit => self.write_again(worker, piece, fault),
+            Fault::Transient | Fault::RetryNow => self.write_again(worker, piece, fault),
             Fault::Blocked if self.config.on_unique_violation == OnUniqueViolation::Park && !piece.parks => {
                 self.forget_retries(worker);
                 self.park(state, worker, piece, &words.2)
@@ -209,9 +209,15 @@ impl<R: Clone> Turn<'_, R> {
         Ok(())
     }
 
-    fn write_once_in_reach(&mut self, worker: WorkerId, id: EffectId, piece: Piece<R>) -> Result<(), Cause> {
+    fn write_once_in_reach(
+        &mut self,
+        worker: WorkerId,
+        id: EffectId,
+        piece: Piece<R>,
+        fault: Fault,
+    ) -> Result<(), Cause> {
         let Some(piece) = piece.retain(|row| self.facts.partitions.is_live(row)) else { return Ok(()) };
-        self.on_out_of_reach(id)?;
+        self.on_out_of_reach(id, fault)?;
         if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
             lane.writer = Writer::OutOfReach(piece);
         }

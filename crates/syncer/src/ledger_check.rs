@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use cdc_machine::{Cause, EffectId, Fault};
 
 use crate::facts::LedgerCheck;
+use crate::outage::is_out_of_reach;
 use crate::partitions::Stage;
 use crate::state::State;
 use crate::turn::Turn;
@@ -63,7 +64,7 @@ impl<R: Clone> Turn<'_, R> {
             return Ok(());
         }
         match Verdict::on_postgres(fault) {
-            Verdict::Retry(_) if fault == Fault::Unreachable => self.on_out_of_reach(id),
+            Verdict::Retry(_) if is_out_of_reach(fault) => self.on_out_of_reach(id, fault),
             Verdict::Retry(_) => Ok(()),
             Verdict::End(cause) => Err(cause),
         }

@@ -3,11 +3,16 @@
 
 use core::time::Duration;
 
-use cdc_machine::{Backoff, Cause, Dependency, EffectId};
+use cdc_machine::{Backoff, Cause, Dependency, EffectId, Fault};
 
 use crate::TimerKind;
 use crate::turn::Turn;
 use crate::worker::Worker;
+
+/// True where it was not PostgreSQL, or not the database, that answered, if anybody did.
+pub(crate) const fn is_out_of_reach(fault: Fault) -> bool {
+    matches!(fault, Fault::Unreachable | Fault::Unfit)
+}
 
 /// How long PostgreSQL has been out of reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,7 +35,7 @@ impl Outage {
 impl<R: Clone> Turn<'_, R> {
     /// The request could not reach PostgreSQL. What it was for waits, with everything else that does, for the next try;
     /// this is the end where none is left.
-    pub(crate) fn on_out_of_reach(&mut self, request: EffectId) -> Result<(), Cause> {
+    pub(crate) fn on_out_of_reach(&mut self, request: EffectId, fault: Fault) -> Result<(), Cause> {
         if self.facts.timers.is_running(TimerKind::OutageRetry) {
             return Ok(());
         }
@@ -38,7 +43,7 @@ impl<R: Clone> Turn<'_, R> {
         // One that is late to fail of the try before uses up no retry of its own.
         if !outage.is_late(request) {
             let next = outage.retries.next(self.config.retries.postgres_connect);
-            outage.wait = next.ok_or(Cause::Unavailable(Dependency::Postgres))?;
+            outage.wait = next.ok_or_else(|| Cause::after_retries(fault, Dependency::Postgres))?;
         }
         let wait = outage.wait;
         self.set_timer(TimerKind::OutageRetry, wait);

@@ -333,7 +333,7 @@ impl<R: Clone> Turn<'_, R> {
     /// A retry is a write like another: it uses up the same retries, and ends with them.
     fn on_parked_failed(&mut self, worker: WorkerId, id: EffectId, fault: Fault) -> Result<(), Cause> {
         match fault {
-            Fault::Transient | Fault::Unfit => {
+            Fault::Transient => {
                 if let Some(wait) = self.next_write(worker, fault)?
                     && let Some(retry) = self.facts.parked.retries.get_mut(&worker)
                 {
@@ -342,8 +342,8 @@ impl<R: Clone> Turn<'_, R> {
                 }
                 Ok(())
             }
-            Fault::Unreachable => {
-                self.on_out_of_reach(id)?;
+            Fault::Unreachable | Fault::Unfit => {
+                self.on_out_of_reach(id, fault)?;
                 if let Some(retry) = self.facts.parked.retries.get_mut(&worker) {
                     retry.phase = Phase::OutOfReach;
                 }

@@ -3,6 +3,7 @@ use alloc::collections::BTreeMap;
 use cdc_machine::{Backoff, Cause, Effects, Fault, Machine, Retry, StateName};
 
 use crate::facts::Facts;
+use crate::outage::is_out_of_reach;
 use crate::state::{Connecting, State};
 use crate::turn::Turn;
 use crate::{Config, Effect, Held, Input, Partition, WorkerId};
@@ -103,7 +104,7 @@ impl<R: Clone> Syncer<R> {
     /// Retries used and allowed for a worker's batch that fails so, for the log.
     #[must_use]
     pub fn write_attempt(&self, worker: WorkerId, fault: Fault, config: &Config) -> (u32, Option<u32>) {
-        if fault == Fault::Unreachable {
+        if is_out_of_reach(fault) {
             return self.postgres_attempt(config);
         }
         let used = self.facts.workers.get(worker.0 as usize).map(|worker| worker.retries);

@@ -33,6 +33,17 @@ fn a_write_uses_the_schedule_of_a_connection() {
     assert_eq!(bench.at(), stopped(Cause::Unavailable(Dependency::Postgres)));
 }
 
+/// Somebody may be making it.
+#[test]
+fn a_database_that_is_not_there_any_more_is_waited_for_in_the_same_way() {
+    let once = Retries { postgres_connect: Retry::times(1), ..small().retries };
+    let mut bench = Bench::writing(Config { retries: once, ..small() });
+    let unfit = |id| failed(0, id, Fault::Unfit, Reject::Database);
+    assert_eq!(bench.step(unfit(3)), ["SetTimer OutageRetry#0 1s"]);
+    bench.expire(TimerKind::OutageRetry);
+    assert_eq!(bench.step(unfit(4)), ["Stop Unsupported(Postgres)"]);
+}
+
 #[test]
 fn workers_that_fail_of_one_outage_use_up_one_retry() {
     let mut bench = both_writing();
