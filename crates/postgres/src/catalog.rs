@@ -24,6 +24,9 @@ const FENCE_LOCK_TIMEOUT: &str = "300ms";
 /// insufficient_privilege
 const FORBIDDEN: &str = "42501";
 
+/// invalid_schema_name
+const MISSING_SCHEMA: &str = "3F000";
+
 /// Longest identifier that PostgreSQL keeps whole (`NAMEDATALEN` − 1), in bytes. A longer one would be cut
 /// silently, and two collections could meet in one table.
 pub(crate) const MAX_IDENTIFIER_BYTES: usize = 63;
@@ -86,9 +89,10 @@ async fn create_mirror(
     }
     change_schema(session, DDL_LOCK_TIMEOUT, &sql).await.map_err(|error| {
         let trouble = Trouble::of(OPERATION, error);
-        match trouble.sqlstate {
-            Some(code) if code.as_str() == FORBIDDEN => missing_table(schema, name, &trouble.failure.message),
-            _ => trouble,
+        if is_of_the_table(&trouble) {
+            missing_table(schema, name, &trouble.failure.message)
+        } else {
+            trouble
         }
     })?;
     tracing::info!(table = %format_args!("{schema}.{name}"), "created a mirror table");
@@ -143,7 +147,8 @@ async fn add_position(session: &mut Session, settings: &Settings, name: &str) ->
 /// True where the server has judged this table, and not the connection, itself or the transaction.
 fn is_of_the_table(trouble: &Trouble) -> bool {
     let code = trouble.sqlstate.as_ref().map_or("", SqlState::as_str);
-    code == FORBIDDEN || matches!(trouble.failure.fault, Fault::Fatal | Fault::Poison) && !code.is_empty()
+    matches!(code, FORBIDDEN | MISSING_SCHEMA)
+        || matches!(trouble.failure.fault, Fault::Fatal | Fault::Poison) && !code.is_empty()
 }
 
 pub(crate) fn name_too_long(collection: &str) -> Trouble {

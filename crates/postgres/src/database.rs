@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ use crate::bookkeeping;
 use crate::failure::Trouble;
 use crate::gaps;
 use crate::glances::Glances;
+use crate::judge::{InternalErrors, WrittenAs};
 use crate::ledger::Ledger;
 use crate::members::Members;
+use crate::piecewise::BadRows;
 use crate::plan::{Plan, read_records};
 use crate::pool::Pool;
 use crate::retry::{self, OPERATION as RETRY, Request, Retried};
@@ -26,7 +29,7 @@ use crate::room::EncodingRoom;
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::tables::Found;
-use crate::targets::{FeedWatch, Target, Targets};
+use crate::targets::{FeedWatch, Targets};
 use crate::write::{Job, OPERATION as WRITE, Written, write};
 
 /// No call takes longer. The server's own time-outs are shorter; this one is for a server that has stopped
@@ -52,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) targets: Targets,
     pub(crate) looks: Glances,
     room: EncodingRoom,
+    told_no_stage: AtomicBool,
+    pub(crate) internal_errors: InternalErrors,
 }
 
 impl PostgresDatabase {
@@ -72,6 +77,8 @@ impl PostgresDatabase {
                 targets: Targets::default(),
                 looks: Glances::default(),
                 room: EncodingRoom::default(),
+                told_no_stage: AtomicBool::new(false),
+                internal_errors: InternalErrors::default(),
             }),
         }
     }
@@ -197,9 +204,9 @@ impl PostgresDatabase {
         let mut session = pool.get(WRITE).await?;
         let copy_threshold = self.shared.settings.copy_threshold;
         let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
-        let job = Job { batch: batch.rows(), holds: &holds, share, parking, copy_threshold };
-        let written_as: Vec<Arc<Target>> =
-            plan.tables.iter().map(|table| Arc::clone(&table.target)).collect();
+        let told_no_stage = &self.shared.told_no_stage;
+        let job = Job { batch: batch.rows(), holds: &holds, share, parking, copy_threshold, told_no_stage };
+        let written_as = WrittenAs::of(&plan);
         match write(&mut session, &self.shared.ledger, plan, &job).await {
             Ok(Written::Committed { counts, parked }) => {
                 watch.committed();
@@ -209,33 +216,9 @@ impl PostgresDatabase {
             Err(trouble) => {
                 self.note_trouble(&trouble, &mut session);
                 drop(session);
-                Err(self.unless_altered(trouble, batch, &topics, &written_as, begun).await)
+                self.judge(trouble, &topics, &written_as, batch.rows()).await.map(Reply::Held)
             }
         }
-    }
-
-    /// A lone row that its table's constraints refuse would be given up. Where the table has been altered since it was
-    /// looked at, the row is written once more to what the table is now.
-    async fn unless_altered(
-        &self,
-        mut trouble: Trouble,
-        batch: &Batch<KafkaRecord>,
-        topics: &BatchTopics,
-        written_as: &[Arc<Target>],
-        begun: Instant,
-    ) -> Trouble {
-        let is_given_up = trouble.failure.fault == Fault::Poison && batch.rows().len() == 1;
-        let (true, [binding], [before]) =
-            (is_given_up && trouble.outdates_catalog, &topics.topics[..], written_as)
-        else {
-            return trouble;
-        };
-        match self.look_since(binding, begun).await {
-            Ok(now) if now.table.has_columns_of(&before.table) => {}
-            // Refused as a whole by now, or out of reach: the next write says so.
-            Ok(_) | Err(_) => trouble.failure.fault = Fault::RetryNow,
-        }
-        trouble
     }
 
     /// Turns records into rows of their tables as these are now. Where a record or a field does not fit, the table is
@@ -285,20 +268,38 @@ impl PostgresDatabase {
             .map_err(|error| Trouble::of(RETRY, error))?;
         drop(session);
         let topics = self.shared.bindings.of(&holds)?;
-        let plan = match self.plan(&entries.rows, &topics, true, begun).await? {
-            Planned::Rows(plan) => plan,
-            Planned::Held(holds) => return Ok(Retried::Held(holds)),
-        };
-        let mut session = pool.get(RETRY).await?;
-        let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
-        let retried =
-            retry::retry(&mut session, &self.shared.ledger, request.share, &holds, &entries, &plan).await;
-        match &retried {
-            Ok(Retried::Done { .. }) => watch.committed(),
-            Ok(Retried::Refused(_) | Retried::Held(_)) => {}
-            Err(trouble) => self.note_trouble(trouble, &mut session),
+        // What may be the table's is no row's before the table was looked at.
+        let mut bad_rows = BadRows::SetAsideUndoubted;
+        loop {
+            let plan = match self.plan(&entries.rows, &topics, true, begun).await? {
+                Planned::Rows(plan) => plan,
+                Planned::Held(holds) => return Ok(Retried::Held(holds)),
+            };
+            let mut session = pool.get(RETRY).await?;
+            let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
+            let asked = (request.share, bad_rows);
+            let trouble =
+                match retry::retry(&mut session, &self.shared.ledger, asked, &holds, &entries, &plan).await {
+                    Ok(retried) => {
+                        if matches!(retried, Retried::Done { .. }) {
+                            watch.committed();
+                        }
+                        return Ok(retried);
+                    }
+                    Err(trouble) => trouble,
+                };
+            self.note_trouble(&trouble, &mut session);
+            drop(session);
+            match self.judge(trouble, &topics, &WrittenAs::of(&plan), &[]).await {
+                Ok(holds) => return Ok(Retried::Held(holds)),
+                Err(trouble)
+                    if trouble.failure.fault == Fault::Poison && bad_rows == BadRows::SetAsideUndoubted =>
+                {
+                    bad_rows = BadRows::SetAside;
+                }
+                Err(trouble) => return Err(trouble),
+            }
         }
-        retried
     }
 
     fn note_trouble(&self, trouble: &Trouble, session: &mut Session) {

@@ -9,8 +9,9 @@ use cdc_syncer::{HoldReason, Reject, SqlState};
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
-use crate::classify::{classify, outdates_catalog, text_is_safe};
+use crate::classify::{Asked, classify, doubts_table, outdates_catalog, text_is_safe};
 use crate::grants;
+use crate::table::Table;
 
 /// A driver's error, classified and in words.
 #[derive(Debug)]
@@ -25,6 +26,28 @@ pub(crate) struct Trouble {
     pub(crate) outdates_catalog: bool,
     /// Why the table cannot be written as a whole, where that is the trouble.
     pub(crate) hold: Option<HoldReason>,
+    /// What may be the trouble in place of the row, where that is for another look at the table to say.
+    pub(crate) doubt: Option<Box<TableDoubt>>,
+}
+
+/// A trouble that may be a table's as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TableDoubt {
+    /// The table's name in statements and in the bookkeeping; nothing where it may be any of the batch.
+    pub(crate) table: Option<String>,
+    /// What it is if another look finds nothing wrong with the table.
+    pub(crate) otherwise: Otherwise,
+}
+
+/// What a doubtful trouble is if another look finds nothing wrong with the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    /// A row's own.
+    Row,
+    /// Of the table all the same: PostgreSQL refuses a statement over it that no row has met yet.
+    Statement,
+    /// Of the table all the same: PostgreSQL misses a privilege, be it one on something that the table needs.
+    Privilege,
 }
 
 impl Trouble {
@@ -38,15 +61,64 @@ impl Trouble {
         Self { hold: Some(reason), ..Self::new(Fault::Fatal, operation, message) }
     }
 
-    /// Classifies a driver's error.
+    /// A policy came to bind the role since the table was looked at, and may have hidden rows from a statement.
+    pub(crate) fn hidden(operation: &'static str, table: &Table) -> Self {
+        let label = table.label();
+        let message =
+            format!("row-level security of table {label} may have hidden rows that were to be deleted");
+        let doubt = TableDoubt { table: Some(label), otherwise: Otherwise::Row };
+        Self { doubt: Some(Box::new(doubt)), ..Self::new(Fault::RetryNow, operation, message) }
+    }
+
+    /// Classifies a driver's error in a statement that knows nothing of a record.
     pub(crate) fn of(operation: &'static str, error: Error) -> Self {
+        Self::by(Asked::Own, operation, error)
+    }
+
+    /// The same of a statement that brings rows' ids to the bookkeeping.
+    pub(crate) fn of_ids(operation: &'static str, error: Error) -> Self {
+        Self::by(Asked::Ids, operation, error)
+    }
+
+    /// The same of the preparation of a statement over a table.
+    pub(crate) fn of_statement(operation: &'static str, table: &Table, error: Error) -> Self {
+        let mut trouble = Self::by(Asked::Statement, operation, error);
+        trouble.outdates_catalog = true;
+        if trouble.failure.fault == Fault::Fatal && trouble.sqlstate.is_some() {
+            let (table, otherwise) = (Some(table.label()), Otherwise::Statement);
+            trouble.doubt = Some(Box::new(TableDoubt { table, otherwise }));
+        }
+        trouble
+    }
+
+    /// The same of a statement that writes rows, or of the commit that checks what was deferred.
+    pub(crate) fn of_rows(operation: &'static str, table: Option<&Table>, error: Error) -> Self {
+        let (is_raised, misses_privilege) = error
+            .as_db_error()
+            .map_or((false, false), |said| (is_routine(said, "exec_stmt_raise"), is_privilege(said)));
+        let names_table = error.as_db_error().is_some_and(|said| said.table().is_some());
+        let mut trouble = Self::by(if is_raised { Asked::Raised } else { Asked::Rows }, operation, error);
+        if matches!(trouble.failure.fault, Fault::Poison | Fault::Blocked)
+            && let Some(table) = table.filter(|_| !names_table)
+        {
+            let _infallible = write!(trouble.failure.message, ", of a row of table {}", table.label());
+        }
+        let code = trouble.sqlstate.as_ref().map_or("", SqlState::as_str);
+        if trouble.failure.fault == Fault::Poison && doubts_table(code) {
+            let otherwise = if misses_privilege { Otherwise::Privilege } else { Otherwise::Row };
+            trouble.doubt = Some(Box::new(TableDoubt { table: table.map(Table::label), otherwise }));
+        }
+        trouble
+    }
+
+    fn by(asked: Asked, operation: &'static str, error: Error) -> Self {
         if let Some(words) = never_came_about(&error) {
             return Failure::new(Fault::Unreachable, operation, words).into();
         }
         match error.as_db_error() {
             Some(said) => {
                 let code = said.code().code();
-                let meaning = classify(code);
+                let meaning = classify(asked, code);
                 Self {
                     // The driver's error is not kept as the source: its text holds the row's values.
                     failure: Failure::new(meaning.fault, operation, describe(said)),
@@ -54,6 +126,7 @@ impl Trouble {
                     sqlstate: SqlState::new(code),
                     outdates_catalog: outdates_catalog(code),
                     hold: None,
+                    doubt: None,
                 }
             }
             None => {
@@ -64,9 +137,27 @@ impl Trouble {
     }
 }
 
+/// The server names the function of its own source that speaks, which no trigger and no language can change.
+fn is_routine(said: &DbError, routine: &str) -> bool {
+    said.routine().is_some_and(|speaker| speaker == routine)
+}
+
+/// True of a missing privilege; a policy that refuses a row answers with the same code.
+fn is_privilege(said: &DbError) -> bool {
+    said.code().code() == "42501"
+        && said.routine().is_some_and(|speaker| speaker.starts_with("aclcheck_error"))
+}
+
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self { failure, reason: Reject::Database, sqlstate: None, outdates_catalog: false, hold: None }
+        Self {
+            failure,
+            reason: Reject::Database,
+            sqlstate: None,
+            outdates_catalog: false,
+            hold: None,
+            doubt: None,
+        }
     }
 }
 
@@ -112,7 +203,9 @@ fn classify_client_side(error: &Error) -> (Fault, &'static str) {
 fn describe(said: &DbError) -> String {
     let code = said.code().code();
     let mut line = format!("PostgreSQL answered with SQLSTATE {code}");
-    if text_is_safe(code) {
+    // Somebody's function may say what it likes under any code.
+    let is_the_server = said.where_().is_none() || is_privilege(said);
+    if text_is_safe(code) && is_the_server {
         let _infallible = write!(line, " ({})", said.message());
     }
     let objects = [
@@ -128,7 +221,7 @@ fn describe(said: &DbError) -> String {
         }
     }
     match code {
-        "42501" => line.push_str(&grants::advice(said.message())),
+        "42501" if is_the_server => line.push_str(&grants::advice(said.message())),
         _ => line.push_str(advice(code)),
     }
     line

@@ -14,9 +14,12 @@ const OPERATION: &str = "postgres_glance";
 
 /// Each part of a shape is read by an index of the catalog. Whatever the pipeline's statements depend on changes one of
 /// these rows: columns, defaults, indexes, the table's own constraints, and the triggers by which other tables refer
-/// to it.
+/// to it. So do the policies that bind the pipeline's role, and its privileges.
 const GLANCE: &str = "\
-SELECT c.oid, coalesce(c.relpersistence = 'u', false), hashtextextended(concat_ws('|', c.relkind, \
+SELECT c.oid, coalesce(c.relpersistence = 'u' OR c.relkind = 'p' AND EXISTS (WITH RECURSIVE p(oid) AS \
+(SELECT inhrelid FROM pg_inherits WHERE inhparent = c.oid \
+UNION ALL SELECT i.inhrelid FROM p JOIN pg_inherits i ON i.inhparent = p.oid) \
+SELECT FROM p JOIN pg_class k ON k.oid = p.oid WHERE k.relpersistence = 'u'), false), hashtextextended(concat_ws('|', c.relkind, \
 (SELECT string_agg(concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attisdropped, \
 a.attgenerated, a.attidentity, a.atthasdef, a.attcollation), ',' ORDER BY a.attnum) \
 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), \
@@ -24,7 +27,9 @@ FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), \
 (SELECT string_agg(concat_ws(':', i.indexrelid, i.indisunique, i.indisvalid, i.indimmediate), ',' \
 ORDER BY i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid), \
 (SELECT string_agg(concat_ws(':', k.oid, k.xmin), ',' ORDER BY k.oid) FROM pg_constraint k WHERE k.conrelid = c.oid), \
-(SELECT string_agg(g.oid::text, ',' ORDER BY g.oid) FROM pg_trigger g WHERE g.tgrelid = c.oid)), 0), \
+(SELECT string_agg(g.oid::text, ',' ORDER BY g.oid) FROM pg_trigger g WHERE g.tgrelid = c.oid), \
+row_security_active(c.oid), c.relhasrules, c.relhassubclass, has_schema_privilege(n.oid, 'USAGE'), \
+has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'), has_table_privilege(c.oid, 'UPDATE')), 0), \
 t.table_name IS NOT NULL, t.relation, coalesce(t.unlogged, false), u.table_name IS NOT NULL, \
 t.consumer_group, t.database_name, t.collection_name \
 FROM (SELECT $1::text AS schema, $2::text AS name, $3::text AS label) AS w \

@@ -13,6 +13,7 @@ use crate::failure::Trouble;
 use crate::parked::Blocked;
 use crate::plan::TablePlan;
 use crate::session::Session;
+use crate::table::Table;
 use crate::write::{OPERATION, count, outranked};
 
 /// Times that blocked rows are tried again after others were written. A chain of hand-overs in one batch
@@ -36,6 +37,8 @@ pub(crate) enum BadRows {
     Fail,
     /// It is set aside, and its neighbours are written.
     SetAside,
+    /// The same, unless it may as well be the table's trouble: that fails the whole.
+    SetAsideUndoubted,
 }
 
 /// The rows of one table that go by one statement, and what has become of them.
@@ -125,16 +128,20 @@ impl<'p> Lot<'p> {
             let trouble = match written {
                 Ok(row) => {
                     *mark = Mark::Kept;
+                    if self.deed == Deed::Delete && row.get(2) {
+                        return Err(Trouble::hidden(OPERATION, &self.table.target.table));
+                    }
                     let done = (count(row.get(0)), count(row.get(1)));
                     let fenced = self.count(rows.len() as u64, done, counts);
-                    counts.outranked += outranked(session, self.question, &parameters, fenced)
-                        .await
-                        .map_err(|error| Trouble::of(OPERATION, error))?;
+                    counts.outranked +=
+                        outranked(session, self.question, &parameters, fenced).await.map_err(|error| {
+                            Trouble::of_rows(OPERATION, Some(&self.table.target.table), error)
+                        })?;
                     continue;
                 }
                 Err(error) => {
                     *mark = Mark::Spoilt;
-                    Failed::of(error, bad_rows)?
+                    Failed::of(error, &self.table.target.table, bad_rows)?
                 }
             };
             match (&rows[..], trouble) {
@@ -180,12 +187,17 @@ enum Failed {
 }
 
 impl Failed {
-    fn of(error: Error, bad_rows: BadRows) -> Result<Self, Trouble> {
+    fn of(error: Error, table: &Table, bad_rows: BadRows) -> Result<Self, Trouble> {
         let constraint = error.as_db_error().and_then(|said| said.constraint()).map(str::to_owned);
-        let trouble = Trouble::of(OPERATION, error);
+        let trouble = Trouble::of_rows(OPERATION, Some(table), error);
+        let may_be_set_aside = match bad_rows {
+            BadRows::Fail => false,
+            BadRows::SetAside => true,
+            BadRows::SetAsideUndoubted => trouble.doubt.is_none(),
+        };
         match trouble.failure.fault {
             Fault::Blocked => Ok(Self::Blocked { sqlstate: trouble.sqlstate, constraint }),
-            Fault::Poison | Fault::TooLarge if bad_rows == BadRows::SetAside => Ok(Self::Bad(trouble)),
+            Fault::Poison | Fault::TooLarge if may_be_set_aside => Ok(Self::Bad(trouble)),
             Fault::Poison
             | Fault::TooLarge
             | Fault::Transient

@@ -159,12 +159,12 @@ fn bytes(found: &[u8]) -> Bytes {
 pub(crate) async fn retry(
     session: &mut Session,
     ledger: &Ledger,
-    share: Share,
+    (share, bad_rows): (Share, BadRows),
     holds: &Holds,
     entries: &Entries,
     plan: &Plan,
 ) -> Result<Retried, Trouble> {
-    let prepared = prepare(session, plan).await.map_err(|error| Trouble::of(OPERATION, error))?;
+    let prepared = prepare(session, plan).await?;
     let transaction = match begin_and_hold(session, OPERATION, ledger, (&prepared.hold, holds)).await? {
         HoldOutcome::Held { transaction } => transaction,
         HoldOutcome::Refused(partitions) => return Ok(Retried::Refused(partitions)),
@@ -173,7 +173,7 @@ pub(crate) async fn retry(
         execute(session, CHECK_AT_ONCE).await?;
         feed(session, plan).await?;
         let mut trial = Trial::of(entries, plan);
-        trial.try_tables(session, plan, &prepared, entries).await?;
+        trial.try_tables(session, plan, &prepared, entries, bad_rows).await?;
         let group = ledger.consumer_group();
         trial.record(session, group, entries).await.map_err(|error| Trouble::of(OPERATION, error))?;
         let parked = parked::count(session, group, share, holds)
@@ -197,16 +197,19 @@ struct PreparedTable {
     withdraw: Statement,
 }
 
-async fn prepare(session: &mut Session, plan: &Plan) -> Result<Prepared, Error> {
-    let hold = session.prepare(&HOLD.into(), &[]).await?;
+async fn prepare(session: &mut Session, plan: &Plan) -> Result<Prepared, Trouble> {
+    let hold = session.prepare(&HOLD.into(), &[]).await.map_err(|error| Trouble::of(OPERATION, error))?;
     let mut tables = Vec::with_capacity(plan.tables.len());
     for TablePlan { target, .. } in &plan.tables {
         let statements = &target.statements;
-        tables.push(PreparedTable {
-            delete: session.prepare(&statements.delete, &statements.delete_types).await?,
-            upsert: session.prepare(&statements.upsert, &statements.upsert_types).await?,
-            withdraw: session.prepare(&statements.withdraw, &statements.withdraw_types).await?,
-        });
+        let prepared = async {
+            Ok(PreparedTable {
+                delete: session.prepare(&statements.delete, &statements.delete_types).await?,
+                upsert: session.prepare(&statements.upsert, &statements.upsert_types).await?,
+                withdraw: session.prepare(&statements.withdraw, &statements.withdraw_types).await?,
+            })
+        };
+        tables.push(prepared.await.map_err(|error| Trouble::of_statement(OPERATION, &target.table, error))?);
     }
     Ok(Prepared { hold, tables })
 }
@@ -260,6 +263,7 @@ impl Trial {
         plan: &Plan,
         prepared: &Prepared,
         entries: &Entries,
+        bad_rows: BadRows,
     ) -> Result<(), Trouble> {
         let mut lots = Vec::with_capacity(plan.tables.len() * 2);
         let mut withdrawals = Withdrawals::default();
@@ -269,8 +273,8 @@ impl Trial {
             withdrawals.add(table, &statements.withdraw);
         }
         let mut uncounted = WriteCounts::default();
-        write_around(session, &mut lots, BadRows::SetAside, &mut uncounted).await?;
-        self.counts.opened += open_cycles(session, &mut lots, &withdrawals, &mut uncounted).await?;
+        write_around(session, &mut lots, bad_rows, &mut uncounted).await?;
+        self.counts.opened += open_cycles(session, &mut lots, &withdrawals, bad_rows, &mut uncounted).await?;
         for lot in lots {
             for (row, trouble) in &lot.bad {
                 if let Some(index) = lot.origin(*row) {

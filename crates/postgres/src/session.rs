@@ -32,13 +32,15 @@ pub(crate) struct Session {
     prepared: HashMap<Arc<str>, Statement>,
     /// The temporary tables that this connection has made, as they are quoted.
     pub(crate) stages: HashSet<Arc<str>>,
+    /// Whether it may make any, once that was asked.
+    pub(crate) may_stage: Option<bool>,
     /// A transaction was begun and its end is not confirmed: the connection must not be used again.
     pub(crate) in_doubt: bool,
 }
 
 impl Session {
     fn new(client: Client) -> Self {
-        Self { client, prepared: HashMap::new(), stages: HashSet::new(), in_doubt: false }
+        Self { client, prepared: HashMap::new(), stages: HashSet::new(), may_stage: None, in_doubt: false }
     }
 
     /// The prepared statement of this text, prepared at first use.

@@ -10,10 +10,16 @@ use crate::claim::{Claim, Kind, Looks};
 use crate::defaults::{self, IS_CONSTANT};
 use crate::failure::Trouble;
 use crate::identity::{self, Arbiter};
+use crate::privileges::{self, Privileges};
 use crate::session::Session;
 use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, Origin, Table, quote};
 
 const OPERATION: &str = "postgres_catalog";
+
+/// What the catalog calls an ordinary table.
+const ORDINARY: &str = "r";
+/// A partitioned one: PostgreSQL routes its rows by the id, of which its primary key can only consist.
+const PARTITIONED: &str = "p";
 
 /// A table, described.
 #[derive(Debug)]
@@ -26,6 +32,7 @@ pub(crate) struct Shape {
     arbiters: Vec<Arbiter>,
     cascades: bool,
     columns: Vec<Described>,
+    privileges: Privileges,
 }
 
 /// One column, described.
@@ -56,7 +63,10 @@ pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<
              AND confdeltype IN ('c', 'n', 'd')), \
              row_security_active(c.oid), \
              EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3', '4')), \
-             EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) \
+             c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid), \
+             c.relkind = 'p' AND EXISTS (WITH RECURSIVE p(oid) AS (SELECT inhrelid FROM pg_inherits WHERE inhparent = c.oid \
+             UNION ALL SELECT i.inhrelid FROM p JOIN pg_inherits i ON i.inhparent = p.oid) \
+             SELECT FROM p JOIN pg_class k ON k.oid = p.oid WHERE k.relkind = 'f') \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
             &[&schema, &name],
@@ -72,6 +82,7 @@ pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<
         arbiters: identity::arbiters(session, oid).await?,
         cascades: relation.get(2),
         columns: columns(session, oid).await?,
+        privileges: privileges::read(session, oid).await?,
     }))
 }
 
@@ -84,6 +95,8 @@ fn obstacle(relation: &Row) -> Option<&'static str> {
         Some("it has a rule for INSERT, UPDATE or DELETE; a trigger can take its place")
     } else if inherited {
         Some("other tables inherit from it, whose rows an UPDATE or DELETE would meet, too")
+    } else if relation.get(6) {
+        Some("one of its partitions is a foreign table, which takes no INSERT … ON CONFLICT")
     } else {
         None
     }
@@ -260,7 +273,15 @@ impl Shape {
 
     /// Refuses what cannot be written, whatever a claim says.
     pub(crate) fn check(&self) -> Result<(), Trouble> {
-        self.table(&Claim { kind: self.looks().kind, fed: BTreeSet::new() }).map(drop)
+        let table = self.table(&Claim { kind: self.looks().kind, fed: BTreeSet::new() })?;
+        self.check_privileges(&table, false)
+    }
+
+    /// Refuses a table whose rows the role may not read, insert or update, or not delete where that is needed.
+    pub(crate) fn check_privileges(&self, table: &Table, deletes: bool) -> Result<(), Trouble> {
+        let Some(missing) = self.privileges.missing(table, deletes) else { return Ok(()) };
+        let message = format!("table {} cannot be written: {missing}", self.label());
+        Err(Trouble::held(HoldReason::NoPrivilege, OPERATION, message))
     }
 
     /// The table that a claim makes of it.
@@ -272,11 +293,8 @@ impl Shape {
     }
 
     fn assemble(&self, claim: &Claim) -> Result<Table, String> {
-        if self.kind != "r" {
-            return Err(
-                "it is not an ordinary table (views, foreign and partitioned tables are not supported)"
-                    .to_owned(),
-            );
+        if !matches!(&*self.kind, ORDINARY | PARTITIONED) {
+            return Err("it is not a table (views and foreign tables are not supported)".to_owned());
         }
         if let Some(obstacle) = self.obstacle {
             return Err(obstacle.to_owned());
@@ -322,6 +340,7 @@ impl Shape {
                 .to_owned());
         }
         let mut table = Table::new(self.schema.clone(), self.name.clone(), columns, closed);
+        table.partitioned = self.kind == PARTITIONED;
         table.cascades = self.cascades;
         table.others_change = changes;
         table.others_untouched = others;

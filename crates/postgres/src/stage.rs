@@ -4,17 +4,19 @@
 //! by the COPY in front of it, in the same transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use cdc_machine::Fault;
 use futures_util::SinkExt as _;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Error, Statement};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::column::{ColumnBuffer, copy_pieces};
 use crate::failure::Trouble;
 use crate::session::Session;
-use crate::table::quote;
+use crate::table::{Table, quote};
 use crate::write::OPERATION;
 
 /// COPY data are made and handed to the driver in pieces of about this many bytes.
@@ -26,6 +28,8 @@ pub(crate) const MAX_COLUMNS: usize = 1_600;
 
 /// Temporary tables that one connection keeps. Beyond them it starts over, with those of the batch at hand.
 const MAX_STAGES: usize = 32;
+
+const MAY_STAGE: &str = "SELECT has_database_privilege(current_database(), 'TEMPORARY')";
 
 /// The statements around a target's temporary table.
 #[derive(Clone, Debug)]
@@ -83,6 +87,38 @@ pub(crate) async fn make_room(
     Ok(())
 }
 
+/// Whether the connection may make temporary tables; asked once of each, and told once of all. Where it may not, rows
+/// go by arrays, whatever their number.
+pub(crate) async fn is_allowed(session: &mut Session, told: &AtomicBool) -> Result<bool, Error> {
+    if let Some(known) = session.may_stage {
+        return Ok(known);
+    }
+    let row = session.client.query_one(MAY_STAGE, &[]).await?;
+    if row.get(0) {
+        session.may_stage = Some(true);
+    } else {
+        forbid(session, told);
+    }
+    Ok(row.get(0))
+}
+
+/// Notes that the connection may make no temporary tables.
+pub(crate) fn forbid(session: &mut Session, told: &AtomicBool) {
+    session.may_stage = Some(false);
+    if !told.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            operation = OPERATION,
+            "the role may make no temporary tables, which COPY goes through: large batches go by arrays, which is \
+             slower; GRANT TEMPORARY ON DATABASE … TO the role brings COPY back, with the next connections"
+        );
+    }
+}
+
+/// True of PostgreSQL's refusal to make a temporary table.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
 /// A temporary table, ready to be filled.
 #[derive(Debug)]
 pub(crate) struct PreparedStage {
@@ -92,7 +128,12 @@ pub(crate) struct PreparedStage {
 
 impl PreparedStage {
     /// Puts these rows into the temporary table, and sees that there are no others.
-    pub(crate) async fn fill(&self, session: &Session, columns: &[ColumnBuffer]) -> Result<(), Trouble> {
+    pub(crate) async fn fill(
+        &self,
+        session: &Session,
+        table: &Table,
+        columns: &[ColumnBuffer],
+    ) -> Result<(), Trouble> {
         // One round trip.
         let (emptied, sink) = futures_util::future::join(
             session.client.execute(&self.empty, &[]),
@@ -108,7 +149,7 @@ impl PreparedStage {
             }
             sink.finish().await
         };
-        let copied = filled.await.map_err(|error| Trouble::of(OPERATION, error))?;
+        let copied = filled.await.map_err(|error| Trouble::of_rows(OPERATION, Some(table), error))?;
         let rows = columns.first().map_or(0, ColumnBuffer::len);
         if copied != rows as u64 {
             return Err(Trouble::new(

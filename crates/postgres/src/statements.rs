@@ -171,9 +171,10 @@ fn upsert(table: &Table, source: &str) -> String {
     if table.evaluates_defaults() {
         return update_then_insert(table, &living);
     }
+    let fresh = fresh(table);
     format!(
         "WITH written AS ({}) \
-         SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM written",
+         SELECT count(*) FILTER (WHERE {fresh}), count(*) FILTER (WHERE NOT {fresh}) FROM written",
         insert(table, &living),
     )
 }
@@ -191,11 +192,22 @@ fn update_then_insert(table: &Table, living: &str) -> String {
     let absent = format!("s WHERE NOT EXISTS (SELECT FROM {quoted} AS o WHERE o.\"id\" = {})", "s.c0");
     let _infallible = write!(
         sql,
-        " RETURNING 1), written AS ({}) SELECT count(*) FILTER (WHERE fresh), \
-         count(*) FILTER (WHERE NOT fresh) + (SELECT count(*) FROM updated) FROM written",
+        " RETURNING 1), written AS ({}) SELECT count(*) FILTER (WHERE {fresh}), \
+         count(*) FILTER (WHERE NOT {fresh}) + (SELECT count(*) FROM updated) FROM written",
         insert(table, &absent),
+        fresh = fresh(table),
     );
     sql
+}
+
+/// Whether a written row was not there before. A partitioned table has no `xmax` to return; there the statement's
+/// snapshot is asked, which shows what was there when it began.
+fn fresh(table: &Table) -> String {
+    if table.partitioned {
+        format!("(NOT EXISTS (SELECT FROM {} AS o WHERE o.\"id\" = written.id))", table.quoted())
+    } else {
+        "fresh".to_owned()
+    }
 }
 
 /// `xmax` is zero in a row that the statement inserted, and holds the row lock that `DO UPDATE` took in one
@@ -213,7 +225,11 @@ fn insert(table: &Table, source: &str) -> String {
     if table.fenced {
         sql.push_str(" WHERE t.\"cdc_position\" IS NULL OR excluded.\"cdc_position\" > t.\"cdc_position\"");
     }
-    sql.push_str(" RETURNING (t.xmax = 0) AS fresh");
+    sql.push_str(if table.partitioned {
+        " RETURNING t.\"id\" AS id"
+    } else {
+        " RETURNING (t.xmax = 0) AS fresh"
+    });
     sql
 }
 
@@ -262,7 +278,8 @@ fn older_than_source(table: &Table) -> &'static str {
     if table.fenced { " AND (t.\"cdc_position\" IS NULL OR t.\"cdc_position\" < s.position)" } else { "" }
 }
 
-/// Answers how many rows were deleted and how many were there. All parts see the statement's one snapshot.
+/// Answers how many rows were deleted, how many were there, and whether a policy may have hidden some. All parts see
+/// the statement's one snapshot.
 fn delete(table: &Table) -> String {
     let quoted = table.quoted();
     let mut sql = format!("WITH s AS (SELECT * FROM {})", delete_rows(table));
@@ -281,7 +298,8 @@ fn delete(table: &Table) -> String {
         sql,
         ", deleted AS (DELETE FROM {quoted} AS t USING s WHERE t.\"id\" = s.id{fence} RETURNING 1) \
          SELECT (SELECT count(*) FROM deleted), \
-         (SELECT count(*) FROM {quoted} AS t, s WHERE t.\"id\" = s.id)",
+         (SELECT count(*) FROM {quoted} AS t, s WHERE t.\"id\" = s.id), row_security_active({}::regclass)",
+        quote_literal(&quoted),
     );
     sql
 }

@@ -229,6 +229,8 @@ pub(crate) struct Table {
     pub mirror: bool,
     /// Whether rows carry the position of the event that wrote them.
     pub fenced: bool,
+    /// Whether its rows are its partitions'.
+    pub partitioned: bool,
     /// Whether deleting a row would delete or change rows of other tables, by their foreign keys.
     pub cascades: bool,
     by_field: HashMap<String, FieldTarget, RandomState>,
@@ -260,6 +262,7 @@ impl Table {
             others_change: false,
             mirror,
             fenced,
+            partitioned: false,
             cascades: false,
             by_field: HashMap::default(),
         };

@@ -59,7 +59,7 @@ impl PostgresDatabase {
     }
 
     /// All partitions of the topic that are in hand, where the trouble is with its table as a whole.
-    fn holds_for(&self, binding: &Binding, trouble: Trouble) -> Result<Vec<Hold>, Trouble> {
+    pub(crate) fn holds_for(&self, binding: &Binding, trouble: Trouble) -> Result<Vec<Hold>, Trouble> {
         let Some(reason) = trouble.hold else { return Err(trouble) };
         let detail: Arc<str> = trouble.failure.message.into();
         Ok(self.holds_of(binding, reason, &detail).collect())
@@ -87,7 +87,11 @@ impl PostgresDatabase {
     }
 
     /// Glances at the topic's table, and reads it anew where it is not as it was.
-    async fn look(&self, session: &mut Session, binding: &Binding) -> Result<Arc<Target>, Trouble> {
+    pub(crate) async fn look(
+        &self,
+        session: &mut Session,
+        binding: &Binding,
+    ) -> Result<Arc<Target>, Trouble> {
         let looked = self.look_at(session, binding).await;
         if looked.as_ref().is_err_and(|trouble| trouble.hold.is_some()) {
             self.shared.looks.forget(&binding.topic);
@@ -97,7 +101,7 @@ impl PostgresDatabase {
     }
 
     async fn look_at(&self, session: &mut Session, binding: &Binding) -> Result<Arc<Target>, Trouble> {
-        let label = format!("{}.{}", self.shared.settings.schema, binding.namespace.collection());
+        let label = self.label(binding);
         let wanted = self.wanted(binding, &label);
         let begun = Instant::now();
         let found = glance(session, &wanted).await?;
@@ -123,6 +127,11 @@ impl PostgresDatabase {
         made.check(&wanted)?;
         made.bind(session, &wanted).await?;
         Ok(target)
+    }
+
+    /// The topic's table, as it stands in the bookkeeping and in messages.
+    pub(crate) fn label(&self, binding: &Binding) -> String {
+        format!("{}.{}", self.shared.settings.schema, binding.namespace.collection())
     }
 
     fn wanted<'a>(&'a self, binding: &'a Binding, label: &'a str) -> Wanted<'a> {
@@ -275,7 +284,7 @@ impl PostgresDatabase {
         let unlogged = self.shared.looks.unlogged();
         let label = |topic: &Arc<str>| {
             let binding = self.shared.bindings.get(topic)?;
-            Some(format!("{}.{}", self.shared.settings.schema, binding.namespace.collection()))
+            Some(self.label(&binding))
         };
         TablesAtRisk {
             unfenced: self.shared.targets.unfenced(),

@@ -1,6 +1,6 @@
 //! The tables that are known, by the topic that fills them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ struct Known {
     /// Rises with everything that a look in progress may have missed.
     generation: u64,
     tables: HashMap<Arc<str>, Arc<Target>, RandomState>,
+    /// Topics whose deletes have met a missing privilege. Who never deletes a document need not grant it.
+    deleting: HashSet<Arc<str>, RandomState>,
 }
 
 impl Targets {
@@ -65,19 +67,29 @@ impl Targets {
         settings: &Settings,
         binding: &Binding,
     ) -> Result<Arc<Target>, Trouble> {
-        let generation = self.known.read().unwrap_or_else(PoisonError::into_inner).generation;
+        let (generation, deletes) = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            (known.generation, known.deleting.contains(&binding.topic))
+        };
         let (database, collection) = (binding.namespace.database(), binding.namespace.collection());
         let shape = ensure_table(session, settings, collection).await?;
         let label = shape.label();
         let consumer_group = &settings.consumer_group;
         let claimant = Claimant { table: &label, consumer_group, database, collection };
         let table = shape.table(&claim(session, &claimant, &shape.looks()).await?)?;
+        shape.check_privileges(&table, deletes)?;
         let target = Arc::new(Target { statements: Statements::new(&table), table, read_at: Instant::now() });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.generation == generation {
             known.tables.insert(Arc::clone(&binding.topic), Arc::clone(&target));
         }
         Ok(target)
+    }
+
+    /// The topic's table has to allow deletes, from now on.
+    pub(crate) fn note_deletes(&self, topic: &Arc<str>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.deleting.insert(Arc::clone(topic));
     }
 
     /// Forgets what is known: the catalog or a claim may say otherwise.

@@ -20,15 +20,19 @@ pub(crate) async fn begin(session: &mut Session, operation: &'static str) -> Res
 ///
 /// `COMMIT` of an aborted transaction is answered with the tag `ROLLBACK` and without an error, and the driver
 /// does not show the tag; so a commit is believed only where the transaction log says so. Both go in one
-/// message and cost one round trip. `transaction` is what `txid_current()` gave inside.
+/// message and cost one round trip. An error is about rows: the commit checks constraints, and runs triggers, that
+/// were deferred. `transaction` is what `txid_current()` gave inside.
 pub(crate) async fn commit(
     session: &mut Session,
     operation: &'static str,
     transaction: i64,
 ) -> Result<(), Trouble> {
     let question = format!("COMMIT; SELECT txid_status({transaction})");
-    let answer =
-        session.client.simple_query(&question).await.map_err(|error| Trouble::of(operation, error))?;
+    let answer = session
+        .client
+        .simple_query(&question)
+        .await
+        .map_err(|error| Trouble::of_rows(operation, None, error))?;
     let status = answer
         .iter()
         .find_map(|message| if let SimpleQueryMessage::Row(row) = message { row.get(0) } else { None });

@@ -40,6 +40,7 @@ pub(crate) async fn open_cycles(
     session: &Session,
     lots: &mut [Lot<'_>],
     withdrawals: &Withdrawals<'_>,
+    bad_rows: BadRows,
     counts: &mut WriteCounts,
 ) -> Result<u64, Trouble> {
     let mut spared: Vec<(usize, usize)> = Vec::new();
@@ -56,7 +57,7 @@ pub(crate) async fn open_cycles(
             }
         }
         if opened > 0 {
-            write_around(session, lots, BadRows::SetAside, counts).await?;
+            write_around(session, lots, bad_rows, counts).await?;
         }
         let harmed: Vec<(usize, usize)> =
             withdrawn.iter().filter(|(number, row)| is_harmed(&lots[*number], *row)).copied().collect();
@@ -129,7 +130,7 @@ async fn withdraw(
             }
             Err(error) => {
                 mark = Mark::Spoilt;
-                let trouble = Trouble::of(OPERATION, error);
+                let trouble = Trouble::of_rows(OPERATION, Some(&lot.table.target.table), error);
                 if !matches!(trouble.failure.fault, Fault::Poison | Fault::Blocked) {
                     return Err(trouble);
                 }

@@ -1,5 +1,7 @@
 //! Writes a plan in one transaction that first holds the batch's partitions.
 
+use std::sync::atomic::AtomicBool;
+
 use cdc_executor::ports::{KafkaRecord, Share, WriteCounts};
 use cdc_machine::Fault;
 use cdc_syncer::{ParkedRows, Parking, Partition, Row};
@@ -12,7 +14,7 @@ use crate::holds::Holds;
 use crate::ledger::{HOLD, HoldOutcome, Ledger};
 use crate::parked::{self, Parcels};
 use crate::piecewise::{BadRows, CHECK_AT_ONCE, Deed, Lot, execute, write_around};
-use crate::plan::{Deletes, Plan, TablePlan, Upserts};
+use crate::plan::{Deletes, Plan, TablePlan};
 use crate::session::Session;
 use crate::stage::{self, PreparedStage};
 use crate::transaction::{BEGIN, end, rollback};
@@ -27,6 +29,8 @@ pub(crate) struct Job<'a> {
     pub(crate) share: Share,
     pub(crate) parking: Parking,
     pub(crate) copy_threshold: usize,
+    /// Whether a missing privilege for temporary tables was told of.
+    pub(crate) told_no_stage: &'a AtomicBool,
 }
 
 /// What became of a plan that met no error.
@@ -56,8 +60,7 @@ pub(crate) async fn write(
     mut plan: Plan,
     job: &Job<'_>,
 ) -> Result<Written, Trouble> {
-    let prepared = prepare(session, &plan, job).await;
-    let (hold, prepared) = prepared.map_err(|error| Trouble::of(OPERATION, error))?;
+    let (hold, prepared) = prepare(session, &plan, job).await?;
     let transaction = match begin_and_hold(session, OPERATION, ledger, (&hold, job.holds)).await? {
         HoldOutcome::Held { transaction } => transaction,
         HoldOutcome::Refused(partitions) => return Ok(Written::Refused(partitions)),
@@ -115,7 +118,7 @@ async fn heed_parked(
     counts: &mut WriteCounts,
 ) -> Result<(), Trouble> {
     let label = table.target.table.label();
-    let failed = |error| Trouble::of(OPERATION, error);
+    let failed = |error| Trouble::of_ids(OPERATION, error);
     if let Some(keys) = table.upserts.keys.as_ref().filter(|keys| !keys.origins.is_empty()) {
         let heeded = parked::heed(session, &label, &keys.row_ids, &keys.positions).await.map_err(failed)?;
         counts.superseded += heeded.superseded;
@@ -191,7 +194,7 @@ async fn park_rows(
     counts.parked += parcels
         .park(session, ledger.consumer_group(), &label)
         .await
-        .map_err(|error| Trouble::of(OPERATION, error))?;
+        .map_err(|error| Trouble::of_ids(OPERATION, error))?;
     Ok(())
 }
 
@@ -220,32 +223,51 @@ async fn prepare(
     session: &mut Session,
     plan: &Plan,
     job: &Job<'_>,
-) -> Result<(Statement, Vec<Prepared>), Error> {
-    let hold = session.prepare(&HOLD.into(), &[]).await?;
+) -> Result<(Statement, Vec<Prepared>), Trouble> {
+    let failed = |error| Trouble::of(OPERATION, error);
+    let hold = session.prepare(&HOLD.into(), &[]).await.map_err(failed)?;
     let copies = |table: &&TablePlan| {
         // Rows that may be set aside go piece by piece.
         table.upserts.len() >= job.copy_threshold.max(1)
             && job.parking != Parking::Park
             && table.target.statements.source.len() <= stage::MAX_COLUMNS
     };
-    let stages = plan.tables.iter().filter(copies).map(|table| &table.target.statements.stage);
-    stage::make_room(session, stages).await?;
+    let mut may_stage = plan.tables.iter().any(|table| copies(&table))
+        && stage::is_allowed(session, job.told_no_stage).await.map_err(failed)?;
+    if may_stage {
+        let stages = plan.tables.iter().filter(copies).map(|table| &table.target.statements.stage);
+        stage::make_room(session, stages).await.map_err(failed)?;
+    }
     let mut prepared = Vec::with_capacity(plan.tables.len());
     for table in &plan.tables {
         let statements = &table.target.statements;
+        let failed = |error| Trouble::of_statement(OPERATION, &table.target.table, error);
         let delete = if table.deletes.is_empty() {
             None
         } else {
-            Some(session.prepare(&statements.delete, &statements.delete_types).await?)
+            let statement = session.prepare(&statements.delete, &statements.delete_types).await;
+            Some(statement.map_err(failed)?)
         };
-        let upsert = match table.upserts.len() {
-            0 => None,
-            _ if copies(&table) => Some(PreparedUpsert::Copy {
-                stage: statements.stage.prepare(session).await?,
-                merge: session.prepare(&statements.merge, &[]).await?,
+        let mut stage = None;
+        if may_stage && table.upserts.len() > 0 && copies(&table) {
+            match statements.stage.prepare(session).await {
+                Ok(prepared) => stage = Some(prepared),
+                // Revoked since the connection asked.
+                Err(error) if stage::is_refusal(&error) => {
+                    stage::forbid(session, job.told_no_stage);
+                    may_stage = false;
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let upsert = match stage {
+            _ if table.upserts.len() == 0 => None,
+            Some(stage) => Some(PreparedUpsert::Copy {
+                stage,
+                merge: session.prepare(&statements.merge, &[]).await.map_err(failed)?,
             }),
-            _ => Some(PreparedUpsert::Arrays(
-                session.prepare(&statements.upsert, &statements.upsert_types).await?,
+            None => Some(PreparedUpsert::Arrays(
+                session.prepare(&statements.upsert, &statements.upsert_types).await.map_err(failed)?,
             )),
         };
         prepared.push(Prepared { delete, upsert });
@@ -271,13 +293,13 @@ async fn write_table(
             let parameters: Vec<&(dyn ToSql + Sync)> =
                 table.upserts.buffers.iter().map(|buffer| buffer as &(dyn ToSql + Sync)).collect();
             let question = outranked.map(|outranked| &*outranked.upsert);
-            upsert(session, statement, question, &parameters, &table.upserts, counts).await
+            upsert(session, statement, question, &parameters, table, counts).await
         }
         Some(PreparedUpsert::Copy { stage, merge }) => {
             counts.copied_statements += 1;
-            stage.fill(session, &table.upserts.buffers).await?;
+            stage.fill(session, &table.target.table, &table.upserts.buffers).await?;
             let question = outranked.map(|outranked| &*outranked.merge);
-            upsert(session, merge, question, &[], &table.upserts, counts).await
+            upsert(session, merge, question, &[], table, counts).await
         }
     }
 }
@@ -291,9 +313,11 @@ async fn delete_rows(
     match &prepared.delete {
         Some(statement) if !table.deletes.is_empty() => {
             let question = table.target.statements.outranked.as_ref().map(|outranked| &*outranked.delete);
-            delete(session, statement, question, &table.deletes, counts)
+            let question = (statement, question);
+            let is_all_seen = delete(session, question, &table.deletes, counts)
                 .await
-                .map_err(|error| Trouble::of(OPERATION, error))
+                .map_err(|error| Trouble::of_rows(OPERATION, Some(&table.target.table), error))?;
+            if is_all_seen { Ok(()) } else { Err(Trouble::hidden(OPERATION, &table.target.table)) }
         }
         _ => Ok(()),
     }
@@ -304,10 +328,11 @@ async fn upsert(
     statement: &Statement,
     question: Option<&str>,
     parameters: &[&(dyn ToSql + Sync)],
-    upserts: &Upserts,
+    table: &TablePlan,
     counts: &mut WriteCounts,
 ) -> Result<(), Trouble> {
-    let trouble = |error| Trouble::of(OPERATION, error);
+    let upserts = &table.upserts;
+    let trouble = |error| Trouble::of_rows(OPERATION, Some(&table.target.table), error);
     let row = session.client.query_one(statement, parameters).await.map_err(trouble)?;
     let (inserted, updated) = (count(row.get(0)), count(row.get(1)));
     let Some(fenced) = (upserts.len() as u64).checked_sub(inserted + updated) else {
@@ -343,13 +368,13 @@ pub(crate) async fn outranked(
     }
 }
 
+/// False where a policy may have hidden rows.
 async fn delete(
     session: &Session,
-    statement: &Statement,
-    question: Option<&str>,
+    (statement, question): (&Statement, Option<&str>),
     deletes: &Deletes,
     counts: &mut WriteCounts,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let parameters: [&(dyn ToSql + Sync); 3] = [&deletes.ids, &deletes.row_ids, &deletes.positions];
     let row = session.client.query_one(statement, &parameters).await?;
     let (deleted, there) = (count(row.get(0)), count(row.get(1)));
@@ -358,7 +383,7 @@ async fn delete(
     counts.fenced += fenced;
     counts.outranked += outranked(session, question, &parameters, fenced).await?;
     counts.absent += (deletes.len() as u64).saturating_sub(there);
-    Ok(())
+    Ok(!row.get::<_, bool>(2))
 }
 
 /// PostgreSQL counts in signed numbers.

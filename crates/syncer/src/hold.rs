@@ -47,11 +47,13 @@ pub enum HoldReason {
     TooManyBadRecords,
     /// As many of the topic's rows are parked as may be.
     ParkedFull,
+    /// The role lacks a privilege on it, or on something that it needs.
+    NoPrivilege,
 }
 
 impl HoldReason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Locked,
         Self::NotFenced,
         Self::Claimed,
@@ -63,6 +65,7 @@ impl HoldReason {
         Self::NameTooLong,
         Self::TooManyBadRecords,
         Self::ParkedFull,
+        Self::NoPrivilege,
     ];
 
     /// The label in logs, metrics and on the status page.
@@ -80,6 +83,7 @@ impl HoldReason {
             Self::NameTooLong => "name_too_long",
             Self::TooManyBadRecords => "too_many_bad_records",
             Self::ParkedFull => "parked_full",
+            Self::NoPrivilege => "no_privilege",
         }
     }
 
@@ -101,7 +105,8 @@ impl HoldReason {
             | Self::TableReplaced
             | Self::TableEmptied
             | Self::Unwritable
-            | Self::NameTooLong => Cause::TableUnwritable,
+            | Self::NameTooLong
+            | Self::NoPrivilege => Cause::TableUnwritable,
         }
     }
 

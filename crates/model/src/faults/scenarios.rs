@@ -11,6 +11,8 @@ const fn it(
 }
 
 const HELD: &str = "crates/postgres/tests/live/held.rs";
+const LIMITS: &str = "crates/postgres/tests/live/limits.rs";
+const PRIVILEGES: &str = "crates/postgres/tests/live/privileges.rs";
 const CHAOS: &str = "tests/tests/chaos.rs";
 const CONVERGES: &str = "tests/tests/converges.rs";
 const CONVERGES_TEST: &str = "every_row_equals_its_document_after_kills_under_load";
@@ -189,6 +191,62 @@ pub const SCENARIOS: &[Scenario] = &[
         "its topic is held, and the others go on",
         "crates/postgres/tests/live/schema.rs",
         "tables_that_cannot_be_written_are_refused_by_name",
+    ),
+    it(
+        "triggers, checks, indexes and deferred constraints refuse one row, with codes of every kind",
+        Service::Syncer,
+        "the row is found by halving, and its neighbours are written",
+        "crates/postgres/tests/live/row_errors.rs",
+        "a_row_s_error_is_the_row_s_in_a_typed_table",
+    ),
+    it(
+        "a privilege on a table, its schema or its sequence is missing or revoked",
+        Service::Syncer,
+        "its topic is held with the GRANT to run, and goes on behind it",
+        PRIVILEGES,
+        "a_role_without_privileges_holds_the_topic_with_the_grant",
+    ),
+    it(
+        "a trigger may not write to another table",
+        Service::Syncer,
+        "its topic is held, and the others go on",
+        PRIVILEGES,
+        "a_privilege_that_a_trigger_misses_holds_the_topic_alone",
+    ),
+    it(
+        "row-level security is enabled under a running Syncer",
+        Service::Syncer,
+        "its topic is held; no row is hidden from a delete unnoticed",
+        PRIVILEGES,
+        "a_policy_that_binds_the_role_holds_the_topic",
+    ),
+    it(
+        "the role may make no temporary tables, from the start or from now on",
+        Service::Syncer,
+        "large batches go by arrays; said once",
+        LIMITS,
+        "without_temporary_tables_large_batches_land_all_the_same",
+    ),
+    it(
+        "tables of 900 and of 1,600 columns, each with a default, fed in part and as a whole",
+        Service::Syncer,
+        "written, row by row and by COPY",
+        LIMITS,
+        "each_column_of_the_widest_tables_may_have_a_default",
+    ),
+    it(
+        "a partitioned table loses a partition",
+        Service::Syncer,
+        "rows that have nowhere to go are bad records; the others land",
+        LIMITS,
+        "a_partitioned_table_is_written_like_another",
+    ),
+    it(
+        "a name of 69 bytes and a table of another tenant, each beside a healthy topic",
+        Service::Syncer,
+        "their topics are held, and the neighbour of the same batch goes on",
+        LIMITS,
+        "what_one_topic_is_held_for_is_no_other_s_trouble",
     ),
     it(
         "a second Watcher for the same pipeline",

@@ -71,6 +71,16 @@ impl Stand {
         Self { settings, client, topics: vec![TOPIC.to_owned()] }
     }
 
+    /// The adapter logs in as a role of its own from now on, which owns nothing and may do nothing but make the
+    /// bookkeeping. Returns its name.
+    pub(crate) async fn as_a_role_of_its_own(&mut self) -> String {
+        let (database, role) = (&self.settings.database, format!("role_of_{}", self.settings.database));
+        let sql = format!("CREATE ROLE {role} LOGIN; GRANT CREATE, CONNECT ON DATABASE {database} TO {role}");
+        self.client.batch_execute(&sql).await.unwrap();
+        self.settings.user.clone_from(&role);
+        role
+    }
+
     /// The topic carries another collection than its name tells.
     pub(crate) fn carrying(mut self, collection: &str) -> Self {
         self.settings.namespaces.insert(TOPIC.to_owned(), Namespace::new("game_db", collection));
