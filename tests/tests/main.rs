@@ -34,6 +34,7 @@ mod to_the_letter;
 mod two_watchers;
 mod unique;
 mod upgrade;
+mod worlds;
 
 /// One pipeline at a time: each brings four servers and two services onto the same few cores.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -24,7 +24,13 @@ impl fmt::Display for Ended {
         match (self.cause, &self.last_failure) {
             // These are ends by failure; of any other the cause says all.
             (
-                Cause::Unavailable(_) | Cause::Refused(_) | Cause::Failed(_) | Cause::LeaseLost,
+                Cause::Unavailable(_)
+                | Cause::Refused(_)
+                | Cause::Failed(_)
+                | Cause::TokenDamaged
+                | Cause::TokenUnreadable
+                | Cause::OtherSource
+                | Cause::LeaseLost,
                 Some(failure),
             ) => {
                 write!(f, ". The last failure was {failure}")

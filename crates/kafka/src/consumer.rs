@@ -18,6 +18,7 @@ use crate::owned::ClientKind;
 use crate::partitions::PartitionNames;
 use crate::poller::{Command, Poller, Voice};
 use crate::producer::{PROBE, PROBE_TIMEOUT, SILENT};
+use crate::reach;
 use crate::rebalance::GroupCallbacks;
 use crate::settings::ConsumerSettings;
 
@@ -163,7 +164,9 @@ fn subscribe(client: &Client, settings: &ConsumerSettings) -> Result<(), Failure
     let answered = client.fetch_metadata(named, JOIN_TIMEOUT).map_err(|error| {
         // What the client has heard lies in its queue until it is polled.
         while client.poll(Duration::ZERO).is_some() {}
-        client.context().explain(failure_from("kafka_join", "the brokers did not answer", &error))
+        let failure =
+            client.context().explain(failure_from("kafka_join", "the brokers did not answer", &error));
+        reach::in_words(failure, &settings.connection.brokers)
     })?;
     for topic in answered.topics().iter().filter(|topic| topic.partitions().is_empty()) {
         // No failure: the group is told of it once it exists.

@@ -33,6 +33,7 @@ mod owned;
 mod partitions;
 mod poller;
 mod producer;
+mod reach;
 mod rebalance;
 mod settings;
 mod topics;

@@ -20,6 +20,7 @@ use crate::ends::Ends;
 use crate::marker::{self, PositionText};
 use crate::murmur2::partition_of;
 use crate::owned::ClientKind;
+use crate::reach;
 use crate::settings::{ProducerSettings, dead_letter_topic};
 use crate::topics::{
     DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing, partition_count,
@@ -313,7 +314,8 @@ impl Preparation {
         let mut client = self.connect(limits)?;
         let admin =
             TopicAdmin::new(&self.settings.connection, self.complaints.clone(), self.runtime.clone())?;
-        let missing = missing(client.client(), self.wanted())?;
+        let missing = missing(client.client(), self.wanted())
+            .map_err(|failure| reach::in_words(failure, &self.settings.connection.brokers))?;
         admin.create(&missing)?;
 
         let deadline = Instant::now() + READY_TIMEOUT;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::bindings::{BatchTopics, Bindings};
 use crate::bookkeeping;
+use crate::closed::ClosedColumns;
 use crate::failure::Trouble;
 use crate::gaps;
 use crate::glances::Glances;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) bindings: Bindings,
     pub(crate) targets: Targets,
     pub(crate) looks: Glances,
+    pub(crate) closed: ClosedColumns,
     room: EncodingRoom,
     told_no_stage: AtomicBool,
     pub(crate) internal_errors: InternalErrors,
@@ -76,6 +78,7 @@ impl PostgresDatabase {
                 bindings,
                 targets: Targets::default(),
                 looks: Glances::default(),
+                closed: ClosedColumns::default(),
                 room: EncodingRoom::default(),
                 told_no_stage: AtomicBool::new(false),
                 internal_errors: InternalErrors::default(),

@@ -22,6 +22,7 @@ mod catalog;
 mod catalog_types;
 mod claim;
 mod classify;
+mod closed;
 mod column;
 mod convert;
 mod database;

@@ -169,7 +169,9 @@ impl PostgresDatabase {
                 continue;
             }
             let looked = match self.first_look(session, &binding).await {
-                Ok(true) => self.look(session, &binding).await.map(drop),
+                Ok(true) => {
+                    self.look(session, &binding).await.map(|target| self.shared.closed.tell(&target.table))
+                }
                 Ok(false) => Ok(()),
                 Err(trouble) => Err(trouble),
             };

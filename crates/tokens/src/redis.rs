@@ -177,10 +177,8 @@ impl RedisRegister {
         // owes an answer, and behind a demoted primary's address another server may stand.
         self.connection = None;
         let fault = redis_fault(error.kind(), error.code(), error.detail());
-        if error.is_connection_refusal() {
-            let text =
-                format!("{}: connection refused; start it, or correct token_storage.redis.addr", self.place);
-            return Failure::new(fault, operation, text);
+        if let Some(words) = in_words(&error) {
+            return Failure::new(fault, operation, format!("{} {words}", self.place));
         }
         let way_out = match fault {
             Fault::Auth => {
@@ -192,6 +190,22 @@ impl RedisRegister {
         Failure::new(fault, operation, format!("{} refused or did not answer; {way_out}", self.place))
             .because(error)
     }
+}
+
+/// What happened and what mends it, where the driver's text would only blur that.
+fn in_words(error: &RedisError) -> Option<&'static str> {
+    if error.is_connection_refusal() {
+        return Some("refused the connection; start it, or correct token_storage.redis.addr");
+    }
+    if error.code() == Some("WRONGTYPE") {
+        return Some(
+            "holds something else than a string, so it is no token record; name another token_storage.redis.key",
+        );
+    }
+    let is_out_of_range = error.to_string().contains("DB index is out of range");
+    is_out_of_range.then_some(
+        "has no database of that number; correct token_storage.redis.db, or raise `databases` in redis.conf",
+    )
 }
 
 impl Register for RedisRegister {

@@ -26,6 +26,8 @@ const LEDGER: &str = "tests/tests/ledger.rs";
 const LEDGER_TEST: &str = "a_syncer_reads_on_from_where_the_ledger_the_group_and_the_log_say";
 const BAD: &str = "tests/tests/bad_records.rs";
 const BAD_TEST: &str = "bad_records_are_found_and_hold_nobody_up_and_too_many_hold_their_topic";
+const WORLDS: &str = "tests/tests/worlds/mod.rs";
+const WORLDS_TEST: &str = "each_broken_world_says_what_is_wrong_and_ends_with_its_code";
 const REDIS: &str = "crates/tokens/tests/live/redis_faults.rs";
 const TOKENS: &str = "crates/tokens/tests/live/suite.rs";
 
@@ -604,5 +606,26 @@ pub const SCENARIOS: &[Scenario] = &[
         "the default key is its own; a record under an earlier default is gone on with in place, and the release before finds it",
         "crates/tokens/tests/live/places.rs",
         "an_upgrade_and_a_way_back_lose_no_position",
+    ),
+    it(
+        "a server refuses the connection or its name does not resolve",
+        Service::Watcher,
+        "exits 69 with what was away and why; the Syncer likewise",
+        WORLDS,
+        WORLDS_TEST,
+    ),
+    it(
+        "a server answers and is not what the configuration names: no replica set or another one, no such database",
+        Service::Watcher,
+        "tried on the connection schedule, then exits 78 with what was found and what was expected; the Syncer likewise",
+        WORLDS,
+        WORLDS_TEST,
+    ),
+    it(
+        "a login or a privilege is missing at MongoDB, Redis or PostgreSQL",
+        Service::Watcher,
+        "exits 77 with what is missing and how it is given; the Syncer likewise",
+        WORLDS,
+        WORLDS_TEST,
     ),
 ];
