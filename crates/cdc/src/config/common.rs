@@ -139,14 +139,40 @@ pub(super) fn is_topic(name: &str) -> bool {
     !name.is_empty() && name.len() <= TOPIC_BYTES && name != "." && name != ".." && name.bytes().all(legal)
 }
 
-/// `topic` of the section `dead_letter`.
-pub(super) fn dead_letter_topic(dead_letter: &mut Section<'_>) -> TopicTemplate {
+/// `topic` of the section `dead_letter`, of a service that reads or fills these topics: what falls must not come back
+/// as data.
+pub(super) fn dead_letter_topic(dead_letter: &mut Section<'_>, topics: &[String]) -> TopicTemplate {
     dead_letter.not_available(&["retention"]);
-    dead_letter
+    let template = dead_letter
         .value("topic", "letters, digits, '.', '_', '-' and {topic}", |text| {
             TopicTemplate::parse(text, &["topic"])
         })
-        .unwrap_or_else(|| TopicTemplate("{topic}.dead-letters".to_owned()))
+        .unwrap_or_else(|| TopicTemplate("{topic}.dead-letters".to_owned()));
+    let problem = topics.iter().filter(|topic| is_topic(topic)).find_map(|topic| {
+        let dead = template.for_topic(topic);
+        if topics.contains(&dead) {
+            return Some(come_back(topic, &dead));
+        }
+        let length = dead.len();
+        (!is_topic(&dead)).then(|| {
+            format!(
+                "the dead letters of topic {topic} would need a topic of {length} bytes, and Kafka allows \
+                 {TOPIC_BYTES}; choose a shorter name"
+            )
+        })
+    });
+    if let Some(text) = problem {
+        dead_letter.contradiction(&["topic"], &text);
+    }
+    template
+}
+
+/// What is said of dead letters that would be read as documents.
+pub(super) fn come_back(topic: &str, dead: &str) -> String {
+    format!(
+        "the dead letters of topic {topic} would go into topic {dead}, which carries documents; give them a topic of \
+         their own, such as \"{{topic}}.dead-letters\""
+    )
 }
 
 /// `http.listen`.

@@ -144,6 +144,16 @@ impl PipelineConfig {
             let text = format!("watcher.http.listen and syncer.http.listen are both {}", watcher.http_listen);
             pipeline.contradiction(&["syncer"], &text);
         }
+        // Those that come back to their own service were told of there.
+        let (filled, taken) = (&watcher.topics(), &syncer.kafka.topics);
+        for (own, template, others) in
+            [(filled, &watcher.dead_letter_topic, taken), (taken, &syncer.dead_letter_topic, filled)]
+        {
+            let dead = own.iter().map(|topic| (topic, template.for_topic(topic)));
+            for (topic, dead) in dead.filter(|(_, dead)| others.contains(dead) && !own.contains(dead)) {
+                pipeline.contradiction(&["syncer"], &common::come_back(topic, &dead));
+            }
+        }
         if watcher.logging != syncer.logging {
             let text = "watcher.logging and syncer.logging differ, but one process has one log";
             pipeline.contradiction(&["syncer"], text);

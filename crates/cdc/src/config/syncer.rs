@@ -152,12 +152,14 @@ impl SyncerConfig {
         syncer.not_available(&["tables", "tracing"]);
         let postgres = syncer.section("postgres", PostgresConfig::read);
         let batch = syncer.section("batch", BatchConfig::read);
+        let kafka = syncer.section("kafka", |kafka| ConsumerConfig::read(kafka, filled));
         let (dead_letter_topic, stop_after) = syncer.section("dead_letter", |dead_letter| {
-            (common::dead_letter_topic(dead_letter), dead_letter.section("stop_after", stop_after))
+            let topic = common::dead_letter_topic(dead_letter, &kafka.topics);
+            (topic, dead_letter.section("stop_after", stop_after))
         });
         Self {
             instance: common::instance(syncer),
-            kafka: syncer.section("kafka", |kafka| ConsumerConfig::read(kafka, filled)),
+            kafka,
             workers: syncer.section("workers", |workers| WorkersConfig::read(workers, &postgres, &batch)),
             postgres,
             batch,

@@ -535,3 +535,43 @@ fn retries_are_a_number_or_unlimited() {
     let config = WatcherConfig::load(&sources).unwrap();
     assert_eq!((config.kafka.max_retries, config.mongodb.max_retries), (Retry::UNLIMITED, Retry::times(0)));
 }
+
+#[test]
+fn dead_letters_never_come_back_as_documents() {
+    let itself = |topic: &str| {
+        format!(
+            "dead_letter.topic: the dead letters of topic {topic} would go into topic cdc.game_db.players, which \
+             carries documents; give them a topic of their own, such as \"{{topic}}.dead-letters\""
+        )
+    };
+    for template in ["'{topic}'", "cdc.game_db.players"] {
+        let key = format!("dead_letter: {{topic: {template}}}\n");
+        let told = format!("syncer.yaml:3:22: {}", itself("cdc.game_db.players"));
+        assert_eq!(refused_syncer(&format!("{SYNCER}{key}")), [told], "{template}");
+        let told = format!("watcher.yaml:3:22: {}", itself("cdc.game_db.players"));
+        assert_eq!(refused_watcher(&format!("{WATCHER}{key}")), [told], "{template}");
+    }
+    let both = "\
+kafka: {brokers: 'localhost:9092', topic: [cdc.d.c, cdc.d.c.dead-letters]}
+postgres: {host: localhost, database: analytics_db, user: syncer}
+";
+    let told = refused_syncer(both);
+    assert!(told.len() == 1 && told[0].contains("would go into topic cdc.d.c.dead-letters"), "{told:?}");
+    let long = format!("cdc.d.{}", "c".repeat(240));
+    let told = refused_syncer(&SYNCER.replace("cdc.game_db.players", &long));
+    assert!(told.len() == 1 && told[0].contains("would need a topic of 259 bytes"), "{told:?}");
+}
+
+#[test]
+fn a_watcher_s_markers_never_come_back_to_the_syncer_beside_it() {
+    let indented = |text: &str| text.lines().map(|line| format!("  {line}\n")).collect::<String>();
+    let pipeline = |watcher: &str| {
+        let syncer = SYNCER.replace("cdc.game_db.players", "[cdc.game_db.players, cdc.game_db.lost]");
+        let text = format!("watcher:\n{}syncer:\n{}", indented(watcher), indented(&syncer));
+        let (folder, sources) = files(&[("pipeline.yaml", &text)]);
+        PipelineConfig::load(&sources).map(drop).map_err(|error| problems(&error, &folder))
+    };
+    assert_eq!(pipeline(WATCHER), Ok(()));
+    let told = pipeline(&format!("{WATCHER}dead_letter: {{topic: cdc.game_db.lost}}")).unwrap_err();
+    assert!(told.len() == 1 && told[0].contains("would go into topic cdc.game_db.lost"), "{told:?}");
+}

@@ -154,9 +154,11 @@ impl WatcherConfig {
         watcher.not_available(&["snapshot", "tracing"]);
         watcher.choice("format", &[("json", ())], &["extended_json", "debezium"], ());
         let mongodb = watcher.section("mongodb", MongoConfig::read);
+        let kafka = watcher.section("kafka", |kafka| ProducerConfig::read(kafka, &mongodb));
+        let topics = topics(&kafka.topic, &mongodb);
         Self {
             instance: common::instance(watcher),
-            kafka: watcher.section("kafka", |kafka| ProducerConfig::read(kafka, &mongodb)),
+            kafka,
             token_storage: watcher
                 .section("token_storage", |storage| TokenStorageConfig::read(storage, &mongodb)),
             mongodb,
@@ -169,7 +171,8 @@ impl WatcherConfig {
                 OnHistoryLost::Stop,
             ),
             on_too_large: watcher.choice("on_too_large", &ON_REJECT, &[], OnReject::DeadLetter),
-            dead_letter_topic: watcher.section("dead_letter", common::dead_letter_topic),
+            dead_letter_topic: watcher
+                .section("dead_letter", |dead_letter| common::dead_letter_topic(dead_letter, &topics)),
             http_listen: common::http_listen(watcher, 9464),
             shutdown_timeout: common::shutdown_timeout(watcher),
         }
