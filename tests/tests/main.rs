@@ -13,6 +13,7 @@ mod chaos;
 mod columns;
 mod compares;
 mod converges;
+mod dead_letters;
 mod drains;
 mod foreign_keys;
 mod frozen;

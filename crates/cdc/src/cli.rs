@@ -34,6 +34,9 @@ pub enum Command {
     /// List what was not delivered, or say that a person has seen it
     #[command(subcommand)]
     Gaps(GapsCommand),
+    /// List the records that could not be written, look at one, send them back, or give them up
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Print a service's state diagram, made from the code
     Graph(GraphArgs),
 }
@@ -110,6 +113,124 @@ pub struct GapsListArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The commands below `cdc dead-letters`.
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// Print the open dead letters, from their topics
+    List(DeadLettersListArgs),
+    /// Print one dead letter with its headers
+    Show(DeadLettersShowArgs),
+    /// Send records back to the topics that they were read from; those whose row is newer by now are told and not sent
+    Replay(DeadLettersReplayArgs),
+    /// Give dead letters up: they stay in their topics, and are neither listed nor sent any more
+    Discard(DeadLettersDiscardArgs),
+}
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LetterFilter {
+    /// Records of this topic; may be given again
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Vec<String>,
+    /// Records that were read from this partition of their topic
+    #[arg(long, value_name = "NUMBER")]
+    pub partition: Option<i32>,
+    /// Records that were read at this offset, or at these: 17, or 17-40
+    #[arg(long, value_name = "OFFSETS")]
+    pub offset: Option<String>,
+    /// Records that fell for this reason; may be given again
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::PossibleValuesParser::new(
+        cdc_syncer::Reject::ALL.map(cdc_syncer::Reject::as_str)
+    ))]
+    pub reason: Vec<String>,
+    /// Records that fell no earlier: a time such as 2024-01-15T10:30:00Z, or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Records that fell before: likewise
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Records whose key has this hash, as the log and `list` show it
+    #[arg(long, value_name = "HASH")]
+    pub key_hash: Option<String>,
+    /// So many, at most
+    #[arg(long, value_name = "NUMBER")]
+    pub limit: Option<u64>,
+}
+
+/// The arguments of `cdc dead-letters list`.
+#[derive(Debug, Args)]
+pub struct DeadLettersListArgs {
+    /// The files and overrides: the Syncer's, or a pipeline's.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// Those that are done with, too: replayed, overtaken or discarded
+    #[arg(long)]
+    pub all: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `cdc dead-letters show`.
+#[derive(Debug, Args)]
+pub struct DeadLettersShowArgs {
+    /// The letter, as `list` prints it: <dead-letter topic>/<partition>/<offset>
+    #[arg(value_name = "LETTER")]
+    pub letter: String,
+    /// The files and overrides: the Syncer's, or a pipeline's.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print key and body, too: they hold a document
+    #[arg(long)]
+    pub body: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `cdc dead-letters replay`.
+#[derive(Debug, Args)]
+pub struct DeadLettersReplayArgs {
+    /// Letters, as `list` prints them; without any, all open ones that the filters leave
+    #[arg(value_name = "LETTER")]
+    pub letters: Vec<String>,
+    /// The files and overrides: the Syncer's, or a pipeline's.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `cdc dead-letters discard`.
+#[derive(Debug, Args)]
+pub struct DeadLettersDiscardArgs {
+    /// Letters, as `list` prints them; without any, all open ones that the filters leave
+    #[arg(value_name = "LETTER")]
+    pub letters: Vec<String>,
+    /// The files and overrides: the Syncer's, or a pipeline's.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: LetterFilter,
+    /// Why they are given up, for whoever looks later (`list --all`)
+    #[arg(long, value_name = "TEXT")]
+    pub because: String,
+    /// All open ones are meant: needed where nothing else says which
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// The arguments of `cdc token reset`.

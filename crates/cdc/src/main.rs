@@ -1,6 +1,6 @@
 //! The `cdc` binary. See the library of the same name.
 
-use cdc::cli::{Cli, Command, GapsCommand, TokenCommand};
+use cdc::cli::{Cli, Command, DeadLettersCommand, GapsCommand, TokenCommand};
 use cdc::commands;
 use cdc::exit::Exit;
 use clap::Parser as _;
@@ -22,6 +22,14 @@ fn main() {
         Command::Token(TokenCommand::Repartition(arguments)) => commands::token_repartition(arguments),
         Command::Gaps(GapsCommand::List(arguments)) => commands::gaps_list(arguments),
         Command::Gaps(GapsCommand::Acknowledge(arguments)) => commands::gaps_acknowledge(arguments),
+        Command::DeadLetters(DeadLettersCommand::List(arguments)) => commands::dead_letters_list(arguments),
+        Command::DeadLetters(DeadLettersCommand::Show(arguments)) => commands::dead_letters_show(arguments),
+        Command::DeadLetters(DeadLettersCommand::Replay(arguments)) => {
+            commands::dead_letters_replay(arguments)
+        }
+        Command::DeadLetters(DeadLettersCommand::Discard(arguments)) => {
+            commands::dead_letters_discard(arguments)
+        }
         Command::Graph(arguments) => commands::graph(arguments),
     };
     let exit = match outcome {

@@ -174,3 +174,23 @@ fn only_a_watcher_has_partitions_on_record() {
     assert_eq!(code, 78);
     assert_eq!(stderr, "cdc: a syncer has no resume token; give the watcher's configuration\n");
 }
+
+#[test]
+fn dead_letters_are_named_and_selected_before_any_server_is_asked() {
+    let (watcher, syncer) = (example("watcher.yaml"), example("syncer.yaml"));
+    let Outcome { code, stdout, stderr } = cdc(&["dead-letters", "list", "-c", &watcher], &[]);
+    assert_eq!((code, stdout.as_str()), (78, ""));
+    assert!(stderr.contains("give the syncer's configuration"), "{stderr}");
+    for (arguments, word) in [
+        (&["discard", "--because", "a test"][..], "--yes discards all open ones"),
+        (&["show", "17"], "<dead-letter topic>/<partition>/<offset>"),
+        (&["list", "--since", "soon"], "2h for two hours ago"),
+        (&["list", "--reason", "bad"], "possible values: malformed"),
+        (&["replay", "t/0/1", "--limit", "1"], "not both"),
+    ] {
+        let all = [&["dead-letters"], arguments, &["-c", &syncer]].concat();
+        let Outcome { code, stderr, .. } = cdc(&all, &[]);
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(word), "{arguments:?}: {stderr}");
+    }
+}

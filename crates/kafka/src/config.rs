@@ -147,11 +147,23 @@ pub(crate) fn producer(
     config
 }
 
-/// The Syncer's producer for dead letters: a few records, one at a time.
-pub(crate) fn dead_letter_producer(settings: &ConsumerSettings, delivery_timeout: Duration) -> ClientConfig {
-    let mut config = durable(&settings.connection, delivery_timeout);
+/// A reader of dead letters, for a moment and without a group.
+pub(crate) fn dead_letter_reader(connection: &ConnectionSettings) -> ClientConfig {
+    let mut config = ends(connection);
+    config
+        .set("fetch.message.max.bytes", PARTITION_FETCH_BYTES.to_string())
+        .set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string());
+    config
+}
+
+/// The Syncer's producer for dead letters, and for those that go back to their topic: a few records.
+pub(crate) fn dead_letter_producer(
+    connection: &ConnectionSettings,
+    delivery_timeout: Duration,
+) -> ClientConfig {
+    let mut config = durable(connection, delivery_timeout);
     config.set("linger.ms", "0").set("message.max.bytes", DEAD_LETTER_MAX_BYTES.to_string());
-    for (name, value) in &settings.connection.properties {
+    for (name, value) in &connection.properties {
         if !is_for_consumers(name) {
             config.set(name, value);
         }

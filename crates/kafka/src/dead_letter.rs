@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cdc_executor::ports::{Failure, RejectedRecord};
+use cdc_executor::ports::{Failure, Headers, RejectedRecord};
 use cdc_machine::Fault;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -24,21 +24,29 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The headers that this pipeline adds to a dead letter. A record that comes from the dead letters and falls
-/// again has them already: they are written anew, except for the time of the first fall.
-const OURS: [&str; 10] = [
+/// again brings two of them: the time of its first fall, and how often it has fallen.
+const OURS: [&str; 11] = [
     ERROR_REASON,
-    "cdc-error-message",
+    MESSAGE,
     SQLSTATE,
-    "cdc-error-attempts",
+    ATTEMPTS,
     FIRST,
-    "cdc-error-last",
+    LAST,
+    FALLS,
     SOURCE_TOPIC,
-    "cdc-source-partition",
-    "cdc-source-offset",
+    SOURCE_PARTITION,
+    SOURCE_OFFSET,
     BODY_OMITTED,
 ];
-const FIRST: &str = "cdc-error-first";
-const SQLSTATE: &str = "cdc-error-sqlstate";
+pub(crate) const MESSAGE: &str = "cdc-error-message";
+pub(crate) const SQLSTATE: &str = "cdc-error-sqlstate";
+pub(crate) const ATTEMPTS: &str = "cdc-error-attempts";
+pub(crate) const FIRST: &str = "cdc-error-first";
+pub(crate) const LAST: &str = "cdc-error-last";
+/// How often the record has fallen, this time included.
+pub(crate) const FALLS: &str = "cdc-error-falls";
+pub(crate) const SOURCE_PARTITION: &str = "cdc-source-partition";
+pub(crate) const SOURCE_OFFSET: &str = "cdc-source-offset";
 
 type Answer = tokio::sync::oneshot::Sender<Result<(), KafkaError>>;
 
@@ -154,7 +162,7 @@ impl Drop for DeadLetters {
 
 fn make(settings: &ConsumerSettings) -> Result<Open, Failure> {
     let complaints = Complaints::default();
-    let client = config::dead_letter_producer(settings, DELIVERY_TIMEOUT)
+    let client = config::dead_letter_producer(&settings.connection, DELIVERY_TIMEOUT)
         .create_with_context(Reports { complaints: complaints.clone() })
         .map_err(|error| failure_from("kafka_dead_letter", "a producer could not be made", &error))?;
     Ok(Open { client, complaints, ready: HashSet::new() })
@@ -204,27 +212,19 @@ async fn send(
 }
 
 fn headers(record: &RejectedRecord, now: &str, omit_body: bool) -> OwnedHeaders {
-    let mut headers = OwnedHeaders::new_with_capacity(OURS.len() + 3);
-    let mut first = None;
-    for (key, value) in HeadersIter::new(&record.record.headers) {
-        if key == FIRST {
-            first = value;
-        }
-        if !OURS.contains(&key) {
-            headers = headers.insert(Header { key, value });
-        }
-    }
+    let Carried { mut headers, first, falls } = carried(&record.record.headers);
     let body = record.record.value.as_deref().unwrap_or_default();
     let numbers = [
-        ("cdc-error-attempts", i64::from(record.attempts)),
-        ("cdc-source-partition", i64::from(record.origin.partition)),
-        ("cdc-source-offset", record.offset),
+        (ATTEMPTS, i64::from(record.attempts)),
+        (FALLS, i64::from(falls) + 1),
+        (SOURCE_PARTITION, i64::from(record.origin.partition)),
+        (SOURCE_OFFSET, record.offset),
     ];
     headers = headers
         .insert(Header { key: ERROR_REASON, value: Some(record.reason.as_str()) })
-        .insert(Header { key: "cdc-error-message", value: Some(&*record.detail) })
+        .insert(Header { key: MESSAGE, value: Some(&*record.detail) })
         .insert(Header { key: FIRST, value: Some(first.unwrap_or(now.as_bytes())) })
-        .insert(Header { key: "cdc-error-last", value: Some(now) })
+        .insert(Header { key: LAST, value: Some(now) })
         .insert(Header { key: SOURCE_TOPIC, value: Some(&*record.origin.topic) });
     for (key, number) in numbers {
         headers = headers.insert(Header { key, value: Some(&number.to_string()) });
@@ -238,11 +238,52 @@ fn headers(record: &RejectedRecord, now: &str, omit_body: bool) -> OwnedHeaders 
     headers
 }
 
+/// What a record brings along.
+struct Carried<'a> {
+    /// Its own headers.
+    headers: OwnedHeaders,
+    /// When it fell for the first time, where it ever has.
+    first: Option<&'a [u8]>,
+    /// How often it has fallen so far.
+    falls: u32,
+}
+
+fn carried(all: &Headers) -> Carried<'_> {
+    let mut carried =
+        Carried { headers: OwnedHeaders::new_with_capacity(OURS.len() + 3), first: None, falls: 0 };
+    for (key, value) in HeadersIter::new(all) {
+        match key {
+            FIRST => {
+                carried.first = value;
+                carried.falls = carried.falls.max(1);
+            }
+            FALLS => carried.falls = number(value).unwrap_or(1),
+            _ if OURS.contains(&key) => {}
+            _ => carried.headers = carried.headers.insert(Header { key, value }),
+        }
+    }
+    carried
+}
+
+fn number(value: Option<&[u8]>) -> Option<u32> {
+    std::str::from_utf8(value?).ok()?.parse().ok()
+}
+
+/// The headers of a dead letter's record on its way back: its own, when it fell for the first time, and how often it
+/// has fallen.
+pub(crate) fn replayed(dead: &Headers) -> OwnedHeaders {
+    let Carried { headers, first, falls } = carried(dead);
+    let Some(first) = first else { return headers };
+    headers
+        .insert(Header { key: FIRST, value: Some(first) })
+        .insert(Header { key: FALLS, value: Some(&falls.to_string()) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::{Bytes, BytesMut};
-    use cdc_executor::ports::{Headers, KafkaRecord, TopicPartition};
+    use cdc_executor::ports::{KafkaRecord, TopicPartition};
     use cdc_syncer::{Reject, SqlState};
     use rdkafka::message::Headers as _;
 
@@ -290,6 +331,7 @@ mod tests {
             ("cdc-error-last", "2026-01-01T00:00:00Z"),
             ("cdc-source-topic", "t"),
             ("cdc-error-attempts", "2"),
+            ("cdc-error-falls", "1"),
             ("cdc-source-partition", "3"),
             ("cdc-source-offset", "17"),
             ("cdc-error-sqlstate", "22003"),
@@ -313,5 +355,22 @@ mod tests {
         assert_eq!(values("cdc-error-reason"), ["type_conflict"]);
         assert_eq!(values("cdc-error-sqlstate"), [""; 0], "PostgreSQL was not asked this time");
         assert_eq!(values("cdc-body-omitted"), [describe_body(b"body").as_str()]);
+        assert_eq!(values("cdc-error-falls"), ["2"], "the release before did not count");
+    }
+
+    #[test]
+    fn a_replayed_record_has_its_own_headers_and_what_its_next_fall_must_know() {
+        let fallen = listed(&headers(&rejected(&[("cdc-position", b"00ff")]), "2025-01-01T00:00:00Z", false));
+        let fallen: Vec<_> = fallen.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let replayed = listed(&replayed(&rejected(&fallen).record.headers));
+        let expected =
+            [("cdc-position", "00ff"), ("cdc-error-first", "2025-01-01T00:00:00Z"), ("cdc-error-falls", "1")];
+        assert_eq!(replayed, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let replayed: Vec<_> =
+            replayed.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let again = listed(&headers(&rejected(&replayed), "2026-01-01T00:00:00Z", false));
+        for kept in [("cdc-error-first", "2025-01-01T00:00:00Z"), ("cdc-error-falls", "2")] {
+            assert!(again.contains(&(kept.0.to_owned(), kept.1.to_owned())), "{kept:?} in {again:?}");
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! | `topics`, `ends` | topics that are made and looked at before the first message |
 //! | `murmur2` | which partition a key falls into |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
+//! | `dead_letter_reader`, `replay` | dead letters read back, and sent back to their topics |
 //! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
 //! | `classify`, `complaints` | librdkafka's errors as faults |
 //! | `owned` | librdkafka's properties that a user may not set |
@@ -23,6 +24,7 @@ mod complaints;
 mod config;
 mod consumer;
 mod dead_letter;
+mod dead_letter_reader;
 mod delivery;
 mod ends;
 mod group;
@@ -35,14 +37,17 @@ mod poller;
 mod producer;
 mod reach;
 mod rebalance;
+mod replay;
 mod settings;
 mod topics;
 
 pub use classify::fault_of;
 pub use consumer::KafkaConsumer;
+pub use dead_letter_reader::{DeadLetter, DeadLetterReader};
 pub use ends::lineage_at_ends;
 pub use group::{Behind, GroupState, group_state};
 pub use headers::HeadersIter;
 pub use owned::{ClientKind, check_property, owned_property};
 pub use producer::KafkaProducer;
+pub use replay::{NoWayBack, ReplayProducer, WayBack};
 pub use settings::{Compression, ConnectionSettings, ConsumerSettings, ProducerSettings};

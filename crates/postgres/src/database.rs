@@ -343,7 +343,7 @@ fn merge(planned: WriteCounts, written: WriteCounts) -> WriteCounts {
 }
 
 /// Gives up on a call that takes too long.
-async fn bounded<T>(
+pub(crate) async fn bounded<T>(
     operation: &'static str,
     call: impl Future<Output = Result<T, Trouble>>,
 ) -> Result<T, Trouble> {

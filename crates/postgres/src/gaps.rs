@@ -1,8 +1,8 @@
 //! The gaps of a consumer group, for the gauge and for people: what the log lost before it was read.
 
 use cdc_executor::ports::Failure;
-use cdc_machine::Fault;
 
+use crate::bookkeeping::is_there;
 use crate::database::PostgresDatabase;
 use crate::failure::Trouble;
 use crate::pool::Pool;
@@ -55,7 +55,7 @@ pub(crate) async fn count_open(
 
 impl PostgresDatabase {
     /// For one question, without the pool that a Syncer keeps.
-    fn one_connection(&self) -> Pool {
+    pub(crate) fn one_connection(&self) -> Pool {
         let settings = Settings { min_connections: 0, max_connections: 1, ..self.settings().clone() };
         Pool::new(&settings)
     }
@@ -119,22 +119,4 @@ impl PostgresDatabase {
         let row = row.map_err(|error| Trouble::of(OPERATION, error).failure)?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
-}
-
-/// True where the bookkeeping is there, and of this program's version.
-async fn is_there(session: &Session, operation: &'static str) -> Result<bool, Failure> {
-    let found = crate::bookkeeping::version(session).await;
-    let found = found.map_err(|error| Trouble::of(operation, error).failure)?;
-    if found == 0 || found == crate::bookkeeping::LATEST {
-        return Ok(found > 0);
-    }
-    Err(Failure::new(
-        Fault::Fatal,
-        operation,
-        format!(
-            "the schema cdc has version {found}, and this program works with version {}; start this release's Syncer, \
-             which upgrades it, or run the release that made it",
-            crate::bookkeeping::LATEST
-        ),
-    ))
 }

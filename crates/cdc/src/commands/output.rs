@@ -5,11 +5,20 @@ use crate::exit::{Exit, Failed};
 /// Writes data to stdout, with a line break after it. A reader that has gone away, as in `cdc … | head`,
 /// is no failure.
 pub(super) fn print(text: &str) -> Result<(), Failed> {
+    write(format!("{}\n", text.trim_end()).as_bytes()).map(drop)
+}
+
+/// Writes data to stdout as they are; false where the reader has gone away.
+pub(super) fn write(bytes: &[u8]) -> Result<bool, Failed> {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failed::new(Exit::LocalIo, format!("stdout cannot be written: {error}")))
-        }
-        _ => Ok(()),
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failed::new(Exit::LocalIo, format!("stdout cannot be written: {error}"))),
     }
+}
+
+/// Says something to whoever looks on, beside the data. With stderr closed, nobody does.
+pub(super) fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
 }

@@ -5,7 +5,7 @@ mod token_age;
 mod tokens;
 mod watcher;
 
-pub use syncer::{database, syncer};
+pub use syncer::{database, syncer, syncer_connection};
 pub use token_age::{TokenAge, follow_token_age};
 pub use tokens::{AnyTokenStore, identity, token_store};
 pub(crate) use watcher::pairs;

@@ -28,13 +28,19 @@ pub fn database(config: &SyncerConfig) -> PostgresDatabase {
     PostgresDatabase::new(postgres_settings(config))
 }
 
+/// How the Syncer reaches the brokers.
+#[must_use]
+pub fn syncer_connection(config: &SyncerConfig) -> ConnectionSettings {
+    ConnectionSettings {
+        brokers: config.kafka.brokers.clone(),
+        client_id: format!("cdc-syncer-{}", config.instance),
+        properties: pairs(&config.kafka.properties),
+    }
+}
+
 fn consumer_settings(config: &SyncerConfig) -> ConsumerSettings {
     ConsumerSettings {
-        connection: ConnectionSettings {
-            brokers: config.kafka.brokers.clone(),
-            client_id: format!("cdc-syncer-{}", config.instance),
-            properties: pairs(&config.kafka.properties),
-        },
+        connection: syncer_connection(config),
         topics: config.kafka.topics.clone(),
         group: config.kafka.consumer_group.clone(),
         instance: config.instance.clone(),

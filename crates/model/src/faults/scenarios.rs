@@ -538,6 +538,15 @@ pub const SCENARIOS: &[Scenario] = &[
         "an_outage_of_25_seconds_ends_no_syncer_in_any_state",
     ),
     it(
+        "dead letters sent back: before and after their table is mended, overtaken by a newer row or a delete, without a \
+         body, after partitions were added",
+        Service::Syncer,
+        "the rows land, none goes back to an older version, one that falls again keeps its first time, and what cannot \
+         go back is named",
+        "tests/tests/dead_letters.rs",
+        "dead_letters_are_listed_shown_sent_back_and_given_up",
+    ),
+    it(
         "more than half of a topic's records are bad",
         Service::Syncer,
         "the topic is held (or exits 65 by policy) before it is emptied into the dead letters",

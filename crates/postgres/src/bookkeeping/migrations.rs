@@ -10,10 +10,11 @@ pub(super) struct Migration {
 }
 
 /// All steps, in order.
-pub(super) const MIGRATIONS: [Migration; 3] = [
+pub(super) const MIGRATIONS: [Migration; 4] = [
     Migration { version: 1, sql: FIRST },
     Migration { version: 2, sql: CLAIMS },
     Migration { version: MEMBERS, sql: GROUP_MEMBERS },
+    Migration { version: DEAD_LETTERS, sql: LETTERS_DONE },
 ];
 
 /// The version that a Syncer cannot do without.
@@ -21,6 +22,9 @@ pub(super) const NEEDED: i32 = 2;
 
 /// The version from which on there is `cdc.members`.
 pub(crate) const MEMBERS: i32 = 3;
+
+/// The version from which on there is `cdc.dead_letters`.
+pub(crate) const DEAD_LETTERS: i32 = 4;
 
 /// The version behind the last step.
 pub(crate) const LATEST: i32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -135,6 +139,21 @@ CREATE TABLE IF NOT EXISTS cdc.members (
 );
 ";
 
+/// Which dead letters are done with: the topics keep the letters themselves. `written_ms` tells a letter from another
+/// one at the same offset of a topic that was made anew.
+const LETTERS_DONE: &str = "\
+CREATE TABLE IF NOT EXISTS cdc.dead_letters (
+    topic text COLLATE \"C\" NOT NULL,
+    partition integer NOT NULL,
+    letter_offset bigint NOT NULL,
+    written_ms bigint NOT NULL,
+    outcome text NOT NULL CHECK (outcome IN ('replayed', 'overtaken', 'discarded')),
+    because text,
+    done_at timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic, partition, letter_offset, written_ms)
+);
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,8 +167,8 @@ mod tests {
     #[test]
     fn a_schema_lacks_what_is_newer_than_it_is() {
         let of = |found| missing(found).map(|migration| migration.version).collect::<Vec<_>>();
-        assert_eq!(of(0), [1, 2, 3]);
-        assert_eq!(of(1), [1, 2, 3], "made in several stages");
+        assert_eq!(of(0), [1, 2, 3, 4]);
+        assert_eq!(of(1), [1, 2, 3, 4], "made in several stages");
         assert_eq!(of(LATEST), [0; 0]);
         assert_eq!(of(LATEST + 1), [0; 0]);
     }

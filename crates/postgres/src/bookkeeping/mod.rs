@@ -3,11 +3,12 @@
 
 mod migrations;
 
+use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
 use tokio_postgres::Error;
 
 use self::migrations::NEEDED;
-pub(crate) use self::migrations::{LATEST, MEMBERS};
+pub(crate) use self::migrations::{DEAD_LETTERS, LATEST, MEMBERS};
 use crate::failure::Trouble;
 use crate::session::Session;
 use crate::transaction::{begin, rollback};
@@ -105,4 +106,26 @@ async fn migrate(session: &mut Session) -> Result<i32, Trouble> {
             Err(Trouble::of(OPERATION, error))
         }
     }
+}
+
+/// The version of the bookkeeping, 0 where there is none, for a command that works with this one.
+pub(crate) async fn usable(session: &Session, operation: &'static str, needed: i32) -> Result<i32, Failure> {
+    let found = version(session).await.map_err(|error| Trouble::of(operation, error).failure)?;
+    if found == 0 || (needed..=LATEST).contains(&found) {
+        return Ok(found);
+    }
+    Err(Failure::new(
+        Fault::Fatal,
+        operation,
+        format!(
+            "the schema cdc has version {found}, and this command works with versions {needed} to {LATEST}; start this \
+             release's Syncer, which upgrades it where it may and says what is missing where it may not, or run the \
+             release that made it"
+        ),
+    ))
+}
+
+/// True where the bookkeeping is there, and of a version that a Syncer of this program works with.
+pub(crate) async fn is_there(session: &Session, operation: &'static str) -> Result<bool, Failure> {
+    usable(session, operation, NEEDED).await.map(|found| found > 0)
 }

@@ -4,6 +4,7 @@
 mod bad_records;
 mod binding;
 mod columns;
+mod dead_letters;
 mod earlier_statements;
 mod fence;
 mod foreign_columns;

@@ -1,0 +1,327 @@
+//! Reads dead letters back, for people: without a group, and no further than the topics' ends were at the start.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cdc_executor::ports::{Failure, KafkaRecord};
+use cdc_machine::Fault;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::arena::Arena;
+use crate::classify::failure_from;
+use crate::complaints::Complaints;
+use crate::config;
+use crate::dead_letter::{ATTEMPTS, FALLS, FIRST, LAST, MESSAGE, SOURCE_OFFSET, SOURCE_PARTITION, SQLSTATE};
+use crate::headers::HeadersIter;
+use crate::marker::{BODY_OMITTED, ERROR_REASON, POSITION, SOURCE_TOPIC};
+use crate::settings::ConnectionSettings;
+
+const OPERATION: &str = "dead_letters_read";
+/// The longest that one answer of the brokers may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait for the next record of a partition that has more.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// The longest wait of one poll.
+const POLL: Duration = Duration::from_millis(200);
+/// Records that are handed out at once, at most.
+const BATCH_RECORDS: usize = 256;
+/// No more are added to those once they have so many bytes.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// A dead letter, as it stands in its topic.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition there.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// The record that fell, with the headers that say why.
+    pub record: KafkaRecord,
+}
+
+impl DeadLetter {
+    /// A header's value as text; nothing where there is none, or none that is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = HeadersIter::new(&self.record.headers);
+        let value = headers.find(|(key, _)| *key == name)?.1?;
+        std::str::from_utf8(value).ok()
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.header(name)?.parse().ok()
+    }
+
+    /// Why it fell; nothing for a message that is no dead letter of this pipeline.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.header(ERROR_REASON)
+    }
+
+    /// Column, type and limit; never a value.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        self.header(MESSAGE)
+    }
+
+    /// What PostgreSQL answered, where it was asked.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.header(SQLSTATE)
+    }
+
+    /// How often it had been tried when it fell.
+    #[must_use]
+    pub fn attempts(&self) -> Option<u32> {
+        self.number(ATTEMPTS)
+    }
+
+    /// How often it has fallen, this time included.
+    #[must_use]
+    pub fn falls(&self) -> u32 {
+        self.number(FALLS).unwrap_or(1)
+    }
+
+    /// When it fell for the first time, RFC 3339.
+    #[must_use]
+    pub fn first_fell_at(&self) -> Option<&str> {
+        self.header(FIRST)
+    }
+
+    /// When it fell for the last time, RFC 3339.
+    #[must_use]
+    pub fn fell_at(&self) -> Option<&str> {
+        self.header(LAST)
+    }
+
+    /// The topic that it was read from, or was meant for.
+    #[must_use]
+    pub fn source_topic(&self) -> Option<&str> {
+        self.header(SOURCE_TOPIC)
+    }
+
+    /// The partition that it was read from; nothing for one that never was in its topic.
+    #[must_use]
+    pub fn source_partition(&self) -> Option<i32> {
+        self.number(SOURCE_PARTITION)
+    }
+
+    /// The offset that it was read at; nothing for one that never was in its topic.
+    #[must_use]
+    pub fn source_offset(&self) -> Option<i64> {
+        self.number(SOURCE_OFFSET)
+    }
+
+    /// The position of the event, in hex.
+    #[must_use]
+    pub fn position(&self) -> Option<&str> {
+        self.header(POSITION)
+    }
+
+    /// What the body was, where it is left out.
+    #[must_use]
+    pub fn omitted_body(&self) -> Option<&str> {
+        self.header(BODY_OMITTED)
+    }
+
+    /// What stands for the key where documents must not be shown: XXH3-64, in 16 hex digits.
+    #[must_use]
+    pub fn key_hash(&self) -> String {
+        format!("{:016x}", xxh3_64(&self.record.key))
+    }
+
+    /// Bytes of its body as it stands here.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.record.value.as_ref().map_or(0, bytes::Bytes::len)
+    }
+}
+
+/// Without a group there is no rebalance to tell of.
+impl ConsumerContext for Complaints {}
+
+/// Where reading a topic ends: partitions, each with the offset that its next record will get.
+type Ends = BTreeMap<i32, i64>;
+
+/// Hands out dead letters, one topic after the other, each partition in order. Calls block.
+pub struct DeadLetterReader {
+    consumer: BaseConsumer<Complaints>,
+    complaints: Complaints,
+    arena: Arena,
+    /// Topics that are not read yet.
+    left: VecDeque<(Arc<str>, Ends)>,
+    /// The topic at hand, with the partitions of which more is to come.
+    at_hand: Option<(Arc<str>, Ends)>,
+    firsts: Vec<(Arc<str>, i32, i64)>,
+}
+
+impl DeadLetterReader {
+    /// Finds these topics and their ends. Those that are not there hold nothing.
+    ///
+    /// # Errors
+    /// Whatever the brokers say, classified.
+    pub fn open(connection: &ConnectionSettings, topics: &[String]) -> Result<Self, Failure> {
+        let mut reader = Self::new(connection)?;
+        let found = reader.find_ends(topics).map_err(|failed| reader.complaints.explain(failed))?;
+        reader.left = found.into();
+        Ok(reader)
+    }
+
+    fn new(connection: &ConnectionSettings) -> Result<Self, Failure> {
+        let complaints = Complaints::default();
+        let consumer = config::dead_letter_reader(connection)
+            .create_with_context(complaints.clone())
+            .map_err(|error| failure_from(OPERATION, "a reader of dead letters could not be made", &error))?;
+        let (arena, left) = (Arena::default(), VecDeque::new());
+        Ok(Self { consumer, complaints, arena, left, at_hand: None, firsts: Vec::new() })
+    }
+
+    /// The letter at this place; nothing where there is none.
+    ///
+    /// # Errors
+    /// Whatever the brokers say, classified.
+    pub fn at(
+        connection: &ConnectionSettings,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<DeadLetter>, Failure> {
+        let mut reader = Self::open(connection, &[topic.to_owned()])?;
+        let Some((name, ends)) = reader.left.pop_front() else { return Ok(None) };
+        let first = reader.firsts.iter().find(|(_, number, _)| *number == partition);
+        let is_held = first.is_some_and(|(_, _, first)| *first <= offset)
+            && ends.get(&partition).is_some_and(|end| offset < *end);
+        if !is_held {
+            return Ok(None);
+        }
+        reader.begin(Arc::clone(&name), [(partition, offset + 1)].into(), Offset::Offset(offset))?;
+        let found = reader.read_on()?;
+        Ok(found.into_iter().find(|letter| letter.offset == offset))
+    }
+
+    /// The first offset that each partition still holds: what lies below is gone.
+    #[must_use]
+    pub fn first_offsets(&self) -> &[(Arc<str>, i32, i64)] {
+        &self.firsts
+    }
+
+    /// The next letters; none at the end.
+    ///
+    /// # Errors
+    /// Whatever the brokers say, classified; `Transient` where they fall silent.
+    pub fn next_batch(&mut self) -> Result<Vec<DeadLetter>, Failure> {
+        loop {
+            if self.at_hand.is_none() {
+                let Some((topic, ends)) = self.left.pop_front() else { return Ok(Vec::new()) };
+                if ends.is_empty() {
+                    continue;
+                }
+                self.begin(topic, ends, Offset::Beginning)?;
+            }
+            let letters = self.read_on()?;
+            if !letters.is_empty() {
+                return Ok(letters);
+            }
+        }
+    }
+
+    /// All topics are asked for, since asking for one by name may make it.
+    fn find_ends(&mut self, topics: &[String]) -> Result<Vec<(Arc<str>, Ends)>, Failure> {
+        let metadata = self
+            .consumer
+            .fetch_metadata(None, REQUEST_TIMEOUT)
+            .map_err(|error| failure_from(OPERATION, "the brokers did not list their topics", &error))?;
+        let mut found = Vec::new();
+        for topic in topics {
+            let Some(listed) = metadata.topics().iter().find(|listed| listed.name() == topic) else {
+                continue;
+            };
+            let name: Arc<str> = topic.as_str().into();
+            let mut ends = Ends::new();
+            for partition in listed.partitions() {
+                let number = partition.id();
+                let (first, end) =
+                    self.consumer.fetch_watermarks(topic, number, REQUEST_TIMEOUT).map_err(|error| {
+                        let what = format!("the ends of {topic}/{number} could not be read");
+                        failure_from(OPERATION, &what, &error)
+                    })?;
+                self.firsts.push((Arc::clone(&name), number, first));
+                if first < end {
+                    ends.insert(number, end);
+                }
+            }
+            found.push((name, ends));
+        }
+        Ok(found)
+    }
+
+    fn begin(&mut self, topic: Arc<str>, ends: Ends, from: Offset) -> Result<(), Failure> {
+        let mut assignment = TopicPartitionList::new();
+        let assigned = ends
+            .keys()
+            .try_for_each(|partition| assignment.add_partition_offset(&topic, *partition, from))
+            .and_then(|()| self.consumer.assign(&assignment));
+        assigned.map_err(|error| failure_from(OPERATION, &format!("{topic} could not be read"), &error))?;
+        self.at_hand = Some((topic, ends));
+        Ok(())
+    }
+
+    /// Reads on in the topic at hand, until there are enough letters or it is at its end.
+    fn read_on(&mut self) -> Result<Vec<DeadLetter>, Failure> {
+        let Some((topic, mut open)) = self.at_hand.take() else { return Ok(Vec::new()) };
+        let mut letters = Vec::new();
+        let mut bytes = 0;
+        let mut heard = Instant::now();
+        while !open.is_empty() {
+            if letters.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+                self.at_hand = Some((topic, open));
+                return Ok(letters);
+            }
+            match self.consumer.poll(POLL) {
+                None if heard.elapsed() > SILENCE_MAX => {
+                    let text = format!(
+                        "{topic} was not read to its end: the brokers said nothing for {SILENCE_MAX:?}; see whether \
+                         those in kafka.brokers are up and reachable, then try again"
+                    );
+                    return Err(self.complaints.explain(Failure::new(Fault::Transient, OPERATION, text)));
+                }
+                None => {}
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let Some(end) = open.get(&partition).copied().filter(|_| message.topic() == &*topic)
+                    else {
+                        continue;
+                    };
+                    if offset + 1 >= end {
+                        open.remove(&partition);
+                    }
+                    if offset < end {
+                        let record = self.arena.copy(&message);
+                        bytes += record.key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len);
+                        letters.push(DeadLetter { topic: Arc::clone(&topic), partition, offset, record });
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    heard = Instant::now();
+                    open.remove(&partition);
+                }
+                // A broker that is away or being elected is asked again by the client itself, until it is too long.
+                Some(Err(error)) => {
+                    let failed = failure_from(OPERATION, &format!("{topic} could not be read"), &error);
+                    if failed.fault != Fault::Transient {
+                        return Err(failed);
+                    }
+                }
+            }
+        }
+        Ok(letters)
+    }
+}
