@@ -24,6 +24,12 @@ const REPLACED_BOUND: Duration = Duration::from_secs(25);
 const STANDSTILL: Duration = Duration::from_secs(13);
 /// Times that a zombie may wake with nothing in its hands.
 const ZOMBIES_MAX: usize = 3;
+/// From the second member's joining until the first is asked to give back, and has not yet: a heartbeat tells it after a
+/// second, and six seconds later it gives back whatever it has in hand.
+const FIRST_ROUND: Duration = Duration::from_millis(2_500);
+/// Kills that may strike beside it.
+const STRIKES_MAX: usize = 3;
+const NOBODYS: &str = "no member of the group has been given";
 
 const WRITTEN: &str = "syncer_messages_written_total";
 const REFUSED: &str = "cdc_ledger_refused_total";
@@ -91,6 +97,45 @@ async fn partitions_change_hands_and_nothing_is_lost_or_overwritten() {
     for service in [&mut first, &mut second, &mut third] {
         assert_eq!(service.terminate(PATIENCE).await.unwrap().code(), Some(0));
     }
+}
+
+/// A rebalance takes partitions from one member in its first round, and gives them to another in its second. Between
+/// the two the member is killed and comes back: the group gives it its last assignment again, and no second round.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_between_the_two_rounds_of_a_rebalance_leaves_no_partition_to_nobody() {
+    let _turn = crate::TURN.lock().await;
+    let site = Arc::new(Site::start().await.unwrap());
+    site.sql.batch_execute(PLAYERS_TABLE).await.unwrap();
+    site.log.create(TOPIC, i32::try_from(PARTITIONS).unwrap(), &[]).await.unwrap();
+    let load = Load::start(&site);
+    let [a, b] = ["a", "b"].map(|name| site.syncer(name, TOPIC, &[]).unwrap());
+    let mut first = joined(&a).await;
+    let mut is_struck = false;
+    for _ in 0..STRIKES_MAX {
+        // What is being written cannot be given back before the lock is: the first round lasts that long.
+        let blocker = site.session().await.unwrap();
+        blocker.batch_execute("BEGIN; LOCK TABLE players").await.unwrap();
+        let mut second = b.spawn().unwrap();
+        until_metric(&second, "cdc_state", &[("service", "syncer"), ("state", "Streaming")], 1.0, PATIENCE)
+            .await
+            .unwrap();
+        tokio::time::sleep(FIRST_ROUND).await;
+        first.kill().await.unwrap();
+        first = a.spawn().unwrap();
+        blocker.batch_execute("ROLLBACK").await.unwrap();
+        until_all_go_on(&site).await;
+        let words = [&first, &second].map(|it| std::fs::read_to_string(it.log()).unwrap());
+        is_struck = words.iter().any(|words| words.contains(NOBODYS));
+        assert_eq!(second.terminate(PATIENCE).await.unwrap().code(), Some(0));
+        if is_struck {
+            break;
+        }
+    }
+    assert!(is_struck, "no kill struck between the two rounds");
+    let last = load.stop().await;
+    until_all_go_on(&site).await;
+    compare(&site, &last).await;
+    assert_eq!(first.terminate(PATIENCE).await.unwrap().code(), Some(0));
 }
 
 /// Starts a member, and waits until it has written something.

@@ -14,6 +14,7 @@ use crate::classify::failure_from;
 use crate::complaints::Complaints;
 use crate::config;
 use crate::dead_letter::DeadLetters;
+use crate::orphans;
 use crate::owned::ClientKind;
 use crate::partitions::PartitionNames;
 use crate::poller::{Command, Poller, Voice};
@@ -204,6 +205,7 @@ impl Launch {
         };
         match subscribe(&client, &self.settings) {
             Ok(()) => {
+                let _until_it_ends = self.look_out_for_orphans(&client);
                 answer(self.joined, Ok(Arc::downgrade(&client)));
                 Poller::new(client, self.orders, self.voice, self.names, self.revocation_deadline).run();
             }
@@ -212,6 +214,21 @@ impl Launch {
                 answer(self.joined, Err(failed));
             }
         }
+    }
+
+    /// Without the thread everything works but for partitions that a crash has left to nobody. It ends when what is
+    /// returned is dropped.
+    fn look_out_for_orphans(&self, client: &Arc<Client>) -> Sender<()> {
+        let (until, ended) = std::sync::mpsc::channel();
+        let (client, deadline) = (Arc::downgrade(client), self.revocation_deadline);
+        let (group, instance) = (self.settings.group.clone(), self.settings.instance.clone());
+        let spawned = std::thread::Builder::new()
+            .name("kafka-orphans".to_owned())
+            .spawn(move || orphans::look_out(&client, &ended, (&group, &instance), deadline));
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "the thread that looks for partitions without a member could not be started");
+        }
+        until
     }
 }
 

@@ -31,6 +31,7 @@ mod group;
 mod headers;
 mod marker;
 mod murmur2;
+mod orphans;
 mod owned;
 mod partitions;
 mod poller;

@@ -139,9 +139,10 @@ impl Poller {
         match self.serve() {
             Ok(()) => self.leave(),
             Err(failed) => {
-                // The log is not what the group's assignment was made for: it may have been made anew, with fewer
-                // partitions. A static member that only came back would get the same assignment again.
-                if failed.fault == Fault::HistoryLost {
+                // A static member that only came back would get the same assignment again. The log may not be what that
+                // was made for (made anew, with fewer partitions), or the assignment may leave partitions to nobody.
+                let is_to_leave = self.client.context().reason_to_leave().is_some();
+                if is_to_leave || failed.fault == Fault::HistoryLost {
                     self.leave();
                 }
                 self.voice.say(ConsumerEvent::Failed(failed));
@@ -162,6 +163,9 @@ impl Poller {
                     Ok(command) => self.obey(command)?,
                     Err(TryRecvError::Empty) => break,
                 }
+            }
+            if let Some(reason) = self.client.context().reason_to_leave() {
+                return Err(Failure::new(Fault::Transient, "kafka_group", reason));
             }
             self.check_revocation()?;
             self.end_stopping()?;

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cdc_executor::ports::Failure;
 use rdkafka::ClientContext;
@@ -31,17 +31,34 @@ pub(crate) enum Notice {
 pub(crate) struct GroupCallbacks {
     complaints: Complaints,
     notices: Mutex<VecDeque<Notice>>,
+    leave_for: OnceLock<String>,
     closing: AtomicBool,
 }
 
 impl GroupCallbacks {
     pub(crate) fn new(complaints: Complaints) -> Self {
-        Self { complaints, notices: Mutex::default(), closing: AtomicBool::new(false) }
+        Self {
+            complaints,
+            notices: Mutex::default(),
+            leave_for: OnceLock::new(),
+            closing: AtomicBool::new(false),
+        }
     }
 
     /// The oldest note that nobody has acted on.
     pub(crate) fn next_notice(&self) -> Option<Notice> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Has the member leave the group, for this reason: it joins anew as another client.
+    pub(crate) fn leave_for(&self, reason: String) {
+        // Once is enough: the first reason stands.
+        let _ = self.leave_for.set(reason);
+    }
+
+    /// Why the member is to leave.
+    pub(crate) fn reason_to_leave(&self) -> Option<&str> {
+        self.leave_for.get().map(String::as_str)
     }
 
     /// The refusal behind a failure, if there was one.

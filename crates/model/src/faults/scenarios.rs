@@ -524,6 +524,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "partitions_change_hands_and_nothing_is_lost_or_overwritten",
     ),
     it(
+        "a Syncer is killed between the two rounds of a cooperative rebalance, and comes back",
+        Service::Syncer,
+        "what no member was given is given out anew within seconds, by a member that leaves and joins again",
+        "tests/tests/rebalances.rs",
+        "a_kill_between_the_two_rounds_of_a_rebalance_leaves_no_partition_to_nobody",
+    ),
+    it(
         "1,000 bad records of every class among 100,000 good ones",
         Service::Syncer,
         "the good ones land, each bad one is in the dead letters with place and reason",
