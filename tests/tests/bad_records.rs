@@ -10,6 +10,7 @@ use cdc_devstack::{Options, Service, Stack};
 use cdc_tests::held::until_held;
 use cdc_tests::log::Log;
 use cdc_tests::messages::Spelled;
+use cdc_tests::site::until_metric;
 use cdc_tests::{Failure, topic};
 use mongodb::Client;
 use rdkafka::message::{Message as _, OwnedMessage};
@@ -188,6 +189,9 @@ impl Stage {
             *counts.entry(wanted.reason).or_default() += 1;
         }
         assert!(expected.is_empty(), "not in the dead letters: {expected:?}");
+        // A record counts once the broker's answer is back, which is a moment after it can be read.
+        let all = counts.values().sum::<u64>() as f64;
+        until_metric(&syncing, "cdc_dead_letters_total", &[], all, PATIENCE).await.unwrap();
         let metrics = syncing.metrics().await.unwrap();
         for (reason, count) in &counts {
             let counted = metrics.value("cdc_dead_letters_total", &[("reason", reason)]);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, HEALTHY_WITHIN, PLAYERS_TABLE, Role};
+use cdc_devstack::pipeline::{Deployment, Endpoints, HEALTHY_WITHIN, PLAYERS_TABLE, Role, SOURCE_DATABASE};
 use cdc_devstack::{Options, Service, Stack};
 use cdc_tests::Failure;
+use mongodb::Client;
 use tokio::time::Instant;
 
 const SAID_WITHIN: Duration = Duration::from_secs(10);
@@ -29,10 +30,14 @@ async fn a_silent_server_is_named_within_ten_seconds_also_while_idle() {
     let mut stack = Box::pin(Stack::start(Options::default())).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     endpoints.postgres().await.unwrap().batch_execute(PLAYERS_TABLE).await.unwrap();
+    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    mongo.database(SOURCE_DATABASE).create_collection("players").await.unwrap();
     let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &[]).unwrap();
     let syncer = Deployment::new(Role::Syncer, "syncer", stack.folder(), &endpoints, &[]).unwrap();
     let mut watching = watcher.start().await.unwrap();
     let mut syncing = syncer.start().await.unwrap();
+    watching.healthy(HEALTHY_WITHIN).await.unwrap();
+    syncing.healthy(HEALTHY_WITHIN).await.unwrap();
 
     // One server of each service at a time.
     stack.mongod.pause().unwrap();

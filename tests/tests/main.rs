@@ -26,6 +26,7 @@ mod matrix;
 mod memory;
 mod namesakes;
 mod one_process;
+mod operator;
 mod parking_lot;
 mod postgres_faults;
 mod rebalances;

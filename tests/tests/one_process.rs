@@ -37,7 +37,7 @@ async fn both_services_in_one_process_copy_restart_and_drain() {
     };
 
     let mut running = Service::spawn(command.clone()).unwrap();
-    running.healthy(Duration::from_secs(60)).await.unwrap();
+    running.ready(Duration::from_secs(60)).await.unwrap();
     let load = Load::start(&mongo, &source, 7, 2, 100);
     tokio::time::sleep(Duration::from_secs(3)).await;
     running.kill().await.unwrap();

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use cdc_executor::{Health, HeldTopic};
+use cdc_executor::{Health, HeldTopic, TopicLag};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -108,15 +108,32 @@ struct StatusBody {
     /// What the source has under each watched name; the Watcher's only.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     collections: BTreeMap<String, &'static str>,
+    /// Documents that were there before the stream began, and are not copied, by collection; the Watcher's only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    uncopied_documents: BTreeMap<String, u64>,
     /// Topics that are not read because their table cannot be written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     held_topics: Vec<HeldBody>,
+    /// How far behind each topic is: the Syncer's only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    topics: BTreeMap<String, TopicBody>,
     /// Tables that are written without the fence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unfenced_tables: Vec<String>,
     /// Tables that a crash of the server empties.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unlogged_tables: Vec<String>,
+}
+
+/// How far behind a topic is.
+#[derive(Serialize)]
+struct TopicBody {
+    /// The age of the oldest record that is not written.
+    lag_seconds: u64,
+    /// Records that are not written.
+    lag_records: u64,
+    /// Rows inserted, updated and deleted of late.
+    rows_per_second: u64,
 }
 
 #[derive(Serialize)]
@@ -130,6 +147,11 @@ impl From<HeldTopic> for HeldBody {
     fn from(HeldTopic { topic, reason, detail }: HeldTopic) -> Self {
         Self { topic, reason, detail }
     }
+}
+
+fn topic_body(lag: TopicLag) -> (String, TopicBody) {
+    let TopicLag { topic, seconds, records, rows_per_second } = lag;
+    (topic, TopicBody { lag_seconds: seconds, lag_records: records, rows_per_second })
 }
 
 fn health(State(probes): State<Probes>) -> Ready<Response> {
@@ -174,6 +196,8 @@ fn status(State(probes): State<Probes>) -> Ready<Response> {
         parked_rows: it.parked_rows,
         unused_partitions: it.unused_partitions,
         collections: it.watched.into_iter().map(|watched| (watched.name, watched.serves)).collect(),
+        uncopied_documents: it.uncopied.into_iter().collect(),
+        topics: it.lag.into_iter().map(topic_body).collect(),
         held_topics: it.held.into_iter().map(HeldBody::from).collect(),
         unfenced_tables: it.at_risk.unfenced,
         unlogged_tables: it.at_risk.unlogged,

@@ -259,13 +259,14 @@ impl Deployment {
         })
     }
 
-    /// Starts the service and waits until it is healthy.
+    /// Starts the service and waits until it is ready: the collection may come with its first document, and the topic
+    /// with the Watcher.
     ///
     /// # Errors
-    /// If it ends first, or is not healthy within [`HEALTHY_WITHIN`].
+    /// If it ends first, or is not ready within [`HEALTHY_WITHIN`].
     pub async fn start(&self) -> Result<Service, Error> {
         let mut service = self.spawn()?;
-        service.healthy(HEALTHY_WITHIN).await?;
+        service.ready(HEALTHY_WITHIN).await?;
         Ok(service)
     }
 

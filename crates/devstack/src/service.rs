@@ -199,23 +199,40 @@ impl Service {
         Samples::parse(&response.body).map_err(|message| self.error(message))
     }
 
-    /// Waits until `/health` answers 200.
+    /// Waits until `/health` answers 200: all that it is to copy is there, and is copied.
     ///
     /// # Errors
     /// If it ends first, or with its last answer after `within`.
     pub async fn healthy(&mut self, within: Duration) -> Result<(), Error> {
+        self.answers_well("/health", within).await
+    }
+
+    /// Waits until `/readyz` answers 200: it copies what there is. A collection or a topic may be missing yet.
+    ///
+    /// # Errors
+    /// If it ends first, or with its last answer after `within`.
+    pub async fn ready(&mut self, within: Duration) -> Result<(), Error> {
+        self.answers_well("/readyz", within).await
+    }
+
+    async fn answers_well(&mut self, path: &str, within: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + within;
         loop {
-            let last = match self.get("/health").await {
+            let last = match self.get(path).await {
                 Ok(Response { status: HEALTH_OK, .. }) => return Ok(()),
-                Ok(Response { status, body }) => format!("/health answered {status}: {}", body.trim()),
+                Ok(Response { status, body }) => format!("{path} answered {status}: {}", body.trim()),
                 Err(error) => error.to_string(),
             };
             if let Some(status) = self.exit_status()? {
-                return Err(self.error(format!("ended before it was healthy ({status})")));
+                return Err(self.error(format!("ended before {path} was well ({status})")));
             }
             if Instant::now() >= deadline {
-                return Err(self.error(format!("was not healthy after {} s ({last})", within.as_secs_f64())));
+                let seconds = within.as_secs_f64();
+                let health = match self.get("/health").await {
+                    Ok(Response { status, body }) => format!("/health answered {status}: {}", body.trim()),
+                    Err(error) => error.to_string(),
+                };
+                return Err(self.error(format!("was not well after {seconds} s ({last}; {health})")));
             }
             tokio::time::sleep(HEALTH_INTERVAL).await;
         }

@@ -274,6 +274,6 @@ async fn a_service_that_ends_early_is_not_waited_for() {
     command.http = Some(([127, 0, 0, 1], 1).into()); // nobody listens on the reserved port 1
     let mut service = Service::spawn(command).unwrap();
     let error = service.healthy(SOON).await.unwrap_err().to_string();
-    assert!(error.contains("ended before it was healthy (exit status: 78)"), "{error}");
+    assert!(error.contains("ended before /health was well (exit status: 78)"), "{error}");
     assert!(error.contains("no configuration"), "{error}");
 }

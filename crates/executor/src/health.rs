@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ports::{Failure, TablesAtRisk};
+use crate::report::Attempt;
 
 /// How long a dependency may owe an answer before the service says that it is not well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(7);
@@ -41,8 +42,8 @@ impl Standing {
         self.trouble = None;
     }
 
-    /// It did not. A refusal of one record or one request is an answer, and a good one.
-    pub(crate) fn failed(&mut self, failure: &Failure) {
+    /// It did not, at this try of so many. A refusal of one record or one request is an answer, and a good one.
+    pub(crate) fn failed(&mut self, failure: &Failure, attempt: Option<Attempt>) {
         match failure.fault {
             Fault::Transient
             | Fault::Unreachable
@@ -52,7 +53,8 @@ impl Standing {
             | Fault::Bug => {
                 // Trouble is asked about at the same pace as silence.
                 self.heard = Instant::now();
-                self.trouble = Some(format!("{}: {}", self.name, failure.message));
+                let tries = attempt.map(|attempt| format!("; {attempt}")).unwrap_or_default();
+                self.trouble = Some(format!("{}{}{tries}", self.name, failure.words()));
             }
             Fault::RetryNow
             | Fault::Blocked
@@ -110,8 +112,12 @@ pub struct Health {
     pub unused_partitions: Option<u64>,
     /// The watched names, once they were looked at; the Watcher's only.
     pub watched: Vec<WatchedName>,
+    /// Documents that were there before the stream began, and are not copied, by collection; the Watcher's only.
+    pub uncopied: Vec<(String, u64)>,
     /// Topics that are not read because their table cannot be written; the Syncer's only.
     pub held: Vec<HeldTopic>,
+    /// How far behind the topics are; the Syncer's only.
+    pub lag: Vec<TopicLag>,
     /// Tables that are written at a risk; the Syncer's only.
     pub at_risk: TablesAtRisk,
 }
@@ -123,6 +129,19 @@ pub struct WatchedName {
     pub name: String,
     /// `changes` where all is well, `absent` where there is nothing yet, else what keeps it from being watched.
     pub serves: &'static str,
+}
+
+/// How far behind a topic is, over the partitions in hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicLag {
+    /// Which topic.
+    pub topic: String,
+    /// The age of the oldest record that is not written.
+    pub seconds: u64,
+    /// How many are not written.
+    pub records: u64,
+    /// Rows inserted, updated and deleted of late.
+    pub rows_per_second: u64,
 }
 
 /// A topic that is not read because its table cannot be written.
@@ -149,7 +168,9 @@ impl Health {
             parked_rows: None,
             unused_partitions: None,
             watched: Vec::new(),
+            uncopied: Vec::new(),
             held: Vec::new(),
+            lag: Vec::new(),
             at_risk: TablesAtRisk::default(),
         }
     }
@@ -187,6 +208,11 @@ impl HealthSign {
         });
     }
 
+    /// Publishes the documents that are not copied, beside those that were told before.
+    pub(crate) fn uncopied(&self, mut documents: Vec<(String, u64)>) {
+        self.sender.send_modify(|health| health.uncopied.append(&mut documents));
+    }
+
     /// Publishes the topics that are held.
     pub(crate) fn holds(&self, holds: &BTreeMap<Arc<str>, Held>) {
         let is_same = |(told, (topic, held)): (&HeldTopic, (&Arc<str>, &Held))| {
@@ -206,6 +232,15 @@ impl HealthSign {
         });
     }
 
+    /// Publishes how far behind the topics are.
+    pub(crate) fn lag(&self, topics: Vec<TopicLag>) {
+        self.sender.send_if_modified(|health| {
+            let changed = health.lag != topics;
+            health.lag = topics;
+            changed
+        });
+    }
+
     /// Publishes the tables that are written at a risk.
     pub(crate) fn at_risk(&self, tables: &TablesAtRisk) {
         self.sender.send_if_modified(|health| {
@@ -218,12 +253,17 @@ impl HealthSign {
     }
 
     /// Publishes what has changed. `trouble` is the reason for not being healthy although the machine is in
-    /// a working state: somebody owes an answer for too long, or gave a bad one.
-    pub(crate) fn update(&self, state: StateName, trouble: Option<&str>) {
+    /// a working state: somebody owes an answer for too long, or gave a bad one. `missing` is what the configuration
+    /// names and nobody has: the service is ready for what there is, and somebody has to look.
+    pub(crate) fn update(&self, state: StateName, trouble: Option<&str>, missing: Option<&str>) {
         let ready = is_working(state) && trouble.is_none();
         let held = if ready { held_in_words(&self.sender.borrow().held) } else { None };
-        let healthy = ready && held.is_none();
-        let reason = match (trouble.or(held.as_deref()), state) {
+        let told = match (held, missing.filter(|_| ready)) {
+            (Some(held), Some(missing)) => Some(format!("{held}; {missing}")),
+            (held, missing) => held.or(missing.map(ToOwned::to_owned)),
+        };
+        let healthy = ready && told.is_none();
+        let reason = match (trouble.or(told.as_deref()), state) {
             (Some(trouble), _) => trouble,
             (None, StateName::Connecting) => "connecting",
             (None, StateName::Streaming) => "streaming",
@@ -271,7 +311,7 @@ mod tests {
         let mut standing = Standing::new("redis");
         assert_eq!(standing.trouble(), None);
         for fault in Fault::ALL {
-            standing.failed(&Failure::new(fault, "token_save", "no answer"));
+            standing.failed(&Failure::new(fault, "token_save", "no answer"), None);
             let expected = match fault {
                 Fault::Transient
                 | Fault::Unreachable
@@ -294,6 +334,17 @@ mod tests {
     }
 
     #[test]
+    fn words_say_which_try_of_how_many_it_was() {
+        let mut standing = Standing::new("mongodb");
+        let failure = Failure::new(Fault::Transient, "mongodb_hello", "no answer; trying again");
+        standing.failed(&failure, Some(Attempt { retry: 0, max: None }));
+        assert_eq!(standing.trouble(), Some("mongodb: no answer; trying again; try 1"));
+        let failure = failure.in_brief("127.0.0.1:1: connection refused");
+        standing.failed(&failure, Some(Attempt { retry: 2, max: Some(5) }));
+        assert_eq!(standing.trouble(), Some("mongodb 127.0.0.1:1: connection refused; try 3 of 6"));
+    }
+
+    #[test]
     fn a_held_topic_makes_the_service_unhealthy_and_leaves_it_ready() {
         let (sign, receiver) = HealthSign::new("syncer");
         let held = |topics: &[&str]| -> BTreeMap<Arc<str>, Held> {
@@ -302,29 +353,39 @@ mod tests {
         };
         for state in StateName::ALL {
             sign.holds(&held(&["a", "b"]));
-            sign.update(state, None);
+            sign.update(state, None, None);
             assert_eq!((receiver.borrow().healthy, receiver.borrow().ready), (false, is_working(state)));
             if is_working(state) {
                 let words = "topic a is held (not_fenced): table public.t; topic b is held, too (not_fenced)";
                 assert_eq!(receiver.borrow().reason, words);
             }
             sign.holds(&held(&[]));
-            sign.update(state, None);
+            sign.update(state, None, None);
             assert_eq!(receiver.borrow().healthy, is_working(state));
         }
         sign.holds(&held(&["a", "b", "c", "d", "e", "f", "g", "h"]));
-        sign.update(StateName::Streaming, None);
+        sign.update(StateName::Streaming, None, None);
         assert!(receiver.borrow().reason.ends_with("; and 2 more, see /status"), "{:?}", receiver.borrow());
+    }
+
+    #[test]
+    fn what_nobody_has_makes_the_service_unhealthy_and_leaves_it_ready() {
+        let (sign, receiver) = HealthSign::new("syncer");
+        for state in StateName::ALL {
+            sign.update(state, None, Some("topic t does not exist"));
+            assert_eq!((receiver.borrow().healthy, receiver.borrow().ready), (false, is_working(state)));
+            assert_eq!(receiver.borrow().reason == "topic t does not exist", is_working(state));
+        }
     }
 
     #[test]
     fn only_a_working_state_without_trouble_is_healthy() {
         let (sign, receiver) = HealthSign::new("watcher");
         for state in StateName::ALL {
-            sign.update(state, None);
+            sign.update(state, None, None);
             let working = !matches!(state, StateName::Connecting | StateName::Draining | StateName::Stopped);
             assert_eq!(receiver.borrow().healthy, working, "{state}");
-            sign.update(state, Some("redis owes an answer for 9 s"));
+            sign.update(state, Some("redis owes an answer for 9 s"), Some("no topic"));
             assert!(!receiver.borrow().healthy, "{state}");
             assert_eq!(receiver.borrow().reason, "redis owes an answer for 9 s");
         }

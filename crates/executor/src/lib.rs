@@ -13,8 +13,10 @@
 //! | [`SyncerService`] | the Syncer's loop and its `match effect` |
 //! | [`metrics`] | the metrics' names |
 
+mod calendar;
 mod clock;
 mod ended;
+mod given_up;
 mod health;
 mod jitter;
 pub mod metrics;
@@ -25,7 +27,9 @@ mod report;
 #[cfg(test)]
 mod scripted;
 mod shutdown;
+mod similar;
 mod stack_trace;
+mod start;
 mod syncer;
 mod timers;
 mod watcher;
@@ -35,12 +39,15 @@ use std::time::Duration;
 use cdc_machine::StateName;
 
 pub use ended::Ended;
-pub use health::{Health, HeldTopic};
+pub use given_up::GIVEN_UP;
+pub use health::{Health, HeldTopic, TopicLag};
 pub use jitter::Jitter;
 pub use process::{Life, ProcessId};
 pub use shutdown::{Shutdown, Signals};
+pub use similar::similar;
 pub use stack_trace::StackTrace;
-pub use syncer::SyncerService;
+pub use start::Start;
+pub use syncer::{BatchLog, SyncerService};
 pub use watcher::WatcherService;
 
 /// Orders that a lane can owe at once, and answers that may wait for the driver. A machine has at most one

@@ -56,8 +56,13 @@ pub const SYNCER_ERRORS: &str = "syncer_errors_total";
 pub const STATE: &str = "cdc_state";
 /// Steps from one state to another.
 pub const TRANSITIONS: &str = "cdc_transitions_total";
-/// How far behind the source, by the newest event handled.
+/// How far behind: the Watcher the source, by the oldest event that is not acknowledged; the Syncer the log, by the oldest
+/// record that is not written.
 pub const LAG_SECONDS: &str = "cdc_lag_seconds";
+/// The age of the oldest record of a partition that is not written, by topic and partition.
+pub const PARTITION_LAG_SECONDS: &str = "cdc_partition_lag_seconds";
+/// Records of a partition that are not written, by topic and partition.
+pub const PARTITION_LAG_RECORDS: &str = "cdc_partition_lag_records";
 /// From a record's Kafka time stamp to its verified commit.
 pub const END_TO_END_SECONDS: &str = "cdc_end_to_end_seconds";
 /// Records put aside or skipped, by reason.
@@ -136,7 +141,17 @@ pub fn describe() {
     describe_counter!(SYNCER_ERRORS, "Errors by type");
     describe_gauge!(STATE, "1 for the state that the service is in");
     describe_counter!(TRANSITIONS, "Steps from one state to another");
-    describe_gauge!(LAG_SECONDS, Unit::Seconds, "How far behind the source, by the newest event handled");
+    describe_gauge!(
+        LAG_SECONDS,
+        Unit::Seconds,
+        "How far behind, by the oldest event that is not acknowledged and the oldest record that is not written"
+    );
+    describe_gauge!(
+        PARTITION_LAG_SECONDS,
+        Unit::Seconds,
+        "The age of the partition's oldest record that is not written; 0 where all is, or another member has it"
+    );
+    describe_gauge!(PARTITION_LAG_RECORDS, "The partition's records that are not written");
     describe_histogram!(
         END_TO_END_SECONDS,
         Unit::Seconds,
@@ -175,11 +190,28 @@ pub fn show_token_age(age: Duration) {
     gauge!(WATCHER_TOKEN_AGE).set(age.as_secs_f64());
 }
 
+/// Errors by type.
+pub(crate) struct Errors([Counter; Fault::ALL.len()]);
+
+impl Errors {
+    fn new(name: &'static str) -> Self {
+        Self(Fault::ALL.map(|fault| counter!(name, "error_type" => fault.as_str())))
+    }
+
+    pub(crate) fn watcher() -> Self {
+        Self::new(WATCHER_ERRORS)
+    }
+
+    pub(crate) fn failed(&self, fault: Fault) {
+        self.0[fault as usize].increment(1);
+    }
+}
+
 /// What both services count.
 pub(crate) struct Common {
     states: [Gauge; 6],
     transitions: [[Counter; 6]; 6],
-    errors: [Counter; Fault::ALL.len()],
+    errors: Errors,
     pub(crate) lag: Lag,
 }
 
@@ -190,6 +222,13 @@ pub(crate) struct Lag {
 }
 
 impl Lag {
+    /// Nothing is behind any more, where anything was ever known to be.
+    pub(crate) fn end(&self) {
+        if let Some(gauge) = &self.gauge {
+            gauge.set(0.0);
+        }
+    }
+
     pub(crate) fn set(&mut self, seconds: f64) {
         let service = self.service;
         self.gauge.get_or_insert_with(|| gauge!(LAG_SECONDS, "service" => service)).set(seconds);
@@ -206,7 +245,7 @@ impl Common {
                     counter!(TRANSITIONS, "service" => service, "from" => from.as_str(), "to" => to.as_str())
                 })
             }),
-            errors: Fault::ALL.map(|fault| counter!(errors, "error_type" => fault.as_str())),
+            errors: Errors::new(errors),
             lag: Lag { service, gauge: None },
         };
         common.states[0].set(1.0);
@@ -222,7 +261,7 @@ impl Common {
     }
 
     pub(crate) fn failed(&self, fault: Fault) {
-        self.errors[fault as usize].increment(1);
+        self.errors.failed(fault);
     }
 }
 

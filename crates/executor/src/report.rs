@@ -1,5 +1,7 @@
 //! Failures, on their way into the log. A failure is logged once, here, where the machine has heard of it.
 
+use std::fmt;
+
 use cdc_machine::Dependency;
 
 use crate::ports::Failure;
@@ -11,6 +13,23 @@ pub(crate) struct Attempt {
     pub(crate) retry: u32,
     /// The most retries; `None` for unlimited.
     pub(crate) max: Option<u32>,
+}
+
+/// The first try is not a retry: with five there are six.
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tried = self.retry.saturating_add(1);
+        match self.max {
+            Some(max) => write!(f, "try {tried} of {}", max.saturating_add(1)),
+            None => write!(f, "try {tried}"),
+        }
+    }
+}
+
+impl From<(u32, Option<u32>)> for Attempt {
+    fn from((retry, max): (u32, Option<u32>)) -> Self {
+        Self { retry, max }
+    }
 }
 
 /// Logs one failure with everything that the error tables ask for.

@@ -4,7 +4,10 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use cdc_executor::ports::{ConsumerEvent, Failure, RecordConsumer, RejectedRecord, TopicPartition};
+use cdc_executor::ports::{
+    ConsumerEvent, Failure, MissingTopic, RecordConsumer, RejectedRecord, TopicPartition,
+};
+use cdc_executor::similar;
 use cdc_machine::{EffectId, Fault};
 use cdc_syncer::{FetchStart, LogBounds, Partition};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -30,6 +33,8 @@ const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that one partition's bounds may take to be read, and all of them.
 const BOUNDS_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const BOUNDS_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest that the ends of all logs, or the list of the topics, may take to be read: nobody waits for them.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest that a commit may take. librdkafka itself gives up within its session time-out.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest that leaving may take. After it the client closes by itself, or with the process.
@@ -337,6 +342,60 @@ impl RecordConsumer for KafkaConsumer {
                     Ok(Some(LogBounds { first, end }))
                 })
                 .collect()
+        })
+        .await
+    }
+
+    async fn log_ends(&self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, Failure> {
+        const OPERATION: &str = "kafka_log_ends";
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A request by time, one for each leader; librdkafka passes the end on as it is.
+        let asked = self.list(partitions.iter().map(|partition| (*partition, Offset::End)))?;
+        let names: Vec<TopicPartition> = partitions.iter().map(|partition| self.name(*partition)).collect();
+        self.call(OPERATION, ENDS_TIMEOUT * 2, move |client| {
+            let answered = client.offsets_for_times(asked, ENDS_TIMEOUT).map_err(|error| {
+                failure_from(OPERATION, "the ends of the partitions' logs could not be read", &error)
+            })?;
+            let end_of = |name: &TopicPartition| {
+                let element = answered.find_partition(&name.topic, name.partition)?;
+                match (element.error(), element.offset()) {
+                    (Ok(()), Offset::Offset(end)) => Some(end),
+                    _ => None,
+                }
+            };
+            Ok(names.iter().map(end_of).collect())
+        })
+        .await
+    }
+
+    async fn missing_topics(&self) -> Result<Vec<MissingTopic>, Failure> {
+        const OPERATION: &str = "kafka_topics";
+        let topics: Vec<String> =
+            self.inner.settings.topics.iter().filter(|topic| !topic.starts_with('^')).cloned().collect();
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.call(OPERATION, ENDS_TIMEOUT * 2, move |client| {
+            let answered = client
+                .fetch_metadata(None, ENDS_TIMEOUT)
+                .map_err(|error| failure_from(OPERATION, "the brokers did not list their topics", &error))?;
+            let there: Vec<&str> = answered
+                .topics()
+                .iter()
+                .filter(|topic| !topic.partitions().is_empty())
+                .map(rdkafka::metadata::MetadataTopic::name)
+                .collect();
+            let is_missing = |topic: &String| !there.contains(&topic.as_str());
+            let missing = topics.into_iter().filter(is_missing);
+            let suggest = |topic: String| {
+                let others = there.iter().filter(|name| !name.ends_with(".dead-letters"));
+                let others: Vec<&str> = others.copied().collect();
+                let similar = similar(&topic, &others).map(ToOwned::to_owned);
+                MissingTopic { topic, similar }
+            };
+            Ok(missing.map(suggest).collect())
         })
         .await
     }

@@ -210,6 +210,10 @@ impl BatchEncoder {
         let is_read = is_read || reply.peek()?.is_none();
         if buffers.placed.is_empty() && is_read && !passed_over {
             let idle = self.token(reply.post_batch_token()?).map_err(BatchError::Token)?;
+            // A server that has not searched all of its history yet answers with nothing, too.
+            let searched = idle.position.cluster_time().map(|time| time.t);
+            let behind = reply.operation_seconds().zip(searched);
+            batch.behind_seconds = behind.map_or(0, |(now, searched)| now.saturating_sub(searched));
             batch.idle = Some(ResumeToken { rests_on: idle.rests_on.or(last.rests_on), ..idle });
         }
         self.message_bytes = buffers.message_bytes().unwrap_or(self.message_bytes);

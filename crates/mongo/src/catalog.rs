@@ -7,10 +7,18 @@ use cdc_executor::ports::{Failure, Serves, Sighting};
 use cdc_machine::Fault;
 use cdc_watcher::Contents;
 
+use cdc_executor::similar;
+
 use crate::connection::Connection;
 use crate::settings::FullDocument;
 
 const OPERATION: &str = "mongodb_collections";
+
+/// The longest that the server may take to count a collection.
+const COUNT_MS_MAX: i32 = 2_000;
+
+/// Among so many collections a name like an absent one is looked for.
+const SUGGESTED_FROM_MAX: i32 = 1000;
 
 /// One look at the watched names, and when it was.
 pub(crate) struct Catalog {
@@ -50,9 +58,45 @@ pub(crate) async fn look(
             name: Arc::clone(name),
             contents: entry.map_or(Contents::Absent, contents),
             serves: entry.map_or(Serves::Absent, |entry| serves(entry, full_document)),
+            similar: None,
         }
     };
-    Ok(Catalog { sightings: names.iter().map(sighting).collect(), at })
+    let mut sightings: Vec<Sighting> = names.iter().map(sighting).collect();
+    if sightings.iter().any(|sighting| sighting.serves == Serves::Absent) {
+        suggest(connection, &mut sightings).await;
+    }
+    Ok(Catalog { sightings, at })
+}
+
+/// Looks for names like those that are absent. It is a help and no more: where it fails there is none.
+async fn suggest(connection: &Connection, sightings: &mut [Sighting]) {
+    let list = doc! {
+        "listCollections": 1,
+        "nameOnly": true,
+        "authorizedCollections": true,
+        "cursor": { "batchSize": SUGGESTED_FROM_MAX },
+    };
+    let Ok(reply) = connection.command(list).await else { return };
+    let Ok(found) = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch")) else {
+        return;
+    };
+    let there: Vec<&str> = found
+        .iter()
+        .filter_map(Bson::as_document)
+        .filter_map(|entry| entry.get_str("name").ok())
+        .filter(|name| !name.starts_with("system."))
+        .collect();
+    for sighting in sightings.iter_mut().filter(|sighting| sighting.serves == Serves::Absent) {
+        sighting.similar = similar(&sighting.name, &there).map(Arc::from);
+    }
+}
+
+/// About how many documents a collection holds, by its metadata; `None` where the server does not say.
+pub(crate) async fn count(connection: &Connection, name: &str) -> Option<u64> {
+    let reply = connection.command(doc! { "count": name, "maxTimeMS": COUNT_MS_MAX }).await.ok()?;
+    let number = reply.get("n")?;
+    let signed = number.as_i64().or(number.as_i32().map(i64::from)).or(number.as_f64().map(|n| n as i64))?;
+    u64::try_from(signed).ok()
 }
 
 /// A view has none.

@@ -14,6 +14,7 @@ use secrecy::ExposeSecret;
 use crate::classify;
 use crate::diagnosis;
 use crate::settings::MongoSettings;
+use crate::words::Told;
 
 /// The name in the server's logs and `currentOp`, and the cursor's comment.
 pub(crate) const APP_NAME: &str = "cdc-watcher";
@@ -94,7 +95,7 @@ impl Connection {
         }
         let selection = options.selection_criteria.clone();
         let client = Client::with_options(options.clone())
-            .map_err(|error| failure(Fault::Fatal, OPERATION, &place, "check mongodb.uri", error))?;
+            .map_err(|error| failure(Fault::Fatal, OPERATION, &place, "check mongodb.uri", &error))?;
         let database = client.database(&settings.database);
         Ok(Self {
             client,
@@ -123,7 +124,7 @@ impl Connection {
     pub(crate) fn failure(&self, operation: &'static str, error: Error) -> Failure {
         let fault = classify::fault(&error);
         let advice = classify::advice(&error, fault);
-        failure(fault, operation, &self.place, advice, error)
+        failure(fault, operation, &self.place, advice, &error)
     }
 
     /// Asks who answers.
@@ -268,6 +269,9 @@ impl Connection {
     }
 }
 
-fn failure(fault: Fault, operation: &'static str, place: &str, advice: &str, error: Error) -> Failure {
-    Failure::new(fault, operation, format!("{place} refused or did not answer; {advice}")).because(error)
+fn failure(fault: Fault, operation: &'static str, place: &str, advice: &str, error: &Error) -> Failure {
+    let told = Told::new(error);
+    let brief = told.in_brief(error).map(String::into_boxed_str);
+    let failure = Failure::new(fault, operation, format!("{place} refused or did not answer; {advice}"));
+    Failure { brief, ..failure.because(told) }
 }

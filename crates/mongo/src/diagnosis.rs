@@ -55,8 +55,9 @@ pub(crate) async fn why_unreachable(options: &ClientOptions, operation: &'static
             };
         }
     }
-    let text = format!("MongoDB at {}; start it, or correct mongodb.uri", silent.join(", "));
-    (!silent.is_empty()).then(|| Failure::new(Fault::Transient, operation, text))
+    let silent = silent.join(", ");
+    let text = format!("MongoDB at {silent}; start it, or correct mongodb.uri");
+    (!silent.is_empty()).then(|| Failure::new(Fault::Transient, operation, text).in_brief(silent))
 }
 
 /// What keeps a host that answers from being used.

@@ -26,6 +26,7 @@ mod reply;
 mod settings;
 mod source;
 mod stream;
+mod words;
 
 pub use connection::Deployment;
 pub use settings::{FullDocument, MongoSettings, check_uri};

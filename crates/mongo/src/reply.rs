@@ -54,6 +54,11 @@ impl Reply {
         post_batch_token(self.batch.as_raw_document())
     }
 
+    /// The source's own clock when it answered, in Unix seconds; `None` where it does not tell.
+    pub(crate) fn operation_seconds(&self) -> Option<u32> {
+        self.batch.as_raw_document().get_timestamp("operationTime").ok().map(|time| time.time)
+    }
+
     /// About how much of it is still to be read, in bytes.
     pub(crate) fn bytes_left(&self) -> usize {
         self.batch.as_raw_document().as_bytes().len().saturating_sub(self.at)

@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::sync::Arc;
 
 use bson::{RawDocument, RawDocumentBuf, Timestamp};
@@ -21,6 +22,7 @@ use crate::pipeline::{Start, aggregate};
 use crate::reply::{Unreadable, post_batch_token};
 use crate::settings::{FullDocument, MongoSettings};
 use crate::stream::{Awaited, Cursor, READ, Stream};
+use crate::words::Told;
 
 const OPEN: &str = "change_stream_open";
 /// A change stream over one database, filtered to the watched collections.
@@ -187,7 +189,7 @@ impl MongoSource {
         tracing::warn!(
             operation = OPEN,
             cluster_time = time.t,
-            error = %why,
+            error = %Told::new(&why),
             "the token is not in the stream, as after a change of the collections; going on by its time"
         );
         let start = Start::At(Timestamp { time: time.t, increment: time.i });
@@ -311,6 +313,24 @@ impl Source for MongoSource {
             (Err(_), _) => self.close().await,
         }
         read
+    }
+
+    fn count(
+        &mut self,
+        names: Vec<Arc<str>>,
+    ) -> impl Future<Output = Vec<(Arc<str>, Option<u64>)>> + Send + 'static {
+        let connection = self.connection.clone();
+        async move {
+            let mut counted = Vec::with_capacity(names.len());
+            for name in names {
+                let documents = match &connection {
+                    Some(connection) => catalog::count(connection, &name).await,
+                    None => None,
+                };
+                counted.push((name, documents));
+            }
+            counted
+        }
     }
 
     async fn close(&mut self) {

@@ -199,7 +199,7 @@ impl PostgresDatabase {
             Planned::Held(holds) => return Ok(Reply::Held(holds)),
         };
         let rejected = std::mem::take(&mut plan.rejected);
-        let planned = plan.counts;
+        let planned = std::mem::take(&mut plan.counts);
         if plan.tables.is_empty() {
             return Ok(Reply::Written { counts: planned, rejected, parked: Vec::new() });
         }
@@ -210,7 +210,7 @@ impl PostgresDatabase {
         let told_no_stage = &self.shared.told_no_stage;
         let job = Job { batch: batch.rows(), holds: &holds, share, parking, copy_threshold, told_no_stage };
         let written_as = WrittenAs::of(&plan);
-        match write(&mut session, &self.shared.ledger, plan, &job).await {
+        match write(&mut session, &self.shared.ledger, *plan, &job).await {
             Ok(Written::Committed { counts, parked }) => {
                 watch.committed();
                 Ok(Reply::Written { counts: merge(planned, counts), rejected, parked })
@@ -243,10 +243,10 @@ impl PostgresDatabase {
             };
             let plan = Plan::new(records, &tables, keeps_keys);
             if plan.doubts.is_empty() || pass >= PASSES_MAX {
-                return Ok(Planned::Rows(plan));
+                return Ok(Planned::Rows(Box::new(plan)));
             }
             match self.settle_doubts(topics, &tables, &plan.doubts, begun).await {
-                Ok(true) => return Ok(Planned::Rows(plan)),
+                Ok(true) => return Ok(Planned::Rows(Box::new(plan))),
                 Ok(false) => {}
                 Err(trouble) => {
                     return self.holds_of_doubts(topics, &plan.doubts, trouble).map(Planned::Held);
@@ -321,7 +321,7 @@ enum Reply {
 
 /// What records come to.
 enum Planned {
-    Rows(Plan),
+    Rows(Box<Plan>),
     Held(Vec<Hold>),
 }
 
@@ -338,6 +338,7 @@ fn merge(planned: WriteCounts, written: WriteCounts) -> WriteCounts {
         superseded: written.superseded,
         copied_statements: written.copied_statements,
         prepared_statements: written.prepared_statements,
+        by_topic: written.by_topic,
         ..planned
     }
 }

@@ -170,6 +170,8 @@ pub(crate) struct Doubt {
 #[derive(Debug)]
 pub(crate) struct TablePlan {
     pub(crate) target: Arc<Target>,
+    /// The index in the batch of one of its records: they are all of one topic.
+    pub(crate) record: usize,
     pub(crate) upserts: Upserts,
     pub(crate) deletes: Deletes,
     /// Columns of the target that documents feed for the first time, as far as is known.
@@ -337,7 +339,8 @@ impl TablePlan {
                 counts.merged += laid_out.merged;
                 counts.newest_unix_seconds = counts.newest_unix_seconds.max(laid_out.newest_unix_seconds);
                 let LaidOut { upserts, deletes, unknown, .. } = laid_out;
-                return (Self { target, upserts, deletes, newly_fed }, unknown);
+                let record = contest.first().map_or(0, |candidate| candidate.index);
+                return (Self { target, record, upserts, deletes, newly_fed }, unknown);
             }
             layout.target = Arc::new(layout.target.feeding(&laid_out.feeds));
             newly_fed.extend(laid_out.feeds);

@@ -90,16 +90,21 @@ async fn write_tables(
     counts: &mut WriteCounts,
 ) -> Result<Vec<ParkedRows>, Trouble> {
     feed(session, plan).await?;
+    let topic_of = |table: &TablePlan| job.batch.get(table.record).map(|row| row.partition);
     if job.parking == Parking::Off {
         for (table, statements) in plan.tables.iter().zip(prepared) {
+            let before = topic_of(table).map(|partition| counts.so_far(partition));
             write_table(session, table, statements, counts).await?;
+            counts.attribute(before);
         }
         return Ok(Vec::new());
     }
     for (table, statements) in plan.tables.iter_mut().zip(prepared) {
+        let before = topic_of(table).map(|partition| counts.so_far(partition));
         heed_parked(session, table, counts).await?;
         if job.parking == Parking::Heed {
             write_table(session, table, statements, counts).await?;
+            counts.attribute(before);
         }
     }
     if job.parking == Parking::Park {

@@ -6,6 +6,7 @@ use crate::facts::Facts;
 use crate::outage::is_out_of_reach;
 use crate::state::{Connecting, State};
 use crate::turn::Turn;
+use crate::window::Window;
 use crate::{Config, Effect, Held, Input, Partition, WorkerId};
 
 /// The Syncer: reads partitions as far as there is room, routes their records to workers by key, has each
@@ -54,6 +55,13 @@ impl<R: Clone> Syncer<R> {
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
         self.facts.partitions.bytes()
+    }
+
+    /// Of each partition of which records are settled, the offset below which all are.
+    pub fn written(&self) -> impl Iterator<Item = (Partition, i64)> + '_ {
+        self.facts.partitions.iter().filter_map(|(partition, assignment)| {
+            assignment.window().and_then(Window::settled).map(|settled| (partition, settled))
+        })
     }
 
     /// Rows that wait in the database for a unique value, of the partitions in hand.

@@ -37,6 +37,11 @@ impl Window {
         self.marks.settle(seq)
     }
 
+    /// The offset below which everything is settled; `None` before the first record is.
+    pub(crate) fn settled(&self) -> Option<i64> {
+        self.marks.prefix().map(|prefix| *prefix.position())
+    }
+
     /// What may be committed and is not.
     pub(crate) fn unsaved(&self) -> Option<&WrittenOffset> {
         self.marks.unsaved_prefix()

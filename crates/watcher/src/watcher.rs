@@ -3,7 +3,7 @@ use cdc_machine::{Backoff, Cause, Effects, Lineage, Machine, Retry, StateName};
 use crate::facts::Facts;
 use crate::state::{Connecting, State};
 use crate::turn::Turn;
-use crate::{Config, Effect, Input};
+use crate::{Config, Contents, Effect, Input, Known};
 
 /// The Watcher: reads a change stream as far as there is room, hands each event to Kafka, and records the
 /// position over what Kafka has acknowledged in order.
@@ -64,6 +64,17 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
     /// looked at.
     pub fn recorded_partitions(&self) -> impl Iterator<Item = Option<u32>> + '_ {
         self.facts.known.iter().map(|known| known.and_then(|known| known.partitions))
+    }
+
+    /// Of each watched collection, whether it is on record with the position.
+    pub fn is_recorded(&self) -> impl Iterator<Item = bool> + '_ {
+        self.facts.known.iter().map(Option::is_some)
+    }
+
+    /// Of each watched collection, whether the position knows documents of it, or its topic holds messages of them.
+    pub fn has_existed(&self) -> impl Iterator<Item = bool> + '_ {
+        let is_known = |known: Known| known.holds_messages || matches!(known.contents, Contents::Uuid(_));
+        self.facts.known.iter().map(move |known| known.is_some_and(is_known))
     }
 
     /// Answers to what was gone by then: late or doubled ones, expiries of timers that were replaced.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use cdc_executor::ports::Failure;
-use cdc_executor::{Ended, Health, Shutdown, StackTrace};
+use cdc_executor::{Ended, Health, Shutdown, StackTrace, Start};
 use cdc_machine::{Cause, Signal};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -107,10 +107,10 @@ async fn watcher(
         tracing::info!(service = "watcher", operation = "start", "{needed}");
     }
     // Until the source has said who it is there is no machine, but there are probes.
-    let (waiting, starting) = watch::channel(Health::starting("watcher"));
+    let (start, starting) = Start::watcher();
     let probing = telemetry.probe(listener, starting, &config.instance);
-    let described =
-        wiring::describe_source(&mut source, &config.mongodb.database, config.mongodb.max_retries, shutdown);
+    let retry = config.mongodb.max_retries;
+    let described = wiring::describe_source(&mut source, &config.mongodb.database, retry, &start, shutdown);
     let name = match described.await {
         Ok(name) => name,
         Err(end) => {
@@ -120,7 +120,7 @@ async fn watcher(
     };
     let (service, health) = wiring::watcher(config, source, name).map_err(refused)?;
     drop(token_age);
-    probing.follow(waiting, health.clone());
+    probing.follow(start.into_sender(), health.clone());
     telemetry.logs.follow(health);
     let end = Box::pin(service.run(shutdown.clone())).await;
     probing.end().await;

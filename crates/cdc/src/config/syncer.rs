@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use cdc_executor::BatchLog;
 use cdc_kafka::ClientKind;
 use cdc_machine::Retry;
 use cdc_postgres::Fence;
@@ -28,6 +29,9 @@ const OFFSET_RESET: [(&str, OffsetPolicy); 3] =
 /// The words for [`OnTableError`].
 const ON_TABLE_ERROR: [(&str, OnTableError); 2] =
     [("hold", OnTableError::Hold), ("stop", OnTableError::Stop)];
+
+/// The words for [`BatchLog`].
+const BATCHES: [(&str, BatchLog); 2] = [("sums", BatchLog::Sums), ("each", BatchLog::Each)];
 
 /// The words for [`Fence`].
 const FENCE: [(&str, Fence); 2] = [("required", Fence::Required), ("if_possible", Fence::IfPossible)];
@@ -64,6 +68,8 @@ pub struct SyncerConfig {
     pub stop_after: StopAfter,
     /// `logging`
     pub logging: Logging,
+    /// `logging.batches`
+    pub batches: BatchLog,
     /// `http.listen`
     pub http_listen: SocketAddr,
     /// `shutdown.timeout`
@@ -150,6 +156,9 @@ impl SyncerConfig {
     /// `filled` are the topics of the Watcher in the same file.
     pub(super) fn read_beside(syncer: &mut Section<'_>, filled: &Namespaces) -> Self {
         syncer.not_available(&["tables", "tracing"]);
+        let (logging, batches) = syncer.section("logging", |logging| {
+            (Logging::read(logging), logging.choice("batches", &BATCHES, &[], BatchLog::Sums))
+        });
         let postgres = syncer.section("postgres", PostgresConfig::read);
         let batch = syncer.section("batch", BatchConfig::read);
         let kafka = syncer.section("kafka", |kafka| ConsumerConfig::read(kafka, filled));
@@ -171,7 +180,8 @@ impl SyncerConfig {
                 .section("parked", |parked| parked.integer("max_rows", 1..=10_000_000, 10_000)),
             dead_letter_topic,
             stop_after,
-            logging: syncer.section("logging", Logging::read),
+            logging,
+            batches,
             http_listen: common::http_listen(syncer, 9465),
             shutdown_timeout: common::shutdown_timeout(syncer),
         }

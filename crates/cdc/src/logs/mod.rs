@@ -3,6 +3,7 @@
 //! Every line has `timestamp`, `level`, `service`, `operation` and `message`, whoever wrote it; every error
 //! has `error_type` and `stack_trace` besides. Repeated warnings and errors are cut short with a count.
 
+mod console;
 mod fields;
 mod repeats;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogFormat, LogLevel, Logging};
+use console::Console;
 use repeats::Repeats;
 
 /// How often what was cut short is told.
@@ -78,7 +80,9 @@ impl Logs {
         let registry = Registry::default();
         match logging.format {
             LogFormat::Json => registry.with(logs.json(voice, logging.level, std::io::stdout)).try_init()?,
-            LogFormat::Console => registry.with(logs.console(logging.level)).try_init()?,
+            LogFormat::Console => {
+                registry.with(logs.console(voice, logging.level, std::io::stdout)).try_init()?;
+            }
         }
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -120,14 +124,17 @@ impl Logs {
         layer.with_filter(targets(level).and(self.repeats.clone()))
     }
 
-    fn console<S>(&self, level: LogLevel) -> impl Layer<S> + use<S>
+    fn console<S, W>(&self, voice: Voice, level: LogLevel, writer: W) -> impl Layer<S> + use<S, W>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
+        W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
     {
         // https://no-color.org: any value that is not empty says no.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         tracing_subscriber::fmt::layer()
             .with_ansi(!plain && std::io::stdout().is_terminal())
+            .with_writer(writer)
+            .event_format(Console { voice, states: self.states.clone() })
             .with_filter(targets(level).and(self.repeats.clone()))
     }
 }

@@ -15,9 +15,12 @@ use super::*;
 struct Page(Arc<Mutex<Vec<u8>>>);
 
 impl Page {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
@@ -192,20 +195,67 @@ fn lines_tell_the_state_of_their_service() {
 }
 
 #[test]
-fn repeated_errors_are_cut_short_and_counted_and_batches_are_not() {
+fn repeated_errors_are_cut_short_and_counted_and_sums_are_not() {
     let (logs, page) = (logs(), Page::default());
     let subscriber = Registry::default().with(logs.json(Voice::Watcher, LogLevel::Info, page.clone()));
     tracing::subscriber::with_default(subscriber, || {
         for number in 0..1000 {
             tracing::error!(number, "broker away");
-            tracing::info!(number, "batch written");
+            tracing::info!(number, "rows written");
         }
         logs.repeats.tell();
     });
     let lines = page.lines();
     let of = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
-    assert_eq!(of("batch written"), 1000);
+    assert_eq!(of("rows written"), 1000);
     assert!(of("broker away") < 1000);
     let left_out = lines.last().unwrap()["left_out"].as_u64().unwrap();
     assert_eq!(left_out + of("broker away") as u64, 1000);
+}
+
+/// All failures are told by one place in the code, and each neighbour's are counted for themselves.
+#[test]
+fn the_failures_of_one_neighbour_do_not_hide_those_of_another_nor_a_record_that_is_given_up() {
+    let (logs, page) = (logs(), Page::default());
+    let subscriber = Registry::default().with(logs.json(Voice::Syncer, LogLevel::Info, page.clone()));
+    tracing::subscriber::with_default(subscriber, || {
+        let failed = |operation: &str, fault: &str| {
+            tracing::error!(service = "syncer", operation, fault, "operation failed");
+        };
+        (0..100).for_each(|_| failed("postgres_write", "transient"));
+        failed("kafka_commit", "transient");
+        failed("postgres_write", "auth");
+        for offset in 0..100 {
+            tracing::error!(target: cdc_executor::GIVEN_UP, operation = "bad_record", offset, "record given up");
+        }
+    });
+    let lines = page.lines();
+    let of = |operation: &str, fault: &str| {
+        lines.iter().filter(|line| line["operation"] == operation && line["fault"] == fault).count()
+    };
+    assert_eq!(of("kafka_commit", "transient"), 1);
+    assert_eq!(of("postgres_write", "auth"), 1);
+    assert!(of("postgres_write", "transient") < 100);
+    assert_eq!(lines.iter().filter(|line| line["operation"] == "bad_record").count(), 100);
+}
+
+/// Feature: cdc-pipeline, Property 22: Error Log Stack Trace Inclusion
+/// Validates: Requirements 10.5
+#[test]
+fn on_a_console_the_fields_are_those_of_json_and_a_stack_trace_has_lines_of_its_own() {
+    let page = Page::default();
+    let subscriber = Registry::default().with(logs().console(Voice::Syncer, LogLevel::Info, page.clone()));
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::error!(operation = "postgres_write", error = "no \x1b[2J route", "operation failed");
+        tracing::info!(target: "cdc_postgres", rows = 3, topic = "a b", "rows written");
+    });
+    let text = page.text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].contains("ERROR syncer - operation failed error_type=unclassified"), "{text}");
+    assert!(lines[0].ends_with("operation=postgres_write"), "{text}");
+    assert_eq!(lines[1], "    error: no \\u{1b}[2J route");
+    assert!(lines[2].starts_with("    stack_trace: 0: ") && text.contains("cdc::logs::tests"), "{text}");
+    let last = lines.last().unwrap();
+    assert!(last.contains(" INFO syncer - rows written operation=postgres rows=3 topic=\"a b\""), "{text}");
+    assert!(lines[3..lines.len() - 1].iter().all(|line| line.starts_with("    ")), "{text}");
 }

@@ -19,7 +19,8 @@ pub fn syncer(
     let consumer = KafkaConsumer::new(consumer_settings(config));
     let member = Some(Member { instance: config.instance.clone(), process: ProcessId::own() });
     let database = PostgresDatabase::new(Settings { member, ..postgres_settings(config) });
-    SyncerService::new(limits(config), consumer, database, super::jitter("syncer"))
+    let (service, health) = SyncerService::new(limits(config), consumer, database, super::jitter("syncer"));
+    (service.telling(config.batches), health)
 }
 
 /// The target database, not connected yet.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use cdc_executor::ports::{Failure, ReportSink, Sighting};
-use cdc_executor::{Ended, Health, Shutdown, WatcherService};
+use cdc_executor::{Ended, Health, Shutdown, Start, WatcherService};
 use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::{Backoff, Cause, Dependency, Fault, Lineage, Retry, Signal};
 use cdc_mongo::{Deployment, MongoSettings, MongoSource};
@@ -58,6 +58,7 @@ pub async fn describe_source(
     source: &mut MongoSource,
     database: &str,
     retry: Retry,
+    start: &Start,
     shutdown: &Shutdown,
 ) -> Result<String, Ended> {
     let mut signals = shutdown.signals();
@@ -74,17 +75,7 @@ pub async fn describe_source(
             },
             signal = signals.next() => return Err(stopped(signal).into()),
         };
-        tracing::error!(
-            service = "watcher",
-            operation = failure.operation,
-            error_type = if failure.fault.is_retryable() { "retryable" } else { "non_retryable" },
-            fault = failure.fault.as_str(),
-            error = %failure.chain(),
-            stack_trace = %failure.stack_trace,
-            retry_attempt = backoff.retries(),
-            max_retries = %retry.max_retries.map_or_else(|| "unlimited".to_owned(), |max| max.to_string()),
-            "operation failed"
-        );
+        start.failed(&failure, backoff.retries(), retry.max_retries);
         let end = |cause| Ended { cause, last_failure: Some(failure.to_string()) };
         let wait = match failure.fault {
             Fault::Auth => return Err(end(Cause::Refused(Dependency::MongoDb))),

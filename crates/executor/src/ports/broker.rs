@@ -155,6 +155,15 @@ pub enum ConsumerEvent {
     Failed(Failure),
 }
 
+/// A topic that the brokers do not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingTopic {
+    /// Its name.
+    pub topic: String,
+    /// A name like it that they have.
+    pub similar: Option<String>,
+}
+
 /// A record on its way to the dead letters.
 #[derive(Debug)]
 pub struct RejectedRecord {
@@ -211,6 +220,21 @@ pub trait RecordConsumer: Clone + Send + Sync + 'static {
         &self,
         partitions: &[Partition],
     ) -> impl Future<Output = Result<Vec<Option<LogBounds>>, Failure>> + Send;
+
+    /// Where the partitions' logs end, in the same order; `None` where the brokers do not say.
+    ///
+    /// # Errors
+    /// Whatever the broker says, classified.
+    fn log_ends(
+        &self,
+        partitions: &[Partition],
+    ) -> impl Future<Output = Result<Vec<Option<i64>>, Failure>> + Send;
+
+    /// The topics of the configuration that the brokers do not have.
+    ///
+    /// # Errors
+    /// Whatever the broker says, classified.
+    fn missing_topics(&self) -> impl Future<Output = Result<Vec<MissingTopic>, Failure>> + Send;
 
     /// Commits offsets and waits for the broker's answer.
     ///

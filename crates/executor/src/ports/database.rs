@@ -73,9 +73,52 @@ pub struct LedgerCommit {
 pub const CONTROL_KINDS: [Operation; 5] =
     [Operation::SnapshotBegin, Operation::SnapshotEnd, Operation::Drop, Operation::Rename, Operation::Gap];
 
+/// What became of the rows of one topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicRows {
+    /// One of the topic's partitions.
+    pub partition: Partition,
+    /// Rows that were not there.
+    pub inserted: u64,
+    /// Rows that were there and older.
+    pub updated: u64,
+    /// Rows deleted.
+    pub deleted: u64,
+    /// Rows that were newer already.
+    pub fenced: u64,
+}
+
+impl TopicRows {
+    /// No row yet.
+    #[must_use]
+    pub const fn of(partition: Partition) -> Self {
+        Self { partition, inserted: 0, updated: 0, deleted: 0, fenced: 0 }
+    }
+
+    /// Adds what became of others.
+    pub fn add(&mut self, other: &Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+        self.fenced += other.fenced;
+    }
+
+    /// How many of them were written.
+    #[must_use]
+    pub const fn written(&self) -> u64 {
+        self.inserted + self.updated + self.deleted
+    }
+
+    /// How many rows there were.
+    #[must_use]
+    pub const fn all(&self) -> u64 {
+        self.inserted + self.updated + self.deleted + self.fenced
+    }
+}
+
 /// What a batch did, in rows. `inserted + updated + deleted + fenced + absent + parked + ignored + rejected` is
 /// the number of records in the batch, less those that a newer record of the same batch replaced (`merged`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteCounts {
     /// Rows that were not there.
     pub inserted: u64,
@@ -108,6 +151,54 @@ pub struct WriteCounts {
     pub prepared_statements: u64,
     /// Cluster time of the newest event written, in Unix seconds; 0 where there is none.
     pub newest_unix_seconds: u32,
+    /// The same rows topic by topic, as far as that is known: rows that were written piece by piece around others may be
+    /// missing here.
+    pub by_topic: Vec<TopicRows>,
+}
+
+impl WriteCounts {
+    /// Adds what another batch did, but for its topics.
+    pub fn add(&mut self, other: &Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+        self.fenced += other.fenced;
+        self.outranked += other.outranked;
+        self.parked += other.parked;
+        self.superseded += other.superseded;
+        self.absent += other.absent;
+        self.null_lookups += other.null_lookups;
+        self.ignored += other.ignored;
+        for (sum, messages) in self.controls.iter_mut().zip(other.controls) {
+            *sum += messages;
+        }
+        self.merged += other.merged;
+        self.copied_statements += other.copied_statements;
+        self.prepared_statements += other.prepared_statements;
+        self.newest_unix_seconds = self.newest_unix_seconds.max(other.newest_unix_seconds);
+    }
+
+    /// What has become of rows since `before` was taken is its topic's.
+    pub fn attribute(&mut self, before: Option<TopicRows>) {
+        let Some(TopicRows { partition, inserted, updated, deleted, fenced }) = before else { return };
+        let rows = TopicRows {
+            partition,
+            inserted: self.inserted - inserted,
+            updated: self.updated - updated,
+            deleted: self.deleted - deleted,
+            fenced: self.fenced - fenced,
+        };
+        if rows.all() > 0 {
+            self.by_topic.push(rows);
+        }
+    }
+
+    /// What has become of rows so far, whose ever they are.
+    #[must_use]
+    pub const fn so_far(&self, partition: Partition) -> TopicRows {
+        let Self { inserted, updated, deleted, fenced, .. } = *self;
+        TopicRows { partition, inserted, updated, deleted, fenced }
+    }
 }
 
 /// The answer to one batch.

@@ -13,6 +13,8 @@ pub struct Failure {
     pub operation: &'static str,
     /// What happened, to what, and what to do next. Never a document's contents, never a credential.
     pub message: String,
+    /// The same in a few words for `/health`: `127.0.0.1:1: connection refused`. The whole chain where there are none.
+    pub brief: Option<Box<str>>,
     /// The driver's own error, whose chain is logged.
     pub source: Option<Box<dyn Error + Send + Sync>>,
     /// Where the failure was classified.
@@ -23,7 +25,21 @@ impl Failure {
     /// A failure without a driver's error beneath it.
     #[must_use]
     pub fn new(fault: Fault, operation: &'static str, message: impl Into<String>) -> Self {
-        Self { fault, operation, message: message.into(), source: None, stack_trace: StackTrace::capture() }
+        let (message, stack_trace) = (message.into(), StackTrace::capture());
+        Self { fault, operation, message, brief: None, source: None, stack_trace }
+    }
+
+    /// The same, with a few words for `/health`.
+    #[must_use]
+    pub fn in_brief(mut self, words: impl Into<Box<str>>) -> Self {
+        self.brief = Some(words.into());
+        self
+    }
+
+    /// What `/health` says of it, after the neighbour's name.
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.brief.as_ref().map_or_else(|| format!(": {}", self.chain()), |brief| format!(" {brief}"))
     }
 
     /// The same, caused by a driver's error.

@@ -10,12 +10,12 @@ mod source;
 mod token_store;
 
 pub use broker::{
-    ConsumerEvent, Headers, KafkaRecord, PolledRecord, Producer, ProducerReport, RecordConsumer,
-    RejectedRecord, ReportSink, SendRefused, TopicPartition,
+    ConsumerEvent, Headers, KafkaRecord, MissingTopic, PolledRecord, Producer, ProducerReport,
+    RecordConsumer, RejectedRecord, ReportSink, SendRefused, TopicPartition,
 };
 pub use database::{
     CONTROL_KINDS, Database, LedgerCheck, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply,
-    Share, TablesAtRisk, WriteCounts, WriteReply,
+    Share, TablesAtRisk, TopicRows, WriteCounts, WriteReply,
 };
 pub use failure::Failure;
 pub use source::{Opening, Serves, Sighting, Source, SourceBatch};

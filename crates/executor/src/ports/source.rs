@@ -23,6 +23,8 @@ pub struct SourceBatch {
     pub sightings: Option<Vec<Sighting>>,
     /// Cluster time of the newest event, in Unix seconds; 0 where there is none.
     pub newest_unix_seconds: u32,
+    /// With `idle`: how far the source has searched behind its own clock, in seconds.
+    pub behind_seconds: u32,
 }
 
 /// What the source has under a watched name.
@@ -67,6 +69,8 @@ pub struct Sighting {
     pub contents: Contents,
     /// What it gives.
     pub serves: Serves,
+    /// Where there is nothing of this name, a name like it under which there is something.
+    pub similar: Option<Arc<str>>,
 }
 
 impl Sighting {
@@ -128,6 +132,13 @@ pub trait Source: Send + 'static {
         max_events: u32,
         max_bytes: u64,
     ) -> impl Future<Output = Result<SourceBatch, Failure>> + Send;
+
+    /// Counts the documents under these names, about; `None` where that cannot be told. It stands alone: the stream is read
+    /// meanwhile.
+    fn count(
+        &mut self,
+        names: Vec<Arc<str>>,
+    ) -> impl Future<Output = Vec<(Arc<str>, Option<u64>)>> + Send + 'static;
 
     /// Closes the stream on the server too. A failure to do so is of no consequence.
     fn close(&mut self) -> impl Future<Output = ()> + Send;

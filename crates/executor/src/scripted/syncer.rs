@@ -10,7 +10,7 @@ use cdc_syncer::{
 use super::World;
 use crate::ports::{
     ConsumerEvent, Database, Failure, Headers, KafkaRecord, LedgerCheck, LedgerClaim, LedgerCommit,
-    LedgerEntry, RecordConsumer, RejectedRecord, RetryCounts, RetryReply, Share, TablesAtRisk,
+    LedgerEntry, MissingTopic, RecordConsumer, RejectedRecord, RetryCounts, RetryReply, Share, TablesAtRisk,
     TopicPartition, WriteReply,
 };
 
@@ -55,6 +55,15 @@ impl RecordConsumer for World {
     async fn log_bounds(&self, partitions: &[Partition]) -> Result<Vec<Option<LogBounds>>, Failure> {
         let end = i64::from(self.script().events);
         Ok(vec![Some(LogBounds { first: 0, end }); partitions.len()])
+    }
+
+    async fn log_ends(&self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, Failure> {
+        let end = i64::from(self.script().events);
+        Ok(vec![Some(end); partitions.len()])
+    }
+
+    async fn missing_topics(&self) -> Result<Vec<MissingTopic>, Failure> {
+        Ok(Vec::new())
     }
 
     async fn commit(&self, _: &[(Partition, i64)]) -> Result<(), Failure> {
@@ -115,7 +124,7 @@ impl Database for World {
     }
 
     async fn write(&self, _: &Batch<KafkaRecord>, _: Share, _: Parking) -> WriteReply {
-        let counts = self.script().counts;
+        let counts = self.script().counts.clone();
         match self.call("write") {
             Ok(()) => {
                 let outcome = WriteOutcome::Written { rejected: Vec::new(), parked: Vec::new() };

@@ -45,7 +45,8 @@ impl Source for World {
             _ => token(0),
         };
         self.script().read = u32::from_be_bytes(at.position.as_bytes().try_into().unwrap());
-        let sighting = Sighting { name: Arc::from("t"), contents: CONTENTS, serves: Serves::Changes };
+        let sighting =
+            Sighting { name: Arc::from("t"), contents: CONTENTS, serves: Serves::Changes, similar: None };
         Ok(Opening { looked_at: at.clone(), at, sightings: vec![sighting] })
     }
 
@@ -71,6 +72,13 @@ impl Source for World {
         let event =
             Event { token, payload: Payload::Message { record, bytes: 1, collection: CollectionId(0) } };
         Ok(SourceBatch { events: vec![event], ..SourceBatch::default() })
+    }
+
+    fn count(
+        &mut self,
+        names: Vec<Arc<str>>,
+    ) -> impl Future<Output = Vec<(Arc<str>, Option<u64>)>> + Send + 'static {
+        std::future::ready(names.into_iter().map(|name| (name, Some(7))).collect())
     }
 
     async fn close(&mut self) {}

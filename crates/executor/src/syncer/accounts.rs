@@ -1,19 +1,28 @@
 //! What is counted and logged of batches, of records that are put aside, and of the ledger.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cdc_syncer::{OffsetGap, Reject, Row, WorkerId, WriteOutcome};
+use cdc_syncer::{Batch, OffsetGap, WorkerId, WriteOutcome};
 
+use super::sums::{BatchLog, in_words};
 use super::{Hands, SERVICE};
 use crate::StackTrace;
-use crate::ports::{Database, KafkaRecord, RecordConsumer, WriteReply};
+use crate::given_up::GivenUp;
+use crate::ports::{Database, KafkaRecord, RecordConsumer, TopicRows, WriteCounts, WriteReply};
+
+/// What is said of a record in the dead letters.
+pub(super) const DEAD_LETTERED: &str = "a record cannot be written; it is in the dead letters";
+/// What is said of one that is given up by policy.
+pub(super) const SKIPPED: &str = "a record cannot be written; it is skipped, as the policy says";
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
-    /// Counts and logs a batch: for each one, how many rows were inserted and how many updated.
+    /// Counts a batch, and has it in the log: for each one, how many rows were inserted and how many updated, or in
+    /// sums.
     pub(super) fn wrote(
         &mut self,
         worker: WorkerId,
-        rows: usize,
+        batch: &Batch<KafkaRecord>,
         oldest_ms: Option<i64>,
         took: Duration,
         reply: &WriteReply,
@@ -25,60 +34,76 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         if !matches!(reply.outcome, WriteOutcome::Written { .. }) {
             return;
         }
-        let counts = &reply.counts;
+        let (counts, messages) = (&reply.counts, batch.rows().len());
         self.metrics.wrote(counts);
-        self.metrics.batch_size.record(rows as f64);
+        self.metrics.batch_size.record(messages as f64);
         self.metrics.flush_seconds.record(took);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if let Some(oldest) = oldest_ms.and_then(|ms| u64::try_from(ms).ok()) {
             self.metrics.end_to_end.record(now.saturating_sub(Duration::from_millis(oldest)));
         }
-        if counts.newest_unix_seconds > 0 {
-            let lag = now.as_secs_f64() - f64::from(counts.newest_unix_seconds);
-            self.metrics.common.lag.set(lag.max(0.0));
+        let topics = self.topics_of(batch, counts);
+        self.lags.rows(&topics);
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    service = SERVICE,
+                    operation = "batch_write",
+                    topics = in_words(&topics.iter().cloned().collect()),
+                    worker = worker.0,
+                    messages,
+                    inserted = counts.inserted,
+                    updated = counts.updated,
+                    deleted = counts.deleted,
+                    fenced = counts.fenced,
+                    absent = counts.absent,
+                    parked = counts.parked,
+                    superseded = counts.superseded,
+                    null_lookups = counts.null_lookups,
+                    ignored = counts.ignored,
+                    merged = counts.merged,
+                    copied_statements = counts.copied_statements,
+                    prepared_statements = counts.prepared_statements,
+                    took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                    "batch written"
+                )
+            };
         }
-        tracing::info!(
-            service = SERVICE,
-            operation = "batch_write",
-            worker = worker.0,
-            messages = rows,
-            inserted = counts.inserted,
-            updated = counts.updated,
-            deleted = counts.deleted,
-            fenced = counts.fenced,
-            absent = counts.absent,
-            parked = counts.parked,
-            superseded = counts.superseded,
-            null_lookups = counts.null_lookups,
-            ignored = counts.ignored,
-            merged = counts.merged,
-            copied_statements = counts.copied_statements,
-            prepared_statements = counts.prepared_statements,
-            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            "batch written"
-        );
+        match self.batches {
+            BatchLog::Each => tell!(info),
+            BatchLog::Sums => {
+                tell!(debug);
+                self.sums.wrote(messages, counts, &topics);
+            }
+        }
     }
 
-    pub(super) fn put_aside(
-        &self,
-        row: &Row<KafkaRecord>,
-        reason: Reject,
-        detail: &str,
-        action: &'static str,
-    ) {
-        self.metrics.rejected(reason);
-        let name = self.consumer.name(row.partition);
-        tracing::warn!(
-            service = SERVICE,
-            operation = "bad_record",
-            action,
-            topic = %name.topic,
-            partition = name.partition,
-            offset = row.offset,
-            reason = reason.as_str(),
-            detail,
-            "record not written"
-        );
+    /// What a batch did, topic by topic. Where that is not known, it is the batch's only topic's, or nobody's in
+    /// particular.
+    fn topics_of(&self, batch: &Batch<KafkaRecord>, counts: &WriteCounts) -> Vec<(Arc<str>, TopicRows)> {
+        let topic_of = |partition| self.consumer.name(partition).topic;
+        if !counts.by_topic.is_empty() {
+            return counts.by_topic.iter().map(|rows| (topic_of(rows.partition), *rows)).collect();
+        }
+        let Some(first) = batch.rows().first().map(|row| row.partition) else { return Vec::new() };
+        let topic = topic_of(first);
+        let mut others = batch.rows().iter().map(|row| row.partition).filter(|it| *it != first);
+        let is_only = others.all(|partition| topic_of(partition) == topic);
+        let name = if is_only { topic } else { Arc::from("several topics") };
+        vec![(name, counts.so_far(first))]
+    }
+
+    /// Counts and logs a record that is given up: it is in the dead letters, or skipped by policy.
+    pub(super) fn gave_up(&self, given_up: &GivenUp, action: &'static str, outcome: &'static str) {
+        self.metrics.rejected(given_up.reason());
+        self.metrics.common.failed(given_up.fault());
+        given_up.tell(SERVICE, action, outcome);
+    }
+
+    /// The same of the record that ends the service.
+    pub(super) fn ended_by(&self, given_up: &GivenUp) {
+        self.metrics.common.failed(given_up.fault());
+        given_up.tell(SERVICE, "stop", "a record cannot be written, and the policy says to stop at it");
     }
 
     /// The ledger no longer counts partitions as ours: nothing of theirs was written or recorded.

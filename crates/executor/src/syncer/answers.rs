@@ -2,14 +2,18 @@
 //! is logged, and the input that it becomes.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cdc_machine::{Cause, Dependency, EffectId, Fault};
-use cdc_syncer::{OffsetGap, Partition, WorkerId};
+use cdc_syncer::{Batch, OffsetGap, Partition, Reject, Rejected, Row, WorkerId, WriteOutcome};
 
+use super::accounts::DEAD_LETTERED;
 use super::{Driver, Hands, Input, SERVICE};
+use crate::given_up::GivenUp;
 use crate::ports::{
-    ConsumerEvent, Database, Failure, LedgerCheck, LedgerCommit, RecordConsumer, RetryReply, WriteReply,
+    ConsumerEvent, Database, Failure, KafkaRecord, LedgerCheck, LedgerCommit, MissingTopic, RecordConsumer,
+    RetryReply, WriteReply,
 };
 use crate::report;
 
@@ -36,6 +40,21 @@ pub(super) enum Reply {
         id: EffectId,
         records: Vec<LedgerCommit>,
     },
+    /// Partitions were taken, and are found at these offsets before these ends.
+    Acquired {
+        input: Input,
+        places: Vec<(Partition, i64, i64)>,
+    },
+    /// Where logs end, and the topics that are missing where that was asked and answered.
+    Looked {
+        ends: Vec<(Partition, i64)>,
+        missing: Option<Vec<MissingTopic>>,
+    },
+    /// A record is in the dead letters.
+    PutAside {
+        id: EffectId,
+        given_up: GivenUp,
+    },
     /// The logs' ends were looked at.
     EndsSeen,
     /// PostgreSQL was asked, and says how many gaps are open.
@@ -43,7 +62,7 @@ pub(super) enum Reply {
     Batch {
         worker: WorkerId,
         id: EffectId,
-        rows: usize,
+        batch: Batch<KafkaRecord>,
         oldest_ms: Option<i64>,
         took: Duration,
         reply: WriteReply,
@@ -60,18 +79,31 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
     pub(super) fn on_event(&mut self, event: ConsumerEvent) -> ControlFlow<Cause> {
         match &event {
             ConsumerEvent::Records(_) | ConsumerEvent::Assigned(_) => self.hands.kafka.answered(),
-            ConsumerEvent::Failed(failure) => self.hands.kafka.failed(failure),
+            ConsumerEvent::Failed(failure) => {
+                let attempt = self.machine.kafka_attempt(&self.config);
+                self.hands.kafka.failed(failure, Some(attempt.into()));
+            }
             // The client says these of its own accord, too.
             ConsumerEvent::Revoking(..) | ConsumerEvent::Lost(_) => {}
         }
         match event {
             ConsumerEvent::Assigned(partitions) => {
+                for partition in &partitions {
+                    self.hands.lags.assigned(*partition, self.hands.consumer.name(*partition));
+                }
                 let partitions = partitions.into_iter().map(|it| (it, self.hands.topic_of(it))).collect();
                 self.feed(Input::Assigned { partitions })
             }
-            ConsumerEvent::Revoking(id, partitions) => self.feed(Input::Revoking { id, partitions }),
-            ConsumerEvent::Lost(partitions) => self.feed(Input::Lost { partitions }),
+            ConsumerEvent::Revoking(id, partitions) => {
+                self.hands.revoking.push((id, partitions.clone()));
+                self.feed(Input::Revoking { id, partitions })
+            }
+            ConsumerEvent::Lost(partitions) => {
+                self.hands.lags.lost(&partitions);
+                self.feed(Input::Lost { partitions })
+            }
             ConsumerEvent::Records(records) => {
+                self.hands.lags.read(&records);
                 self.hands.metrics.consumed.increment(records.len() as u64);
                 self.feed(Input::Records { records })
             }
@@ -105,6 +137,22 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 self.look_at_ends();
                 ControlFlow::Continue(())
             }
+            Reply::Acquired { input, places } => {
+                self.hands.answered(&input);
+                self.hands.postgres.answered();
+                self.hands.lags.found(&places);
+                self.feed(input)
+            }
+            Reply::Looked { ends, missing } => {
+                self.hands.lags.saw_ends(&ends);
+                self.hands.missing.looked(missing);
+                ControlFlow::Continue(())
+            }
+            Reply::PutAside { id, given_up } => {
+                self.hands.kafka.answered();
+                self.hands.gave_up(&given_up, "dead_letter", DEAD_LETTERED);
+                self.feed(Input::DeadLettered { id })
+            }
             Reply::EndsSeen => {
                 self.hands.ends.is_looking = false;
                 self.look_at_ends();
@@ -112,14 +160,16 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             }
             Reply::DatabaseFailed(input, failure) => {
                 self.hands.answered(&input);
-                self.hands.postgres.failed(&failure);
-                self.log(&failure, self.machine.postgres_attempt(&self.config));
+                let attempt = self.machine.postgres_attempt(&self.config);
+                self.hands.postgres.failed(&failure, Some(attempt.into()));
+                self.log(&failure, attempt);
                 self.feed(input)
             }
             Reply::BrokerFailed(input, failure) => {
                 self.hands.answered(&input);
-                self.hands.kafka.failed(&failure);
-                self.log(&failure, self.machine.kafka_attempt(&self.config));
+                let attempt = self.machine.kafka_attempt(&self.config);
+                self.hands.kafka.failed(&failure, Some(attempt.into()));
+                self.log(&failure, attempt);
                 self.feed(input)
             }
             Reply::Moved { id, gaps, refused } => {
@@ -155,20 +205,32 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 }
                 ControlFlow::Continue(())
             }
-            Reply::Batch { worker, id, rows, oldest_ms, took, reply } => {
-                self.hands.wrote(worker, rows, oldest_ms, took, &reply);
+            Reply::Batch { worker, id, batch, oldest_ms, took, reply } => {
+                self.hands.wrote(worker, &batch, oldest_ms, took, &reply);
                 if reply.counts.outranked > 0 {
                     // Nothing has failed: no service ends of it.
                     self.tell(&outranked(reply.counts.outranked), (0, Some(0)));
                 }
                 match &reply.failure {
-                    Some(failure) => self.hands.postgres.failed(failure),
+                    Some(failure) => {
+                        let attempt = self.machine.write_attempt(worker, failure.fault, &self.config);
+                        self.hands.postgres.failed(failure, Some(attempt.into()));
+                    }
                     None => self.hands.postgres.answered(),
                 }
                 if let Some(failure) = &reply.failure {
-                    self.log_write(failure, worker);
+                    self.log_write(failure, worker, batch.rows().len());
                 }
-                self.feed(Input::BatchDone { worker, id, outcome: reply.outcome })
+                let first_bad = first_bad(&batch, &reply.outcome);
+                let flow = self.feed(Input::BatchDone { worker, id, outcome: reply.outcome });
+                if let (ControlFlow::Break(Cause::BadRecord), Some((row, reason, detail))) = (flow, first_bad)
+                {
+                    let given_up =
+                        GivenUp::new(self.hands.consumer.name(row.partition), row, reason, &detail);
+                    self.hands.last_failure = Some(given_up.to_string());
+                    self.hands.ended_by(&given_up);
+                }
+                flow
             }
             Reply::Parked { worker, id, took, reply } => {
                 self.hands.retried(worker, took, &reply);
@@ -188,7 +250,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         match answer {
             Ok(()) => standing.answered(),
             Err(failure) => {
-                standing.failed(&failure);
+                standing.failed(&failure, None);
                 hands.metrics.common.failed(failure.fault);
                 report::no_sign_of_life(SERVICE, from, &failure);
             }
@@ -236,6 +298,24 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             | Input::Timer(_)
             | Input::Signal(_) => {}
         }
+    }
+}
+
+/// The first row of a batch that cannot be written, where it is known which one that is.
+fn first_bad<'b>(
+    batch: &'b Batch<KafkaRecord>,
+    outcome: &WriteOutcome,
+) -> Option<(&'b Row<KafkaRecord>, Reject, Arc<str>)> {
+    match outcome {
+        WriteOutcome::Written { rejected, .. } => {
+            let Rejected { index, reason, detail, .. } = rejected.iter().min_by_key(|it| it.index)?;
+            Some((batch.rows().get(*index)?, *reason, Arc::clone(detail)))
+        }
+        WriteOutcome::Failed { reason, detail, .. } => match batch.rows() {
+            [row] => Some((row, *reason, Arc::clone(detail))),
+            _ => None,
+        },
+        WriteOutcome::Refused { .. } | WriteOutcome::Held { .. } => None,
     }
 }
 

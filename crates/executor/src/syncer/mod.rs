@@ -5,8 +5,11 @@ mod accounts;
 mod answers;
 mod ends;
 mod holds;
+mod lag;
+mod missing;
 mod parked;
 mod requests;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -16,16 +19,22 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdc_machine::{Cause, Dependency, Effects, Machine, StateName};
-use cdc_syncer::{Config, Held, Syncer, TimerKind, Topic, WorkerId};
+use cdc_machine::{Cause, Dependency, EffectId, Effects, Machine, StateName};
+use cdc_syncer::{Config, Held, Partition, Syncer, TimerKind, Topic, WorkerId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::accounts::SKIPPED;
 use self::answers::Reply;
 use self::ends::Ends;
+use self::lag::Lags;
+use self::missing::Missing;
+pub use self::sums::BatchLog;
+use self::sums::Sums;
 use crate::clock::Clock;
-use crate::health::{HealthSign, PATIENCE, Standing, is_working, within_reason};
+use crate::given_up::GivenUp;
+use crate::health::{HealthSign, PATIENCE, Standing, TopicLag, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
@@ -48,13 +57,22 @@ pub struct SyncerService<C, D> {
     health: HealthSign,
     jitter: Jitter,
     clock: Clock,
+    batches: BatchLog,
 }
 
 impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
     /// Puts the service together; nothing is ordered before [`Self::run`].
     pub fn new(config: Config, consumer: C, database: D, jitter: Jitter) -> (Self, watch::Receiver<Health>) {
         let (health, receiver) = HealthSign::new(SERVICE);
-        (Self { config, consumer, database, health, jitter, clock: Clock::default() }, receiver)
+        let (clock, batches) = (Clock::default(), BatchLog::default());
+        (Self { config, consumer, database, health, jitter, clock, batches }, receiver)
+    }
+
+    /// How the log tells of batches.
+    #[must_use]
+    pub fn telling(mut self, batches: BatchLog) -> Self {
+        self.batches = batches;
+        self
     }
 
     /// Runs until the machine stops, and says why it did.
@@ -65,7 +83,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
 
     async fn drive(self, machine: Syncer<KafkaRecord>, shutdown: Shutdown) -> Ended {
         let mut signals = shutdown.signals();
-        let Self { config, consumer, database, health, jitter, clock } = self;
+        let Self { config, consumer, database, health, jitter, clock, batches } = self;
         let workers = config.pool_size.max(1);
         let mut driver = Driver {
             machine,
@@ -85,6 +103,12 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 writing: 0,
                 workers,
                 metrics: SyncerMetrics::new(),
+                lags: Lags::default(),
+                lag_told: None,
+                missing: Missing::default(),
+                revoking: Vec::new(),
+                batches,
+                sums: Sums::default(),
                 last_failure: None,
                 topics: BTreeMap::new(),
                 held: BTreeMap::new(),
@@ -96,7 +120,11 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
 
         let mut flow = driver.feed(Input::Start);
         while flow.is_continue() {
-            health.update(driver.machine.state(), driver.hands.trouble().as_deref());
+            if let Some(topics) = driver.hands.lag_told.take() {
+                health.lag(topics);
+            }
+            let trouble = driver.hands.trouble();
+            health.update(driver.machine.state(), trouble.as_deref(), driver.hands.missing.in_words());
             health.parked(driver.machine.parked_rows());
             health.holds(&driver.hands.held);
             health.at_risk(&driver.hands.at_risk);
@@ -115,8 +143,9 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 }
             };
         }
+        driver.hands.sums.say(true);
         health.holds(&driver.hands.held);
-        health.update(driver.machine.state(), None);
+        health.update(driver.machine.state(), None, None);
         let cause = match flow {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
@@ -166,6 +195,15 @@ struct Hands<C, D> {
     /// How many the machine routes to.
     workers: u32,
     metrics: SyncerMetrics,
+    lags: Lags,
+    /// What the probes are to be told of the topics.
+    lag_told: Option<Vec<TopicLag>>,
+    missing: Missing,
+    /// What the group wants back.
+    revoking: Vec<(EffectId, Vec<Partition>)>,
+    batches: BatchLog,
+    /// What the log is to tell of the rows that were written since its last line.
+    sums: Sums,
     /// The failure that was logged last.
     last_failure: Option<String>,
     /// The machine's numbers for topics, given at first sight.
@@ -210,14 +248,20 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
     }
 
     fn on_tick(&mut self) {
+        self.hands.sums.say(false);
         self.hands.metrics.buffer.set(self.machine.buffered_records() as f64);
         self.hands.metrics.workers.set(self.hands.writing as f64);
         self.hands.metrics.stale.absolute(self.machine.stale_inputs());
         self.hands.metrics.parked_rows.set(self.machine.parked_rows() as f64);
         self.hands.at_risk = self.hands.database.tables_at_risk();
         self.hands.metrics.unfenced_tables.set(self.hands.at_risk.unfenced.len() as f64);
-        if is_working(self.machine.state()) {
+        self.hands.lags.wrote(self.machine.written());
+        self.hands.tell_lag();
+        let is_working = is_working(self.machine.state());
+        self.hands.missing.nothing_assigned(is_working.then(|| self.hands.lags.none_for()));
+        if is_working {
             self.hands.probe();
+            self.hands.look();
         }
     }
 
@@ -243,6 +287,9 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 self.request(requests::connect(id, database));
             }
             Effect::JoinGroup { id } => {
+                // A new client is given everything anew.
+                self.lags.lost_all();
+                self.revoking.clear();
                 self.owed.membership.asked();
                 self.request(requests::join(id, consumer));
             }
@@ -259,12 +306,20 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 self.owed.check.asked();
                 self.request(requests::check_ledger(id, partitions, database));
             }
-            Effect::StartFetching { starts } => consumer.start(&starts),
+            Effect::StartFetching { starts } => {
+                self.lags.started(&starts);
+                consumer.start(&starts);
+            }
             Effect::StopFetching { partitions } => consumer.stop(&partitions),
             Effect::Fetch { max_records, max_bytes } => consumer.fetch(max_records, max_bytes),
             Effect::Pause => consumer.pause(),
             Effect::Resume => consumer.resume(),
-            Effect::ConfirmRevoked { id } => consumer.confirm_revoked(id),
+            Effect::ConfirmRevoked { id } => {
+                for (_, partitions) in self.revoking.extract_if(.., |(asked, _)| *asked == id) {
+                    self.lags.lost(&partitions);
+                }
+                consumer.confirm_revoked(id);
+            }
             Effect::WriteBatch { worker, id, batch, parking } => {
                 self.begin_writing();
                 self.request(requests::write(self.share(worker), id, batch, parking, database));
@@ -275,13 +330,16 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 self.request(requests::retry_parked(share, id, partitions, given_up, database));
             }
             Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts } => {
-                self.put_aside(&row, reason, &detail, "dead_letter");
                 let origin = self.consumer.name(row.partition);
+                let given_up = GivenUp::new(origin.clone(), &row, reason, &detail);
                 let (offset, record) = (row.offset, row.handle);
                 let record = RejectedRecord { origin, offset, record, reason, sqlstate, detail, attempts };
-                self.request(requests::dead_letter(id, record, consumer));
+                self.request(requests::dead_letter(id, record, given_up, consumer));
             }
-            Effect::Skip { row, reason, detail } => self.put_aside(&row, reason, &detail, "skip"),
+            Effect::Skip { row, reason, detail } => {
+                let place = self.consumer.name(row.partition);
+                self.gave_up(&GivenUp::new(place, &row, reason, &detail), "skip", SKIPPED);
+            }
             Effect::CommitOffsets { id, offsets } => {
                 self.owed.commit.asked();
                 self.request(requests::commit(id, offsets, consumer, database));
@@ -310,6 +368,23 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             Effect::Stop { cause } => return ControlFlow::Break(cause),
         }
         ControlFlow::Continue(())
+    }
+
+    fn tell_lag(&mut self) {
+        let (greatest, topics) = self.lags.tell();
+        match greatest {
+            Some(seconds) => self.metrics.common.lag.set(seconds),
+            None => self.metrics.common.lag.end(),
+        }
+        self.lag_told = Some(topics);
+    }
+
+    /// Asks now and then where the logs end, and whether the topics are there.
+    fn look(&mut self) {
+        if let Some(look) = self.missing.begin_look() {
+            let (consumer, partitions) = (self.consumer.clone(), self.lags.partitions());
+            self.request(requests::look(partitions, look, consumer));
+        }
     }
 
     const fn share(&self, worker: WorkerId) -> Share {

@@ -9,21 +9,44 @@ use super::{Driver, Hands, SERVICE};
 use crate::ports::{Database, Failure, RecordConsumer, RetryReply};
 
 impl<C: RecordConsumer, D: Database> Driver<C, D> {
-    /// A blocked batch that is written again with leave to park is counted like any failure, but is none.
-    pub(super) fn log_write(&mut self, failure: &Failure, worker: WorkerId) {
+    /// A blocked batch that is written again with leave to park is counted like any failure, but is none. One that
+    /// holds a bad row is halved until the row stands alone, and then the record is what is told of and counted.
+    pub(super) fn log_write(&mut self, failure: &Failure, worker: WorkerId, rows: usize) {
         let parks = self.config.on_unique_violation == OnUniqueViolation::Park;
-        if failure.fault == Fault::Blocked && parks {
-            self.hands.metrics.common.failed(failure.fault);
-            tracing::info!(
-                service = SERVICE,
-                operation = failure.operation,
-                worker = worker.0,
-                error = failure.message,
-                "batch blocked by other rows; it is written again, and the rows in question are parked"
-            );
-            return;
+        match failure.fault {
+            Fault::Blocked if parks => {
+                self.hands.metrics.common.failed(failure.fault);
+                tracing::debug!(
+                    service = SERVICE,
+                    operation = failure.operation,
+                    worker = worker.0,
+                    error = failure.message,
+                    "batch blocked by other rows; it is written again, and the rows in question are parked"
+                );
+            }
+            Fault::Blocked | Fault::Poison | Fault::TooLarge => {
+                self.hands.last_failure = Some(failure.to_string());
+                tracing::debug!(
+                    service = SERVICE,
+                    operation = failure.operation,
+                    worker = worker.0,
+                    rows,
+                    error = failure.message,
+                    "the batch holds a row that cannot be written; it is halved until the row stands alone"
+                );
+            }
+            Fault::Transient
+            | Fault::Unreachable
+            | Fault::RetryNow
+            | Fault::Auth
+            | Fault::HistoryLost
+            | Fault::Fenced
+            | Fault::Unfit
+            | Fault::Bug
+            | Fault::Fatal => {
+                self.log(failure, self.machine.write_attempt(worker, failure.fault, &self.config));
+            }
         }
-        self.log(failure, self.machine.write_attempt(worker, failure.fault, &self.config));
     }
 }
 
@@ -36,7 +59,8 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         }
         let counts = &reply.counts;
         self.metrics.retried(counts);
-        tracing::info!(
+        self.sums.retried(counts);
+        tracing::debug!(
             service = SERVICE,
             operation = "parked_retry",
             worker = worker.0,

@@ -1,11 +1,17 @@
 //! Requests to PostgreSQL and Kafka, each a task of its own that ends with one answer. The machine bounds
 //! them: one batch for each worker, one commit, one acquisition, a few dead letters.
 
+use std::collections::BTreeSet;
+
 use cdc_machine::{Dependency, EffectId, Epoch, Fault};
 use cdc_syncer::{Batch, Held, Hold, OffsetCommit, OffsetGap, Parking, Partition, WriteOutcome};
 
 use super::Input;
 use super::answers::Reply;
+use super::missing::Look;
+use super::sums::TOPICS_NAMED_MAX;
+use crate::given_up::GivenUp;
+use crate::health::within_reason;
 use crate::ports::{
     Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RecordConsumer, RejectedRecord,
     Share,
@@ -75,7 +81,14 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         }
     };
     let mut held = Vec::new();
-    let acquired = partitions
+    let places = numbers.iter().zip(&ledger).zip(group.iter().zip(&bounds));
+    let places = places.filter_map(|((partition, entry), (group, log))| {
+        let log = (*log)?;
+        let next = entry.next_offset.or(*group).unwrap_or(log.first).clamp(log.first, log.end.max(log.first));
+        Some((*partition, next, log.end))
+    });
+    let places: Vec<(Partition, i64, i64)> = places.collect();
+    let acquired: Vec<cdc_syncer::Acquired> = partitions
         .into_iter()
         .zip(ledger.into_iter().zip(group.into_iter().zip(bounds)))
         .filter_map(|((partition, epoch), (entry, (group, log)))| {
@@ -96,7 +109,7 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
                 );
                 return None;
             };
-            tracing::info!(
+            tracing::debug!(
                 service = "syncer",
                 operation = "partition_acquire",
                 topic = %name.topic,
@@ -111,7 +124,25 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
             Some(cdc_syncer::Acquired { partition, epoch, ledger, group, log, end_seen, parked })
         })
         .collect();
-    Reply::Database(Input::Acquired { id, partitions: acquired, held })
+    tell_acquired(&acquired, &held, &consumer);
+    Reply::Acquired { input: Input::Acquired { id, partitions: acquired, held }, places }
+}
+
+/// One line for all: a rebalance moves hundreds at once. Where each stands is told at debug level.
+fn tell_acquired<C: RecordConsumer>(acquired: &[cdc_syncer::Acquired], held: &[Hold], consumer: &C) {
+    let topics: BTreeSet<_> = acquired.iter().map(|it| consumer.name(it.partition).topic).collect();
+    let mut names = topics.iter().take(TOPICS_NAMED_MAX).map(|topic| &**topic).collect::<Vec<_>>().join(", ");
+    if topics.len() > TOPICS_NAMED_MAX {
+        names.push_str(", …");
+    }
+    tracing::info!(
+        service = "syncer",
+        operation = "partition_acquire",
+        partitions = acquired.len(),
+        held = held.len(),
+        topics = names,
+        "partitions acquired"
+    );
 }
 
 pub(super) async fn move_offsets<D: Database>(id: EffectId, gaps: Vec<OffsetGap>, database: D) -> Reply {
@@ -153,8 +184,8 @@ pub(super) async fn write<D: Database>(
         }
         WriteOutcome::Refused { .. } | WriteOutcome::Held { .. } | WriteOutcome::Failed { .. } => None,
     };
-    let (worker, rows, took) = (share.worker, batch.rows().len(), begun.elapsed());
-    Reply::Batch { worker, id, rows, oldest_ms, took, reply }
+    let (worker, took) = (share.worker, begun.elapsed());
+    Reply::Batch { worker, id, batch, oldest_ms, took, reply }
 }
 
 pub(super) async fn retry_parked<D: Database>(
@@ -216,6 +247,27 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
     }
 }
 
+/// Where the logs end, and which topics are missing. A look that fails says nothing, and the next one may: signs of life
+/// are asked for elsewhere.
+pub(super) async fn look<C: RecordConsumer>(partitions: Vec<Partition>, look: Look, consumer: C) -> Reply {
+    let asked = async {
+        let ends = within_reason(consumer.log_ends(&partitions)).await;
+        let missing = match look.topics {
+            true => Some(within_reason(consumer.missing_topics()).await),
+            false => None,
+        };
+        (ends, missing)
+    };
+    let (ends, missing) = asked.await;
+    let told = |failure: &Failure| {
+        tracing::debug!(service = "syncer", operation = "kafka_look", error = %failure, "the logs' ends were not seen");
+    };
+    let ends = ends.inspect_err(told).unwrap_or_default();
+    let ends = partitions.into_iter().zip(ends).filter_map(|(partition, end)| Some((partition, end?)));
+    let missing = missing.and_then(|missing| missing.inspect_err(told).ok());
+    Reply::Looked { ends: ends.collect(), missing }
+}
+
 /// Sees which of these offsets are the ends of their logs, and records that. It is the only trace of a log that is gone.
 /// A look that fails leaves none: the next one may.
 pub(super) async fn look_at_ends<C: RecordConsumer, D: Database>(
@@ -240,10 +292,11 @@ pub(super) async fn look_at_ends<C: RecordConsumer, D: Database>(
 pub(super) async fn dead_letter<C: RecordConsumer>(
     id: EffectId,
     record: RejectedRecord,
+    given_up: GivenUp,
     consumer: C,
 ) -> Reply {
     match consumer.dead_letter(record).await {
-        Ok(()) => Reply::Broker(Input::DeadLettered { id }),
+        Ok(()) => Reply::PutAside { id, given_up },
         Err(failure) => {
             let fault = failure.fault;
             Reply::BrokerFailed(Input::DeadLetterFailed { id, fault }, failure)

@@ -4,7 +4,7 @@ use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
 use cdc_syncer::{Config, HoldReason, OnBadRecord, OnTableError, Partition, Retries, Syncer};
 use tokio::runtime::Builder;
 
-use super::{Input, SyncerService};
+use super::{BatchLog, Input, SyncerService};
 use crate::ports::{ConsumerEvent, WriteCounts};
 use crate::scripted::{World, assert_waits, log, without_end};
 use crate::{Ended, Jitter, Shutdown};
@@ -97,6 +97,8 @@ fn what_does_not_fit_yet_is_tried_again_on_schedule_and_is_then_the_configuratio
         let world = World::with_events(1).failing(call, Fault::Unfit);
         let (_sender, receiver) = signals();
         let cause = run(Config::default(), &world, receiver).cause;
+        // A database that is not there is waited for like a server that is away, whichever call meets it.
+        let waits = if call == "write" { &[1, 2, 4, 8, 16] } else { waits };
         assert_waits(call, &world.moments(call), waits);
         assert_eq!((cause, cause.exit_code()), (Cause::Unsupported(dependency), 78), "{call}");
     }
@@ -231,12 +233,65 @@ fn a_written_batch_says_how_many_rows_were_inserted_and_updated() {
         ..WriteCounts::default()
     };
     let world = World::with_events(1).counting(counts).stopping_at("commit", 1, sender);
-    run(Config::default(), &world, receiver);
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let service = service(Config::default(), &world).telling(BatchLog::Each);
+    runtime.block_on(service.run(receiver));
     let text = log::taken();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("batch written")).collect();
     assert_eq!(lines.len(), 1, "{text}");
     assert!(text.contains("4 changes met rows of a higher lineage"), "{text}");
     for field in ["messages=1", "inserted=11", "updated=22", "deleted=33", "fenced=44"] {
         assert!(lines[0].contains(field), "{field}: {}", lines[0]);
+    }
+}
+
+/// Feature: cdc-pipeline, Property 18: Upsert Operation Logging
+/// Validates: Requirements 8.4
+#[test]
+fn by_default_the_log_tells_of_rows_in_sums_with_their_topic() {
+    let (sender, receiver) = signals();
+    let counts = WriteCounts { inserted: 11, updated: 22, deleted: 33, fenced: 44, ..WriteCounts::default() };
+    let world = World::with_events(1).counting(counts).stopping_at("commit", 1, sender);
+    run(Config::default(), &world, receiver);
+    let text = log::taken();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("rows written")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    let words = "t: 11 inserted, 22 updated, 33 deleted, 44 fenced off";
+    for field in [words, "batches=1", "messages=1", "inserted=11", "updated=22", "deleted=33", "fenced=44"] {
+        assert!(lines[0].contains(field), "{field}: {}", lines[0]);
+    }
+}
+
+/// The failed write is no error of its own, and neither is the dead letter's order.
+#[test]
+fn a_record_that_is_given_up_is_one_error_with_its_place_and_hash() {
+    let policies = [
+        (OnBadRecord::DeadLetter, "it is in the dead letters"),
+        (OnBadRecord::Skip, "it is skipped"),
+        (OnBadRecord::Stop, "the policy says to stop at it"),
+    ];
+    for (on_bad_record, outcome) in policies {
+        let (sender, receiver) = signals();
+        let world = World::with_events(1).failing("write", Fault::Poison).stopping_at("record", 1, sender);
+        let ended = run(Config { on_bad_record, ..Config::default() }, &world, receiver);
+        let text = log::taken();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(" ERROR ")).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        for field in [
+            outcome,
+            "topic=t",
+            "partition=0",
+            "offset=0",
+            "reason=\"database\"",
+            "error=\"as scripted\"",
+            "key_hash=0000000000000000",
+            "bytes=1",
+        ] {
+            assert!(text.contains(field), "{field}: {text}");
+        }
+        if on_bad_record == OnBadRecord::Stop {
+            assert_eq!(ended.cause, Cause::BadRecord);
+            assert_eq!(ended.last_failure.as_deref(), Some("t/0 offset 0: database: as scripted"));
+        }
     }
 }

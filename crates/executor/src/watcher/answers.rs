@@ -2,13 +2,16 @@
 //! is logged and counted, and the input that it becomes.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
-use cdc_machine::{Cause, Dependency, Epoch, Lineage, SeqNo};
+use cdc_machine::{Cause, Dependency, Epoch, Fault, Lineage, SeqNo};
+use cdc_watcher::OnTooLarge;
 use tokio::task::JoinError;
 
+use super::lanes::SourceOrder;
 use super::{Driver, Hands, Input, Prepared, SERVICE, SavedAt};
-use crate::ports::{Failure, Holder, Producer, ProducerReport, Sighting, SourceBatch};
+use crate::ports::{Failure, Holder, Producer, ProducerReport, Serves, Sighting, SourceBatch};
 use crate::report;
 
 /// What a lane tells the driver.
@@ -17,6 +20,11 @@ pub(super) enum Reply {
     /// A stream was opened, over what was seen under the watched names.
     Opened(Input, Vec<Sighting>),
     SourceFailed(Input, Failure),
+    /// So many documents were there before this time, in Unix seconds.
+    Counted {
+        documents: Vec<(Arc<str>, Option<u64>)>,
+        from: u32,
+    },
     Batch {
         epoch: Epoch,
         batch: SourceBatch,
@@ -41,9 +49,10 @@ impl<P: Producer> Driver<P> {
                 }
                 ProducerReport::Failed(seq, failure) => {
                     self.hands.publishing.settled(1);
-                    self.hands.standing.broker.failed(&failure);
+                    let attempt = self.machine.kafka_attempt(&self.config);
+                    self.hands.standing.broker.failed(&failure, Some(attempt.into()));
                     let input = Input::DeliveryFailed { seq, fault: failure.fault };
-                    self.log(&failure, self.machine.kafka_attempt(&self.config));
+                    self.log(&failure, attempt);
                     input
                 }
                 ProducerReport::TooLarge(seq, marker) => {
@@ -52,8 +61,9 @@ impl<P: Producer> Driver<P> {
                 }
                 ProducerReport::Lost(failure) => {
                     self.hands.publishing.lost();
-                    self.hands.standing.broker.failed(&failure);
-                    self.log(&failure, self.machine.kafka_attempt(&self.config));
+                    let attempt = self.machine.kafka_attempt(&self.config);
+                    self.hands.standing.broker.failed(&failure, Some(attempt.into()));
+                    self.log(&failure, attempt);
                     Input::ProducerLost { fault: failure.fault }
                 }
             };
@@ -73,6 +83,7 @@ impl<P: Producer> Driver<P> {
         self.hands.standing.broker.answered();
         self.hands.metrics.publish_seconds.record(took);
         self.hands.metrics.published.increment(count);
+        self.hands.sums.published(count);
         self.feed(Input::Delivered { seqs: std::mem::take(delivered) })
     }
 
@@ -81,20 +92,46 @@ impl<P: Producer> Driver<P> {
             Reply::Batch { epoch, mut batch } => {
                 self.hands.owed.source.answered();
                 self.hands.standing.source.answered();
-                self.hands.read(&mut batch);
+                if let Some(sightings) = batch.sightings.take() {
+                    self.hands.see(sightings, self.machine.has_existed());
+                }
+                self.hands.read(&batch);
                 self.feed(Input::Batch { epoch, events: batch.events, idle: batch.idle })
             }
+            Reply::Counted { documents, from } => {
+                self.hands.uncopied = Some(self.hands.watched.uncopied(documents, from));
+                ControlFlow::Continue(())
+            }
             Reply::Opened(input, sightings) => {
+                self.count_existing(&input, &sightings)?;
                 self.hands.owed.source.answered();
                 self.hands.standing.source.answered();
-                self.hands.see(sightings);
+                self.hands.see(sightings, self.machine.has_existed());
                 self.feed(input)
             }
             Reply::SourceFailed(input, failure) => {
                 self.hands.owed.source.answered();
-                self.hands.standing.source.failed(&failure);
-                self.log(&failure, self.machine.mongodb_attempt(&self.config));
-                self.feed(input)
+                let attempt = self.machine.mongodb_attempt(&self.config);
+                self.hands.standing.source.failed(&failure, Some(attempt.into()));
+                if failure.fault != Fault::TooLarge {
+                    self.log(&failure, attempt);
+                    return self.feed(input);
+                }
+                let flow = self.feed(input);
+                if flow.is_break() || self.config.on_too_large == OnTooLarge::Stop {
+                    self.log(&failure, attempt);
+                } else {
+                    // It is read again without its documents; then it is told of and counted as what it is.
+                    self.hands.last_failure = Some(failure.to_string());
+                    tracing::warn!(
+                        service = SERVICE,
+                        operation = failure.operation,
+                        fault = failure.fault.as_str(),
+                        error = %failure.chain(),
+                        "an event does not fit a reply; the stream is read again without documents"
+                    );
+                }
+                flow
             }
             Reply::Store(input) => {
                 self.hands.owed.store.answered();
@@ -123,14 +160,31 @@ impl<P: Producer> Driver<P> {
             }
             Reply::StoreFailed(input, failure) => {
                 self.hands.owed.store.answered();
-                self.hands.standing.store.failed(&failure);
+                let attempt = self.machine.store_attempt(&self.config);
+                self.hands.standing.store.failed(&failure, Some(attempt.into()));
                 if matches!(input, Input::SaveFailed { .. }) {
                     self.hands.owed.save.answered();
                 }
-                self.log(&failure, self.machine.store_attempt(&self.config));
+                self.log(&failure, attempt);
                 self.feed(input)
             }
         }
+    }
+
+    /// Of collections that the position does not know, the documents that are there will not be copied: asks how many.
+    fn count_existing(&mut self, opened: &Input, sightings: &[Sighting]) -> ControlFlow<Cause> {
+        let Input::Opened { at, .. } = opened else { return ControlFlow::Continue(()) };
+        let recorded = self.machine.is_recorded().chain(std::iter::repeat(false));
+        let names: Vec<Arc<str>> = sightings
+            .iter()
+            .zip(recorded)
+            .filter(|(sighting, recorded)| !recorded && sighting.serves == Serves::Changes)
+            .map(|(sighting, _)| Arc::clone(&sighting.name))
+            .collect();
+        let Some(from) = at.position.cluster_time().filter(|_| !names.is_empty()) else {
+            return ControlFlow::Continue(());
+        };
+        self.hands.order_source(SourceOrder::Count { names, from: from.t })
     }
 
     /// Says where the topics' ends have raised the lineage.
@@ -166,8 +220,9 @@ impl<P: Producer> Driver<P> {
                 ControlFlow::Continue(())
             }
             Err(failure) => {
-                self.hands.standing.broker.failed(&failure);
-                self.log(&failure, self.machine.kafka_attempt(&self.config));
+                let attempt = self.machine.kafka_attempt(&self.config);
+                self.hands.standing.broker.failed(&failure, Some(attempt.into()));
+                self.log(&failure, attempt);
                 self.feed(Input::ProducerFailed { id, fault: failure.fault })
             }
         }
@@ -184,7 +239,7 @@ impl<P: Producer> Driver<P> {
             // The reports that are due tell more of the brokers than an answer that is late beside them.
             Ok(Err(_)) if self.hands.has_reports_due() => {}
             Ok(Err(failure)) => {
-                self.hands.standing.broker.failed(&failure);
+                self.hands.standing.broker.failed(&failure, None);
                 self.hands.metrics.common.failed(failure.fault);
                 report::no_sign_of_life(SERVICE, Dependency::Kafka, &failure);
             }
@@ -226,15 +281,12 @@ impl<P: Producer> Hands<P> {
         self.standby = Some(holder);
     }
 
-    fn see(&mut self, sightings: Vec<Sighting>) {
-        self.seen = Some(self.watched.see(sightings, &self.metrics));
+    fn see(&mut self, sightings: Vec<Sighting>, recorded: impl Iterator<Item = bool>) {
+        self.seen = Some(self.watched.see(sightings, recorded, &self.metrics));
     }
 
-    fn read(&mut self, batch: &mut SourceBatch) {
+    fn read(&mut self, batch: &SourceBatch) {
         self.metrics.processed.increment(batch.events.len() as u64);
-        if let Some(sightings) = batch.sightings.take() {
-            self.see(sightings);
-        }
         if batch.looked_up > 0 {
             self.metrics.images_missing.increment(batch.looked_up);
             self.watched.looked_up(batch.looked_up);
@@ -251,13 +303,11 @@ impl<P: Producer> Hands<P> {
                 "an event without a document"
             );
         }
-        if batch.events.is_empty() {
-            // The server has nothing newer.
-            self.metrics.common.lag.set(0.0);
-        } else if batch.newest_unix_seconds > 0 {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-            let lag = now.as_secs_f64() - f64::from(batch.newest_unix_seconds);
-            self.metrics.common.lag.set(lag.max(0.0));
+        // An answer without either is one of a source that is still searching.
+        if batch.newest_unix_seconds > 0 {
+            self.lag.read(batch.newest_unix_seconds);
+        } else if batch.idle.is_some() {
+            self.lag.caught_up(batch.behind_seconds);
         }
     }
 }

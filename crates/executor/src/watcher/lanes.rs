@@ -2,6 +2,7 @@
 //! Each owns its port, carries out one order after the other, and is never cancelled in the middle of one
 //! (trap T5: a cancelled cursor is a broken one).
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cdc_event::{Control, GapNotice, Message, ResumeToken};
@@ -13,12 +14,29 @@ use super::Input;
 use super::answers::Reply;
 use crate::ports::{Acquisition, Failure, GapRecord, Opening, Source, TokenRecord, TokenStore};
 
+/// How long the source may take to count the documents that are there. Nothing waits for it.
+const COUNT_WITHIN: Duration = Duration::from_secs(10);
+
 /// Orders to the source lane. The machine has at most one stream and one pull outstanding, so a handful of
 /// places is enough for any order that it can give before an answer comes.
 #[derive(Debug)]
 pub(super) enum SourceOrder {
-    Open { epoch: Epoch, from: StartAt<ResumeToken>, lineage: Lineage, reading: Reading },
-    Pull { epoch: Epoch, max_events: u32, max_bytes: u64 },
+    Open {
+        epoch: Epoch,
+        from: StartAt<ResumeToken>,
+        lineage: Lineage,
+        reading: Reading,
+    },
+    Pull {
+        epoch: Epoch,
+        max_events: u32,
+        max_bytes: u64,
+    },
+    /// Say how many documents these hold that were there before `from`.
+    Count {
+        names: Vec<Arc<str>>,
+        from: u32,
+    },
     Close,
 }
 
@@ -58,6 +76,16 @@ pub(super) async fn source_lane<S: Source>(
                         Reply::SourceFailed(Input::SourceFailed { epoch, fault }, failure)
                     }
                 }
+            }
+            SourceOrder::Count { names, from } => {
+                let (counting, replies) = (source.count(names), replies.clone());
+                tokio::spawn(async move {
+                    if let Ok(documents) = tokio::time::timeout(COUNT_WITHIN, counting).await {
+                        // A driver that has ended needs no number.
+                        let _ = replies.send(Reply::Counted { documents, from }).await;
+                    }
+                });
+                continue;
             }
             SourceOrder::Close => {
                 source.close().await;

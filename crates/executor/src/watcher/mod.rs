@@ -3,9 +3,11 @@
 
 mod answers;
 mod growth;
+mod lag;
 mod lanes;
 mod publishing;
 mod sending;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -17,17 +19,20 @@ use std::time::Duration;
 
 use cdc_event::{Message, ResumeToken};
 use cdc_machine::{Cause, Dependency, Effects, Machine, StateName};
-use cdc_watcher::{Config, TimerKind, TopicState, Watcher};
+use cdc_watcher::{Config, OnTooLarge, TimerKind, TopicState, Watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::answers::Reply;
 use self::growth::Growth;
+use self::lag::SourceLag;
 use self::lanes::{SourceOrder, StoreOrder, source_lane, store_lane};
 use self::publishing::Publishing;
+use self::sums::Sums;
 use self::watched::Watched;
 use crate::clock::Clock;
+use crate::given_up::{Told, key_hash};
 use crate::health::{HealthSign, PATIENCE, Standing, WatchedName, is_working, within_reason};
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
@@ -41,11 +46,12 @@ use crate::{Ended, Health, LANE_ORDERS, Shutdown, TICK};
 pub(crate) type Input = cdc_watcher::Input<Message, ResumeToken>;
 type Effect = cdc_watcher::Effect<Message, ResumeToken>;
 
-const SERVICE: &str = "watcher";
+pub(crate) const SERVICE: &str = "watcher";
 
 /// The Watcher with its ports, ready to run.
 pub struct WatcherService<P> {
     config: Config,
+    database: String,
     sink: Arc<ReportSink>,
     producer: P,
     source_orders: mpsc::Sender<SourceOrder>,
@@ -75,10 +81,11 @@ impl<P: Producer> WatcherService<P> {
         let (reply_sender, replies) = mpsc::channel(LANE_ORDERS);
         let lanes = Tasks::default();
         lanes.spawn(source_lane(source, source_inbox, reply_sender.clone()));
-        lanes.spawn(store_lane(store, store_inbox, reply_sender, database));
+        lanes.spawn(store_lane(store, store_inbox, reply_sender, database.clone()));
         let (health, receiver) = HealthSign::new(SERVICE);
         let service = Self {
             config,
+            database,
             sink,
             producer,
             source_orders,
@@ -101,6 +108,7 @@ impl<P: Producer> WatcherService<P> {
         let mut signals = shutdown.signals();
         let Self {
             config,
+            database,
             sink,
             producer,
             source_orders,
@@ -132,8 +140,12 @@ impl<P: Producer> WatcherService<P> {
                 metrics: WatcherMetrics::new(),
                 saved: None,
                 standby: None,
-                watched: Watched::default(),
+                lag: SourceLag::default(),
+                watched: Watched::new(database),
+                told_too_large: Told::default(),
+                sums: Sums::default(),
                 seen: None,
+                uncopied: None,
                 last_failure: None,
             },
         };
@@ -146,7 +158,11 @@ impl<P: Producer> WatcherService<P> {
             if let Some(names) = driver.hands.seen.take() {
                 health.watched(names);
             }
-            health.update(driver.machine.state(), driver.hands.trouble().as_deref());
+            if let Some(documents) = driver.hands.uncopied.take() {
+                health.uncopied(documents);
+            }
+            let (trouble, missing) = (driver.hands.trouble(), driver.hands.watched.missing());
+            health.update(driver.machine.state(), trouble.as_deref(), missing);
             health.unused_partitions(driver.hands.growth.unused());
             flow = tokio::select! {
                 biased;
@@ -165,7 +181,8 @@ impl<P: Producer> WatcherService<P> {
                 }
             };
         }
-        health.update(driver.machine.state(), None);
+        driver.hands.sums.say(true);
+        health.update(driver.machine.state(), None, None);
         let cause = match flow {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
@@ -253,9 +270,16 @@ struct Hands<P> {
     saved: Option<SavedAt>,
     /// Who holds the lease, while it is waited for.
     standby: Option<Holder>,
+    lag: SourceLag,
     watched: Watched,
+    /// Events that do not fit, and were told of.
+    told_too_large: Told,
+    /// What the log is to tell of the events that were published since its last line.
+    sums: Sums,
     /// What the probes are to be told of the watched names.
     seen: Option<Vec<WatchedName>>,
+    /// What the probes are to be told of documents that are not copied.
+    uncopied: Option<Vec<(String, u64)>>,
     /// The failure that was logged last.
     last_failure: Option<String>,
 }
@@ -278,6 +302,11 @@ impl<P: Producer> Driver<P> {
     }
 
     fn step(&mut self, input: Input) -> ControlFlow<Cause> {
+        if let Input::DeliveryTooLarge { marker, .. } = &input
+            && self.config.on_too_large == OnTooLarge::Stop
+        {
+            self.hands.tell_too_large(marker, "the service stops at it, as on_too_large says");
+        }
         let from = self.machine.state();
         let name = input.name();
         self.machine.step(&self.config, input, &mut self.effects);
@@ -288,11 +317,17 @@ impl<P: Producer> Driver<P> {
         for effect in self.effects.drain() {
             self.hands.carry_out(effect)?;
         }
-        self.hands.publishing.sent(std::mem::take(&mut self.hands.published_now));
+        let sent = std::mem::take(&mut self.hands.published_now);
+        self.hands.publishing.sent(sent, self.hands.lag.newest_unix_seconds());
         ControlFlow::Continue(())
     }
 
     fn on_tick(&mut self) {
+        self.hands.sums.say(false);
+        let lag = self.hands.lag.seconds(self.hands.publishing.oldest_source_seconds());
+        if let Some(lag) = lag {
+            self.hands.metrics.common.lag.set(lag);
+        }
         let hands = &self.hands;
         if let Some(saved) = &hands.saved {
             hands.metrics.token_age.set(saved.age().as_secs_f64());
@@ -323,6 +358,7 @@ impl<P: Producer> Hands<P> {
             Effect::ReleaseLease { id } => self.order_store(StoreOrder::Release { id }),
             Effect::SaveToken { id, token, lineage, amendment } => {
                 self.owed.save.asked();
+                self.sums.acknowledged(token.position().position);
                 self.order_store(StoreOrder::Save { id, token, lineage, amendment })
             }
             Effect::OpenStream { epoch, from, lineage, reading } => {
@@ -336,6 +372,16 @@ impl<P: Producer> Hands<P> {
             Effect::CloseStream { epoch: _ } => self.order_source(SourceOrder::Close),
             Effect::PrepareProducer { id, batching } => self.prepare(id, batching),
             Effect::Publish { seq, record, partitions } => {
+                tracing::debug!(
+                    service = SERVICE,
+                    operation = "kafka_publish",
+                    seq = seq.0,
+                    topic = &*record.topic,
+                    position = %record.position,
+                    key_hash = %format_args!("{:016x}", key_hash(&record.key)),
+                    bytes = record.value.len(),
+                    "an event is published"
+                );
                 self.send(seq, |producer| producer.send(seq, record, partitions));
                 ControlFlow::Continue(())
             }

@@ -7,6 +7,7 @@ use cdc_machine::{Cause, EffectId, Fault, SeqNo};
 use cdc_watcher::Batching;
 
 use super::{Hands, Input, SERVICE};
+use crate::given_up;
 use crate::ports::{Failure, Producer, SendRefused};
 
 impl<P: Producer> Hands<P> {
@@ -48,24 +49,18 @@ impl<P: Producer> Hands<P> {
                 self.refused.push_back(Input::DeliveryFailed { seq, fault: failure.fault });
             }
             Err(SendRefused::TooLarge(marker)) => {
-                self.metrics.common.failed(Fault::TooLarge);
                 self.refused.push_back(Input::DeliveryTooLarge { seq, marker });
             }
         }
     }
 
     /// Logs and counts an event that does not fit; `marker` stands for it.
-    pub(super) fn tell_too_large(&self, marker: &Message, outcome: &'static str) {
-        self.metrics.too_large.increment(1);
-        tracing::warn!(
-            service = SERVICE,
-            operation = "too_large",
-            topic = &*marker.topic,
-            position = %marker.position,
-            body = %String::from_utf8_lossy(&marker.value),
-            outcome,
-            "an event is too large"
-        );
+    pub(super) fn tell_too_large(&mut self, marker: &Message, outcome: &'static str) {
+        if self.told_too_large.is_new(marker.position) {
+            self.metrics.too_large.increment(1);
+            self.metrics.common.failed(Fault::TooLarge);
+            given_up::tell_too_large(SERVICE, marker, outcome);
+        }
     }
 
     pub(super) fn prepare(&mut self, id: EffectId, batching: Batching) -> ControlFlow<Cause> {

@@ -1,23 +1,51 @@
 //! What the source has under the watched names, as it was seen last: for the log, the metrics and the probes. It
 //! decides nothing.
 
+use std::sync::Arc;
+
 use super::SERVICE;
+use crate::calendar::utc_seconds;
 use crate::health::WatchedName;
 use crate::metrics::WatcherMetrics;
 use crate::ports::{Serves, Sighting};
+
+/// Missing collections that a reason names.
+const MISSING_NAMED_MAX: usize = 5;
 
 /// The watched names, and what was said of them.
 #[derive(Default)]
 pub(super) struct Watched {
     seen: Vec<Sighting>,
+    /// Of each name, whether there has ever been a collection under it, as far as anybody knows.
+    has_existed: Vec<bool>,
+    /// The source's database, for words.
+    database: String,
+    /// What is said of the names under which there never was a collection.
+    missing: Option<String>,
     /// True once it was said that post-images are missing, until the stream has caught up.
     is_missing_said: bool,
 }
 
 impl Watched {
-    /// Takes what was seen, says what has changed, and returns it for the status page.
-    pub(super) fn see(&mut self, now: Vec<Sighting>, metrics: &WatcherMetrics) -> Vec<WatchedName> {
+    pub(super) fn new(database: String) -> Self {
+        Self { database, ..Self::default() }
+    }
+
+    /// Takes what was seen, says what has changed, and returns it for the status page. `recorded` says of each name
+    /// whether the position on record knows a collection under it, or its topic holds messages of one.
+    pub(super) fn see(
+        &mut self,
+        now: Vec<Sighting>,
+        recorded: impl Iterator<Item = bool>,
+        metrics: &WatcherMetrics,
+    ) -> Vec<WatchedName> {
         let is_first = self.seen.is_empty();
+        self.has_existed.resize(now.len(), false);
+        for ((has_existed, sighting), recorded) in
+            self.has_existed.iter_mut().zip(&now).zip(recorded.chain(std::iter::repeat(false)))
+        {
+            *has_existed |= recorded || sighting.serves != Serves::Absent;
+        }
         for serves in Serves::ALL {
             metrics.watched(serves, now.iter().filter(|sighting| sighting.serves == serves).count());
         }
@@ -53,11 +81,43 @@ impl Watched {
             }
         }
         self.seen = now;
+        self.missing = self.missing_in_words();
         let name = |sighting: &Sighting| WatchedName {
             name: sighting.name.to_string(),
             serves: sighting.serves.as_str(),
         };
         self.seen.iter().map(name).collect()
+    }
+
+    /// Says of each collection that holds documents from before the stream's begin that they are not copied. Returns them
+    /// for the status page.
+    pub(super) fn uncopied(&self, documents: Vec<(Arc<str>, Option<u64>)>, from: u32) -> Vec<(String, u64)> {
+        let from = utc_seconds(from);
+        let mut told = Vec::new();
+        for (name, documents) in documents {
+            let Some(documents) = documents else {
+                tracing::debug!(
+                    service = SERVICE,
+                    operation = "existing_documents",
+                    collection = &*name,
+                    "the collection's documents could not be counted; those that are there are not copied"
+                );
+                continue;
+            };
+            if documents > 0 {
+                tracing::warn!(
+                    service = SERVICE,
+                    operation = "existing_documents",
+                    collection = &*name,
+                    documents,
+                    "{}.{name} already holds {documents} documents; only changes from {from} on are copied. See \
+                     docs/existing-documents",
+                    self.database
+                );
+                told.push((name.to_string(), documents));
+            }
+        }
+        told
     }
 
     /// Updates came without their post-images, and were looked up.
@@ -84,12 +144,42 @@ impl Watched {
         let complaints: Vec<String> = self.seen.iter().filter_map(Sighting::complaint).collect();
         (!complaints.is_empty()).then(|| format!("mongodb: {}", complaints.join("; ")))
     }
+
+    /// The names under which there never was a collection: they may be mistyped. One that was dropped is none of these.
+    pub(super) fn missing(&self) -> Option<&str> {
+        self.missing.as_deref()
+    }
+
+    fn missing_in_words(&self) -> Option<String> {
+        let database = &self.database;
+        let missing = self.seen.iter().zip(&self.has_existed);
+        let missing: Vec<&Sighting> = missing
+            .filter(|(sighting, has_existed)| sighting.serves == Serves::Absent && !**has_existed)
+            .map(|(sighting, _)| sighting)
+            .collect();
+        let mut names: Vec<String> = missing
+            .iter()
+            .take(MISSING_NAMED_MAX)
+            .map(|Sighting { name, similar, .. }| match similar {
+                Some(similar) => format!("{database}.{name} (did you mean {similar}?)"),
+                None => format!("{database}.{name}"),
+            })
+            .collect();
+        if missing.len() > MISSING_NAMED_MAX {
+            names.push(format!("{} more, see /status", missing.len() - MISSING_NAMED_MAX));
+        }
+        (!names.is_empty()).then(|| {
+            format!(
+                "mongodb has no collection {}; see whether mongodb.collection has the right name. Its changes are \
+                 copied from its first document on",
+                names.join(", ")
+            )
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use cdc_watcher::Contents;
 
     use super::*;
@@ -101,8 +191,8 @@ mod tests {
         for serves in Serves::ALL {
             for now in [serves, Serves::Changes] {
                 let name = Arc::from("players");
-                let sighting = Sighting { name, contents: Contents::Unknown, serves: now };
-                let shown = watched.see(vec![sighting], &metrics);
+                let sighting = Sighting { name, contents: Contents::Unknown, serves: now, similar: None };
+                let shown = watched.see(vec![sighting], std::iter::empty(), &metrics);
                 assert_eq!(shown[0].serves, now.as_str());
                 let trouble = watched.trouble();
                 let is_trouble = !matches!(now, Serves::Changes | Serves::Absent);
@@ -110,5 +200,36 @@ mod tests {
                 assert!(trouble.is_none_or(|trouble| trouble.contains("players")));
             }
         }
+    }
+
+    #[test]
+    fn a_name_under_which_there_never_was_a_collection_is_missing_and_a_dropped_one_is_not() {
+        let metrics = WatcherMetrics::new();
+        let sighting = |name: &str, serves, similar: Option<&str>| Sighting {
+            name: Arc::from(name),
+            contents: Contents::Unknown,
+            serves,
+            similar: similar.map(Arc::from),
+        };
+        let mut watched = Watched::new("shop".to_owned());
+        let absent = || {
+            vec![
+                sighting("ordersss", Serves::Absent, Some("orders")),
+                sighting("recorded", Serves::Absent, None),
+                sighting("there", Serves::Absent, None),
+            ]
+        };
+        let mut at_first = absent();
+        at_first[2].serves = Serves::Changes;
+        watched.see(at_first, [false, true, false].into_iter(), &metrics);
+        watched.see(absent(), std::iter::empty(), &metrics);
+        let words = watched.missing().unwrap();
+        assert!(words.contains("no collection shop.ordersss (did you mean orders?);"), "{words}");
+        let mut made = absent();
+        made[0].serves = Serves::Changes;
+        watched.see(made, std::iter::empty(), &metrics);
+        assert_eq!(watched.missing(), None);
+        watched.see(absent(), std::iter::empty(), &metrics);
+        assert_eq!(watched.missing(), None, "it existed once");
     }
 }

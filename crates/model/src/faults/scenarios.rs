@@ -265,6 +265,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "a_silent_server_is_named_within_ten_seconds_also_while_idle",
     ),
     it(
+        "a topic or a collection of the configuration does not exist, and a server stands still under load",
+        Service::Watcher,
+        "`/health` names it, with what may have been meant; the lag is seen to grow, and is 0 afterwards",
+        "tests/tests/operator.rs",
+        "what_is_missing_not_copied_or_behind_is_said",
+    ),
+    it(
         "documents beyond Kafka's default limit",
         Service::Watcher,
         "arrive whole, up to 16 MiB",
@@ -577,7 +584,7 @@ pub const SCENARIOS: &[Scenario] = &[
     it(
         "a watched name has no collection yet, or a view takes it under a running Watcher",
         Service::Watcher,
-        "said at start and in `/status`; `/health` is 503 while it is a view, and the others go on",
+        "`/health` is 503 until there is a collection, unless there was one before; the others go on",
         SOURCE,
         SOURCE_TEST,
     ),

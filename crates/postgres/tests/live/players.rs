@@ -1,13 +1,13 @@
 //! The specification's own table and messages.
 
-use cdc_executor::ports::{Database, WriteCounts};
+use cdc_executor::ports::{Database, TopicRows, WriteCounts};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use cdc_syncer::Parking;
 
 use crate::messages::Message;
-use crate::stand::{ALL, PLAYERS, Stand, batch_of, write, write_all, written};
+use crate::stand::{ALL, PARTITION, PLAYERS, Stand, batch_of, write, write_all, written};
 
 #[tokio::test]
 async fn the_sample_reaches_the_players_table() {
@@ -25,6 +25,7 @@ async fn the_sample_reaches_the_players_table() {
             inserted: 1,
             prepared_statements: 1,
             newest_unix_seconds: 1_705_318_200,
+            by_topic: vec![TopicRows { inserted: 1, ..TopicRows::of(PARTITION) }],
             ..WriteCounts::default()
         }
     );
@@ -79,6 +80,7 @@ async fn every_record_of_a_batch_is_counted_once() {
             merged: 1,
             prepared_statements: 1,
             newest_unix_seconds: 1_705_318_200 + 23,
+            by_topic: vec![TopicRows { inserted: 1, updated: 1, fenced: 1, ..TopicRows::of(PARTITION) }],
             ..WriteCounts::default()
         }
     );
