@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
@@ -6,13 +7,56 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use tokio::sync::watch;
+
 use crate::classify::{failure, fault_of};
 
-/// What a client said of its own accord: librdkafka keeps knocking where a broker refuses the credentials,
-/// so the call that waits only ever times out. The refusal heard here is the reason for it.
+/// How long a name that did not resolve explains failures. librdkafka says the same again twice as often.
+const UNRESOLVED_FOR: Duration = Duration::from_secs(60);
+
+/// How long a call goes on once a name has not resolved: where another broker can be reached it succeeds within that.
+const UNRESOLVED_GRACE: Duration = Duration::from_secs(5);
+
+/// What a client said of its own accord: librdkafka keeps knocking where a broker refuses the credentials, or stands
+/// behind a name that cannot be resolved, so the call that waits only ever times out. What is heard here is the reason
+/// for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Complaints {
     refused: Arc<Mutex<Option<RDKafkaErrorCode>>>,
+    unresolved: watch::Sender<Option<Unresolved>>,
+}
+
+/// A broker's address that did not resolve, as librdkafka tells of it.
+#[derive(Clone, Debug)]
+struct Unresolved {
+    at: Instant,
+    address: Arc<str>,
+    /// By a broker; else it stands in `kafka.brokers`.
+    is_announced: bool,
+}
+
+impl Unresolved {
+    /// Out of a line such as `no-such-host:9092/1: Failed to resolve 'no-such-host:9092': Name or service not known`.
+    fn of(line: &str) -> Option<Self> {
+        let (before, after) = line.split_once("Failed to resolve '")?;
+        let (address, _) = after.split_once('\'')?;
+        let is_announced = !before.trim_end_matches([':', ' ']).ends_with("/bootstrap");
+        Some(Self { at: Instant::now(), address: Arc::from(address), is_announced })
+    }
+
+    fn words(&self) -> String {
+        let address = &self.address;
+        if self.is_announced {
+            format!(
+                "the broker announced {address} as its address, and that name does not resolve here: correct \
+                 advertised.listeners at the broker, or make the name known to this machine"
+            )
+        } else {
+            format!(
+                "{address} in kafka.brokers does not resolve: correct it, or make the name known to this machine"
+            )
+        }
+    }
 }
 
 impl Complaints {
@@ -27,20 +71,46 @@ impl Complaints {
         fault
     }
 
-    /// The refusal behind a failure, if there was one; else the failure itself.
-    pub(crate) fn explain(&self, failed: Failure) -> Failure {
-        match *self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(code) if failed.fault == Fault::Transient => {
-                failure(failed.operation, "the brokers turned this client away", code)
-            }
-            _ => failed,
+    /// Remembers a name that did not resolve.
+    fn hear_line(&self, line: &str) {
+        if let Some(unresolved) = Unresolved::of(line) {
+            self.unresolved.send_replace(Some(unresolved));
         }
+    }
+
+    /// The refusal behind a failure, or the name behind which nobody can be reached, if there was one; else the failure
+    /// itself.
+    pub(crate) fn explain(&self, mut failed: Failure) -> Failure {
+        if failed.fault != Fault::Transient {
+            return failed;
+        }
+        if let Some(code) = *self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
+            return failure(failed.operation, "the brokers turned this client away", code);
+        }
+        let unresolved = self.unresolved.borrow();
+        if let Some(unresolved) = unresolved.as_ref().filter(|it| it.at.elapsed() < UNRESOLVED_FOR) {
+            failed.message = format!("{}. What failed: {}", unresolved.words(), failed.message);
+        }
+        failed
+    }
+
+    /// Waits until a name has not resolved, and then for [`UNRESOLVED_GRACE`]: nothing comes of waiting longer.
+    pub(crate) async fn until_unresolved(&self) {
+        // The sender is our own, so the wait ends with a name or not at all.
+        let _ = self.unresolved.subscribe().wait_for(Option::is_some).await;
+        tokio::time::sleep(UNRESOLVED_GRACE).await;
+    }
+
+    /// A line of the client's log: remembered where it tells why nobody answers, and logged.
+    pub(crate) fn log_line(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.hear_line(line);
+        log_line(level, facility, line);
     }
 }
 
 /// librdkafka's own log lines, one level lower than it thinks: it calls a broker that is away an error, and
 /// whoever waits for that broker reports the failure once, with what to do about it.
-pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
+fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(facility, "librdkafka: {line}");
@@ -54,7 +124,7 @@ pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
 
 impl ClientContext for Complaints {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log_line(level, facility, line);
+        self.log_line(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -77,5 +147,25 @@ mod tests {
         assert_eq!(complaints.explain(timed_out()).fault, Fault::Auth);
         let fatal = failure("kafka_join", "metadata", RDKafkaErrorCode::InvalidTopic);
         assert_eq!(complaints.explain(fatal).fault, Fault::Fatal);
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_explains_a_time_out() {
+        let complaints = Complaints::default();
+        let timed_out = || failure("kafka_join", "metadata", RDKafkaErrorCode::OperationTimedOut);
+        complaints.hear_line("[thrd:app]: no-such-host:9092/1: Disconnected");
+        assert!(!complaints.explain(timed_out()).message.contains("no-such-host"));
+        complaints.hear_line(
+            "[thrd:no-such-host:9092/1]: no-such-host:9092/1: Failed to resolve 'no-such-host:9092': Name or service \
+             not known (after 3ms in state CONNECT)",
+        );
+        let failed = complaints.explain(timed_out());
+        assert!(failed.message.starts_with("the broker announced no-such-host:9092"), "{failed}");
+        assert!(failed.message.contains("metadata"), "{failed}");
+        complaints.hear_line("b:1/bootstrap: Failed to resolve 'b:1': Name or service not known");
+        let failed = complaints.explain(timed_out());
+        assert!(failed.message.starts_with("b:1 in kafka.brokers does not resolve"), "{failed}");
+        let fatal = failure("kafka_join", "metadata", RDKafkaErrorCode::InvalidTopic);
+        assert!(!complaints.explain(fatal).message.contains("b:1"));
     }
 }

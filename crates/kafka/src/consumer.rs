@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cdc_executor::ports::{
     ConsumerEvent, Failure, MissingTopic, RecordConsumer, RejectedRecord, TopicPartition,
@@ -25,9 +25,14 @@ use crate::producer::{PROBE, PROBE_TIMEOUT, SILENT};
 use crate::reach;
 use crate::rebalance::GroupCallbacks;
 use crate::settings::ConsumerSettings;
+use crate::topics::{any_leader_answers, sign_of_life};
 
 /// The longest that the brokers may take to answer a new client.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Complaints of a client that could not join which are listened to; it says each only once.
+const COMPLAINTS_MAX: u32 = 64;
+/// The longest that a broker which leads partitions may then take.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that committed offsets may take to be read.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that one partition's bounds may take to be read, and all of them.
@@ -122,7 +127,8 @@ impl KafkaConsumer {
     ) -> Result<T, Failure> {
         let client = self.client(operation)?;
         let called = tokio::task::spawn_blocking(move || {
-            call(&*client.upgrade().ok_or_else(|| not_joined(operation))?)
+            let client = client.upgrade().ok_or_else(|| not_joined(operation))?;
+            call(&client).map_err(|failed| client.context().explain(failed))
         });
         match tokio::time::timeout(timeout, called).await {
             Ok(Ok(result)) => result,
@@ -164,16 +170,30 @@ fn not_joined(operation: &'static str) -> Failure {
     )
 }
 
-/// Waits until the brokers answer, and subscribes. Blocks for at most [`JOIN_TIMEOUT`].
+/// Hears what lies in the client's queue: its complaints wait there until it is polled, one at a time.
+fn listen(client: &Client) {
+    for _ in 0..COMPLAINTS_MAX {
+        drop(client.poll(Duration::ZERO));
+    }
+}
+
+/// Waits until the brokers answer, and subscribes. Blocks for at most [`JOIN_TIMEOUT`] and twice [`LEADER_TIMEOUT`].
 fn subscribe(client: &Client, settings: &ConsumerSettings) -> Result<(), Failure> {
     let named = settings.topics.iter().find(|topic| !topic.starts_with('^')).map(String::as_str);
     let answered = client.fetch_metadata(named, JOIN_TIMEOUT).map_err(|error| {
-        // What the client has heard lies in its queue until it is polled.
-        while client.poll(Duration::ZERO).is_some() {}
+        listen(client);
         let failure =
             client.context().explain(failure_from("kafka_join", "the brokers did not answer", &error));
         reach::in_words(failure, &settings.connection.brokers)
     })?;
+    if let Some(topic) = named {
+        // Any broker tells of the others; whether they can be reached at what they announce shows only there.
+        any_leader_answers(client.client(), topic, LEADER_TIMEOUT).map_err(|error| {
+            let what = format!("no broker that leads a partition of {topic} answers");
+            listen(client);
+            client.context().explain(failure_from("kafka_join", &what, &error))
+        })?;
+    }
     for topic in answered.topics().iter().filter(|topic| topic.partitions().is_empty()) {
         // No failure: the group is told of it once it exists.
         tracing::warn!(
@@ -270,7 +290,13 @@ impl RecordConsumer for KafkaConsumer {
             Failure::new(Fault::Transient, "kafka_join", "the consumer's thread could not be started")
                 .because(error)
         })?;
-        let client = joined.await.map_err(|gone| {
+        let Ok(joined) =
+            tokio::time::timeout(JOIN_TIMEOUT + LEADER_TIMEOUT * 2 + LEAVE_TIMEOUT, joined).await
+        else {
+            let text = "the Kafka client was not ready in time; it is made anew";
+            return Err(Failure::new(Fault::Transient, "kafka_join", text));
+        };
+        let client = joined.map_err(|gone| {
             Failure::new(Fault::Bug, "kafka_join", "the consumer's thread panicked, which is a bug")
                 .because(gone)
         })??;
@@ -445,9 +471,12 @@ impl RecordConsumer for KafkaConsumer {
     async fn probe(&self) -> Result<(), Failure> {
         let topics = &self.inner.settings.topics;
         let named = topics.iter().find(|topic| !topic.starts_with('^')).cloned();
-        self.call(PROBE, PROBE_TIMEOUT, move |client| {
-            let answer = client.fetch_metadata(named.as_deref(), PROBE_TIMEOUT);
-            answer.map(drop).map_err(|error| failure_from(PROBE, SILENT, &error))
+        self.call(PROBE, PROBE_TIMEOUT * 2, move |client| {
+            let answer = match &named {
+                Some(topic) => sign_of_life(client.client(), topic, Instant::now() + PROBE_TIMEOUT).map(drop),
+                None => client.fetch_metadata(None, PROBE_TIMEOUT).map(drop),
+            };
+            answer.map_err(|error| failure_from(PROBE, SILENT, &error))
         })
         .await
     }

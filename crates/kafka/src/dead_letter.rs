@@ -11,7 +11,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
 use crate::classify::{failure_from, fault_of};
-use crate::complaints::{Complaints, log_line};
+use crate::complaints::Complaints;
 use crate::config;
 use crate::headers::HeadersIter;
 use crate::marker::{BODY_OMITTED, ERROR_REASON, SOURCE_TOPIC, describe_body};
@@ -56,7 +56,7 @@ struct Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log_line(level, facility, line);
+        self.complaints.log_line(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -13,7 +13,7 @@ use rdkafka::producer::ProducerContext;
 
 use crate::batches::BatchLimits;
 use crate::classify::{failure, failure_from, fault_of};
-use crate::complaints::{Complaints, log_line};
+use crate::complaints::Complaints;
 use crate::marker;
 
 /// Marks the report of a marker. Slots are counted from 0 and never come near it.
@@ -52,6 +52,11 @@ impl DeliveryReports {
         !self.retired.swap(true, Ordering::AcqRel)
     }
 
+    /// What the client itself said of a failure, if anything.
+    pub(crate) fn explain(&self, failed: Failure) -> Failure {
+        self.complaints.explain(failed)
+    }
+
     fn failed(&self, error: &KafkaError, message: &BorrowedMessage<'_>, opaque: usize) -> ProducerReport {
         let seq = seq_of(opaque);
         let is_marker = opaque & MARKER_BIT != 0;
@@ -74,7 +79,7 @@ impl DeliveryReports {
         } else if error.rdkafka_error_code().is_some_and(is_topic_gone) {
             failure.fault = Fault::HistoryLost;
         }
-        ProducerReport::Failed(seq, failure)
+        ProducerReport::Failed(seq, self.complaints.explain(failure))
     }
 
     fn too_large(seq: SeqNo, message: &BorrowedMessage<'_>) -> ProducerReport {
@@ -120,7 +125,7 @@ pub(crate) const fn is_topic_gone(code: RDKafkaErrorCode) -> bool {
 
 impl ClientContext for DeliveryReports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log_line(level, facility, line);
+        self.complaints.log_line(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

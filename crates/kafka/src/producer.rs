@@ -23,7 +23,7 @@ use crate::owned::ClientKind;
 use crate::reach;
 use crate::settings::{ProducerSettings, dead_letter_topic};
 use crate::topics::{
-    DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing, partition_count,
+    DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing, sign_of_life,
 };
 
 /// The longest that the topics may take to be ready.
@@ -31,8 +31,11 @@ const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that a former client is waited for. It is purged, so there is nothing to lose.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest that a sign of life may take.
-pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest that a whole preparation may take; its steps have bounds of their own.
+const PREPARES_WITHIN: Duration = Duration::from_secs(90);
+
+/// The longest that a sign of life may take: less than whoever asks for one waits, so that the reason is heard.
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// What a sign of life is called in the log.
 pub(crate) const PROBE: &str = "kafka_probe";
 /// What there is to say where none came.
@@ -88,11 +91,24 @@ impl KafkaProducer {
             complaints: Complaints::default(),
             runtime: tokio::runtime::Handle::current(),
         };
-        let prepared = tokio::task::spawn_blocking(move || {
+        let complaints = preparation.complaints.clone();
+        let given_up = |why: &str| {
+            let what = format!("the topics were not ready{why}; it is tried again");
+            complaints.explain(Failure::new(Fault::Transient, "kafka_prepare", what))
+        };
+        let preparing = tokio::task::spawn_blocking(move || {
             let complaints = preparation.complaints.clone();
             preparation.run().map_err(|failed| complaints.explain(failed))
-        })
-        .await
+        });
+        // One that is given up ends by itself, step by step, and takes its client with it.
+        let prepared = tokio::select! {
+            biased;
+            prepared = preparing => prepared,
+            () = complaints.until_unresolved() => return Err(given_up("")),
+            () = tokio::time::sleep(PREPARES_WITHIN) => {
+                return Err(given_up(&format!(" within {PREPARES_WITHIN:?}")));
+            }
+        }
         .map_err(|panic| {
             Failure::new(
                 Fault::Bug,
@@ -262,9 +278,10 @@ impl Producer for KafkaProducer {
         async move {
             let Some(client) = client else { return Ok(Vec::new()) };
             let asked = tokio::task::spawn_blocking(move || {
-                let count = |topic: &Arc<str>| partition_count(client.client(), topic, PROBE_TIMEOUT);
+                let deadline = Instant::now() + PROBE_TIMEOUT;
+                let count = |topic: &Arc<str>| sign_of_life(client.client(), topic, deadline);
                 let counts: Result<_, KafkaError> = settings.topics.iter().map(count).collect();
-                counts.map_err(|error| failure_from(PROBE, SILENT, &error))
+                counts.map_err(|error| client.context().explain(failure_from(PROBE, SILENT, &error)))
             });
             asked.await.unwrap_or_else(|panic| {
                 Err(Failure::new(Fault::Bug, PROBE, "a probe panicked, which is a bug").because(panic))

@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::complaints::{Complaints, log_line};
+use crate::complaints::Complaints;
 
 /// What the group wants of this member. librdkafka waits until it is answered by an assign or an unassign.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl GroupCallbacks {
 
 impl ClientContext for GroupCallbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log_line(level, facility, line);
+        self.complaints.log_line(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -15,7 +15,7 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
 use crate::classify::failure_from;
-use crate::complaints::{Complaints, log_line};
+use crate::complaints::Complaints;
 use crate::config;
 use crate::dead_letter::replayed;
 use crate::dead_letter_reader::DeadLetter;
@@ -92,7 +92,7 @@ struct Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log_line(level, facility, line);
+        self.complaints.log_line(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -1,5 +1,6 @@
 //! Topics before their first message: made where they are missing, looked at where they are there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -214,6 +215,57 @@ pub(crate) fn partition_count<C: ClientContext>(
     let metadata = client.fetch_metadata(Some(topic), timeout)?;
     let count = metadata.topics().first().map_or(0, |found| found.partitions().len());
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Whether any broker that leads a partition of a topic answers. A topic that is not there, or has no leader, is waited
+/// for elsewhere.
+///
+/// # Errors
+/// The last one's where none answers.
+pub(crate) fn any_leader_answers<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<(), KafkaError> {
+    let metadata = client.fetch_metadata(Some(topic), timeout)?;
+    let found = metadata.topics().first();
+    let led = found.into_iter().flat_map(|topic| topic.partitions()).filter(|it| it.leader() >= 0);
+    let leaders: BTreeMap<i32, i32> = led.map(|partition| (partition.leader(), partition.id())).collect();
+    let share = timeout / u32::try_from(leaders.len().max(1)).unwrap_or(u32::MAX);
+    let mut answer = Ok(());
+    for partition in leaders.into_values() {
+        answer = client.fetch_watermarks(topic, partition, share.max(LEADER_WAIT)).map(drop);
+        if answer.is_ok() {
+            break;
+        }
+    }
+    answer
+}
+
+/// How many partitions a topic has, once each broker that leads some of them has answered; 0 where it is not there. Any
+/// broker tells of the others, also one that announces them under names that lead nowhere: so each leader is asked for
+/// the end of one partition.
+///
+/// # Errors
+/// Where the brokers do not answer, or a partition has none that leads it.
+pub(crate) fn sign_of_life<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    deadline: Instant,
+) -> Result<u32, KafkaError> {
+    let left = || deadline.saturating_duration_since(Instant::now()).max(LEADER_WAIT);
+    let metadata = client.fetch_metadata(Some(topic), left())?;
+    let Some(found) = metadata.topics().first() else { return Ok(0) };
+    let mut asked = BTreeSet::new();
+    for partition in found.partitions() {
+        if partition.leader() < 0 {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
+        }
+        if asked.insert(partition.leader()) {
+            client.fetch_watermarks(topic, partition.id(), left())?;
+        }
+    }
+    Ok(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))
 }
 
 /// True where any partition's end offset is above 0.

@@ -41,7 +41,10 @@ impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
             self.facts.ignore_epoch(epoch);
             return state;
         };
-        self.facts.retries.mongodb.reset();
+        // A server that still searches its history has nothing to say yet: that is no progress.
+        if !events.is_empty() || idle.is_some() {
+            self.facts.retries.mongodb.reset();
+        }
         if events.len() > asked as usize {
             return self.stop(Cause::Invariant("the source sent more events than the pull asked for"));
         }

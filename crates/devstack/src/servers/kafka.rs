@@ -33,6 +33,8 @@ pub struct KafkaOptions {
     pub properties: Vec<(String, String)>,
     /// More listeners for clients, on each broker: see [`Door`].
     pub doors: usize,
+    /// The host that doors are advertised with; one that does not resolve leads nowhere.
+    pub door_host: &'static str,
 }
 
 /// A listener that tells its clients to come back through another port, where a [`Proxy`](crate::proxy::Proxy)
@@ -41,13 +43,13 @@ pub struct KafkaOptions {
 pub struct Door {
     /// Where the broker listens, and where the proxy forwards to.
     pub upstream: SocketAddr,
-    /// The port of 127.0.0.1 that is advertised, where the proxy listens.
+    /// The port that is advertised, where the proxy listens.
     pub advertised: u16,
 }
 
 impl Default for KafkaOptions {
     fn default() -> Self {
-        Self { brokers: 1, heap_mib: 512, properties: Vec::new(), doors: 0 }
+        Self { brokers: 1, heap_mib: 512, properties: Vec::new(), doors: 0, door_host: "127.0.0.1" }
     }
 }
 
@@ -80,12 +82,12 @@ impl Listeners {
     }
 
     /// `NAME://host:port` of those for clients, each with what is advertised in its place.
-    fn for_clients(&self) -> Vec<(String, String)> {
+    fn for_clients(&self, door_host: &str) -> Vec<(String, String)> {
         let own = format!("PLAINTEXT://127.0.0.1:{}", self.clients);
         let doors = self.doors.iter().zip(1..).map(|(door, number)| {
             (
                 format!("DOOR{number}://{}", door.upstream),
-                format!("DOOR{number}://127.0.0.1:{}", door.advertised),
+                format!("DOOR{number}://{door_host}:{}", door.advertised),
             )
         });
         std::iter::once((own.clone(), own)).chain(doors).collect()
@@ -264,7 +266,7 @@ fn jvm_args(heap_mib: u32) -> Result<Vec<String>, Error> {
 
 fn broker_properties(options: &KafkaOptions, node: usize, listeners: &[Listeners], data: &Path) -> String {
     let own = &listeners[node - 1];
-    let (bound, advertised): (Vec<_>, Vec<_>) = own.for_clients().into_iter().unzip();
+    let (bound, advertised): (Vec<_>, Vec<_>) = own.for_clients(options.door_host).into_iter().unzip();
     let protocols: Vec<String> =
         (1..=own.doors.len()).map(|number| format!("DOOR{number}:PLAINTEXT")).collect();
     let protocols = ["PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT"]

@@ -65,7 +65,7 @@ fn a_source_that_does_not_open_is_tried_again_five_times() {
 }
 
 #[test]
-fn a_batch_even_an_empty_one_is_progress_of_the_source() {
+fn an_idle_token_is_progress_of_the_source_and_an_answer_without_any_is_not() {
     let mut b = Bench::streaming(small());
     b.step(Input::SourceFailed { epoch: Epoch(0), fault: Fault::Transient });
     let due = b.expiry(TimerKind::Reconnect);
@@ -73,6 +73,8 @@ fn a_batch_even_an_empty_one_is_progress_of_the_source() {
     b.step(opened(1, 10));
     assert_eq!(b.machine.mongodb_attempt(&b.config).0, 1);
     b.step(batch(1, &[]));
+    assert_eq!(b.machine.mongodb_attempt(&b.config).0, 1, "it still searches its history");
+    b.step(idle(1, 11));
     assert_eq!(b.machine.mongodb_attempt(&b.config).0, 0);
 }
 
