@@ -101,31 +101,51 @@ impl Members {
     /// # Errors
     /// `Fenced` where another process has it, `Transient` where that may be gone.
     pub(crate) async fn join(&self, session: &Session) -> Result<(), Trouble> {
-        let failed = |error| Trouble::of(OPERATION, error);
         let owner = match self.state().owner {
             Some(owner) => owner,
             None => {
                 let row = session.client.query_one("SELECT gen_random_uuid()::text", &[]).await;
-                row.map_err(failed)?.get(0)
+                row.map_err(|error| Trouble::of(OPERATION, error))?.get(0)
             }
         };
         self.set(|state| state.owner = Some(owner.clone()));
-        for _ in 0..ATTEMPTS {
-            if self.write(session, &owner, None).await? {
-                self.set(|state| *state = State { is_joined: true, seen: None, owner: Some(owner) });
-                return Ok(());
+        if let Some((holder, verdict)) = self.ask(session, &owner).await? {
+            return Err(self.refused(&holder, &verdict));
+        }
+        self.set(|state| state.is_joined = true);
+        Ok(())
+    }
+
+    /// Refreshes the row, where the name was taken.
+    ///
+    /// # Errors
+    /// `Fenced` where another process has taken the name meanwhile. A row that may be a dead one's is none: it comes
+    /// with a database that was restored from a copy.
+    pub(crate) async fn refresh(&self, session: &Session) -> Result<(), Trouble> {
+        let State { owner: Some(owner), is_joined: true, .. } = self.state() else { return Ok(()) };
+        match self.ask(session, &owner).await? {
+            Some((holder, verdict @ (Verdict::Take | Verdict::Taken))) => {
+                Err(self.refused(&holder, &verdict))
             }
-            let found = session
-                .client
-                .query_opt(READ, &[&self.consumer_group, &self.member.instance])
-                .await
-                .map_err(failed)?;
+            Some((_, Verdict::Perhaps(_))) | None => Ok(()),
+        }
+    }
+
+    /// Writes the own row, where that may be. Otherwise returns who stands there.
+    async fn ask(&self, session: &Session, owner: &str) -> Result<Option<(Holder, Verdict)>, Trouble> {
+        for _ in 0..ATTEMPTS {
+            if self.write(session, owner, None).await? {
+                self.set(|state| state.seen = None);
+                return Ok(None);
+            }
+            let found = session.client.query_opt(READ, &[&self.consumer_group, &self.member.instance]).await;
+            let found = found.map_err(|error| Trouble::of(OPERATION, error))?;
             let Some(holder) = found.map(|row| Holder::from(&row)) else { continue };
             match self.decide(&holder) {
                 Verdict::Take => {
-                    if self.write(session, &owner, Some(&holder)).await? {
-                        self.set(|state| *state = State { is_joined: true, seen: None, owner: Some(owner) });
-                        return Ok(());
+                    if self.write(session, owner, Some(&holder)).await? {
+                        self.set(|state| state.seen = None);
+                        return Ok(None);
                     }
                 }
                 verdict @ (Verdict::Taken | Verdict::Perhaps(_)) => {
@@ -135,7 +155,7 @@ impl Members {
                             state.seen = Some((holder.owner.clone(), holder.seen_at.clone()));
                         }
                     });
-                    return Err(self.refused(&holder, &verdict));
+                    return Ok(Some((holder, verdict)));
                 }
             }
         }
@@ -147,26 +167,6 @@ impl Members {
                 self.member.instance
             ),
         ))
-    }
-
-    /// Refreshes the row, where the name was taken.
-    ///
-    /// # Errors
-    /// `Fenced` where another process has taken the name meanwhile.
-    pub(crate) async fn refresh(&self, session: &Session) -> Result<(), Trouble> {
-        let State { owner: Some(owner), is_joined: true, .. } = self.state() else { return Ok(()) };
-        if self.write(session, &owner, None).await? {
-            return Ok(());
-        }
-        let found = session.client.query_opt(READ, &[&self.consumer_group, &self.member.instance]).await;
-        match found.map_err(|error| Trouble::of(OPERATION, error))? {
-            Some(row) => {
-                self.set(|state| state.is_joined = false);
-                Err(self.refused(&Holder::from(&row), &Verdict::Taken))
-            }
-            // Deleted between the two questions: the next refreshment writes it anew.
-            None => Ok(()),
-        }
     }
 
     /// Gives the name back, where it was taken.

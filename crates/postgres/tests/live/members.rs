@@ -111,6 +111,30 @@ async fn a_name_of_another_machine_is_free_after_a_while_unless_it_is_refreshed(
     assert_eq!(stand.count("cdc.members").await, 3);
 }
 
+/// The copy knows the name as an earlier process's, which is no reason to end.
+#[tokio::test]
+async fn a_row_that_comes_with_a_restored_database_is_taken_again() {
+    let stand = Stand::new("").await;
+    let database = named_vm(&stand, ProcessId::own().as_ref());
+    database.connect().await.unwrap();
+    database.acquire(&[claim(EPOCH)], 1).await.unwrap();
+    let restored = |ago: &str| {
+        format!(
+            "UPDATE cdc.members SET owner = 'earlier', boot_id = 'another', seen_at = now() - interval '{ago}'"
+        )
+    };
+    stand.client.batch_execute(&restored("1 hour")).await.unwrap();
+    database.check(&[(PARTITION, EPOCH)]).await.unwrap();
+    assert_eq!(stand.count("cdc.members WHERE owner = 'earlier'").await, 0);
+    // Of moments ago it may be a living process's, and that shows once it is refreshed.
+    stand.client.batch_execute(&restored("1 s")).await.unwrap();
+    database.check(&[(PARTITION, EPOCH)]).await.unwrap();
+    stand.client.batch_execute("UPDATE cdc.members SET seen_at = now()").await.unwrap();
+    database.open_gaps().await.unwrap();
+    let failure = database.check(&[(PARTITION, EPOCH)]).await.unwrap_err();
+    assert_eq!(failure.fault, Fault::Fenced, "{failure}");
+}
+
 /// Where the schema is a person's, and of the release before.
 #[tokio::test]
 async fn without_the_table_names_are_not_taken() {
