@@ -25,6 +25,7 @@ mod ledger;
 mod matrix;
 mod memory;
 mod namesakes;
+mod neighbours;
 mod one_process;
 mod operator;
 mod parking_lot;

@@ -2,18 +2,24 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cdc_devstack::pipeline::{Endpoints, SOURCE_DATABASE, cdc_binary};
 use cdc_devstack::source::{COLLECTIONS, Source};
 use cdc_devstack::{Options, Service, ServiceCommand, Stack, compare};
 use cdc_tests::load::Load;
+use cdc_tests::topic;
 use mongodb::Client;
+use mongodb::bson::{Document, doc};
+
+/// A collection whose table is a mirror, and how many documents it gets while PostgreSQL stands still.
+const MIRRORED: &str = "matches";
+const MORE: i64 = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_services_in_one_process_copy_restart_and_drain() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
+    let mut stack = Box::pin(Stack::start(Options::default())).await.unwrap();
     let endpoints = Endpoints::of(&stack);
     let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let postgres = endpoints.postgres().await.unwrap();
@@ -47,9 +53,30 @@ async fn both_services_in_one_process_copy_restart_and_drain() {
     let comparison = compare::converge(&mongo, &postgres, &source, Duration::from_secs(60)).await.unwrap();
     assert!(comparison.is_equal() && comparison.is_of_something(), "{comparison}");
 
+    goes_on_while_the_other_waits(&mut stack, &mongo).await;
+    let comparison = compare::converge(&mongo, &postgres, &source, Duration::from_secs(60)).await.unwrap();
+    assert!(comparison.is_equal(), "{comparison}");
+
     let status = running.terminate(Duration::from_secs(30)).await.unwrap();
     assert_eq!(status.code(), Some(0), "both drain, and neither takes the other's end for a second signal");
     assert!(fs::read_to_string(&token).unwrap().contains("\"resume_token\""));
+}
+
+/// The Watcher publishes while the Syncer waits for a PostgreSQL that answers nothing.
+async fn goes_on_while_the_other_waits(stack: &mut Stack, mongo: &Client) {
+    let topic = format!("cdc.{SOURCE_DATABASE}.{MIRRORED}");
+    let brokers = stack.kafka.bootstrap_servers();
+    let before = topic::count(&brokers, &topic).unwrap();
+    stack.postgres.pause().unwrap();
+    let documents = (0..MORE).map(|number| doc! { "_id": format!("more-{number}"), "number": number });
+    let collection = mongo.database(SOURCE_DATABASE).collection::<Document>(MIRRORED);
+    collection.insert_many(documents).await.unwrap();
+    let begun = Instant::now();
+    while topic::count(&brokers, &topic).unwrap() < before + MORE {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the Watcher stands still with PostgreSQL");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stack.postgres.resume().unwrap();
 }
 
 fn free_port() -> u16 {

@@ -31,6 +31,8 @@ pub(crate) struct Shape {
     obstacle: Option<&'static str>,
     arbiters: Vec<Arbiter>,
     cascades: bool,
+    /// Whether a trigger may fill what an INSERT leaves out.
+    filled: bool,
     columns: Vec<Described>,
     privileges: Privileges,
 }
@@ -52,6 +54,8 @@ struct Described {
     blurs: bool,
 }
 
+/// A trigger's type has bit 0 for each row, bit 1 for BEFORE and bit 2 for INSERT (`catalog/pg_trigger.h`).
+///
 /// An empty search path makes `pg_get_expr` qualify every name in a default's expression.
 pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<Option<Shape>, Error> {
     session.client.batch_execute("SET LOCAL search_path = ''").await?;
@@ -66,7 +70,9 @@ pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<
              c.relkind <> 'p' AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid), \
              c.relkind = 'p' AND EXISTS (WITH RECURSIVE p(oid) AS (SELECT inhrelid FROM pg_inherits WHERE inhparent = c.oid \
              UNION ALL SELECT i.inhrelid FROM p JOIN pg_inherits i ON i.inhparent = p.oid) \
-             SELECT FROM p JOIN pg_class k ON k.oid = p.oid WHERE k.relkind = 'f') \
+             SELECT FROM p JOIN pg_class k ON k.oid = p.oid WHERE k.relkind = 'f'), \
+             EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgenabled IN ('O', 'A') AND NOT tgisinternal \
+             AND tgtype & 7 = 7) \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
             &[&schema, &name],
@@ -81,6 +87,7 @@ pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<
         obstacle: obstacle(&relation),
         arbiters: identity::arbiters(session, oid).await?,
         cascades: relation.get(2),
+        filled: relation.get(7),
         columns: columns(session, oid).await?,
         privileges: privileges::read(session, oid).await?,
     }))
@@ -205,6 +212,11 @@ impl Described {
         self.origin(kind) == Origin::Field && self.closed_because().is_none()
     }
 
+    /// True where each INSERT that leaves it out fails.
+    fn is_never_filled(&self) -> bool {
+        self.not_null && !self.generated && self.default == ColumnDefault::None
+    }
+
     fn closed_because(&self) -> Option<ClosedBecause> {
         if self.generated {
             return Some(ClosedBecause::Generated);
@@ -306,6 +318,14 @@ impl Shape {
             let because = it.closed_because().filter(|_| origin == Origin::Field);
             let is_left_alone = is_left_alone(it, origin, claim.kind);
             if is_left_alone || because.is_some() {
+                if it.is_never_filled() && !self.filled {
+                    return Err(format!(
+                        "column {} of type {} is NOT NULL, and neither the pipeline nor a default can put anything \
+                         there; give it a default, or let it be NULL",
+                        it.name,
+                        it.column_type.name()
+                    ));
+                }
                 changes |= it.default == ColumnDefault::Changing;
                 others = others.zip(it.untouched.clone()).map(|(mut all, one)| {
                     all.push(one);

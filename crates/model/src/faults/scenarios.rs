@@ -561,6 +561,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "dead_letters_are_listed_shown_sent_back_and_given_up",
     ),
     it(
+        "among twelve topics six cannot be written, each for a reason of its own",
+        Service::Syncer,
+        "the other six go on; each of the six is named; mended, they catch up by themselves",
+        "tests/tests/neighbours.rs",
+        "six_topics_in_trouble_hold_up_none_of_the_other_six",
+    ),
+    it(
         "more than half of a topic's records are bad",
         Service::Syncer,
         "the topic is held (or exits 65 by policy) before it is emptied into the dead letters",
