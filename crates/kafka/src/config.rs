@@ -117,6 +117,8 @@ pub(crate) fn ends(connection: &ConnectionSettings) -> ClientConfig {
         .set("isolation.level", "read_uncommitted")
         .set("fetch.min.bytes", "1")
         .set("fetch.wait.max.ms", millis(ENDS_FETCH_WAIT))
+        // A message that fills the queue alone must not cost the next one librdkafka's own wait of a second.
+        .set("fetch.queue.backoff.ms", millis(FETCH_QUEUE_BACKOFF))
         .set("fetch.message.max.bytes", ENDS_FETCH_BYTES.to_string())
         .set("queued.max.messages.kbytes", ENDS_PREFETCH_KBYTES.to_string());
     config

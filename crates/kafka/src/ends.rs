@@ -13,14 +13,17 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::classify::failure_from;
+use crate::complaints::Complaints;
 use crate::config;
 use crate::marker;
 use crate::owned::ClientKind;
 use crate::settings::ConnectionSettings;
 
 const OPERATION: &str = "kafka_ends";
-/// The longest that the ends of all topics may take.
-const ENDS_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest silence while the topics' ends are read, and the longest that all of them may take: the last messages of
+/// many topics may be large.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+const ENDS_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest that the list of topics may take.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for one message.
@@ -31,7 +34,7 @@ const LAST_MESSAGES: [i64; 3] = [4, 64, 1_024];
 
 /// Reads the ends of topics. Nothing is committed, and no group is joined.
 pub(crate) struct Ends {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Complaints>,
     deadline: Instant,
 }
 
@@ -39,9 +42,10 @@ impl Ends {
     /// # Errors
     /// `Fatal` where librdkafka refuses the configuration.
     pub(crate) fn new(connection: &ConnectionSettings) -> Result<Self, Failure> {
-        let consumer = config::ends(connection).create().map_err(|error| {
-            failure_from(OPERATION, "a reader of the topics' ends could not be made", &error)
-        })?;
+        let consumer =
+            config::ends(connection).create_with_context(Complaints::default()).map_err(|error| {
+                failure_from(OPERATION, "a reader of the topics' ends could not be made", &error)
+            })?;
         Ok(Self { consumer, deadline: Instant::now() + ENDS_TIMEOUT })
     }
 
@@ -89,18 +93,27 @@ impl Ends {
         self.consumer.assign(&assignment).map_err(|error| refused(&error))?;
         let mut open = std::mem::take(left);
         let mut found = BTreeMap::<i32, Option<Lineage>>::new();
+        let mut heard = Instant::now();
         while !open.is_empty() {
-            if Instant::now() > self.deadline {
-                let text = format!("the end of {topic} was not read within {ENDS_TIMEOUT:?}; trying again");
+            let silence = heard.elapsed();
+            if silence > SILENCE_MAX || Instant::now() > self.deadline {
+                let text = format!(
+                    "the end of {topic} was not read: nothing came for {} s, or all topics' ends took longer than {} s; \
+                     trying again",
+                    silence.as_secs(),
+                    ENDS_TIMEOUT.as_secs()
+                );
                 return Err(Failure::new(Fault::Transient, OPERATION, text));
             }
             match self.consumer.poll(POLL) {
                 None => {}
                 Some(Ok(message)) => {
+                    heard = Instant::now();
                     let greatest = found.entry(message.partition()).or_default();
                     *greatest = lineage(&message).max(*greatest);
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    heard = Instant::now();
                     open.remove(&partition);
                 }
                 // A broker that is being elected is asked again by the client itself, until the deadline.
