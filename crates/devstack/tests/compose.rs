@@ -131,14 +131,17 @@ fn the_servers_are_where_the_examples_look_for_them() {
 #[test]
 fn the_services_reach_the_servers_and_are_asked_where_they_listen() {
     let compose = compose();
+    let asked = fs::read_to_string(repository().join("deploy/container/cdc-healthy")).unwrap();
+    assert!(asked.contains("GET /readyz"), "{asked}");
     for (name, command, port) in [("watcher", "watch", 9464), ("syncer", "sync", 9465)] {
         let service = &compose.services[name];
         assert_eq!(service.command, [command, "-c", &format!("/etc/cdc/{name}.yaml")]);
-        assert_eq!(service.environment["CDC__HTTP__LISTEN"], format!("0.0.0.0:{port}"));
+        let image: Value = yaml(&format!("deploy/container/{command}.yaml"));
+        assert_eq!(image["http"]["listen"], format!("0.0.0.0:{port}"));
         assert_eq!(service.environment["CDC__KAFKA__BROKERS"], "kafka:19092");
         assert_eq!(service.host_port(port), Some(port));
-        let question = service.healthcheck.test.last().unwrap();
-        assert!(question.contains(&format!("/dev/tcp/127.0.0.1/{port}")), "{question}");
+        assert_eq!(service.healthcheck.test.last().unwrap(), "/usr/local/bin/cdc-healthy");
+        assert!(asked.contains(&format!(" {port}")), "{asked}");
     }
     let kafka = compose.services["kafka"].environment["KAFKA_ADVERTISED_LISTENERS"].as_str().unwrap();
     assert!(kafka.contains("NETWORK://kafka:19092"), "{kafka}");
