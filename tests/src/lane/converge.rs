@@ -159,7 +159,7 @@ impl Lane {
             self.supervise()?;
             let mut healthy = true;
             for post in [&mut self.watcher, &mut self.syncer] {
-                healthy &= post.running()?.get("/health").await.is_ok_and(|answer| answer.status == 200);
+                healthy &= post.running()?.get("/readyz").await.is_ok_and(|answer| answer.status == 200);
             }
             if healthy {
                 return Ok(());

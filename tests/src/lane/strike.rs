@@ -8,7 +8,7 @@ use cdc_devstack::Stack;
 use cdc_devstack::links::LinkName;
 use cdc_devstack::pipeline::Role;
 use cdc_devstack::proxy::{Direction, Flow, Moment, Proxy};
-use cdc_model::faults::{Cell, Fault, Link, Server};
+use cdc_model::faults::{Cell, Fault, Link, Server, State};
 use futures_util::TryStreamExt as _;
 
 use super::brake::Brake;
@@ -31,6 +31,8 @@ const RESET_AFTER: u64 = 9;
 const RESET_WITHIN: Duration = Duration::from_secs(15);
 /// In bytes: some of the workload's messages fit, and few batches do.
 const LOWERED_LIMIT: &str = "2000";
+/// How far two signals have to be apart to be two: a service takes those within 50 ms for one.
+const APART: Duration = Duration::from_millis(100);
 /// What the Syncer's commits begin with.
 const COMMIT: &[u8] = b"COMMIT;";
 
@@ -43,7 +45,12 @@ impl Lane {
         self.resets = self.reset_link(cell.fault).resets();
         match cell.fault {
             Fault::ServiceKilled => self.post_mut(role_of(cell)).running()?.kill().await?,
-            Fault::ServiceTerminated => self.post_mut(role_of(cell)).running()?.request_stop()?,
+            Fault::ServiceTerminated => {
+                if cell.state == State::Draining {
+                    tokio::time::sleep(APART).await;
+                }
+                self.post_mut(role_of(cell)).running()?.request_stop()?;
+            }
             Fault::ServiceFrozen => self.post_mut(role_of(cell)).running()?.pause()?,
             Fault::LinkCut(link) => self.links.get(name_of(link)).cut(),
             Fault::LinkLosesRequests(link) => self.set(link, Flow::Hold, Flow::Pass),
