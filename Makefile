@@ -6,7 +6,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test setup build fmt lint unit specs soak bench help
+.PHONY: demo test setup build fmt lint unit specs worlds soak bench help
 
 help: ## show the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,6 +31,11 @@ build: ## the binary, optimised, in target/release/cdc
 
 specs: ## write the state tables, the diagrams and the table of faults anew from the code
 	UPDATE_SPECS=1 $(CARGO) test -p cdc-model --test generated_pages
+
+worlds: ## write specs/worlds.md anew: what cdc says of each broken world
+	@./scripts/setup.sh all
+	$(CARGO) build --bins
+	UPDATE_SPECS=1 $(CARGO) test --test live worlds::
 
 soak: ## the chaos run, the memory stalls and the frozen broker, longer (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS, CDC_FROZEN_PROCESSES)
 	@./scripts/setup.sh all

@@ -22,11 +22,12 @@ pub async fn held_topics(syncer: &Service) -> Option<BTreeMap<String, (String, S
 ///
 /// # Errors
 /// With those that are held, after [`PATIENCE`].
-pub async fn until_held(
+pub async fn until_held<T: AsRef<str>>(
     syncer: &Service,
-    expected: &[(&str, &str)],
+    expected: &[(T, &str)],
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let expected: BTreeMap<&str, &str> = expected.iter().copied().collect();
+    let expected: BTreeMap<&str, &str> =
+        expected.iter().map(|(topic, reason)| (topic.as_ref(), *reason)).collect();
     let begun = Instant::now();
     loop {
         let held = held_topics(syncer).await;

@@ -13,6 +13,7 @@ pub mod site;
 pub mod small_disk;
 pub mod topic;
 pub mod verdict;
+pub mod waiting;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -10,6 +10,7 @@ use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
 use cdc_devstack::{Options, Stack};
 use cdc_tests::log::Log;
 use cdc_tests::site::PATIENCE;
+use cdc_tests::waiting::until_number;
 use mongodb::{Client, Collection};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -89,15 +90,7 @@ impl Stage {
     }
 
     async fn until(&self, sql: &str, expected: i64) {
-        let begun = Instant::now();
-        loop {
-            let found: i64 = self.postgres.query_one(sql, &[]).await.unwrap().get(0);
-            if found == expected {
-                return;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{sql}: {found}, and not {expected}");
-            sleep(Duration::from_millis(50)).await;
-        }
+        until_number(&self.postgres, sql, expected).await;
     }
 
     async fn half_of_them_fall(&self) {

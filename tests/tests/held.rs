@@ -151,7 +151,5 @@ async fn until_held(syncer: &Service, expected: &[(&str, &str)]) -> BTreeMap<Str
     let topic = |name: &str| format!("cdc.{SOURCE_DATABASE}.{name}");
     let expected: Vec<(String, &str)> =
         expected.iter().map(|(name, reason)| (topic(name), *reason)).collect();
-    let expected: Vec<(&str, &str)> =
-        expected.iter().map(|(topic, reason)| (topic.as_str(), *reason)).collect();
     cdc_tests::held::until_held(syncer, &expected).await.unwrap()
 }

@@ -182,8 +182,10 @@ async fn six_topics_in_trouble_hold_up_none_of_the_other_six() {
     }
     let checked = scene.until_the_rest_is_fallen("checked", ("check_violation", "23514")).await;
     assert_eq!(checked as u64, ROUNDS, "every other one");
+    // One at least: those of the first rounds came before there were enough for the breaker. None would mean that the
+    // dead letters could not be read.
     let fallen = scene.fallen("cursed").len();
-    assert!(fallen <= FALLEN_MAX, "{fallen} of {} have fallen", scene.rows["cursed"]);
+    assert!((1..=FALLEN_MAX).contains(&fallen), "{fallen} of {} have fallen", scene.rows["cursed"]);
 
     mend(&scene.site, &held).await;
     until_reasons(&syncer, &[]).await;
@@ -203,8 +205,6 @@ async fn six_topics_in_trouble_hold_up_none_of_the_other_six() {
 async fn until_reasons(syncer: &Service, expected: &[(&str, &str)]) -> BTreeMap<String, String> {
     let expected: Vec<(String, &str)> =
         expected.iter().map(|(table, reason)| (topic_of(table), *reason)).collect();
-    let expected: Vec<(&str, &str)> =
-        expected.iter().map(|(topic, reason)| (topic.as_str(), *reason)).collect();
     until_held(syncer, &expected).await.unwrap()
 }
 

@@ -1,36 +1,15 @@
 //! What an operator sees: what is missing or not copied at start, the lag while a server stands still, and a log in sums.
 
-use std::time::Duration;
-
 use bson::{DateTime, Document, doc};
 use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC};
 use cdc_devstack::{Options, Service, Stack};
+use cdc_tests::site::PATIENCE;
+use cdc_tests::waiting::{health, status, until, until_number};
 use mongodb::{Client, Collection};
 use serde_json::Value;
-use tokio::time::Instant;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Documents that are there before anybody watches.
 const EXISTING: u64 = 123;
-
-/// Waits until something holds; what it is stands in the panic.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let since = Instant::now();
-    while !holds().await {
-        assert!(since.elapsed() < PATIENCE, "{what} did not come about");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-async fn health(service: &Service) -> (u16, String) {
-    let answer = service.get("/health").await.unwrap();
-    (answer.status, answer.body)
-}
-
-async fn status(service: &Service) -> Value {
-    serde_json::from_str(&service.get("/status").await.unwrap().body).unwrap()
-}
 
 async fn lag(service: &Service, role: Role) -> Option<f64> {
     service.metrics().await.unwrap().value("cdc_lag_seconds", &[("service", role.name())])
@@ -76,13 +55,13 @@ async fn what_is_missing_not_copied_or_behind_is_said() {
     ];
     let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &names).unwrap();
     let mut watching = watcher.start().await.unwrap();
-    let (code, why) = health(&watching).await;
+    let (code, why) = health(&watching).await.unwrap();
     assert_eq!(code, 503);
     let words = format!("mongodb has no collection {SOURCE_DATABASE}.playerz (did you mean players?)");
     assert!(why.contains(&words), "{why}");
     assert_eq!(watching.get("/livez").await.unwrap().status, 200);
     until("the existing documents to be told", async || {
-        status(&watching).await["uncopied_documents"]["players"] == EXISTING
+        status(&watching).await.unwrap()["uncopied_documents"]["players"] == EXISTING
     })
     .await;
     let said = std::fs::read_to_string(watching.log()).unwrap();
@@ -96,7 +75,7 @@ async fn what_is_missing_not_copied_or_behind_is_said() {
     let syncer = Deployment::new(Role::Syncer, "syncer", stack.folder(), &endpoints, &settings).unwrap();
     let mut syncing = syncer.start().await.unwrap();
     until("the missing topic to be told", async || {
-        let (code, why) = health(&syncing).await;
+        let (code, why) = health(&syncing).await.unwrap();
         code == 503
             && why.contains(&format!("cdc.{SOURCE_DATABASE}.player does not exist (did you mean {TOPIC}?)"))
     })
@@ -105,10 +84,9 @@ async fn what_is_missing_not_copied_or_behind_is_said() {
 
     // All is copied, and nothing is behind.
     insert(&players, 1_000, 500).await;
-    let number = async |sql: &str| postgres.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
     // The stream begins with the last change before it: one of the documents that were there comes along.
     let new = "SELECT count(*) FROM players WHERE length(id) = 5";
-    until("the rows", async || number(new).await == 500).await;
+    until_number(&postgres, new, 500).await;
     until("no lag", async || {
         lag(&syncing, Role::Syncer).await == Some(0.0) && lag(&watching, Role::Watcher).await == Some(0.0)
     })
@@ -126,7 +104,7 @@ async fn what_is_missing_not_copied_or_behind_is_said() {
     })
     .await;
     assert!(lag(&syncing, Role::Syncer).await.is_some_and(|seconds| seconds > 3.0));
-    let shown = status(&syncing).await["topics"][TOPIC].clone();
+    let shown = status(&syncing).await.unwrap()["topics"][TOPIC].clone();
     assert!(shown["lag_records"] == 50 && shown["lag_seconds"].as_u64().is_some_and(|it| it >= 3), "{shown}");
     stack.postgres.resume().unwrap();
     until("the lag to end", async || lag(&syncing, Role::Syncer).await == Some(0.0)).await;

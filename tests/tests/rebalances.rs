@@ -10,6 +10,8 @@ use cdc_devstack::Service;
 use cdc_devstack::pipeline::{Deployment, PLAYERS_TABLE, TOPIC};
 use cdc_tests::messages::Spelled;
 use cdc_tests::site::{PATIENCE, Site, metric, until_metric};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 const PARTITIONS: u64 = 8;
 const PLAYERS: u64 = 400;
@@ -24,10 +26,11 @@ const REPLACED_BOUND: Duration = Duration::from_secs(25);
 const STANDSTILL: Duration = Duration::from_secs(13);
 /// Times that a zombie may wake with nothing in its hands.
 const ZOMBIES_MAX: usize = 3;
-/// From the second member's joining until the first is asked to give back, and has not yet: a heartbeat tells it after a
-/// second, and six seconds later it gives back whatever it has in hand.
-const FIRST_ROUND: Duration = Duration::from_millis(2_500);
-/// Kills that may strike beside it.
+/// The group of all of them: the default.
+const GROUP: &str = "cdc-syncer";
+/// The longest that one look at the group may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Kills that may strike beside the moment between the rounds: a member with nothing in hand gives back at once.
 const STRIKES_MAX: usize = 3;
 const NOBODYS: &str = "no member of the group has been given";
 
@@ -112,14 +115,14 @@ async fn a_kill_between_the_two_rounds_of_a_rebalance_leaves_no_partition_to_nob
     let mut first = joined(&a).await;
     let mut is_struck = false;
     for _ in 0..STRIKES_MAX {
+        until_members(&site, 1).await;
         // What is being written cannot be given back before the lock is: the first round lasts that long.
         let blocker = site.session().await.unwrap();
         blocker.batch_execute("BEGIN; LOCK TABLE players").await.unwrap();
         let mut second = b.spawn().unwrap();
-        until_metric(&second, "cdc_state", &[("service", "syncer"), ("state", "Streaming")], 1.0, PATIENCE)
-            .await
-            .unwrap();
-        tokio::time::sleep(FIRST_ROUND).await;
+        // Both are members, and the first knows what it is to give back: the first round is over. Six seconds later it
+        // gives that back whatever it has in hand, and the second round begins.
+        until_members(&site, 2).await;
         first.kill().await.unwrap();
         first = a.spawn().unwrap();
         blocker.batch_execute("ROLLBACK").await.unwrap();
@@ -143,6 +146,23 @@ async fn joined(deployment: &Deployment) -> Service {
     let service = deployment.spawn().unwrap();
     until_metric(&service, WRITTEN, &[], 1.0, PATIENCE).await.unwrap();
     service
+}
+
+/// Waits until the group has so many members and is in no round of a rebalance.
+async fn until_members(site: &Site, count: usize) {
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", site.brokers()).create().unwrap();
+    let begun = Instant::now();
+    loop {
+        // A coordinator that is not there yet is another answer.
+        let groups = client.fetch_group_list(Some(GROUP), LOOK_TIMEOUT).ok();
+        let found = groups.as_ref().and_then(|list| list.groups().iter().find(|it| it.name() == GROUP));
+        let found = found.map(|group| (group.state(), group.members().len()));
+        if found == Some(("Stable", count)) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "the group is {found:?}, and has not {count} members");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Waits until every partition is recorded beyond where its log ends now: all of them are being written.

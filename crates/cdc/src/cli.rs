@@ -193,9 +193,9 @@ pub struct DeadLettersShowArgs {
     pub json: bool,
 }
 
-/// The arguments of `cdc dead-letters replay`.
+/// The letters that a command acts on.
 #[derive(Debug, Args)]
-pub struct DeadLettersReplayArgs {
+pub struct ChosenLetters {
     /// Letters, as `list` prints them; without any, all open ones that the filters leave
     #[arg(value_name = "LETTER")]
     pub letters: Vec<String>,
@@ -205,6 +205,14 @@ pub struct DeadLettersReplayArgs {
     /// Which ones.
     #[command(flatten)]
     pub filter: LetterFilter,
+}
+
+/// The arguments of `cdc dead-letters replay`.
+#[derive(Debug, Args)]
+pub struct DeadLettersReplayArgs {
+    /// Which ones, and whose.
+    #[command(flatten)]
+    pub chosen: ChosenLetters,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -216,15 +224,9 @@ pub struct DeadLettersReplayArgs {
 /// The arguments of `cdc dead-letters discard`.
 #[derive(Debug, Args)]
 pub struct DeadLettersDiscardArgs {
-    /// Letters, as `list` prints them; without any, all open ones that the filters leave
-    #[arg(value_name = "LETTER")]
-    pub letters: Vec<String>,
-    /// The files and overrides: the Syncer's, or a pipeline's.
+    /// Which ones, and whose.
     #[command(flatten)]
-    pub config: ConfigArgs,
-    /// Which ones.
-    #[command(flatten)]
-    pub filter: LetterFilter,
+    pub chosen: ChosenLetters,
     /// Why they are given up, for whoever looks later (`list --all`)
     #[arg(long, value_name = "TEXT")]
     pub because: String,

@@ -51,6 +51,12 @@ impl Count {
         self.last = Some((now, signal));
         Some(signal)
     }
+
+    /// The last that counted.
+    #[must_use]
+    pub fn told(&self) -> Option<Signal> {
+        self.last.map(|(_, signal)| signal)
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +67,7 @@ mod tests {
     fn a_doubled_signal_is_one_and_a_later_one_the_second() {
         let begun = Instant::now();
         let mut count = Count::default();
+        assert_eq!(count.told(), None);
         let after = |millis| begun + Duration::from_millis(millis);
         assert_eq!(count.on(after(0)), Some(Signal::Drain));
         assert_eq!(count.on(after(0)), None);
@@ -68,5 +75,6 @@ mod tests {
         assert_eq!(count.on(after(50)), Some(Signal::Abort), "it counts from the one that was told");
         assert_eq!(count.on(after(51)), None);
         assert_eq!(count.on(after(900)), None, "there is nothing beyond");
+        assert_eq!(count.told(), Some(Signal::Abort));
     }
 }

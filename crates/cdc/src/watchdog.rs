@@ -39,6 +39,7 @@ const LINES_MAX: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Watchdog {
     outcome: Arc<OnceLock<Exit>>,
+    has_failed: CancellationToken,
     is_over: CancellationToken,
 }
 
@@ -59,28 +60,42 @@ impl Watchdog {
             let _within = runtime.enter();
             Arrivals::install().map_err(|error| cannot("signals cannot be handled", &error))?
         };
-        let watchdog = Self { outcome: Arc::default(), is_over: CancellationToken::new() };
+        let watchdog = Self::new();
         let (lines, to_tell) = sync_channel(LINES_MAX);
         let teller = thread::Builder::new().name("watchdog-log".to_owned()).spawn(move || tell(&to_tell));
         teller.map_err(|error| cannot("the watchdog's log cannot be started", &error))?;
-        let watch = Watch {
-            outcome: Arc::clone(&watchdog.outcome),
-            is_over: watchdog.is_over.clone(),
+        let mut watch = Watch {
+            watchdog: watchdog.clone(),
             services,
             drains_within,
             lines,
             count: Count::default(),
-            asked: None,
             deadline: None,
         };
         thread::Builder::new()
             .name("watchdog".to_owned())
             .spawn(move || {
-                let last = runtime.block_on(watch.until_overdue(arrivals));
+                let mut arrivals = arrivals;
+                let last = runtime.block_on(watch.until_overdue(async || arrivals.next().await));
                 last.leave();
             })
             .map_err(|error| cannot("the watchdog cannot be started", &error))?;
         Ok(watchdog)
+    }
+
+    fn new() -> Self {
+        Self {
+            outcome: Arc::default(),
+            has_failed: CancellationToken::new(),
+            is_over: CancellationToken::new(),
+        }
+    }
+
+    /// A service has failed, with or without a machine of its own to say so, and its neighbour is to drain. The first
+    /// word counts.
+    pub fn failing(&self, exit: Exit) {
+        self.outcome.get_or_init(|| exit);
+        self.has_failed.cancel();
     }
 
     /// The services have ended, and so does the process, soon. The first word counts.
@@ -92,20 +107,17 @@ impl Watchdog {
 
 /// What the watchdog's thread knows.
 struct Watch {
-    outcome: Arc<OnceLock<Exit>>,
-    is_over: CancellationToken,
+    watchdog: Watchdog,
     services: Vec<Shutdown>,
     drains_within: Duration,
     lines: SyncSender<Line>,
     count: Count,
-    /// The last signal that was passed on.
-    asked: Option<Signal>,
     deadline: Option<Instant>,
 }
 
 impl Watch {
     /// Passes signals on until the process should have ended.
-    async fn until_overdue(mut self, mut arrivals: Arrivals) -> LastWords {
+    async fn until_overdue(&mut self, mut next_signal: impl AsyncFnMut() -> &'static str) -> LastWords {
         let (stopped, mut stops) = mpsc::channel(self.services.len().max(1));
         for service in self.services.clone() {
             let stopped = stopped.clone();
@@ -115,16 +127,20 @@ impl Watch {
                 let _ = stopped.try_send(());
             });
         }
-        let is_over = self.is_over.clone();
+        let Watchdog { has_failed, is_over, .. } = self.watchdog.clone();
         let mut running = self.services.len();
         loop {
             tokio::select! {
                 () = at(self.deadline) => return self.last_words(),
-                name = arrivals.next() => self.on_signal(name),
+                name = next_signal() => self.on_signal(name),
                 Some(()) = stops.recv() => {
                     running = running.saturating_sub(1);
                     // Where one service has ended the other one drains.
                     self.end_within(if running == 0 { CLOSES_WITHIN } else { self.drains_within + CLOSES_WITHIN });
+                }
+                // Any deadline that is there already is no later than the one that this sets.
+                () = has_failed.cancelled(), if self.deadline.is_none() => {
+                    self.end_within(self.drains_within + CLOSES_WITHIN);
                 }
                 () = is_over.cancelled(), if !self.is_closing() => self.end_within(CLOSES_WITHIN),
             }
@@ -133,7 +149,6 @@ impl Watch {
 
     fn on_signal(&mut self, name: &'static str) {
         let Some(signal) = self.count.on(std::time::Instant::now()) else { return };
-        self.asked = Some(signal);
         self.end_within(match signal {
             Signal::Drain => self.drains_within + CLOSES_WITHIN,
             Signal::Abort => ABORTS_WITHIN,
@@ -155,8 +170,8 @@ impl Watch {
     }
 
     fn last_words(&self) -> LastWords {
-        let cause = cause_of(&self.services, self.asked);
-        let exit = self.outcome.get().copied().unwrap_or_else(|| Exit::of(cause));
+        let cause = cause_of(&self.services, self.count.told());
+        let exit = self.watchdog.outcome.get().copied().unwrap_or_else(|| Exit::of(cause));
         LastWords { exit, cause, lines: self.lines.clone() }
     }
 }
@@ -280,20 +295,18 @@ mod tests {
 
     fn watch(lines: SyncSender<Line>, services: Vec<Shutdown>) -> Watch {
         Watch {
-            outcome: Arc::default(),
-            is_over: CancellationToken::new(),
+            watchdog: Watchdog::new(),
             services,
             drains_within: Duration::from_secs(25),
             lines,
             count: Count::default(),
-            asked: None,
             deadline: None,
         }
     }
 
     #[tokio::test]
     async fn a_log_that_nobody_reads_holds_no_deadline_up() {
-        let (lines, unread) = sync_channel(0);
+        let (lines, unread) = sync_channel(LINES_MAX);
         let services = services([None, None]);
         let mut watch = watch(lines, services.clone());
         watch.on_signal("SIGTERM");
@@ -304,15 +317,34 @@ mod tests {
         watch.on_signal("SIGINT");
         assert_eq!(services[0].signals().next().await, Signal::Abort);
         assert!(watch.deadline.unwrap() <= Instant::now() + ABORTS_WITHIN);
-        assert_eq!(watch.last_words().exit, Exit::Temporary);
-        drop(unread);
+        let last = watch.last_words();
+        assert_eq!(last.exit, Exit::Temporary);
+        say(&last.lines, Words::Overdue(last.exit, last.cause), LAST_WORDS_WITHIN);
+        assert_eq!(unread.try_iter().count(), LINES_MAX, "each had its place, and was waited for in vain");
+    }
+
+    #[tokio::test]
+    async fn a_failure_before_there_is_a_machine_sets_the_deadline_and_the_exit_code() {
+        let (lines, _unread) = sync_channel(LINES_MAX);
+        let mut watch = watch(lines, services([None, None]));
+        let allowed = watch.drains_within + CLOSES_WITHIN;
+        watch.watchdog.failing(Exit::Config);
+        let before = Instant::now();
+        // It hears of the failure at once, and then waits for what does not come.
+        let waited = tokio::time::timeout(Duration::ZERO, watch.until_overdue(std::future::pending));
+        assert!(waited.await.is_err());
+        let deadline = watch.deadline.unwrap();
+        assert!(deadline >= before + allowed && deadline <= Instant::now() + allowed);
+        watch.watchdog.failing(Exit::Refused);
+        watch.watchdog.ended(Exit::Refused);
+        assert_eq!(watch.last_words().exit, Exit::Config, "the first failure in time");
     }
 
     #[tokio::test]
     async fn an_outcome_is_kept_whatever_the_machines_said() {
         let (lines, _unread) = sync_channel(0);
         let watch = watch(lines, services([None, None]));
-        watch.outcome.get_or_init(|| Exit::LocalIo);
+        watch.watchdog.ended(Exit::LocalIo);
         assert_eq!(watch.last_words().exit, Exit::LocalIo);
     }
 }

@@ -187,6 +187,16 @@ fn dead_letters_are_named_and_selected_before_any_server_is_asked() {
         (&["list", "--since", "soon"], "2h for two hours ago"),
         (&["list", "--reason", "bad"], "possible values: malformed"),
         (&["replay", "t/0/1", "--limit", "1"], "not both"),
+        (
+            &["list", "--topic", "nobody.s"],
+            "--topic nobody.s is none of this configuration's topics; they are ",
+        ),
+        (&["show", "t/0/1"], "t is none of this configuration's dead-letter topics"),
+        (&["replay", "t/0/1", "t/0/1"], "t is none of this configuration's dead-letter topics"),
+        (
+            &["discard", "t/0/1", "--because", "a test"],
+            "t is none of this configuration's dead-letter topics",
+        ),
     ] {
         let all = [&["dead-letters"], arguments, &["-c", &syncer]].concat();
         let Outcome { code, stderr, .. } = cdc(&all, &[]);

@@ -218,23 +218,29 @@ impl Service {
     async fn answers_well(&mut self, path: &str, within: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + within;
         loop {
-            let last = match self.get(path).await {
-                Ok(Response { status: HEALTH_OK, .. }) => return Ok(()),
-                Ok(Response { status, body }) => format!("{path} answered {status}: {}", body.trim()),
-                Err(error) => error.to_string(),
-            };
+            let (is_well, last) = self.said(path).await;
+            if is_well {
+                return Ok(());
+            }
             if let Some(status) = self.exit_status()? {
                 return Err(self.error(format!("ended before {path} was well ({status})")));
             }
             if Instant::now() >= deadline {
                 let seconds = within.as_secs_f64();
-                let health = match self.get("/health").await {
-                    Ok(Response { status, body }) => format!("/health answered {status}: {}", body.trim()),
-                    Err(error) => error.to_string(),
-                };
+                let (_, health) = self.said("/health").await;
                 return Err(self.error(format!("was not well after {seconds} s ({last}; {health})")));
             }
             tokio::time::sleep(HEALTH_INTERVAL).await;
+        }
+    }
+
+    /// Whether a path answers 200, and in words what it answers.
+    async fn said(&self, path: &str) -> (bool, String) {
+        match self.get(path).await {
+            Ok(Response { status, body }) => {
+                (status == HEALTH_OK, format!("{path} answered {status}: {}", body.trim()))
+            }
+            Err(error) => (false, error.to_string()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Records that are given up, by policy or because nobody can write them: each has one line of its own.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -38,19 +39,12 @@ impl GivenUp {
 
     /// What kind of error it counts as.
     pub(crate) const fn fault(&self) -> Fault {
-        match self.reason {
-            Reject::TooLarge => Fault::TooLarge,
-            Reject::UniqueViolation | Reject::ExclusionViolation | Reject::ForeignKeyViolation => {
-                Fault::Blocked
-            }
-            Reject::Malformed
-            | Reject::NewerVersion
-            | Reject::WrongNamespace
-            | Reject::MissingValue
-            | Reject::TypeConflict
-            | Reject::OutOfRange
-            | Reject::CheckViolation
-            | Reject::Database => Fault::Poison,
+        if self.reason.is_of_other_rows() {
+            Fault::Blocked
+        } else if matches!(self.reason, Reject::TooLarge) {
+            Fault::TooLarge
+        } else {
+            Fault::Poison
         }
     }
 
@@ -116,7 +110,7 @@ fn trace() -> &'static str {
 /// Positions that were told of last: what is read again after a rewind is given up again, and is no other error.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    positions: std::collections::VecDeque<Position>,
+    positions: VecDeque<Position>,
 }
 
 /// As many as a rewind may bring again in the order of their size: each is a document of many megabytes.

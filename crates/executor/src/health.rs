@@ -114,7 +114,7 @@ pub struct Health {
     pub watched: Vec<WatchedName>,
     /// Documents that were there before the stream began, and are not copied, by collection; the Watcher's only.
     pub uncopied: Vec<(String, u64)>,
-    /// Topics that are not read because their table cannot be written; the Syncer's only.
+    /// Topics that are held, and why; the Syncer's only.
     pub held: Vec<HeldTopic>,
     /// How far behind the topics are; the Syncer's only.
     pub lag: Vec<TopicLag>,
@@ -144,7 +144,7 @@ pub struct TopicLag {
     pub rows_per_second: u64,
 }
 
-/// A topic that is not read because its table cannot be written.
+/// A topic that is held: nothing of it is read until what is wrong is mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldTopic {
     /// Which topic.

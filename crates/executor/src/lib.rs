@@ -13,7 +13,6 @@
 //! | [`SyncerService`] | the Syncer's loop and its `match effect` |
 //! | [`metrics`] | the metrics' names |
 
-mod calendar;
 mod clock;
 mod ended;
 mod given_up;

@@ -75,7 +75,7 @@ pub const FENCE_OUTRANKED: &str = "cdc_fence_outranked_total";
 pub const ROWS: &str = "cdc_rows_total";
 /// Rows that wait for a unique value that another row holds.
 pub const PARKED_ROWS: &str = "cdc_parked_rows";
-/// Topics that are not read because their table cannot be written, by topic and reason: 0 or 1.
+/// Topics that are held, by topic and reason: 0 or 1.
 pub const TOPICS_HELD: &str = "cdc_topics_held";
 /// Tables that are written without the fence.
 pub const UNFENCED_TABLES: &str = "cdc_unfenced_tables";
@@ -170,10 +170,7 @@ pub fn describe() {
         "Gaps in a partition, by what became of its records; each stands in cdc.gaps"
     );
     describe_gauge!(PARKED_ROWS, "Rows and deletes of the partitions in hand that wait for other rows");
-    describe_gauge!(
-        TOPICS_HELD,
-        "1 for a topic that is not read because its table cannot be written, and why"
-    );
+    describe_gauge!(TOPICS_HELD, "1 for a topic that is held, and why: nothing of it is read");
     describe_gauge!(UNFENCED_TABLES, "Tables that are written without the fence");
     describe_counter!(PARKED, "What became of rows and deletes that other rows blocked");
     describe_counter!(STALE_INPUTS, "Answers that came for something that is gone");

@@ -5,13 +5,18 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use crate::clock::utc;
+
 /// Where the start time stands in `/proc/<pid>/stat`, counted from the state, the first field behind the name.
 const START_TIME: usize = 19;
+
+/// How the kernel counts for its users, on every machine that this program runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A process of some machine, for as long as that machine runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +54,16 @@ impl ProcessId {
         OWN.get_or_init(|| Self::read().ok().flatten()).clone()
     }
 
+    /// The process of this number beside this one; `None` where none runs, or `/proc` does not tell.
+    #[must_use]
+    pub fn of(pid: i32) -> Option<Self> {
+        let Stat { started, is_dead: false } = stat(&pid.to_string()).ok()?? else { return None };
+        Some(Self { pid, started, since_ms: since_ms(started)?, ..Self::own()? })
+    }
+
     fn read() -> io::Result<Option<Self>> {
         let Some(Stat { started, is_dead: false }) = stat("self")? else { return Ok(None) };
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = unix_now();
         Ok(Some(Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             boot_id: fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
@@ -65,7 +77,7 @@ impl ProcessId {
     /// Since when it runs, to the second.
     #[must_use]
     pub fn since(&self) -> String {
-        jiff::Timestamp::from_second(self.since_ms / 1000).unwrap_or_default().to_string()
+        utc(self.since_ms / 1000)
     }
 
     /// What the process of `observer` can tell of this one. It says nothing of itself: what stands under its own
@@ -110,6 +122,19 @@ fn stat(process: &str) -> io::Result<Option<Stat>> {
     fs::read_to_string(format!("/proc/{process}/stat")).map(|text| parse(&text))
 }
 
+/// When a process started, by the kernel's ticks, in Unix milliseconds.
+fn since_ms(started: u64) -> Option<i64> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
+    let age = (uptime - started as f64 / TICKS_PER_SECOND).max(0.0);
+    let since = unix_now().checked_sub(Duration::try_from_secs_f64(age).ok()?)?;
+    i64::try_from(since.as_millis()).ok()
+}
+
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// The name stands in parentheses and may hold any character, these too.
 fn parse(stat: &str) -> Option<Stat> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -124,11 +149,6 @@ mod tests {
 
     use super::*;
 
-    fn of(pid: i32, own: &ProcessId) -> ProcessId {
-        let started = stat(&pid.to_string()).unwrap().unwrap().started;
-        ProcessId { pid, started, ..own.clone() }
-    }
-
     #[test]
     fn the_start_time_is_found_behind_any_name() {
         let stat = "7 (a) Z (b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
@@ -141,7 +161,7 @@ mod tests {
     fn a_neighbour_lives_until_it_is_killed_whether_or_not_somebody_has_asked_for_its_end() {
         let own = ProcessId::own().unwrap();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let neighbour = of(i32::try_from(child.id()).unwrap(), &own);
+        let neighbour = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
         assert_eq!(neighbour.life_seen_by(Some(&own)), Life::Lives);
         let later_with_that_number = ProcessId { started: neighbour.started + 1, ..neighbour.clone() };
         assert_eq!(later_with_that_number.life_seen_by(Some(&own)), Life::Gone);
@@ -150,8 +170,17 @@ mod tests {
         let pid = Pid::from_raw(neighbour.pid).unwrap();
         rustix::process::waitid(rustix::process::WaitId::Pid(pid), ended).unwrap();
         assert_eq!(neighbour.life_seen_by(Some(&own)), Life::Gone, "a zombie");
+        assert_eq!(ProcessId::of(neighbour.pid), None);
         child.wait().unwrap();
         assert_eq!(neighbour.life_seen_by(Some(&own)), Life::Gone);
+        assert_eq!(ProcessId::of(neighbour.pid), None);
+    }
+
+    #[test]
+    fn a_process_is_the_same_by_its_number_and_by_itself() {
+        let own = ProcessId::own().unwrap();
+        let by_number = ProcessId::of(own.pid).unwrap();
+        assert_eq!(ProcessId { since_ms: own.since_ms, ..by_number }, own);
     }
 
     #[test]

@@ -4,30 +4,11 @@
 /// most a quarter of it.
 #[must_use]
 pub fn similar<'n>(name: &str, among: &[&'n str]) -> Option<&'n str> {
-    let wanted: Vec<char> = name.to_lowercase().chars().collect();
-    let allowed = (wanted.len() / 4).max(1);
-    let distances = among.iter().filter(|other| **other != name).filter_map(|other| {
-        let letters: Vec<char> = other.to_lowercase().chars().collect();
-        // Names of very different length need no look.
-        let is_near = letters.len().abs_diff(wanted.len()) <= allowed;
-        is_near.then(|| (distance(&wanted, &letters), *other))
-    });
-    distances.min().filter(|(distance, _)| *distance <= allowed).map(|(_, other)| other)
-}
-
-/// Levenshtein's.
-fn distance(one: &[char], other: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[other.len()]
+    let wanted = name.to_lowercase();
+    let allowed = (wanted.chars().count() / 4).max(1);
+    let others = among.iter().filter(|other| **other != name);
+    let distances = others.map(|other| (strsim::levenshtein(&wanted, &other.to_lowercase()), *other));
+    distances.filter(|(distance, _)| *distance <= allowed).min().map(|(_, other)| other)
 }
 
 #[cfg(test)]

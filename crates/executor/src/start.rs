@@ -9,10 +9,12 @@ use crate::metrics::Errors;
 use crate::ports::Failure;
 use crate::report::{self, Attempt};
 
+/// Only the Watcher waits before it has a machine: for who its source is.
+const SOURCE: Dependency = Dependency::MongoDb;
+
 /// The health of a service that is being put together.
 pub struct Start {
     service: &'static str,
-    waits_for: Dependency,
     health: watch::Sender<Health>,
     errors: Errors,
 }
@@ -21,11 +23,11 @@ impl Start {
     /// The Watcher, which waits for its source to say who it is.
     #[must_use]
     pub fn watcher() -> (Self, watch::Receiver<Health>) {
-        let (service, waits_for) = (super::watcher::SERVICE, Dependency::MongoDb);
+        let service = super::watcher::SERVICE;
         let mut starting = Health::starting(service);
-        starting.reason = format!("connecting: waiting for {}", waits_for.as_str());
+        starting.reason = format!("connecting: waiting for {}", SOURCE.as_str());
         let (health, receiver) = watch::channel(starting);
-        (Self { service, waits_for, health, errors: Errors::watcher() }, receiver)
+        (Self { service, health, errors: Errors::watcher() }, receiver)
     }
 
     /// What it waits for has failed, after so many retries of at most `max`: logged, counted, and told to probes.
@@ -33,7 +35,7 @@ impl Start {
         let attempt = Attempt { retry, max };
         self.errors.failed(failure.fault);
         report::failure(self.service, "Connecting", failure, attempt);
-        let mut standing = Standing::new(self.waits_for.as_str());
+        let mut standing = Standing::new(SOURCE.as_str());
         standing.failed(failure, Some(attempt));
         if let Some(trouble) = standing.trouble() {
             self.health.send_modify(|health| trouble.clone_into(&mut health.reason));

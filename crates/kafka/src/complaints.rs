@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use crate::classify::{failure, fault_of};
 
-/// How long a name that did not resolve explains failures. librdkafka says the same again twice as often.
-const UNRESOLVED_FOR: Duration = Duration::from_secs(60);
+/// How long a refusal, or a name that did not resolve, explains failures: one of hours ago is not why a message is late
+/// now. librdkafka says the same again twice as often.
+const HEARD_FOR: Duration = Duration::from_secs(60);
 
 /// How long a call goes on once a name has not resolved: where another broker can be reached it succeeds within that.
 const UNRESOLVED_GRACE: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ const UNRESOLVED_GRACE: Duration = Duration::from_secs(5);
 /// for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Complaints {
-    refused: Arc<Mutex<Option<RDKafkaErrorCode>>>,
+    refused: Arc<Mutex<Option<(Instant, RDKafkaErrorCode)>>>,
     unresolved: watch::Sender<Option<Unresolved>>,
 }
 
@@ -65,7 +66,7 @@ impl Complaints {
         let Some(code) = error.rdkafka_error_code() else { return Fault::Transient };
         let fault = fault_of(code);
         if fault == Fault::Auth {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), code));
         }
         tracing::debug!(code = ?code, reason, "librdkafka reports an error");
         fault
@@ -84,11 +85,12 @@ impl Complaints {
         if failed.fault != Fault::Transient {
             return failed;
         }
-        if let Some(code) = *self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, code)) = refused.filter(|(at, _)| at.elapsed() < HEARD_FOR) {
             return failure(failed.operation, "the brokers turned this client away", code);
         }
         let unresolved = self.unresolved.borrow();
-        if let Some(unresolved) = unresolved.as_ref().filter(|it| it.at.elapsed() < UNRESOLVED_FOR) {
+        if let Some(unresolved) = unresolved.as_ref().filter(|it| it.at.elapsed() < HEARD_FOR) {
             failed.message = format!("{}. What failed: {}", unresolved.words(), failed.message);
         }
         failed
@@ -147,6 +149,15 @@ mod tests {
         assert_eq!(complaints.explain(timed_out()).fault, Fault::Auth);
         let fatal = failure("kafka_join", "metadata", RDKafkaErrorCode::InvalidTopic);
         assert_eq!(complaints.explain(fatal).fault, Fault::Fatal);
+    }
+
+    #[test]
+    fn a_refusal_of_long_ago_explains_nothing() {
+        let complaints = Complaints::default();
+        let long_ago = Instant::now().checked_sub(HEARD_FOR).unwrap();
+        *complaints.refused.lock().unwrap() = Some((long_ago, RDKafkaErrorCode::SaslAuthenticationFailed));
+        let timed_out = failure("kafka_publish", "a message", RDKafkaErrorCode::MessageTimedOut);
+        assert_eq!(complaints.explain(timed_out).fault, Fault::Transient);
     }
 
     #[test]

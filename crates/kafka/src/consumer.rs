@@ -1,6 +1,9 @@
-use std::collections::{HashMap, HashSet};
+mod launch;
+mod offsets;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,32 +17,18 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::classify::failure_from;
-use crate::complaints::Complaints;
 use crate::config;
 use crate::dead_letter::DeadLetters;
-use crate::orphans;
 use crate::owned::ClientKind;
 use crate::partitions::PartitionNames;
-use crate::poller::{Command, Poller, Voice};
+use crate::poller::{Command, Voice};
 use crate::producer::{PROBE, PROBE_TIMEOUT, SILENT};
-use crate::reach;
 use crate::rebalance::GroupCallbacks;
-use crate::settings::ConsumerSettings;
-use crate::topics::{any_leader_answers, sign_of_life};
+use crate::settings::{ConsumerSettings, dead_letter_topic};
+use crate::topics::{listed, signs_of_life};
+use launch::{JOIN_TIMEOUT, LEADER_TIMEOUT, Launch};
+use offsets::ENDS_TIMEOUT;
 
-/// The longest that the brokers may take to answer a new client.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Complaints of a client that could not join which are listened to; it says each only once.
-const COMPLAINTS_MAX: u32 = 64;
-/// The longest that a broker which leads partitions may then take.
-const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest that committed offsets may take to be read.
-const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest that one partition's bounds may take to be read, and all of them.
-const BOUNDS_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-const BOUNDS_TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest that the ends of all logs, or the list of the topics, may take to be read: nobody waits for them.
-const ENDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest that a commit may take. librdkafka itself gives up within its session time-out.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest that leaving may take. After it the client closes by itself, or with the process.
@@ -170,102 +159,6 @@ fn not_joined(operation: &'static str) -> Failure {
     )
 }
 
-/// Hears what lies in the client's queue: its complaints wait there until it is polled, one at a time.
-fn listen(client: &Client) {
-    for _ in 0..COMPLAINTS_MAX {
-        drop(client.poll(Duration::ZERO));
-    }
-}
-
-/// Waits until the brokers answer, and subscribes. Blocks for at most [`JOIN_TIMEOUT`] and twice [`LEADER_TIMEOUT`].
-fn subscribe(client: &Client, settings: &ConsumerSettings) -> Result<(), Failure> {
-    let named = settings.topics.iter().find(|topic| !topic.starts_with('^')).map(String::as_str);
-    let answered = client.fetch_metadata(named, JOIN_TIMEOUT).map_err(|error| {
-        listen(client);
-        let failure =
-            client.context().explain(failure_from("kafka_join", "the brokers did not answer", &error));
-        reach::in_words(failure, &settings.connection.brokers)
-    })?;
-    if let Some(topic) = named {
-        // Any broker tells of the others; whether they can be reached at what they announce shows only there.
-        any_leader_answers(client.client(), topic, LEADER_TIMEOUT).map_err(|error| {
-            let what = format!("no broker that leads a partition of {topic} answers");
-            listen(client);
-            client.context().explain(failure_from("kafka_join", &what, &error))
-        })?;
-    }
-    for topic in answered.topics().iter().filter(|topic| topic.partitions().is_empty()) {
-        // No failure: the group is told of it once it exists.
-        tracing::warn!(
-            topic = topic.name(),
-            "the topic does not exist yet; the Syncer waits for it. The Watcher makes it at its start"
-        );
-    }
-    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    client
-        .subscribe(&topics)
-        .map_err(|error| failure_from("kafka_join", &format!("subscribing to {topics:?}"), &error))
-}
-
-/// What a consumer's thread is made with.
-struct Launch {
-    settings: ConsumerSettings,
-    names: Arc<PartitionNames>,
-    voice: Voice,
-    revocation_deadline: Duration,
-    orders: Receiver<Command>,
-    joined: tokio::sync::oneshot::Sender<Result<Weak<Client>, Failure>>,
-}
-
-impl Launch {
-    /// The thread's whole life. The answer to the join is given before a client that failed is closed, which
-    /// may take long.
-    fn run(self) {
-        let created = config::consumer(&self.settings)
-            .create_with_context(GroupCallbacks::new(Complaints::default()))
-            .map_err(|error| failure_from("kafka_join", "a consumer could not be made", &error));
-        let client: Arc<Client> = match created {
-            Ok(client) => Arc::new(client),
-            Err(failed) => return answer(self.joined, Err(failed)),
-        };
-        match subscribe(&client, &self.settings) {
-            Ok(()) => {
-                let _until_it_ends = self.look_out_for_orphans(&client);
-                answer(self.joined, Ok(Arc::downgrade(&client)));
-                Poller::new(client, self.orders, self.voice, self.names, self.revocation_deadline).run();
-            }
-            Err(failed) => {
-                client.context().close();
-                answer(self.joined, Err(failed));
-            }
-        }
-    }
-
-    /// Without the thread everything works but for partitions that a crash has left to nobody. It ends when what is
-    /// returned is dropped.
-    fn look_out_for_orphans(&self, client: &Arc<Client>) -> Sender<()> {
-        let (until, ended) = std::sync::mpsc::channel();
-        let (client, deadline) = (Arc::downgrade(client), self.revocation_deadline);
-        let (group, instance) = (self.settings.group.clone(), self.settings.instance.clone());
-        let spawned = std::thread::Builder::new()
-            .name("kafka-orphans".to_owned())
-            .spawn(move || orphans::look_out(&client, &ended, (&group, &instance), deadline));
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "the thread that looks for partitions without a member could not be started");
-        }
-        until
-    }
-}
-
-fn answer(
-    joined: tokio::sync::oneshot::Sender<Result<Weak<Client>, Failure>>,
-    result: Result<Weak<Client>, Failure>,
-) {
-    if joined.send(result).is_err() {
-        tracing::debug!("nobody waits for the consumer to join any more");
-    }
-}
-
 impl RecordConsumer for KafkaConsumer {
     async fn join(&self) -> Result<(), Failure> {
         config::check_properties(ClientKind::Consumer, &self.inner.settings.connection)?;
@@ -290,9 +183,9 @@ impl RecordConsumer for KafkaConsumer {
             Failure::new(Fault::Transient, "kafka_join", "the consumer's thread could not be started")
                 .because(error)
         })?;
-        let Ok(joined) =
-            tokio::time::timeout(JOIN_TIMEOUT + LEADER_TIMEOUT * 2 + LEAVE_TIMEOUT, joined).await
-        else {
+        // Longer than subscribing takes, unless many addresses stand behind the names of brokers that do not answer.
+        let within = JOIN_TIMEOUT + LEADER_TIMEOUT * 2 + LEAVE_TIMEOUT;
+        let Ok(joined) = tokio::time::timeout(within, joined).await else {
             let text = "the Kafka client was not ready in time; it is made anew";
             return Err(Failure::new(Fault::Transient, "kafka_join", text));
         };
@@ -341,59 +234,23 @@ impl RecordConsumer for KafkaConsumer {
     async fn committed(&self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, Failure> {
         let asked = self.list(partitions.iter().map(|partition| (*partition, Offset::Invalid)))?;
         let names: Vec<TopicPartition> = partitions.iter().map(|partition| self.name(*partition)).collect();
-        self.call("kafka_committed", COMMITTED_TIMEOUT + JOIN_TIMEOUT, move |client| {
-            let answered = client.committed_offsets(asked, COMMITTED_TIMEOUT).map_err(|error| {
-                failure_from("kafka_committed", "the group's offsets could not be read", &error)
-            })?;
-            names.iter().map(|name| committed_offset(&answered, name)).collect()
-        })
-        .await
+        let within = offsets::COMMITTED_TIMEOUT + JOIN_TIMEOUT;
+        self.call(offsets::COMMITTED, within, move |client| offsets::committed(client, asked, &names)).await
     }
 
     async fn log_bounds(&self, partitions: &[Partition]) -> Result<Vec<Option<LogBounds>>, Failure> {
         let names: Vec<TopicPartition> = partitions.iter().map(|partition| self.name(*partition)).collect();
-        self.call("kafka_log_bounds", BOUNDS_TIMEOUT, move |client| {
-            let sizes = topic_sizes(client, &names)?;
-            names
-                .iter()
-                .map(|TopicPartition { topic, partition }| {
-                    if sizes.get(topic).is_none_or(|size| *partition >= *size) {
-                        return Ok(None);
-                    }
-                    let bounds = client.fetch_watermarks(topic, *partition, BOUNDS_REQUEST_TIMEOUT);
-                    let (first, end) = bounds.map_err(|error| {
-                        let what = format!("the offsets that {topic}/{partition} holds could not be read");
-                        failure_from("kafka_log_bounds", &what, &error)
-                    })?;
-                    Ok(Some(LogBounds { first, end }))
-                })
-                .collect()
-        })
-        .await
+        let within = offsets::BOUNDS_TIMEOUT;
+        self.call(offsets::BOUNDS, within, move |client| offsets::bounds(client, &names)).await
     }
 
     async fn log_ends(&self, partitions: &[Partition]) -> Result<Vec<Option<i64>>, Failure> {
-        const OPERATION: &str = "kafka_log_ends";
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        // A request by time, one for each leader; librdkafka passes the end on as it is.
         let asked = self.list(partitions.iter().map(|partition| (*partition, Offset::End)))?;
         let names: Vec<TopicPartition> = partitions.iter().map(|partition| self.name(*partition)).collect();
-        self.call(OPERATION, ENDS_TIMEOUT * 2, move |client| {
-            let answered = client.offsets_for_times(asked, ENDS_TIMEOUT).map_err(|error| {
-                failure_from(OPERATION, "the ends of the partitions' logs could not be read", &error)
-            })?;
-            let end_of = |name: &TopicPartition| {
-                let element = answered.find_partition(&name.topic, name.partition)?;
-                match (element.error(), element.offset()) {
-                    (Ok(()), Offset::Offset(end)) => Some(end),
-                    _ => None,
-                }
-            };
-            Ok(names.iter().map(end_of).collect())
-        })
-        .await
+        self.call(offsets::ENDS, ENDS_TIMEOUT * 2, move |client| offsets::ends(client, asked, &names)).await
     }
 
     async fn missing_topics(&self) -> Result<Vec<MissingTopic>, Failure> {
@@ -403,25 +260,11 @@ impl RecordConsumer for KafkaConsumer {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
+        let template = self.inner.settings.dead_letter_topic.clone();
         self.call(OPERATION, ENDS_TIMEOUT * 2, move |client| {
-            let answered = client
-                .fetch_metadata(None, ENDS_TIMEOUT)
-                .map_err(|error| failure_from(OPERATION, "the brokers did not list their topics", &error))?;
-            let there: Vec<&str> = answered
-                .topics()
-                .iter()
-                .filter(|topic| !topic.partitions().is_empty())
-                .map(rdkafka::metadata::MetadataTopic::name)
-                .collect();
-            let is_missing = |topic: &String| !there.contains(&topic.as_str());
-            let missing = topics.into_iter().filter(is_missing);
-            let suggest = |topic: String| {
-                let others = there.iter().filter(|name| !name.ends_with(".dead-letters"));
-                let others: Vec<&str> = others.copied().collect();
-                let similar = similar(&topic, &others).map(ToOwned::to_owned);
-                MissingTopic { topic, similar }
-            };
-            Ok(missing.map(suggest).collect())
+            let mut there = listed(client.client(), OPERATION, ENDS_TIMEOUT)?;
+            there.retain(|_, partitions| !partitions.is_empty());
+            Ok(without_partitions(topics, &there, &template))
         })
         .await
     }
@@ -473,7 +316,9 @@ impl RecordConsumer for KafkaConsumer {
         let named = topics.iter().find(|topic| !topic.starts_with('^')).cloned();
         self.call(PROBE, PROBE_TIMEOUT * 2, move |client| {
             let answer = match &named {
-                Some(topic) => sign_of_life(client.client(), topic, Instant::now() + PROBE_TIMEOUT).map(drop),
+                Some(topic) => {
+                    signs_of_life(client.client(), &[topic], Instant::now() + PROBE_TIMEOUT).map(drop)
+                }
                 None => client.fetch_metadata(None, PROBE_TIMEOUT).map(drop),
             };
             answer.map_err(|error| failure_from(PROBE, SILENT, &error))
@@ -487,29 +332,37 @@ impl RecordConsumer for KafkaConsumer {
     }
 }
 
-/// How many partitions each of these topics has now. Asked first: for the bounds of a partition that does not exist
-/// librdkafka would look until its time is up.
-fn topic_sizes(client: &Client, names: &[TopicPartition]) -> Result<HashMap<Arc<str>, i32>, Failure> {
-    let topics: HashSet<&Arc<str>> = names.iter().map(|name| &name.topic).collect();
-    let mut sizes = HashMap::new();
-    for topic in topics {
-        let answered = client.fetch_metadata(Some(topic), BOUNDS_REQUEST_TIMEOUT).map_err(|error| {
-            failure_from("kafka_log_bounds", &format!("the partitions of {topic} could not be read"), &error)
-        })?;
-        let size = answered.topics().iter().find(|it| it.name() == &**topic).map(|it| it.partitions().len());
-        sizes.insert(Arc::clone(topic), size.and_then(|size| i32::try_from(size).ok()).unwrap_or(0));
+/// Those topics that are not among the ones that are there, each with one like it. Nobody means to read dead letters.
+fn without_partitions(
+    topics: Vec<String>,
+    there: &BTreeMap<String, Vec<i32>>,
+    dead_letter_template: &str,
+) -> Vec<MissingTopic> {
+    let missing: Vec<String> = topics.into_iter().filter(|topic| !there.contains_key(topic)).collect();
+    if missing.is_empty() {
+        return Vec::new();
     }
-    Ok(sizes)
+    let dead: HashSet<String> =
+        there.keys().map(|topic| dead_letter_topic(dead_letter_template, topic)).collect();
+    let others: Vec<&str> = there.keys().filter(|name| !dead.contains(*name)).map(String::as_str).collect();
+    let suggest = |topic: String| {
+        let similar = similar(&topic, &others).map(ToOwned::to_owned);
+        MissingTopic { topic, similar }
+    };
+    missing.into_iter().map(suggest).collect()
 }
 
-fn committed_offset(answered: &TopicPartitionList, name: &TopicPartition) -> Result<Option<i64>, Failure> {
-    let what = || format!("the group's offset of {}/{}", name.topic, name.partition);
-    let Some(element) = answered.find_partition(&name.topic, name.partition) else { return Ok(None) };
-    element.error().map_err(|error| failure_from("kafka_committed", &what(), &error))?;
-    match element.offset() {
-        Offset::Offset(offset) => Ok(Some(offset)),
-        Offset::Invalid | Offset::Beginning | Offset::End | Offset::Stored | Offset::OffsetTail(_) => {
-            Ok(None)
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_topic_is_told_one_like_it_that_is_no_dead_letter_topic() {
+        let there: BTreeMap<String, Vec<i32>> =
+            ["dead.orders", "orders"].map(|name| (name.to_owned(), vec![0])).into();
+        let topics = ["orders", "orderss", "dead.order"].map(ToOwned::to_owned).to_vec();
+        let found = without_partitions(topics, &there, "dead.{topic}");
+        let found: Vec<_> = found.iter().map(|it| (it.topic.as_str(), it.similar.as_deref())).collect();
+        assert_eq!(found, [("orderss", Some("orders")), ("dead.order", None)]);
     }
 }

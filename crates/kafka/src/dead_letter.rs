@@ -4,17 +4,15 @@ use std::time::{Duration, Instant};
 
 use cdc_executor::ports::{Failure, Headers, RejectedRecord};
 use cdc_machine::Fault;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _};
 
 use crate::classify::{failure_from, fault_of};
 use crate::complaints::Complaints;
-use crate::config;
 use crate::headers::HeadersIter;
 use crate::marker::{BODY_OMITTED, ERROR_REASON, SOURCE_TOPIC, describe_body};
+use crate::reports::{Answer, AnsweredProducer, answered_producer};
 use crate::settings::{ConsumerSettings, dead_letter_topic};
 use crate::topics::{DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, missing};
 
@@ -48,37 +46,8 @@ pub(crate) const FALLS: &str = "cdc-error-falls";
 pub(crate) const SOURCE_PARTITION: &str = "cdc-source-partition";
 pub(crate) const SOURCE_OFFSET: &str = "cdc-source-offset";
 
-type Answer = tokio::sync::oneshot::Sender<Result<(), KafkaError>>;
-
-struct Reports {
-    complaints: Complaints,
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.complaints.log_line(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.hear(&error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    /// Dead letters are rare: each may have an allocation of its own.
-    type DeliveryOpaque = Box<Answer>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, answer: Box<Answer>) {
-        let result = result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone());
-        if answer.send(result).is_err() {
-            tracing::debug!("a dead letter's report came after its deadline");
-        }
-    }
-}
-
 struct Open {
-    client: ThreadedProducer<Reports>,
-    complaints: Complaints,
+    client: AnsweredProducer,
     ready: HashSet<String>,
 }
 
@@ -114,7 +83,7 @@ impl DeadLetters {
             "{}/{} offset {} was not written to {topic}",
             record.origin.topic, record.origin.partition, record.offset
         );
-        let failed = open.complaints.explain(failure_from("kafka_dead_letter", &what, &error));
+        let failed = open.client.context().explain(failure_from("kafka_dead_letter", &what, &error));
         if let Some(broken) = slot.take() {
             tokio::task::spawn_blocking(move || drop(broken));
         }
@@ -135,7 +104,7 @@ impl DeadLetters {
                 None => make(&settings)?,
             };
             prepare_topic(&settings, &open, &topic, runtime)
-                .map_err(|failed| open.complaints.explain(failed))?;
+                .map_err(|failed| open.client.context().explain(failed))?;
             open.ready.insert(topic);
             Ok(open)
         })
@@ -161,11 +130,8 @@ impl Drop for DeadLetters {
 }
 
 fn make(settings: &ConsumerSettings) -> Result<Open, Failure> {
-    let complaints = Complaints::default();
-    let client = config::dead_letter_producer(&settings.connection, DELIVERY_TIMEOUT)
-        .create_with_context(Reports { complaints: complaints.clone() })
-        .map_err(|error| failure_from("kafka_dead_letter", "a producer could not be made", &error))?;
-    Ok(Open { client, complaints, ready: HashSet::new() })
+    let client = answered_producer(&settings.connection, DELIVERY_TIMEOUT, "kafka_dead_letter")?;
+    Ok(Open { client, ready: HashSet::new() })
 }
 
 fn prepare_topic(
@@ -180,19 +146,25 @@ fn prepare_topic(
         replication_factor: settings.replication_factor,
     };
     let missing = missing(open.client.client(), vec![wanted])?;
-    TopicAdmin::new(&settings.connection, open.complaints.clone(), runtime)?.create(&missing)?;
+    let complaints = Complaints::clone(open.client.context());
+    TopicAdmin::new(&settings.connection, complaints, runtime)?.create(&missing)?;
     await_topic(open.client.client(), topic, Instant::now() + TOPIC_TIMEOUT).map(|_| ())
 }
 
 async fn send(
-    client: &ThreadedProducer<Reports>,
+    client: &AnsweredProducer,
     topic: &str,
     record: &RejectedRecord,
     now: &str,
     omit_body: bool,
 ) -> Result<(), KafkaError> {
     let report = {
-        let (answer, report) = tokio::sync::oneshot::channel();
+        let (sender, report) = tokio::sync::oneshot::channel();
+        let answer: Answer = Box::new(move |result| {
+            if sender.send(result.map(drop)).is_err() {
+                tracing::debug!("a dead letter's report came after its deadline");
+            }
+        });
         let mut message = BaseRecord::with_opaque_to(topic, Box::new(answer))
             .key(&record.record.key[..])
             .headers(headers(record, now, omit_body));

@@ -20,6 +20,7 @@ use crate::dead_letter::{ATTEMPTS, FALLS, FIRST, LAST, MESSAGE, SOURCE_OFFSET, S
 use crate::headers::HeadersIter;
 use crate::marker::{BODY_OMITTED, ERROR_REASON, POSITION, SOURCE_TOPIC};
 use crate::settings::ConnectionSettings;
+use crate::topics::listed;
 
 const OPERATION: &str = "dead_letters_read";
 /// The longest that one answer of the brokers may take.
@@ -155,6 +156,8 @@ pub struct DeadLetterReader {
     consumer: BaseConsumer<Complaints>,
     complaints: Complaints,
     arena: Arena,
+    /// What was found at the start.
+    found: Vec<(Arc<str>, Ends)>,
     /// Topics that are not read yet.
     left: VecDeque<(Arc<str>, Ends)>,
     /// The topic at hand, with the partitions of which more is to come.
@@ -169,8 +172,8 @@ impl DeadLetterReader {
     /// Whatever the brokers say, classified.
     pub fn open(connection: &ConnectionSettings, topics: &[String]) -> Result<Self, Failure> {
         let mut reader = Self::new(connection)?;
-        let found = reader.find_ends(topics).map_err(|failed| reader.complaints.explain(failed))?;
-        reader.left = found.into();
+        reader.found = reader.find_ends(topics).map_err(|failed| reader.complaints.explain(failed))?;
+        reader.left = reader.found.clone().into();
         Ok(reader)
     }
 
@@ -179,31 +182,43 @@ impl DeadLetterReader {
         let consumer = config::dead_letter_reader(connection)
             .create_with_context(complaints.clone())
             .map_err(|error| failure_from(OPERATION, "a reader of dead letters could not be made", &error))?;
-        let (arena, left) = (Arena::default(), VecDeque::new());
-        Ok(Self { consumer, complaints, arena, left, at_hand: None, firsts: Vec::new() })
+        Ok(Self {
+            consumer,
+            complaints,
+            arena: Arena::default(),
+            found: Vec::new(),
+            left: VecDeque::new(),
+            at_hand: None,
+            firsts: Vec::new(),
+        })
     }
 
-    /// The letter at this place; nothing where there is none.
+    /// The letter at this place of one of the topics; nothing where there was none at the start. To be asked while no
+    /// topic is being read: both have one client.
     ///
     /// # Errors
-    /// Whatever the brokers say, classified.
-    pub fn at(
-        connection: &ConnectionSettings,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-    ) -> Result<Option<DeadLetter>, Failure> {
-        let mut reader = Self::open(connection, &[topic.to_owned()])?;
-        let Some((name, ends)) = reader.left.pop_front() else { return Ok(None) };
-        let first = reader.firsts.iter().find(|(_, number, _)| *number == partition);
-        let is_held = first.is_some_and(|(_, _, first)| *first <= offset)
-            && ends.get(&partition).is_some_and(|end| offset < *end);
-        if !is_held {
+    /// Whatever the brokers say, classified; `Bug` in the midst of a topic.
+    pub fn at(&mut self, topic: &str, partition: i32, offset: i64) -> Result<Option<DeadLetter>, Failure> {
+        if self.at_hand.is_some() {
+            let text = "a letter was asked for while its reader reads a topic, which is a bug";
+            return Err(Failure::new(Fault::Bug, OPERATION, text));
+        }
+        let of_topic = self.found.iter().find(|(name, _)| **name == *topic);
+        let Some((name, end)) =
+            of_topic.and_then(|(name, ends)| Some((Arc::clone(name), *ends.get(&partition)?)))
+        else {
+            return Ok(None);
+        };
+        let firsts = &self.firsts;
+        let first = firsts.iter().find(|(of, number, _)| **of == *topic && *number == partition);
+        if offset >= end || first.is_none_or(|(_, _, first)| offset < *first) {
             return Ok(None);
         }
-        reader.begin(Arc::clone(&name), [(partition, offset + 1)].into(), Offset::Offset(offset))?;
-        let found = reader.read_on()?;
-        Ok(found.into_iter().find(|letter| letter.offset == offset))
+        self.begin(name, [(partition, offset + 1)].into(), Offset::Offset(offset))?;
+        let read = self.read_on();
+        // Whatever came of it, the next letter is another question.
+        self.at_hand = None;
+        Ok(read?.into_iter().find(|letter| letter.offset == offset))
     }
 
     /// The first offset that each partition still holds: what lies below is gone.
@@ -232,21 +247,14 @@ impl DeadLetterReader {
         }
     }
 
-    /// All topics are asked for, since asking for one by name may make it.
     fn find_ends(&mut self, topics: &[String]) -> Result<Vec<(Arc<str>, Ends)>, Failure> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(None, REQUEST_TIMEOUT)
-            .map_err(|error| failure_from(OPERATION, "the brokers did not list their topics", &error))?;
+        let listed = listed(self.consumer.client(), OPERATION, REQUEST_TIMEOUT)?;
         let mut found = Vec::new();
         for topic in topics {
-            let Some(listed) = metadata.topics().iter().find(|listed| listed.name() == topic) else {
-                continue;
-            };
+            let Some(partitions) = listed.get(topic) else { continue };
             let name: Arc<str> = topic.as_str().into();
             let mut ends = Ends::new();
-            for partition in listed.partitions() {
-                let number = partition.id();
+            for number in partitions.iter().copied() {
                 let (first, end) =
                     self.consumer.fetch_watermarks(topic, number, REQUEST_TIMEOUT).map_err(|error| {
                         let what = format!("the ends of {topic}/{number} could not be read");
@@ -323,5 +331,46 @@ impl DeadLetterReader {
             }
         }
         Ok(letters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+
+    #[test]
+    fn letters_are_found_one_by_one_in_any_order_and_then_all_of_them() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("dead", 2, 1).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+        for n in 0..6 {
+            let value = n.to_string();
+            producer.send(BaseRecord::to("dead").partition(n % 2).key("k").payload(&value)).unwrap();
+        }
+        producer.flush(REQUEST_TIMEOUT).unwrap();
+        let connection = ConnectionSettings {
+            brokers: vec![brokers],
+            client_id: "test".to_owned(),
+            ..ConnectionSettings::default()
+        };
+        let topics = ["dead", "gone"].map(ToOwned::to_owned);
+        let mut reader = DeadLetterReader::open(&connection, &topics).unwrap();
+        let mut value_at = |topic: &str, partition, offset| {
+            let letter = reader.at(topic, partition, offset).unwrap()?;
+            Some(String::from_utf8_lossy(letter.record.value.as_deref()?).into_owned())
+        };
+        for (partition, offset, value) in [(1, 2, "5"), (0, 0, "0"), (1, 0, "1"), (0, 2, "4")] {
+            assert_eq!(value_at("dead", partition, offset).as_deref(), Some(value));
+        }
+        for (topic, partition, offset) in [("dead", 0, 3), ("dead", 0, -1), ("dead", 2, 0), ("gone", 0, 0)] {
+            assert_eq!(value_at(topic, partition, offset), None);
+        }
+        assert_eq!(reader.next_batch().unwrap().len(), 6);
+        assert!(reader.next_batch().unwrap().is_empty());
     }
 }

@@ -18,6 +18,7 @@ use crate::config;
 use crate::marker;
 use crate::owned::ClientKind;
 use crate::settings::ConnectionSettings;
+use crate::topics::listed;
 
 const OPERATION: &str = "kafka_ends";
 /// The longest silence while the topics' ends are read, and the longest that all of them may take: the last messages of
@@ -149,16 +150,13 @@ pub async fn lineage_at_ends(
     let read = tokio::task::spawn_blocking(move || {
         config::check_properties(ClientKind::Producer, &connection)?;
         let ends = Ends::new(&connection)?;
-        let metadata = ends
-            .consumer
-            .fetch_metadata(None, METADATA_TIMEOUT)
-            .map_err(|error| failure_from(OPERATION, "the brokers did not list their topics", &error))?;
+        let listed = listed(ends.consumer.client(), OPERATION, METADATA_TIMEOUT)?;
         let mut greatest = None;
-        for found in
-            metadata.topics().iter().filter(|found| topics.iter().any(|topic| **topic == *found.name()))
-        {
-            let partitions = i32::try_from(found.partitions().len()).unwrap_or(i32::MAX);
-            greatest = greatest.max(ends.lineage(found.name(), partitions)?);
+        for (topic, partitions) in &listed {
+            if topics.iter().any(|wanted| **wanted == **topic) {
+                let partitions = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+                greatest = greatest.max(ends.lineage(topic, partitions)?);
+            }
         }
         Ok(greatest)
     });

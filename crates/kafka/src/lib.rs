@@ -12,6 +12,7 @@
 //! | `murmur2` | which partition a key falls into |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
 //! | `dead_letter_reader`, `replay` | dead letters read back, and sent back to their topics |
+//! | `reports` | producers of a few records, each with an answer of its own |
 //! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
 //! | `classify`, `complaints` | librdkafka's errors as faults |
 //! | `owned` | librdkafka's properties that a user may not set |
@@ -39,6 +40,7 @@ mod producer;
 mod reach;
 mod rebalance;
 mod replay;
+mod reports;
 mod settings;
 mod topics;
 

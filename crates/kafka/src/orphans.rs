@@ -32,6 +32,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How much later each further member acts: one is enough.
 const STAGGER: Duration = Duration::from_secs(15);
+/// How long a group whose members and partitions have not changed counts as whole without another look at its topics,
+/// which may have grown.
+const WHOLE_WITHIN: Duration = Duration::from_secs(60);
 /// Orphans that a message names.
 const NAMED_MAX: usize = 5;
 
@@ -59,10 +62,10 @@ pub(crate) fn look_out(
     (group, instance): (&str, &str),
     revocation_deadline: Duration,
 ) {
-    let mut since = None;
+    let (mut since, mut whole) = (None, None);
     while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let Some(client) = client.upgrade() else { return };
-        match look(&client, group, instance) {
+        match look(&client, group, instance, &mut whole) {
             Ok(Some(orphans)) => {
                 let since: Instant = *since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= revocation_deadline + PATIENCE + STAGGER * orphans.turn {
@@ -91,11 +94,17 @@ fn words(partitions: &[(String, i32)], age: Duration) -> String {
     )
 }
 
-fn look(client: &Client, group: &str, instance: &str) -> KafkaResult<Option<Orphans>> {
+/// The members of a group that was seen to serve everything, and when.
+type Whole = Option<(Vec<Member>, Instant)>;
+
+fn look(client: &Client, group: &str, instance: &str, whole: &mut Whole) -> KafkaResult<Option<Orphans>> {
     let groups = client.fetch_group_list(Some(group), LOOK_TIMEOUT)?;
     let Some(members) = groups.groups().iter().find(|found| found.name() == group).and_then(members) else {
         return Ok(None);
     };
+    if whole.as_ref().is_some_and(|(seen, at)| *seen == members && at.elapsed() < WHOLE_WITHIN) {
+        return Ok(None);
+    }
     let topics: BTreeSet<&str> = members.iter().flat_map(|it| &it.topics).map(String::as_str).collect();
     // One answer for all of them: a request for each of some hundred topics would be a load of its own.
     let only = if topics.len() == 1 { topics.first().copied() } else { None };
@@ -106,7 +115,9 @@ fn look(client: &Client, group: &str, instance: &str) -> KafkaResult<Option<Orph
         .filter(|topic| topics.contains(topic.name()))
         .map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
         .collect();
-    Ok(orphans(&members, &sizes, instance))
+    let found = orphans(&members, &sizes, instance);
+    *whole = if found.is_none() { Some((members, Instant::now())) } else { None };
+    Ok(found)
 }
 
 /// The members of a group that is in no rebalance; `None` where it is, or where a description cannot be read.

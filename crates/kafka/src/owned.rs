@@ -129,7 +129,6 @@ mod tests {
         assert!(owned_property(Producer, "test.mock.broker.rtt").is_some());
     }
 
-    /// A name that librdkafka does not know would be refused by it anyway, and hide a slip in ours.
     #[test]
     fn librdkafka_is_asked_before_a_client_is_made() {
         assert_eq!(check_property("security.protocol", "ssl"), Ok(()));
@@ -139,6 +138,7 @@ mod tests {
         assert!(refused.contains("socket.timeout.ms") && !refused.contains("hunter2"), "{refused}");
     }
 
+    /// A name that librdkafka does not know would be refused by it anyway, and hide a slip in ours.
     #[test]
     fn librdkafka_knows_every_owned_property() {
         for (name, _, _) in OWNED {

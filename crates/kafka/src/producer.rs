@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cdc_event::Message;
@@ -23,7 +24,7 @@ use crate::owned::ClientKind;
 use crate::reach;
 use crate::settings::{ProducerSettings, dead_letter_topic};
 use crate::topics::{
-    DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing, sign_of_life,
+    DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, holds_messages, missing, signs_of_life,
 };
 
 /// The longest that the topics may take to be ready.
@@ -89,9 +90,11 @@ impl KafkaProducer {
             batching,
             dead_letters: self.dead_letters.values().cloned().collect(),
             complaints: Complaints::default(),
+            leaders_answered: Arc::default(),
             runtime: tokio::runtime::Handle::current(),
         };
-        let complaints = preparation.complaints.clone();
+        let (complaints, answered) =
+            (preparation.complaints.clone(), Arc::clone(&preparation.leaders_answered));
         let given_up = |why: &str| {
             let what = format!("the topics were not ready{why}; it is tried again");
             complaints.explain(Failure::new(Fault::Transient, "kafka_prepare", what))
@@ -100,11 +103,18 @@ impl KafkaProducer {
             let complaints = preparation.complaints.clone();
             preparation.run().map_err(|failed| complaints.explain(failed))
         });
+        let is_out_of_reach = async {
+            complaints.until_unresolved().await;
+            if answered.load(Ordering::Acquire) {
+                // The name is that of one broker among others, and each further step tells for itself whom it misses.
+                std::future::pending::<()>().await;
+            }
+        };
         // One that is given up ends by itself, step by step, and takes its client with it.
         let prepared = tokio::select! {
             biased;
             prepared = preparing => prepared,
-            () = complaints.until_unresolved() => return Err(given_up("")),
+            () = is_out_of_reach => return Err(given_up("")),
             () = tokio::time::sleep(PREPARES_WITHIN) => {
                 return Err(given_up(&format!(" within {PREPARES_WITHIN:?}")));
             }
@@ -279,8 +289,8 @@ impl Producer for KafkaProducer {
             let Some(client) = client else { return Ok(Vec::new()) };
             let asked = tokio::task::spawn_blocking(move || {
                 let deadline = Instant::now() + PROBE_TIMEOUT;
-                let count = |topic: &Arc<str>| sign_of_life(client.client(), topic, deadline);
-                let counts: Result<_, KafkaError> = settings.topics.iter().map(count).collect();
+                let topics: Vec<&str> = settings.topics.iter().map(|topic| &**topic).collect();
+                let counts = signs_of_life(client.client(), &topics, deadline);
                 counts.map_err(|error| client.context().explain(failure_from(PROBE, SILENT, &error)))
             });
             asked.await.unwrap_or_else(|panic| {
@@ -314,6 +324,8 @@ struct Preparation {
     batching: Batching,
     dead_letters: Vec<String>,
     complaints: Complaints,
+    /// Set once leaders of every topic have answered.
+    leaders_answered: Arc<AtomicBool>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -349,6 +361,7 @@ impl Preparation {
                 lineage: None,
             });
         }
+        self.leaders_answered.store(true, Ordering::Release);
         self.read_ends(&mut topics)?;
         for topic in &self.dead_letters {
             await_topic(client.client(), topic, deadline)?;

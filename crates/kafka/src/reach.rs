@@ -10,11 +10,11 @@ use cdc_machine::Fault;
 
 /// How many of the brokers are asked.
 const BROKERS_MAX: usize = 5;
-/// How long one of them may take to accept a connection.
+/// How long one of their addresses may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The failure in words that name each broker, where none of them can be connected to. Blocks for at most a second for
-/// each broker.
+/// The failure in words that name each broker, where none of them can be connected to. Blocks for at most
+/// [`PATIENCE`] for each address of [`BROKERS_MAX`] brokers, and for as long as the system takes to resolve their names.
 pub(crate) fn in_words(failure: Failure, brokers: &[String]) -> Failure {
     match failure.fault {
         Fault::Transient | Fault::Unreachable => {}

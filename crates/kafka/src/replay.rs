@@ -3,24 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _};
 
 use crate::classify::failure_from;
-use crate::complaints::Complaints;
-use crate::config;
 use crate::dead_letter::replayed;
 use crate::dead_letter_reader::DeadLetter;
 use crate::murmur2::partition_of;
+use crate::reports::{Answer, AnsweredProducer, answered_producer};
 use crate::settings::ConnectionSettings;
+use crate::topics::listed;
 
 const OPERATION: &str = "dead_letters_replay";
 /// The longest that one answer of the brokers may take.
@@ -85,40 +82,9 @@ impl fmt::Display for NoWayBack {
     }
 }
 
-struct Reports {
-    complaints: Complaints,
-    sink: Sender<(usize, Result<i64, KafkaError>)>,
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.complaints.log_line(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.hear(&error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    /// The record's place among those that are sent together.
-    type DeliveryOpaque = Box<usize>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, place: Box<usize>) {
-        let result = match result {
-            Ok(message) => Ok(message.offset()),
-            Err((error, _)) => Err(error.clone()),
-        };
-        // Nobody listens any more where the wait for the reports was given up.
-        let _ = self.sink.send((*place, result));
-    }
-}
-
 /// Sends records back. Calls block.
 pub struct ReplayProducer {
-    client: ThreadedProducer<Reports>,
-    complaints: Complaints,
-    reports: Receiver<(usize, Result<i64, KafkaError>)>,
+    client: AnsweredProducer,
     /// The topics that were asked about, with their partitions; 0 where there is none.
     partitions: BTreeMap<String, u32>,
 }
@@ -127,12 +93,8 @@ impl ReplayProducer {
     /// # Errors
     /// `Fatal` where librdkafka refuses the configuration.
     pub fn new(connection: &ConnectionSettings) -> Result<Self, Failure> {
-        let complaints = Complaints::default();
-        let (sink, reports) = mpsc::channel();
-        let client = config::dead_letter_producer(connection, DELIVERY_TIMEOUT)
-            .create_with_context(Reports { complaints: complaints.clone(), sink })
-            .map_err(|error| failure_from(OPERATION, "a producer could not be made", &error))?;
-        Ok(Self { client, complaints, reports, partitions: BTreeMap::new() })
+        let client = answered_producer(connection, DELIVERY_TIMEOUT, OPERATION)?;
+        Ok(Self { client, partitions: BTreeMap::new() })
     }
 
     /// Where the letter's record goes back to.
@@ -158,17 +120,13 @@ impl ReplayProducer {
         Ok(WayBack::Open { topic: topic.into(), partition: was })
     }
 
-    /// All topics are asked for, since asking for one by name may make it.
     fn partitions_of(&mut self, topic: &str) -> Result<u32, Failure> {
         if let Some(known) = self.partitions.get(topic) {
             return Ok(*known);
         }
-        let metadata = self.client.client().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| {
-            let failed = failure_from(OPERATION, "the brokers did not list their topics", &error);
-            self.complaints.explain(failed)
-        })?;
-        let listed = metadata.topics().iter().find(|listed| listed.name() == topic);
-        let count = listed.map_or(0, |listed| listed.partitions().len());
+        let listed = listed(self.client.client(), OPERATION, REQUEST_TIMEOUT)
+            .map_err(|failed| self.client.context().explain(failed))?;
+        let count = listed.get(topic).map_or(0, Vec::len);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.partitions.insert(topic.to_owned(), count);
         Ok(count)
@@ -179,8 +137,15 @@ impl ReplayProducer {
     pub fn send(&mut self, letters: &[(&DeadLetter, &str, i32)]) -> Vec<Result<i64, Failure>> {
         let mut told: Vec<Option<Result<i64, KafkaError>>> = letters.iter().map(|_| None).collect();
         let mut awaited = 0;
+        // Of this call alone: a report that comes too late for an earlier one is no answer to this.
+        let (sink, reports) = mpsc::channel();
         for (place, (letter, topic, partition)) in letters.iter().enumerate() {
-            let mut record = BaseRecord::with_opaque_to(topic, Box::new(place))
+            let sink = sink.clone();
+            let answer: Answer = Box::new(move |result| {
+                // Nobody listens any more where the wait for the reports was given up.
+                let _ = sink.send((place, result));
+            });
+            let mut record = BaseRecord::with_opaque_to(topic, Box::new(answer))
                 .partition(*partition)
                 .key(&letter.record.key[..])
                 .headers(replayed(&letter.record.headers));
@@ -196,7 +161,7 @@ impl ReplayProducer {
         let until = Instant::now() + DELIVERY_TIMEOUT + REPORT_SLACK;
         while awaited > 0 {
             let left = until.saturating_duration_since(Instant::now());
-            let Ok((place, result)) = self.reports.recv_timeout(left) else { break };
+            let Ok((place, result)) = reports.recv_timeout(left) else { break };
             if let Some(slot) = told.get_mut(place) {
                 *slot = Some(result);
             }
@@ -206,7 +171,9 @@ impl ReplayProducer {
             let what = format!("a record was not sent back to {topic}/{partition}");
             match told {
                 Some(Ok(offset)) => Ok(offset),
-                Some(Err(error)) => Err(self.complaints.explain(failure_from(OPERATION, &what, &error))),
+                Some(Err(error)) => {
+                    Err(self.client.context().explain(failure_from(OPERATION, &what, &error)))
+                }
                 None => Err(Failure::new(
                     Fault::Transient,
                     OPERATION,

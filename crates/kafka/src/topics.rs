@@ -9,6 +9,7 @@ use cdc_machine::Fault;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 
 use crate::batches::TopicLimits;
 use crate::classify::{failure, failure_from};
@@ -137,8 +138,25 @@ impl TopicAdmin {
     }
 }
 
-/// Those that the brokers do not list. They are asked for all of their topics, since a producer that asks for
-/// one by name has it made with the brokers' own number of partitions, where they make topics by themselves.
+/// All topics that the brokers list, each with its partitions. Asked for one by name they would make it, with their own
+/// number of partitions, where they make topics by themselves.
+///
+/// # Errors
+/// Whatever the brokers say, classified.
+pub(crate) fn listed<C: ClientContext>(
+    client: &Client<C>,
+    operation: &'static str,
+    timeout: Duration,
+) -> Result<BTreeMap<String, Vec<i32>>, Failure> {
+    let metadata = client
+        .fetch_metadata(None, timeout)
+        .map_err(|error| failure_from(operation, "the brokers did not list their topics", &error))?;
+    let partitions =
+        |topic: &MetadataTopic| topic.partitions().iter().map(|partition| partition.id()).collect();
+    Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), partitions(topic))).collect())
+}
+
+/// Those that the brokers do not list.
 ///
 /// # Errors
 /// Whatever the brokers say, classified.
@@ -146,12 +164,8 @@ pub(crate) fn missing<C: ClientContext>(
     client: &Client<C>,
     wanted: Vec<Wanted>,
 ) -> Result<Vec<Wanted>, Failure> {
-    let metadata = client
-        .fetch_metadata(None, REQUEST_TIMEOUT)
-        .map_err(|error| failure_from("kafka_topics", "the brokers did not list their topics", &error))?;
-    let exists = |wanted: &Wanted| {
-        metadata.topics().iter().any(|topic| topic.name() == wanted.name && !topic.partitions().is_empty())
-    };
+    let listed = listed(client, "kafka_topics", REQUEST_TIMEOUT)?;
+    let exists = |wanted: &Wanted| listed.get(&wanted.name).is_some_and(|partitions| !partitions.is_empty());
     Ok(wanted.into_iter().filter(|wanted| !exists(wanted)).collect())
 }
 
@@ -224,17 +238,15 @@ pub(crate) fn partition_count<C: ClientContext>(
 /// The last one's where none answers.
 pub(crate) fn any_leader_answers<C: ClientContext>(
     client: &Client<C>,
-    topic: &str,
+    topic: &MetadataTopic,
     timeout: Duration,
 ) -> Result<(), KafkaError> {
-    let metadata = client.fetch_metadata(Some(topic), timeout)?;
-    let found = metadata.topics().first();
-    let led = found.into_iter().flat_map(|topic| topic.partitions()).filter(|it| it.leader() >= 0);
+    let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0);
     let leaders: BTreeMap<i32, i32> = led.map(|partition| (partition.leader(), partition.id())).collect();
     let share = timeout / u32::try_from(leaders.len().max(1)).unwrap_or(u32::MAX);
     let mut answer = Ok(());
     for partition in leaders.into_values() {
-        answer = client.fetch_watermarks(topic, partition, share.max(LEADER_WAIT)).map(drop);
+        answer = client.fetch_watermarks(topic.name(), partition, share.max(LEADER_WAIT)).map(drop);
         if answer.is_ok() {
             break;
         }
@@ -242,30 +254,41 @@ pub(crate) fn any_leader_answers<C: ClientContext>(
     answer
 }
 
-/// How many partitions a topic has, once each broker that leads some of them has answered; 0 where it is not there. Any
-/// broker tells of the others, also one that announces them under names that lead nowhere: so each leader is asked for
-/// the end of one partition.
+/// How many partitions each topic has, once each broker that leads some of them has answered; 0 where it is not there.
+/// Any broker tells of the others, also one that announces them under names that lead nowhere: so each leader is asked
+/// for the end of one partition, whichever of the topics that is of.
 ///
 /// # Errors
-/// Where the brokers do not answer, or a partition has none that leads it.
-pub(crate) fn sign_of_life<C: ClientContext>(
+/// Where the brokers do not answer before the deadline, or a partition has none that leads it.
+pub(crate) fn signs_of_life<C: ClientContext>(
     client: &Client<C>,
-    topic: &str,
+    topics: &[&str],
     deadline: Instant,
-) -> Result<u32, KafkaError> {
-    let left = || deadline.saturating_duration_since(Instant::now()).max(LEADER_WAIT);
-    let metadata = client.fetch_metadata(Some(topic), left())?;
-    let Some(found) = metadata.topics().first() else { return Ok(0) };
+) -> Result<Vec<u32>, KafkaError> {
+    let left = || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timed_out = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+        if left.is_zero() { Err(timed_out) } else { Ok(left) }
+    };
+    // One answer for all of them: a request for each would be a load of its own.
+    let only = if let [topic] = topics { Some(*topic) } else { None };
+    let metadata = client.fetch_metadata(only, left()?)?;
     let mut asked = BTreeSet::new();
-    for partition in found.partitions() {
-        if partition.leader() < 0 {
-            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
+    let mut counts = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let found = metadata.topics().iter().find(|found| found.name() == *topic);
+        let partitions = found.map_or(&[][..], MetadataTopic::partitions);
+        for partition in partitions {
+            if partition.leader() < 0 {
+                return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
+            }
+            if asked.insert(partition.leader()) {
+                client.fetch_watermarks(topic, partition.id(), left()?)?;
+            }
         }
-        if asked.insert(partition.leader()) {
-            client.fetch_watermarks(topic, partition.id(), left())?;
-        }
+        counts.push(u32::try_from(partitions.len()).unwrap_or(u32::MAX));
     }
-    Ok(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))
+    Ok(counts)
 }
 
 /// True where any partition's end offset is above 0.
@@ -293,4 +316,31 @@ pub(crate) fn holds_messages<C: ClientContext>(
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, Consumer as _};
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    #[test]
+    fn one_question_tells_of_all_topics_until_the_deadline() {
+        let cluster = MockCluster::new(2).unwrap();
+        for (topic, partitions) in [("a", 3), ("b", 5)] {
+            cluster.create_topic(topic, partitions, 1).unwrap();
+        }
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "none");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let ask = |deadline| signs_of_life(consumer.client(), &["a", "gone", "b"], deadline);
+        assert_eq!(ask(Instant::now() + REQUEST_TIMEOUT).unwrap(), [3, 0, 5]);
+        let late = ask(Instant::now()).unwrap_err();
+        assert_eq!(late.rdkafka_error_code(), Some(RDKafkaErrorCode::OperationTimedOut));
+        let listed = listed(consumer.client(), "kafka_topics", REQUEST_TIMEOUT).unwrap();
+        assert_eq!(listed.get("a").map(Vec::len), Some(3));
+        assert!(!listed.contains_key("gone"), "to ask is not to make");
+    }
 }

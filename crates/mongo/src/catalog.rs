@@ -61,25 +61,23 @@ pub(crate) async fn look(
             similar: None,
         }
     };
-    let mut sightings: Vec<Sighting> = names.iter().map(sighting).collect();
-    if sightings.iter().any(|sighting| sighting.serves == Serves::Absent) {
-        suggest(connection, &mut sightings).await;
-    }
-    Ok(Catalog { sightings, at })
+    Ok(Catalog { sightings: names.iter().map(sighting).collect(), at })
 }
 
 /// Looks for names like those that are absent. It is a help and no more: where it fails there is none.
-async fn suggest(connection: &Connection, sightings: &mut [Sighting]) {
+pub(crate) async fn suggest(connection: &Connection, sightings: &mut [Sighting]) {
+    if sightings.iter().all(|sighting| sighting.serves != Serves::Absent) {
+        return;
+    }
     let list = doc! {
         "listCollections": 1,
         "nameOnly": true,
         "authorizedCollections": true,
         "cursor": { "batchSize": SUGGESTED_FROM_MAX },
     };
-    let Ok(reply) = connection.command(list).await else { return };
-    let Ok(found) = reply.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch")) else {
-        return;
-    };
+    let Ok(reply) = connection.answer(OPERATION, connection.command(list)).await else { return };
+    let Ok(cursor) = reply.get_document("cursor") else { return };
+    let Ok(found) = cursor.get_array("firstBatch") else { return };
     let there: Vec<&str> = found
         .iter()
         .filter_map(Bson::as_document)
@@ -88,6 +86,18 @@ async fn suggest(connection: &Connection, sightings: &mut [Sighting]) {
         .collect();
     for sighting in sightings.iter_mut().filter(|sighting| sighting.serves == Serves::Absent) {
         sighting.similar = similar(&sighting.name, &there).map(Arc::from);
+    }
+    end(connection, cursor).await;
+}
+
+/// Ends the cursor of a list that was longer than its first reply. Where this fails the server ends it itself, once it
+/// has been idle for long.
+async fn end(connection: &Connection, cursor: &Document) {
+    let (Ok(id), Ok(namespace)) = (cursor.get_i64("id"), cursor.get_str("ns")) else { return };
+    let Some((_, collection)) = namespace.split_once('.').filter(|_| id != 0) else { return };
+    let kill = doc! { "killCursors": collection, "cursors": [id] };
+    if let Err(failure) = connection.answer(OPERATION, connection.command(kill)).await {
+        tracing::debug!(operation = OPERATION, error = %failure.chain(), "a cursor was left open");
     }
 }
 

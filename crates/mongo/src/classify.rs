@@ -78,7 +78,8 @@ pub(crate) fn advice(error: &Error, fault: Fault) -> &'static str {
     }
 }
 
-const NOT_A_REPLICA_SET: &str =
+/// What mends a server that stands alone.
+pub(crate) const NOT_A_REPLICA_SET: &str =
     "change streams need a replica set: start mongod with --replSet <name> and run rs.initiate() once";
 
 #[cfg(test)]

@@ -173,14 +173,7 @@ impl Connection {
         let local = self.client.database("local");
         let find =
             doc! { "find": "oplog.rs", "sort": { "$natural": 1 }, "limit": 1, "projection": { "ts": 1 } };
-        let action = local.run_command(find);
-        let asked = async {
-            match self.selection() {
-                Some(selection) => action.selection_criteria(selection).await,
-                None => action.await,
-            }
-        };
-        let reply = match self.answered(OPERATION, self.patience(), asked).await? {
+        let reply = match self.answered(OPERATION, self.patience(), self.command_in(&local, find)).await? {
             Ok(reply) => reply,
             Err(error) if classify::fault(&error) == Fault::Auth => return Ok(None),
             Err(error) => return Err(self.failure(OPERATION, error)),
@@ -240,7 +233,8 @@ impl Connection {
     ) -> Result<Result<T, Error>, Failure> {
         tokio::time::timeout(within, asked).await.map_err(|_elapsed| {
             let text = format!(
-                "{} has not answered for {within:?}: the connection is silent and is given up; see whether a firewall                  or the network between drops it; trying again",
+                "{} has not answered for {within:?}: the connection is silent and is given up; see whether a firewall \
+                 or the network between drops it; trying again",
                 self.place
             );
             Failure::new(Fault::Transient, operation, text)
@@ -249,19 +243,16 @@ impl Connection {
 
     /// Asks for a sign of life.
     pub(crate) async fn ping(&self, operation: &'static str) -> Result<(), Failure> {
-        match tokio::time::timeout(self.timeout, self.command(doc! { "ping": 1 })).await {
-            Ok(Ok(_pong)) => Ok(()),
-            Ok(Err(error)) => Err(self.failure(operation, error)),
-            Err(_elapsed) => Err(Failure::new(
-                Fault::Transient,
-                operation,
-                format!("{} has not answered for {:?}; trying again", self.place, self.timeout),
-            )),
-        }
+        let pong = self.answered(operation, self.timeout, self.command(doc! { "ping": 1 })).await?;
+        pong.map(drop).map_err(|error| self.failure(operation, error))
     }
 
     pub(crate) async fn command(&self, command: Document) -> Result<Document, Error> {
-        let action = self.database.run_command(command);
+        self.command_in(&self.database, command).await
+    }
+
+    async fn command_in(&self, database: &Database, command: Document) -> Result<Document, Error> {
+        let action = database.run_command(command);
         match self.selection() {
             Some(selection) => action.selection_criteria(selection).await,
             None => action.await,

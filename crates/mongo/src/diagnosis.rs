@@ -12,15 +12,14 @@ use mongodb::error::Error;
 use mongodb::options::{ClientOptions, ServerAddress};
 use tokio::net::TcpStream;
 
+use crate::classify::NOT_A_REPLICA_SET;
+
 /// How many of the connection string's hosts are asked.
 const HOSTS_MAX: usize = 5;
 /// How long one of them may take to answer.
 const PATIENCE_MAX: Duration = Duration::from_secs(2);
 /// MongoDB's port where the connection string names none.
 const DEFAULT_PORT: u16 = 27017;
-
-const STANDALONE: &str =
-    "change streams need a replica set: start mongod with --replSet <name> and run rs.initiate() once";
 
 /// What is wrong with a server that answers `hello` without naming a replica set, and whether it may come right.
 pub(crate) fn without_set(hello: &Document) -> (Fault, String) {
@@ -35,7 +34,7 @@ pub(crate) fn without_set(hello: &Document) -> (Fault, String) {
             "its replica set is not initiated yet; run rs.initiate() on it once".to_owned(),
         );
     }
-    (Fault::Unfit, format!("it stands alone, and {STANDALONE}"))
+    (Fault::Unfit, format!("it stands alone, and {NOT_A_REPLICA_SET}"))
 }
 
 /// Asks the hosts why none of them could be used. `None` where they show no reason.

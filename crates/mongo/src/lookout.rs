@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, Sighting};
+use cdc_executor::ports::{Failure, Serves, Sighting};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -21,11 +21,15 @@ pub(crate) struct Lookout {
     last: Option<Instant>,
     /// The look under way. It ends by the connection's own bounds.
     under_way: Option<JoinHandle<Result<Catalog, Failure>>>,
+    /// For each name one like it, as far as it was absent when the stream was opened: only then is all that there is
+    /// looked through.
+    similar: Vec<Option<Arc<str>>>,
 }
 
 impl Lookout {
-    /// Somebody else has looked.
-    pub(crate) fn looked(&mut self) {
+    /// Somebody else has looked, at all that there is.
+    pub(crate) fn looked(&mut self, sightings: &[Sighting]) {
+        self.similar = sightings.iter().map(|sighting| sighting.similar.clone()).collect();
         self.last = Some(Instant::now());
         self.under_way = None;
     }
@@ -40,7 +44,10 @@ impl Lookout {
         let mut seen = None;
         if let Some(look) = self.under_way.take_if(|look| look.is_finished()) {
             match look.await {
-                Ok(Ok(catalog)) => seen = Some(catalog.sightings),
+                Ok(Ok(mut catalog)) => {
+                    recall(&mut catalog.sightings, &self.similar);
+                    seen = Some(catalog.sightings);
+                }
                 Ok(Err(failure)) => tracing::warn!(
                     operation = failure.operation,
                     error = %failure.chain(),
@@ -57,5 +64,34 @@ impl Lookout {
                 Some(tokio::spawn(async move { catalog::look(&connection, &names, full_document).await }));
         }
         seen
+    }
+}
+
+/// Puts back what was found like the names that are still absent.
+fn recall(sightings: &mut [Sighting], similar: &[Option<Arc<str>>]) {
+    for (sighting, similar) in sightings.iter_mut().zip(similar) {
+        if sighting.serves == Serves::Absent {
+            sighting.similar.clone_from(similar);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cdc_watcher::Contents;
+
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_what_was_found_like_it_for_as_long_as_it_is_absent() {
+        let sighting = |name: &str, serves| Sighting {
+            name: Arc::from(name),
+            contents: Contents::Absent,
+            serves,
+            similar: None,
+        };
+        let mut sightings = [sighting("ordersss", Serves::Absent), sighting("itemss", Serves::Changes)];
+        recall(&mut sightings, &[Some(Arc::from("orders")), Some(Arc::from("items"))]);
+        assert_eq!(sightings.map(|sighting| sighting.similar), [Some(Arc::from("orders")), None]);
     }
 }

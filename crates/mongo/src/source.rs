@@ -112,8 +112,9 @@ impl MongoSource {
     }
 
     async fn opening(&mut self, connection: &Connection) -> Result<Opening, Failure> {
-        let look = catalog::look(connection, &self.names, self.settings.full_document).await?;
-        self.lookout.looked();
+        let mut look = catalog::look(connection, &self.names, self.settings.full_document).await?;
+        catalog::suggest(connection, &mut look.sightings).await;
+        self.lookout.looked(&look.sightings);
         let looked_at = self.encoder.before_all_of(look.at);
         match &self.stream {
             Some(stream) => Ok(Opening { at: stream.last.clone(), sightings: look.sightings, looked_at }),

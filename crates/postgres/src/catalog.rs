@@ -191,7 +191,7 @@ async fn change_schema(session: &mut Session, lock_timeout: &str, sql: &str) -> 
 }
 
 /// Reads the table; `None` where there is none.
-async fn read(session: &mut Session, schema: &str, name: &str) -> Result<Option<Shape>, Trouble> {
+pub(crate) async fn read(session: &mut Session, schema: &str, name: &str) -> Result<Option<Shape>, Trouble> {
     begin(session, OPERATION).await?;
     let found = shape::read(session, schema, name).await;
     rollback(session).await;

@@ -81,6 +81,8 @@ fn of_the_moment(sqlstate: &str) -> Option<Fault> {
         "25P03" | "25P04" => Some(Fault::Transient),
         // in_failed_sql_transaction: this program went on behind an error.
         "25P02" => Some(Fault::Bug),
+        // data_corrupted, index_corrupted: the server's storage, whatever was asked. Retries are counted.
+        "XX001" | "XX002" => Some(Fault::Transient),
         // invalid_sql_statement_name: somebody deallocated it, or another server answers. It is prepared anew.
         "26000" => Some(Fault::Transient),
         _ => match sqlstate.get(..2) {
@@ -105,8 +107,8 @@ fn of_ours(sqlstate: &str) -> Classification {
         "3D000" => fault(Fault::Unfit),
         // Two processes make the bookkeeping at once.
         "23505" | "42P07" | "42710" => fault(Fault::Transient),
-        // internal_error: a table that was altered at the same moment, a block that could not be read. Retries
-        // are counted, so one that stays ends the service all the same.
+        // internal_error: a table that was altered at the same moment. Retries are counted, so one that stays ends
+        // the service all the same.
         "XX000" => fault(Fault::Transient),
         _ if sqlstate.starts_with("28") => fault(Fault::Auth),
         _ => fault(Fault::Fatal),
@@ -158,67 +160,83 @@ pub(crate) fn outdates_catalog(sqlstate: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cdc_machine::Fault::{Auth, Blocked, Bug, Fatal, Poison, RetryNow, Transient, Unfit, Unreachable};
+    use proptest::prelude::{Strategy, prop_assert, prop_oneof};
+    use proptest::sample::select;
+
     use super::*;
+
+    /// Code, and its fault of our own statements, of ids, of a table's statement and of rows.
+    const FAULTS: [(&str, [Fault; 4]); 51] = [
+        ("40P01", [RetryNow; 4]),
+        ("40001", [RetryNow; 4]),
+        ("40003", [Transient; 4]),
+        ("55P03", [RetryNow; 4]),
+        ("55006", [Transient; 4]),
+        ("57014", [Transient; 4]),
+        ("57P01", [Unreachable; 4]),
+        ("57P03", [Unreachable; 4]),
+        ("57P05", [Unreachable; 4]),
+        ("08000", [Unreachable; 4]),
+        ("08P01", [Unreachable; 4]),
+        ("53100", [Transient; 4]),
+        ("53300", [Unreachable; 4]),
+        ("53400", [Transient; 4]),
+        ("58030", [Transient; 4]),
+        ("58P01", [Transient; 4]),
+        ("72000", [Transient; 4]),
+        ("25006", [Unreachable; 4]),
+        ("25P03", [Transient; 4]),
+        ("25P04", [Transient; 4]),
+        ("26000", [Transient; 4]),
+        ("25P02", [Bug; 4]),
+        ("42501", [Auth, Auth, Fatal, Poison]),
+        ("28P01", [Auth, Auth, Fatal, Poison]),
+        ("28000", [Auth, Auth, Fatal, Poison]),
+        ("42P01", [Transient, Transient, Fatal, Poison]),
+        ("42703", [Transient, Transient, Fatal, Poison]),
+        ("42804", [Transient, Transient, Fatal, Poison]),
+        ("0A000", [Transient, Transient, Fatal, Poison]),
+        ("3F000", [Transient, Transient, Fatal, Poison]),
+        ("XX000", [Transient, Transient, Fatal, Poison]),
+        ("23505", [Transient, Transient, Fatal, Blocked]),
+        ("23503", [Fatal, Fatal, Fatal, Blocked]),
+        ("23001", [Fatal, Fatal, Fatal, Blocked]),
+        ("23P01", [Fatal, Fatal, Fatal, Blocked]),
+        ("23502", [Fatal, Fatal, Fatal, Poison]),
+        ("22021", [Fatal, Poison, Fatal, Poison]),
+        ("22P05", [Fatal, Poison, Fatal, Poison]),
+        ("54000", [Fatal, Poison, Fatal, Poison]),
+        ("54011", [Fatal, Poison, Fatal, Poison]),
+        ("P0001", [Fatal, Fatal, Fatal, Poison]),
+        ("ZZ001", [Fatal, Fatal, Fatal, Poison]),
+        ("45000", [Fatal, Fatal, Fatal, Poison]),
+        ("XX001", [Transient; 4]),
+        ("XX002", [Transient; 4]),
+        ("42601", [Fatal, Fatal, Fatal, Poison]),
+        ("42P10", [Fatal, Fatal, Fatal, Poison]),
+        ("55000", [Fatal, Fatal, Fatal, Poison]),
+        ("25001", [Fatal, Fatal, Fatal, Poison]),
+        ("3D000", [Unfit, Unfit, Fatal, Poison]),
+        ("", [Fatal, Fatal, Fatal, Poison]),
+    ];
+
+    /// Codes of every kind: those that mean something here, others of their classes, and any.
+    fn codes() -> impl Strategy<Value = String> {
+        let known = || select(&FAULTS[..]).prop_map(|(code, _)| code);
+        prop_oneof![
+            known().prop_map(str::to_owned),
+            (known(), "[0-9A-Z]{3}")
+                .prop_map(|(code, rest)| format!("{}{rest}", code.get(..2).unwrap_or("ZZ"))),
+            "[0-9A-Z]{5}",
+        ]
+    }
 
     /// Feature: cdc-pipeline, Property 26: Error Type Classification
     /// Validates: Requirements 12.5
     #[test]
     fn each_code_has_its_meaning_by_what_was_asked() {
-        use Fault::{Auth, Blocked, Bug, Fatal, Poison, RetryNow, Transient, Unfit, Unreachable};
-        // Code, and its fault of our own statements, of ids, of a table's statement and of rows.
-        let table = [
-            ("40P01", [RetryNow; 4]),
-            ("40001", [RetryNow; 4]),
-            ("40003", [Transient; 4]),
-            ("55P03", [RetryNow; 4]),
-            ("55006", [Transient; 4]),
-            ("57014", [Transient; 4]),
-            ("57P01", [Unreachable; 4]),
-            ("57P03", [Unreachable; 4]),
-            ("57P05", [Unreachable; 4]),
-            ("08000", [Unreachable; 4]),
-            ("08P01", [Unreachable; 4]),
-            ("53100", [Transient; 4]),
-            ("53300", [Unreachable; 4]),
-            ("53400", [Transient; 4]),
-            ("58030", [Transient; 4]),
-            ("58P01", [Transient; 4]),
-            ("72000", [Transient; 4]),
-            ("25006", [Unreachable; 4]),
-            ("25P03", [Transient; 4]),
-            ("25P04", [Transient; 4]),
-            ("26000", [Transient; 4]),
-            ("25P02", [Bug; 4]),
-            ("42501", [Auth, Auth, Fatal, Poison]),
-            ("28P01", [Auth, Auth, Fatal, Poison]),
-            ("28000", [Auth, Auth, Fatal, Poison]),
-            ("42P01", [Transient, Transient, Fatal, Poison]),
-            ("42703", [Transient, Transient, Fatal, Poison]),
-            ("42804", [Transient, Transient, Fatal, Poison]),
-            ("0A000", [Transient, Transient, Fatal, Poison]),
-            ("3F000", [Transient, Transient, Fatal, Poison]),
-            ("XX000", [Transient, Transient, Fatal, Poison]),
-            ("23505", [Transient, Transient, Fatal, Blocked]),
-            ("23503", [Fatal, Fatal, Fatal, Blocked]),
-            ("23001", [Fatal, Fatal, Fatal, Blocked]),
-            ("23P01", [Fatal, Fatal, Fatal, Blocked]),
-            ("23502", [Fatal, Fatal, Fatal, Poison]),
-            ("22021", [Fatal, Poison, Fatal, Poison]),
-            ("22P05", [Fatal, Poison, Fatal, Poison]),
-            ("54000", [Fatal, Poison, Fatal, Poison]),
-            ("54011", [Fatal, Poison, Fatal, Poison]),
-            ("P0001", [Fatal, Fatal, Fatal, Poison]),
-            ("ZZ001", [Fatal, Fatal, Fatal, Poison]),
-            ("45000", [Fatal, Fatal, Fatal, Poison]),
-            ("XX001", [Fatal, Fatal, Fatal, Poison]),
-            ("42601", [Fatal, Fatal, Fatal, Poison]),
-            ("42P10", [Fatal, Fatal, Fatal, Poison]),
-            ("55000", [Fatal, Fatal, Fatal, Poison]),
-            ("25001", [Fatal, Fatal, Fatal, Poison]),
-            ("3D000", [Unfit, Unfit, Fatal, Poison]),
-            ("", [Fatal, Fatal, Fatal, Poison]),
-        ];
-        for (code, faults) in table {
+        for (code, faults) in FAULTS {
             let asked = [Asked::Own, Asked::Ids, Asked::Statement, Asked::Rows];
             assert_eq!(asked.map(|asked| classify(asked, code).fault), faults, "{code}");
         }
@@ -269,14 +287,18 @@ mod tests {
         ///
         /// No code that a trigger may raise ends the service, but for the one that only this program can cause.
         #[test]
-        fn no_row_ends_the_service(code in "[0-9A-Z]{5}") {
+        fn no_row_ends_the_service(code in codes()) {
             let found = classify(Asked::Rows, &code).fault;
-            proptest::prop_assert!(code == "25P02" || !matches!(found, Fault::Fatal | Fault::Auth | Fault::Unfit | Fault::Bug), "{found:?}");
+            prop_assert!(code == "25P02" || !matches!(found, Fatal | Auth | Unfit | Bug), "{found:?}");
             let raised = classify(Asked::Raised, &code).fault;
-            proptest::prop_assert!(
-                code.starts_with("40") || matches!(raised, Fault::Poison | Fault::Blocked),
-                "{raised:?}"
-            );
+            prop_assert!(code.starts_with("40") || matches!(raised, Poison | Blocked), "{raised:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_trigger_raises_as_the_server_s_is_the_row_s() {
+        for code in ["XX001", "XX002", "53100", "57014"] {
+            assert_eq!(classify(Asked::Raised, code).fault, Poison, "{code}");
         }
     }
 

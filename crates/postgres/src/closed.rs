@@ -1,5 +1,5 @@
-//! Columns of types that the pipeline does not write are told of once, when a table is first looked at: each document that
-//! has a field for one becomes a dead letter, and after the thousandth the reason is late.
+//! Columns of types that the pipeline does not write are told of once for each shape of a table, when it is read: each
+//! document that has a field for one becomes a dead letter, and after the thousandth the reason is late.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -38,15 +38,19 @@ impl ClosedColumns {
     }
 }
 
-/// `public.orders.tags is text[], which is not written`; nothing where every column takes a field.
+/// `public.orders.tags is text[] (only NULL can be written)`; nothing where every column takes a field.
 fn words(table: &Table) -> Option<String> {
     let label = table.label();
     let of_type = table.closed.iter().filter_map(|closed| match &closed.because {
-        ClosedBecause::Type { name, .. } => Some(format!("{label}.{} is {name}", closed.name)),
+        ClosedBecause::Type { name, shows_null } => {
+            // A document's null leaves the column out, which does where the column then holds NULL.
+            let takes = if *shows_null { "only NULL can be written" } else { "nothing can be written" };
+            Some(format!("{label}.{} is {name} ({takes})", closed.name))
+        }
         ClosedBecause::Generated | ClosedBecause::AlwaysIdentity => None,
     });
     let columns = of_type.collect::<Vec<_>>().join(", ");
-    (!columns.is_empty()).then(|| format!("{columns}: nothing but NULL can be written there"))
+    (!columns.is_empty()).then_some(columns)
 }
 
 #[cfg(test)]
@@ -60,7 +64,10 @@ mod tests {
         let array = closed(ClosedBecause::Type { name: "text[]".to_owned(), shows_null: true });
         let table = |closed| Table::new("public".to_owned(), "orders".to_owned(), Vec::new(), closed);
         let said = words(&table(vec![array])).unwrap();
-        assert_eq!(said, "public.orders.tags is text[]: nothing but NULL can be written there");
+        assert_eq!(said, "public.orders.tags is text[] (only NULL can be written)");
+        let filled = closed(ClosedBecause::Type { name: "text[]".to_owned(), shows_null: false });
+        let said_of_filled = words(&table(vec![filled])).unwrap();
+        assert_eq!(said_of_filled, "public.orders.tags is text[] (nothing can be written)");
         assert_eq!(words(&table(vec![closed(ClosedBecause::Generated)])), None);
 
         let told = ClosedColumns::default();

@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) closed: ClosedColumns,
     room: EncodingRoom,
     told_no_stage: AtomicBool,
+    /// Whether a schema `cdc` of an earlier version was told of.
+    told_earlier_schema: AtomicBool,
     pub(crate) internal_errors: InternalErrors,
 }
 
@@ -81,6 +83,7 @@ impl PostgresDatabase {
                 closed: ClosedColumns::default(),
                 room: EncodingRoom::default(),
                 told_no_stage: AtomicBool::new(false),
+                told_earlier_schema: AtomicBool::new(false),
                 internal_errors: InternalErrors::default(),
             }),
         }
@@ -116,7 +119,8 @@ impl PostgresDatabase {
         // A new pool: the connections of the one before may all be dead.
         let pool = Pool::new(&self.shared.settings);
         let mut session = pool.get(OPERATION).await?;
-        let version = bookkeeping::ensure(&mut session, self.shared.settings.manage_schema).await?;
+        let (may_change, told) = (self.shared.settings.manage_schema, &self.shared.told_earlier_schema);
+        let version = bookkeeping::ensure(&mut session, may_change, told).await?;
         if let Some(members) = &self.shared.members
             && version >= bookkeeping::MEMBERS
         {
@@ -209,17 +213,17 @@ impl PostgresDatabase {
         let watch = FeedWatch::new(&self.shared.targets, plan.feedings());
         let told_no_stage = &self.shared.told_no_stage;
         let job = Job { batch: batch.rows(), holds: &holds, share, parking, copy_threshold, told_no_stage };
-        let written_as = WrittenAs::of(&plan);
-        match write(&mut session, &self.shared.ledger, *plan, &job).await {
+        match write(&mut session, &self.shared.ledger, &mut plan, &job).await {
             Ok(Written::Committed { counts, parked }) => {
                 watch.committed();
+                self.shared.internal_errors.forget(batch.rows());
                 Ok(Reply::Written { counts: merge(planned, counts), rejected, parked })
             }
             Ok(Written::Refused(partitions)) => Ok(Reply::Refused(partitions)),
             Err(trouble) => {
                 self.note_trouble(&trouble, &mut session);
                 drop(session);
-                self.judge(trouble, &topics, &written_as, batch.rows()).await.map(Reply::Held)
+                self.judge(trouble, &topics, &WrittenAs::of(&plan), batch.rows()).await.map(Reply::Held)
             }
         }
     }
@@ -306,9 +310,13 @@ impl PostgresDatabase {
     }
 
     fn note_trouble(&self, trouble: &Trouble, session: &mut Session) {
-        if trouble.outdates_catalog {
+        if !trouble.outdates_catalog {
+            return;
+        }
+        session.forget_statements();
+        // Of a doubt, the table that it is about is looked at again by itself.
+        if trouble.doubt.is_none() {
             self.shared.targets.forget();
-            session.forget_statements();
         }
     }
 }

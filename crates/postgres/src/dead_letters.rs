@@ -97,9 +97,11 @@ impl PostgresDatabase {
     /// Whatever PostgreSQL says, classified; `Fatal` where the bookkeeping is of another release.
     pub async fn letter_book(&self) -> Result<LetterBook, Failure> {
         let pool = self.one_connection();
-        let session = pool.get(OPERATION).await.map_err(|trouble| trouble.failure)?;
-        let is_there = bookkeeping::usable(&session, OPERATION, bookkeeping::DEAD_LETTERS).await? > 0;
-        drop(session);
+        let asked = async {
+            let session = pool.get(OPERATION).await?;
+            Ok(bookkeeping::usable(&session, OPERATION, bookkeeping::DEAD_LETTERS).await? > 0)
+        };
+        let is_there = bounded(OPERATION, asked).await.map_err(|trouble| trouble.failure)?;
         Ok(LetterBook { database: self.clone(), pool, is_there })
     }
 }

@@ -202,6 +202,16 @@ fn classify_client_side(error: &Error) -> (Fault, &'static str) {
 /// cannot hold a row's values. Never its detail, which quotes them.
 fn describe(said: &DbError) -> String {
     let code = said.code().code();
+    let named = Named {
+        constraint: said.constraint(),
+        schema: said.schema(),
+        table: said.table(),
+        column: said.column(),
+        domain: said.datatype(),
+    };
+    if let Some(words) = named.refusal(code) {
+        return words;
+    }
     let mut line = format!("PostgreSQL answered with SQLSTATE {code}");
     // Somebody's function may say what it likes under any code.
     let is_the_server = said.where_().is_none() || is_privilege(said);
@@ -227,6 +237,40 @@ fn describe(said: &DbError) -> String {
     line
 }
 
+/// The objects that the server names beside an error of a constraint.
+#[derive(Clone, Copy, Debug, Default)]
+struct Named<'a> {
+    constraint: Option<&'a str>,
+    schema: Option<&'a str>,
+    table: Option<&'a str>,
+    column: Option<&'a str>,
+    /// The constraint may be one of a domain.
+    domain: Option<&'a str>,
+}
+
+impl Named<'_> {
+    /// The refusal of a constraint: first what refused, then where, then the code. Nothing where the server does not name
+    /// both, as in a `RAISE` with a code of these.
+    fn refusal(&self, code: &str) -> Option<String> {
+        let kind = match code {
+            "23505" => "unique",
+            "23P01" => "exclusion",
+            "23503" | "23001" => "foreign key",
+            "23514" => "check",
+            "23502" => "NOT NULL",
+            _ => return None,
+        };
+        let what = match (self.constraint, self.column) {
+            (Some(name), _) => format!("{kind} constraint {name}"),
+            (None, Some(column)) if code == "23502" => format!("NOT NULL of column {column}"),
+            (None, _) => return None,
+        };
+        let (of, name) = self.table.map(|table| ("table", table)).or(self.domain.map(|of| ("domain", of)))?;
+        let schema = self.schema.map_or_else(String::new, |schema| format!("{schema}."));
+        Some(format!("PostgreSQL refused it: {what} of {of} {schema}{name} (SQLSTATE {code})"))
+    }
+}
+
 /// What to do next, for the codes that a person can mend.
 fn advice(code: &str) -> &'static str {
     match code {
@@ -236,5 +280,36 @@ fn advice(code: &str) -> &'static str {
         "25006" => "; the server is a standby: point postgres.host at the primary",
         _ if code.starts_with("28") => "; check postgres.user, its password and pg_hba.conf",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Named;
+
+    #[test]
+    fn a_constraint_s_refusal_says_which_of_what() {
+        let table = Named { schema: Some("public"), table: Some("orders"), ..Named::default() };
+        let named = |name| Named { constraint: Some(name), ..table };
+        let domain = Named { domain: Some("price"), table: None, ..named("positive") };
+        let cases = [
+            ("23514", named("chk"), "check constraint chk of table public.orders (SQLSTATE 23514)"),
+            ("23505", named("one"), "unique constraint one of table public.orders (SQLSTATE 23505)"),
+            ("23503", named("fk"), "foreign key constraint fk of table public.orders (SQLSTATE 23503)"),
+            ("23P01", named("room"), "exclusion constraint room of table public.orders (SQLSTATE 23P01)"),
+            (
+                "23502",
+                Named { column: Some("n"), ..table },
+                "NOT NULL of column n of table public.orders (SQLSTATE 23502)",
+            ),
+            ("23514", domain, "check constraint positive of domain public.price (SQLSTATE 23514)"),
+        ];
+        for (code, named, words) in cases {
+            assert_eq!(named.refusal(code), Some(format!("PostgreSQL refused it: {words}")), "{code}");
+        }
+        // A missing partition, somebody's RAISE, and what is no constraint.
+        let nothing = Named::default();
+        assert_eq!((table.refusal("23514"), nothing.refusal("23505")), (None, None));
+        assert_eq!(named("chk").refusal("22P02"), None);
     }
 }

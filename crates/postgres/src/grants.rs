@@ -5,13 +5,17 @@
 pub(crate) fn advice(said: &str) -> String {
     const GENERAL: &str = "; grant the pipeline's role what is missing (docs/privileges.md)";
     let Some((_, object)) = said.split_once("permission denied for ") else {
-        return match said.strip_prefix("must be owner of ") {
-            Some(object) => format!(
-                "; let the owner run what is missing, or hand it over: ALTER {} OWNER TO <postgres.user>",
-                object.replacen("relation", "table", 1).replacen("table", "TABLE", 1)
-            ),
-            None => GENERAL.to_owned(),
-        };
+        let owned = said.strip_prefix("must be owner of ").and_then(|object| object.split_once(' '));
+        return owned.map_or_else(
+            || GENERAL.to_owned(),
+            |(kind, name)| {
+                // Statements know no relations; every other kind is spelled as they spell it.
+                let kind = if matches!(kind, "relation" | "table") { "TABLE" } else { kind };
+                format!(
+                    "; let the owner run what is missing, or hand it over: ALTER {kind} {name} OWNER TO <postgres.user>"
+                )
+            },
+        );
     };
     let Some((kind, name)) = object.split_once(' ') else { return GENERAL.to_owned() };
     let privileges = match kind {
@@ -43,6 +47,9 @@ mod tests {
                 "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE orders TO <postgres.user>",
             ),
             ("must be owner of table orders", "ALTER TABLE orders OWNER TO <postgres.user>"),
+            ("must be owner of table relations", "ALTER TABLE relations OWNER TO <postgres.user>"),
+            ("must be owner of relation tables", "ALTER TABLE tables OWNER TO <postgres.user>"),
+            ("must be owner of view tables", "ALTER view tables OWNER TO <postgres.user>"),
             ("permission denied for language c", "docs/privileges.md"),
             ("new row violates row-level security policy for table \"notes\"", "docs/privileges.md"),
         ];

@@ -39,6 +39,18 @@ impl InternalErrors {
         }
         rows.insert((row.partition, row.offset))
     }
+
+    /// These rows are written. One that met an internal error earlier would otherwise go without its second try when it
+    /// meets the next one, after a replay.
+    pub(crate) fn forget(&self, written: &[Row<KafkaRecord>]) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if rows.is_empty() {
+            return;
+        }
+        for row in written {
+            rows.remove(&(row.partition, row.offset));
+        }
+    }
 }
 
 /// A table as a write saw it.
@@ -62,7 +74,8 @@ impl PostgresDatabase {
     /// The topics that are to be held; else the trouble, with the fault that it has come down to.
     ///
     /// The tables that the write met are looked at again, at once: nothing of the write is left, and a failed one is
-    /// dear anyhow. Where one has been altered, all is written once more to what it is now.
+    /// dear anyhow. Where one has been altered, all is written once more to what it is now. `rows` are the
+    /// batch's, which is halved where the trouble is a row's; none of a retry, which halves by itself.
     pub(crate) async fn judge(
         &self,
         mut trouble: Trouble,
@@ -71,6 +84,10 @@ impl PostgresDatabase {
         rows: &[Row<KafkaRecord>],
     ) -> Result<Vec<Hold>, Trouble> {
         let Some(doubt) = trouble.doubt.take() else { return Err(trouble) };
+        // The batch is halved anyhow, down to a row that comes here alone: the table need not be read for each half.
+        if doubt.otherwise == Otherwise::Row && rows.len() > 1 && trouble.failure.fault == Fault::Poison {
+            return Err(trouble);
+        }
         let (mut suspects, mut holds, mut is_altered) = (Vec::new(), Vec::new(), false);
         for before in written_as {
             let label = before.target.table.label();
@@ -122,5 +139,31 @@ impl PostgresDatabase {
         let mut session = pool.get(crate::write::OPERATION).await?;
         self.shared.targets.forget_topic(&binding.topic);
         self.look(&mut session, binding).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use cdc_executor::ports::Headers;
+    use cdc_machine::{Epoch, SeqNo};
+
+    use super::*;
+
+    fn row(offset: i64) -> Row<KafkaRecord> {
+        let handle =
+            KafkaRecord { key: Bytes::new(), value: None, headers: Headers(Bytes::new()), timestamp_ms: 0 };
+        let (partition, epoch, seq) = (Partition(0), Epoch(1), SeqNo::default());
+        Row { partition, epoch, seq, offset, route: 0, bytes: 0, handle }
+    }
+
+    #[test]
+    fn a_row_is_written_twice_for_each_internal_error_that_it_meets() {
+        let met = InternalErrors::default();
+        assert!(met.is_first_of(&row(1)));
+        assert!(!met.is_first_of(&row(1)), "given up");
+        assert!(met.is_first_of(&row(1)), "a replay of it");
+        met.forget(&[row(0), row(1)]);
+        assert!(met.is_first_of(&row(1)), "it was written meanwhile");
     }
 }

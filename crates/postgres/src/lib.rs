@@ -29,6 +29,7 @@ mod database;
 mod dead_letters;
 mod decimal;
 mod defaults;
+mod described;
 mod failure;
 mod gaps;
 mod glance;

@@ -76,7 +76,14 @@ struct Holder {
 /// What becomes of a name that has a row.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
+    /// It is free.
     Take,
+    Leave(Refusal),
+}
+
+/// Why a name is left to its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
     /// Its holder lives.
     Taken,
     /// Its holder may live for this much longer.
@@ -109,8 +116,8 @@ impl Members {
             }
         };
         self.set(|state| state.owner = Some(owner.clone()));
-        if let Some((holder, verdict)) = self.ask(session, &owner).await? {
-            return Err(self.refused(&holder, &verdict));
+        if let Some((holder, refusal)) = self.ask(session, &owner).await? {
+            return Err(self.refused(&holder, refusal));
         }
         self.set(|state| state.is_joined = true);
         Ok(())
@@ -124,15 +131,13 @@ impl Members {
     pub(crate) async fn refresh(&self, session: &Session) -> Result<(), Trouble> {
         let State { owner: Some(owner), is_joined: true, .. } = self.state() else { return Ok(()) };
         match self.ask(session, &owner).await? {
-            Some((holder, verdict @ (Verdict::Take | Verdict::Taken))) => {
-                Err(self.refused(&holder, &verdict))
-            }
-            Some((_, Verdict::Perhaps(_))) | None => Ok(()),
+            Some((holder, refusal @ Refusal::Taken)) => Err(self.refused(&holder, refusal)),
+            Some((_, Refusal::Perhaps(_))) | None => Ok(()),
         }
     }
 
     /// Writes the own row, where that may be. Otherwise returns who stands there.
-    async fn ask(&self, session: &Session, owner: &str) -> Result<Option<(Holder, Verdict)>, Trouble> {
+    async fn ask(&self, session: &Session, owner: &str) -> Result<Option<(Holder, Refusal)>, Trouble> {
         for _ in 0..ATTEMPTS {
             if self.write(session, owner, None).await? {
                 self.set(|state| state.seen = None);
@@ -148,14 +153,14 @@ impl Members {
                         return Ok(None);
                     }
                 }
-                verdict @ (Verdict::Taken | Verdict::Perhaps(_)) => {
+                Verdict::Leave(refusal) => {
                     self.set(|state| {
                         // Kept from the first refusal on: any later change of the same owner shows that it lives.
                         if state.seen.as_ref().is_none_or(|(owner, _)| *owner != holder.owner) {
                             state.seen = Some((holder.owner.clone(), holder.seen_at.clone()));
                         }
                     });
-                    return Ok(Some((holder, verdict)));
+                    return Ok(Some((holder, refusal)));
                 }
             }
         }
@@ -212,23 +217,24 @@ impl Members {
         decide(holder, life, self.state().seen.as_ref())
     }
 
-    fn refused(&self, holder: &Holder, verdict: &Verdict) -> Trouble {
+    fn refused(&self, holder: &Holder, refusal: Refusal) -> Trouble {
         let (group, instance) = (&self.consumer_group, &self.member.instance);
         let who = holder
             .process
             .as_ref()
             .map_or_else(String::new, |process| format!(" ({process}, since {})", process.since()));
-        let (fault, words) = match verdict {
-            Verdict::Perhaps(left) => (
+        let (fault, words) = match refusal {
+            Refusal::Perhaps(left) => (
                 Fault::Transient,
                 format!(
                     "the name {instance:?} in group {group} was last used {} s ago by another process{who}; if that is \
                      gone, its name is free in {} s; if not, set `instance` per process. Nothing is lost",
-                    holder.silent_ms / 1000,
+                    // A clock that was set back shows a moment that is still to come.
+                    holder.silent_ms.max(0) / 1000,
                     left.as_secs() + 1
                 ),
             ),
-            Verdict::Take | Verdict::Taken => (
+            Refusal::Taken => (
                 Fault::Fenced,
                 format!(
                     "another process joined group {group} as {instance:?}{who}; set `instance` per process. Nothing \
@@ -243,7 +249,7 @@ impl Members {
 fn decide(holder: &Holder, life: Life, seen: Option<&(String, String)>) -> Verdict {
     match life {
         Life::Gone => return Verdict::Take,
-        Life::Lives => return Verdict::Taken,
+        Life::Lives => return Verdict::Leave(Refusal::Taken),
         Life::Unknown => {}
     }
     let left_ms = i64::try_from(TTL.as_millis()).unwrap_or(i64::MAX).saturating_sub(holder.silent_ms.max(0));
@@ -252,9 +258,9 @@ fn decide(holder: &Holder, life: Life, seen: Option<&(String, String)>) -> Verdi
     }
     // A holder that is gone refreshes nothing.
     if seen.is_some_and(|(owner, seen_at)| *owner == holder.owner && *seen_at != holder.seen_at) {
-        return Verdict::Taken;
+        return Verdict::Leave(Refusal::Taken);
     }
-    Verdict::Perhaps(Duration::from_millis(left_ms.unsigned_abs()))
+    Verdict::Leave(Refusal::Perhaps(Duration::from_millis(left_ms.unsigned_abs())))
 }
 
 impl From<&Row> for Holder {
@@ -286,13 +292,14 @@ mod tests {
             silent_ms,
         };
         let seen = |owner: &str, at: &str| Some((owner.to_owned(), at.to_owned()));
-        let perhaps = |ms| Verdict::Perhaps(Duration::from_millis(ms));
+        let taken = || Verdict::Leave(Refusal::Taken);
+        let perhaps = |ms| Verdict::Leave(Refusal::Perhaps(Duration::from_millis(ms)));
         let cases = [
             ("gone", 0, Life::Gone, None, Verdict::Take),
-            ("alive, whatever its row says", 60_000, Life::Lives, None, Verdict::Taken),
+            ("alive, whatever its row says", 60_000, Life::Lives, None, taken()),
             ("elsewhere, at the first look", 3_000, Life::Unknown, None, perhaps(12_000)),
             ("elsewhere, no sign since", 5_000, Life::Unknown, seen("theirs", "12:00:05"), perhaps(10_000)),
-            ("elsewhere, a sign since", 1_000, Life::Unknown, seen("theirs", "12:00:00"), Verdict::Taken),
+            ("elsewhere, a sign since", 1_000, Life::Unknown, seen("theirs", "12:00:00"), taken()),
             ("another since", 1_000, Life::Unknown, seen("hers", "12:00:00"), perhaps(14_000)),
             ("elsewhere, silent", 15_000, Life::Unknown, None, Verdict::Take),
             ("a clock that was set back", -5_000, Life::Unknown, None, perhaps(15_000)),

@@ -10,17 +10,15 @@ use cdc_executor::ports::Failure;
 use postgres_types::Type;
 
 use crate::bindings::Binding;
-use crate::claim::Claim;
+use crate::catalog;
 use crate::column::ColumnBuffer;
 use crate::database::bounded;
 use crate::dead_letters::LetterBook;
 use crate::failure::Trouble;
 use crate::identity;
 use crate::session::Session;
-use crate::shape;
 use crate::statements::delete_rows;
 use crate::table::{ColumnType, Table, array_of, quote_literal};
-use crate::transaction::{begin, rollback};
 
 const OPERATION: &str = "dead_letters_overtaken";
 
@@ -142,7 +140,7 @@ impl LetterBook {
             all_unknown(standings, &why);
             return Ok(());
         }
-        let label = format!("{schema}.{}", binding.namespace.collection());
+        let label = self.database.label(&binding);
         let id_type = table.as_ref().and_then(|table| Some(table.columns.first()?.column_type.clone()));
         let id_type = id_type.unwrap_or(ColumnType::Text { max_chars: None, padded: false });
         let mut ids = ColumnBuffer::new(id_type.wire());
@@ -197,12 +195,8 @@ async fn read_table(
     schema: &str,
     binding: &Binding,
 ) -> Result<Option<Table>, Trouble> {
-    begin(session, OPERATION).await?;
-    let found = shape::read(session, schema, binding.namespace.collection()).await;
-    rollback(session).await;
-    let Some(shape) = found.map_err(|error| Trouble::of(OPERATION, error))? else { return Ok(None) };
-    shape.check()?;
-    shape.table(&Claim { kind: shape.looks().kind, fed: std::collections::BTreeSet::new() }).map(Some)
+    let found = catalog::read(session, schema, binding.namespace.collection()).await?;
+    found.map(|shape| shape.check()).transpose()
 }
 
 fn push_id(record: &Identified<'_>, id: &ColumnType, ids: &mut ColumnBuffer) -> Result<(), String> {

@@ -6,7 +6,8 @@ use tokio_postgres::Error;
 use crate::session::Session;
 use crate::table::{Origin, Table, quote};
 
-/// Privileges on single columns do where the table's are not given. `xmax` tells inserted rows from updated ones.
+/// Privileges on single columns do where the table's are not given. `xmax` tells inserted rows from updated ones, where
+/// the table is not partitioned.
 /// A default that is a sequence's next value needs a privilege on the sequence.
 const READ: &str = "\
 SELECT quote_ident(current_user), has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'DELETE'), \
@@ -86,7 +87,8 @@ impl Privileges {
             columns.any(|column| names.contains(&column.name))
         };
         let mut missing = Vec::new();
-        if lacks(&self.unread, true) || self.unread.iter().any(|name| name == "xmax") {
+        let reads_xmax = !table.partitioned;
+        if lacks(&self.unread, true) || reads_xmax && self.unread.iter().any(|name| name == "xmax") {
             missing.push("SELECT");
         }
         if lacks(&self.uninserted, true) {
@@ -136,6 +138,12 @@ mod tests {
         let found = Privileges { unaltered: vec!["id".to_owned()], deletes: false, ..all() };
         assert_eq!(found.missing(&players(), false), None);
         assert!(found.missing(&players(), true).unwrap().contains("GRANT DELETE ON"));
+        // A partitioned table has no xmax to read.
+        let found = Privileges { unread: vec!["xmax".to_owned()], ..all() };
+        let mut partitioned = players();
+        assert!(found.missing(&partitioned, false).unwrap().contains("GRANT SELECT ON"));
+        partitioned.partitioned = true;
+        assert_eq!(found.missing(&partitioned, false), None);
         // A fed column takes no default.
         let sequences = vec![("pk".to_owned(), "public.people_pk_seq".to_owned())];
         let found = Privileges { sequences, ..all() };

@@ -46,9 +46,12 @@ impl NoRow {
                 "{label}, column {name}: the column is GENERATED ALWAYS AS IDENTITY, so that the document's field \
                  of its name cannot be written to it; BY DEFAULT would let it"
             ),
-            ClosedBecause::Type { name: column_type, .. } => format!(
+            ClosedBecause::Type { name: column_type, shows_null: true } => format!(
                 "{label}, column {name}: nothing but NULL can be written to a column of type {column_type}"
             ),
+            ClosedBecause::Type { name: column_type, shows_null: false } => {
+                format!("{label}, column {name}: nothing can be written to a column of type {column_type}")
+            }
         };
         Self::new(Reject::TypeConflict, detail)
     }

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use cdc_syncer::HoldReason;
 use tokio_postgres::{Error, Row};
 
-use crate::catalog_types::column_type;
 use crate::claim::{Claim, Kind, Looks};
-use crate::defaults::{self, IS_CONSTANT};
+use crate::described::{Described, columns};
 use crate::failure::Trouble;
 use crate::identity::{self, Arbiter};
 use crate::privileges::{self, Privileges};
 use crate::session::Session;
-use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, Origin, Table, quote};
+use crate::table::{Closed, Column, ColumnDefault, ColumnType, Origin, Table};
 
 const OPERATION: &str = "postgres_catalog";
 
@@ -31,27 +30,11 @@ pub(crate) struct Shape {
     obstacle: Option<&'static str>,
     arbiters: Vec<Arbiter>,
     cascades: bool,
-    /// Whether a trigger may fill what an INSERT leaves out.
+    /// Whether a trigger may fill what an INSERT leaves out. Of a partitioned table that is not known: its partitions may
+    /// have triggers of their own.
     filled: bool,
     columns: Vec<Described>,
     privileges: Privileges,
-}
-
-/// One column, described.
-#[derive(Debug)]
-struct Described {
-    name: String,
-    column_type: ColumnType,
-    /// Whether it is of a domain.
-    domain: bool,
-    not_null: bool,
-    generated: bool,
-    always_identity: bool,
-    default: ColumnDefault,
-    /// The condition that it holds nothing but what an INSERT would give it; nothing where that cannot be told.
-    untouched: Option<String>,
-    /// Whether its collation takes different texts for equal.
-    blurs: bool,
 }
 
 /// A trigger's type has bit 0 for each row, bit 1 for BEFORE and bit 2 for INSERT (`catalog/pg_trigger.h`).
@@ -71,7 +54,7 @@ pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<
              c.relkind = 'p' AND EXISTS (WITH RECURSIVE p(oid) AS (SELECT inhrelid FROM pg_inherits WHERE inhparent = c.oid \
              UNION ALL SELECT i.inhrelid FROM p JOIN pg_inherits i ON i.inhparent = p.oid) \
              SELECT FROM p JOIN pg_class k ON k.oid = p.oid WHERE k.relkind = 'f'), \
-             EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgenabled IN ('O', 'A') AND NOT tgisinternal \
+             c.relkind = 'p' OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgenabled IN ('O', 'A') AND NOT tgisinternal \
              AND tgtype & 7 = 7) \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
@@ -106,127 +89,6 @@ fn obstacle(relation: &Row) -> Option<&'static str> {
         Some("one of its partitions is a foreign table, which takes no INSERT … ON CONFLICT")
     } else {
         None
-    }
-}
-
-/// A domain's own default counts where its column has none. Defaults name no columns; given the table,
-/// `pg_get_expr` would gather the names of all its columns for each of them, which takes seconds where there are 1,600.
-async fn columns(session: &Session, oid: u32) -> Result<Vec<Described>, Error> {
-    let sql = format!(
-        "SELECT a.attname::text, \
-         CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE a.atttypid END, \
-         CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, \
-         format_type(a.atttypid, a.atttypmod), \
-         t.typtype = 'd', \
-         a.attnotnull OR t.typnotnull, \
-         a.attgenerated <> '', \
-         a.attidentity::text, \
-         CASE WHEN a.attgenerated <> '' THEN NULL WHEN d.adbin IS NOT NULL THEN pg_get_expr(d.adbin, 0) \
-         ELSE pg_get_expr(t.typdefaultbin, 0) END, \
-         {IS_CONSTANT}, \
-         CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) \
-         ELSE format_type(a.atttypid, a.atttypmod) END, \
-         EXISTS (SELECT FROM pg_collation o WHERE o.oid = a.attcollation AND NOT o.collisdeterministic) \
-         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
-         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
-         CROSS JOIN LATERAL (SELECT coalesce(d.adbin, t.typdefaultbin)::text) AS x(tree) \
-         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
-    );
-    let rows = session.client.query(&sql, &[&oid]).await?;
-    let mut described: Vec<Described> = rows.iter().map(Described::of).collect();
-    let mut constants = Vec::new();
-    for (index, (row, column)) in rows.iter().zip(&described).enumerate() {
-        let expression =
-            row.get::<_, Option<&str>>(8).filter(|_| row.get::<_, Option<bool>>(9) == Some(true));
-        if let Some(expression) = expression.filter(|_| column.default == ColumnDefault::Changing) {
-            constants.push((index, typed(expression, &column.column_type, row.get(10))));
-        }
-    }
-    for ((index, default), (_, expression)) in
-        defaults::evaluate(session, &constants).await?.iter().zip(&constants)
-    {
-        if let Some(column) = described.get_mut(*index) {
-            column.default = fitting(default.clone(), &column.column_type);
-            column.untouched = column.is_untouched(Some(expression));
-        }
-    }
-    Ok(described)
-}
-
-/// An expression is shown without the conversion to its column's type. Text keeps its length, because a
-/// conversion to a shorter type would cut it where an INSERT fails.
-fn typed(expression: &str, column_type: &ColumnType, shown: &str) -> String {
-    let shown = if matches!(column_type, ColumnType::Text { .. }) { "text" } else { shown };
-    format!("({expression})::{shown}")
-}
-
-fn fitting(default: ColumnDefault, column_type: &ColumnType) -> ColumnDefault {
-    match (&default, column_type) {
-        (ColumnDefault::Constant(value), ColumnType::Text { max_chars: Some(max), .. })
-            if String::from_utf8_lossy(value).chars().count() > *max =>
-        {
-            ColumnDefault::Changing
-        }
-        _ => default,
-    }
-}
-
-impl Described {
-    /// Its default is evaluated later, where it is constant.
-    fn of(row: &Row) -> Self {
-        let (generated, identity): (bool, &str) = (row.get(6), row.get(7));
-        let has_default = row.get::<_, Option<&str>>(8).is_some() || !identity.is_empty();
-        let described = Self {
-            name: row.get(0),
-            column_type: column_type(row.get(1), row.get(2), row.get(3)),
-            domain: row.get(4),
-            not_null: row.get(5),
-            generated,
-            always_identity: identity == "a",
-            untouched: None,
-            blurs: row.get(11),
-            default: if has_default && !generated { ColumnDefault::Changing } else { ColumnDefault::None },
-        };
-        Self { untouched: described.is_untouched(None), ..described }
-    }
-
-    /// `default` is its constant default, in SQL. What a generated column holds comes back by itself.
-    fn is_untouched(&self, default: Option<&str>) -> Option<String> {
-        let column = format!("t.{}", quote(&self.name));
-        match (&self.default, default) {
-            _ if self.generated => Some("true".to_owned()),
-            (ColumnDefault::None, _) => Some(format!("{column} IS NULL")),
-            (ColumnDefault::Constant(_), Some(default)) => {
-                Some(format!("{column}::text IS NOT DISTINCT FROM ({default})::text"))
-            }
-            (ColumnDefault::Constant(_) | ColumnDefault::Changing, _) => None,
-        }
-    }
-
-    fn origin(&self, kind: Kind) -> Origin {
-        origin(&self.name, kind)
-    }
-
-    /// True where a document's field of its name may be written to it.
-    fn takes_a_field(&self, kind: Kind) -> bool {
-        self.origin(kind) == Origin::Field && self.closed_because().is_none()
-    }
-
-    /// True where each INSERT that leaves it out fails.
-    fn is_never_filled(&self) -> bool {
-        self.not_null && !self.generated && self.default == ColumnDefault::None
-    }
-
-    fn closed_because(&self) -> Option<ClosedBecause> {
-        if self.generated {
-            return Some(ClosedBecause::Generated);
-        }
-        if self.always_identity {
-            return Some(ClosedBecause::AlwaysIdentity);
-        }
-        let ColumnType::Unsupported(name) = &self.column_type else { return None };
-        let shows_null = !self.not_null && self.default == ColumnDefault::None;
-        Some(ClosedBecause::Type { name: name.clone(), shows_null })
     }
 }
 
@@ -283,10 +145,11 @@ impl Shape {
             && self.columns.iter().all(|column| column.origin(Kind::Mirror) != Origin::Field)
     }
 
-    /// Refuses what cannot be written, whatever a claim says.
-    pub(crate) fn check(&self) -> Result<(), Trouble> {
+    /// The table before it is claimed. Refuses what cannot be written, whatever a claim says.
+    pub(crate) fn check(&self) -> Result<Table, Trouble> {
         let table = self.table(&Claim { kind: self.looks().kind, fed: BTreeSet::new() })?;
-        self.check_privileges(&table, false)
+        self.check_privileges(&table, false)?;
+        Ok(table)
     }
 
     /// Refuses a table whose rows the role may not read, insert or update, or not delete where that is needed.
@@ -313,13 +176,14 @@ impl Shape {
         }
         let mut columns = Vec::with_capacity(self.columns.len());
         let (mut closed, mut changes, mut others) = (Vec::new(), false, Some(Vec::new()));
+        let mut never_filled = None;
         for it in &self.columns {
             let origin = it.origin(claim.kind);
             let because = it.closed_because().filter(|_| origin == Origin::Field);
             let is_left_alone = is_left_alone(it, origin, claim.kind);
             if is_left_alone || because.is_some() {
-                if it.is_never_filled() && !self.filled {
-                    return Err(format!(
+                if it.is_never_filled() && !self.filled && never_filled.is_none() {
+                    never_filled = Some(format!(
                         "column {} of type {} is NOT NULL, and neither the pipeline nor a default can put anything \
                          there; give it a default, or let it be NULL",
                         it.name,
@@ -364,7 +228,11 @@ impl Shape {
         table.cascades = self.cascades;
         table.others_change = changes;
         table.others_untouched = others;
-        Ok(table)
+        // Where rows that are there are updated first, only the others fail: those are the rows' own trouble.
+        match never_filled {
+            Some(what) if !table.evaluates_defaults() => Err(what),
+            Some(_) | None => Ok(table),
+        }
     }
 }
 
@@ -373,19 +241,6 @@ impl Shape {
 fn is_left_alone(column: &Described, origin: Origin, kind: Kind) -> bool {
     kind == Kind::Mirror
         && (origin == Origin::Field || (origin == Origin::UpdatedAt && check_type(column, origin).is_err()))
-}
-
-fn origin(name: &str, kind: Kind) -> Origin {
-    match name {
-        "id" => Origin::Id,
-        "updated_at" => Origin::UpdatedAt,
-        "cdc_operation" => Origin::Operation,
-        "cdc_timestamp" => Origin::WrittenAt,
-        "cdc_position" => Origin::Position,
-        "document" if kind == Kind::Mirror => Origin::Document,
-        "bson_types" if kind == Kind::Mirror => Origin::BsonTypes,
-        _ => Origin::Field,
-    }
 }
 
 /// The pipeline's own columns must be able to hold what the pipeline puts there.
@@ -418,17 +273,4 @@ fn check_type(column: &Described, origin: Origin) -> Result<(), String> {
         column.name,
         column.column_type.name()
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pipeline_s_columns_win_over_fields_of_their_names() {
-        assert_eq!(origin("updated_at", Kind::Typed), Origin::UpdatedAt);
-        assert_eq!(origin("cdc_position", Kind::Typed), Origin::Position);
-        assert_eq!(origin("document", Kind::Typed), Origin::Field);
-        assert_eq!(origin("Updated_At", Kind::Typed), Origin::Field);
-    }
 }

@@ -171,11 +171,10 @@ fn upsert(table: &Table, source: &str) -> String {
     if table.evaluates_defaults() {
         return update_then_insert(table, &living);
     }
-    let fresh = fresh(table);
     format!(
-        "WITH written AS ({}) \
-         SELECT count(*) FILTER (WHERE {fresh}), count(*) FILTER (WHERE NOT {fresh}) FROM written",
+        "WITH written AS ({}) SELECT inserted, written - inserted FROM ({}) AS counted",
         insert(table, &living),
+        count_written(table),
     )
 }
 
@@ -192,12 +191,19 @@ fn update_then_insert(table: &Table, living: &str) -> String {
     let absent = format!("s WHERE NOT EXISTS (SELECT FROM {quoted} AS o WHERE o.\"id\" = {})", "s.c0");
     let _infallible = write!(
         sql,
-        " RETURNING 1), written AS ({}) SELECT count(*) FILTER (WHERE {fresh}), \
-         count(*) FILTER (WHERE NOT {fresh}) + (SELECT count(*) FROM updated) FROM written",
+        " RETURNING 1), written AS ({}) SELECT inserted, written - inserted + (SELECT count(*) FROM updated) \
+         FROM ({}) AS counted",
         insert(table, &absent),
-        fresh = fresh(table),
+        count_written(table),
     );
     sql
+}
+
+/// Counts the rows that were inserted, and all that were written. Of each it is asked once whether it is fresh: on a
+/// partitioned table that is a look at an index.
+fn count_written(table: &Table) -> String {
+    let fresh = fresh(table);
+    format!("SELECT count(*) FILTER (WHERE {fresh}) AS inserted, count(*) AS written FROM written")
 }
 
 /// Whether a written row was not there before. A partitioned table has no `xmax` to return; there the statement's
@@ -346,6 +352,14 @@ mod tests {
         let mut numbered = people();
         numbered.others_untouched = None;
         assert!(withdraw(&numbered).ends_with(" AND false"), "{}", withdraw(&numbered));
+    }
+
+    #[test]
+    fn of_each_row_of_a_partitioned_table_it_is_asked_once_whether_it_is_fresh() {
+        let mut partitioned = players();
+        partitioned.partitioned = true;
+        let upsert = Statements::new(&partitioned).upsert;
+        assert_eq!(upsert.matches("AS o WHERE o.\"id\" = written.id").count(), 1, "{upsert}");
     }
 
     fn render(statements: &Statements) -> String {

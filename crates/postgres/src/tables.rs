@@ -122,6 +122,7 @@ impl PostgresDatabase {
         }
         session.forget_statements();
         let target = self.shared.targets.load(session, &self.shared.settings, binding).await?;
+        self.shared.closed.tell(&target.table);
         // What has been claimed, made or altered by that is seen by this.
         let made = glance(session, &wanted).await?;
         made.check(&wanted)?;
@@ -169,9 +170,7 @@ impl PostgresDatabase {
                 continue;
             }
             let looked = match self.first_look(session, &binding).await {
-                Ok(true) => {
-                    self.look(session, &binding).await.map(|target| self.shared.closed.tell(&target.table))
-                }
+                Ok(true) => self.look(session, &binding).await.map(drop),
                 Ok(false) => Ok(()),
                 Err(trouble) => Err(trouble),
             };
@@ -190,7 +189,7 @@ impl PostgresDatabase {
         if collection.len() > MAX_IDENTIFIER_BYTES {
             return Err(name_too_long(collection));
         }
-        let label = format!("{}.{collection}", settings.schema);
+        let label = self.label(binding);
         let is_new = glance(session, &self.wanted(binding, &label)).await?.is_new();
         if is_new && !settings.manage_schema {
             return Err(missing_table(&settings.schema, collection, "postgres.manage_schema is false"));
@@ -243,11 +242,7 @@ impl PostgresDatabase {
     }
 
     /// The topic's table as it was no earlier than at this moment. Waits until a look may begin, a second at most.
-    pub(crate) async fn look_since(
-        &self,
-        binding: &Binding,
-        moment: Instant,
-    ) -> Result<Arc<Target>, Trouble> {
+    async fn look_since(&self, binding: &Binding, moment: Instant) -> Result<Arc<Target>, Trouble> {
         let until = Instant::now() + 2 * LOOK_INTERVAL;
         loop {
             if self.shared.looks.has_seen_since(&binding.topic, moment)

@@ -51,6 +51,8 @@ struct Known {
     tables: HashMap<Arc<str>, Arc<Target>, RandomState>,
     /// Topics whose deletes have met a missing privilege. Who never deletes a document need not grant it.
     deleting: HashSet<Arc<str>, RandomState>,
+    /// Columns that this process has told of as fed, by their tables: each worker comes upon them by itself.
+    told_fed: HashMap<String, HashSet<String, RandomState>, RandomState>,
 }
 
 impl Targets {
@@ -99,13 +101,15 @@ impl Targets {
         known.tables.clear();
     }
 
-    /// Remembers what a committed write has fed.
-    pub(crate) fn learn(&self, Feeding { table, columns }: &Feeding) {
+    /// Remembers what a committed write has fed. Returns the columns of which nobody has been told yet.
+    pub(crate) fn learn(&self, Feeding { table, columns }: &Feeding) -> Vec<String> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.generation += 1;
         for target in known.tables.values_mut().filter(|target| target.table.label() == *table) {
             *target = Arc::new(target.feeding(columns));
         }
+        let told = known.told_fed.entry(table.clone()).or_default();
+        columns.iter().filter(|column| told.insert((*column).clone())).cloned().collect()
     }
 
     /// Forgets one topic's table.
@@ -151,14 +155,16 @@ impl<'a> FeedWatch<'a> {
 
     pub(crate) fn committed(mut self) {
         for feeding in self.feedings.drain(..) {
-            tracing::info!(
-                operation = OPERATION,
-                table = feeding.table,
-                columns = feeding.columns.join(", "),
-                "documents feed these columns from now on: they are written, and take their constant default or NULL \
-                 where a document lacks the field"
-            );
-            self.targets.learn(&feeding);
+            let news = self.targets.learn(&feeding);
+            if !news.is_empty() {
+                tracing::info!(
+                    operation = OPERATION,
+                    table = feeding.table,
+                    columns = news.join(", "),
+                    "documents feed these columns from now on: they are written, and take their constant default or \
+                     NULL where a document lacks the field"
+                );
+            }
         }
     }
 }
@@ -168,5 +174,24 @@ impl Drop for FeedWatch<'_> {
         if !self.feedings.is_empty() {
             self.targets.forget();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_told_of_once_whoever_feeds_it() {
+        let targets = Targets::default();
+        let feeding = |table: &str, columns: &[&str]| Feeding {
+            table: table.to_owned(),
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        };
+        assert_eq!(targets.learn(&feeding("public.orders", &["a", "b"])), ["a", "b"]);
+        assert_eq!(targets.learn(&feeding("public.orders", &["b", "c"])), ["c"], "another worker's");
+        targets.forget();
+        assert!(targets.learn(&feeding("public.orders", &["a"])).is_empty());
+        assert_eq!(targets.learn(&feeding("public.players", &["a"])), ["a"]);
     }
 }

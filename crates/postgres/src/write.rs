@@ -53,20 +53,21 @@ enum PreparedUpsert {
     Copy { stage: PreparedStage, merge: Statement },
 }
 
-/// Writes a plan. On any error the transaction is rolled back, or its connection is given up.
+/// Writes a plan, and takes out of it what versions that are parked keep off. On any error the transaction is rolled back,
+/// or its connection is given up.
 pub(crate) async fn write(
     session: &mut Session,
     ledger: &Ledger,
-    mut plan: Plan,
+    plan: &mut Plan,
     job: &Job<'_>,
 ) -> Result<Written, Trouble> {
-    let (hold, prepared) = prepare(session, &plan, job).await?;
+    let (hold, prepared) = prepare(session, plan, job).await?;
     let transaction = match begin_and_hold(session, OPERATION, ledger, (&hold, job.holds)).await? {
         HoldOutcome::Held { transaction } => transaction,
         HoldOutcome::Refused(partitions) => return Ok(Written::Refused(partitions)),
     };
     let mut counts = WriteCounts::default();
-    let written = write_tables(session, ledger, &mut plan, &prepared, job, &mut counts).await;
+    let written = write_tables(session, ledger, plan, &prepared, job, &mut counts).await;
     let parked = end(session, OPERATION, transaction, written).await?;
     Ok(Written::Committed { counts, parked })
 }
@@ -90,25 +91,30 @@ async fn write_tables(
     counts: &mut WriteCounts,
 ) -> Result<Vec<ParkedRows>, Trouble> {
     feed(session, plan).await?;
-    let topic_of = |table: &TablePlan| job.batch.get(table.record).map(|row| row.partition);
-    if job.parking == Parking::Off {
-        for (table, statements) in plan.tables.iter().zip(prepared) {
-            let before = topic_of(table).map(|partition| counts.so_far(partition));
-            write_table(session, table, statements, counts).await?;
-            counts.attribute(before);
+    let partition_of = |table: &TablePlan| job.batch.get(table.record).map(|row| row.partition);
+    match job.parking {
+        Parking::Off => {
+            for (table, statements) in plan.tables.iter().zip(prepared) {
+                let before = partition_of(table).map(|partition| counts.so_far(partition));
+                write_table(session, table, statements, counts).await?;
+                counts.attribute(before);
+            }
+            return Ok(Vec::new());
         }
-        return Ok(Vec::new());
-    }
-    for (table, statements) in plan.tables.iter_mut().zip(prepared) {
-        let before = topic_of(table).map(|partition| counts.so_far(partition));
-        heed_parked(session, table, counts).await?;
-        if job.parking == Parking::Heed {
-            write_table(session, table, statements, counts).await?;
-            counts.attribute(before);
+        Parking::Heed => {
+            for (table, statements) in plan.tables.iter_mut().zip(prepared) {
+                let before = partition_of(table).map(|partition| counts.so_far(partition));
+                heed_parked(session, table, counts).await?;
+                write_table(session, table, statements, counts).await?;
+                counts.attribute(before);
+            }
         }
-    }
-    if job.parking == Parking::Park {
-        write_and_park(session, ledger, plan, prepared, job, counts).await?;
+        Parking::Park => {
+            for table in &mut plan.tables {
+                heed_parked(session, table, counts).await?;
+            }
+            write_and_park(session, ledger, plan, prepared, job, counts).await?;
+        }
     }
     parked::count(session, ledger.consumer_group(), job.share, job.holds)
         .await
@@ -254,7 +260,7 @@ async fn prepare(
             Some(statement.map_err(failed)?)
         };
         let mut stage = None;
-        if may_stage && table.upserts.len() > 0 && copies(&table) {
+        if may_stage && copies(&table) {
             match statements.stage.prepare(session).await {
                 Ok(prepared) => stage = Some(prepared),
                 // Revoked since the connection asked.
@@ -265,15 +271,14 @@ async fn prepare(
                 Err(error) => return Err(failed(error)),
             }
         }
-        let upsert = match stage {
-            _ if table.upserts.len() == 0 => None,
-            Some(stage) => Some(PreparedUpsert::Copy {
-                stage,
-                merge: session.prepare(&statements.merge, &[]).await.map_err(failed)?,
-            }),
-            None => Some(PreparedUpsert::Arrays(
-                session.prepare(&statements.upsert, &statements.upsert_types).await.map_err(failed)?,
-            )),
+        let upsert = if table.upserts.len() == 0 {
+            None
+        } else if let Some(stage) = stage {
+            let merge = session.prepare(&statements.merge, &[]).await.map_err(failed)?;
+            Some(PreparedUpsert::Copy { stage, merge })
+        } else {
+            let statement = session.prepare(&statements.upsert, &statements.upsert_types).await;
+            Some(PreparedUpsert::Arrays(statement.map_err(failed)?))
         };
         prepared.push(Prepared { delete, upsert });
     }

@@ -5,11 +5,12 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, Dependency, EffectId, Fault};
+use cdc_machine::{Cause, EffectId, Fault};
 
 use crate::facts::{BadRow, Origin};
 use crate::state::State;
 use crate::turn::{IMMEDIATE_RETRIES_MAX, Turn};
+use crate::verdict::Verdict;
 use crate::worker::{Piece, Writer};
 use crate::{
     Batch, Hold, OnUniqueViolation, Partition, Reject, Rejected, SqlState, TimerKind, Topic, WorkerId,
@@ -72,7 +73,9 @@ impl<R: Clone> Turn<'_, R> {
         piece: &Piece<R>,
         mut rejected: Vec<Rejected>,
     ) -> Result<(), Cause> {
-        self.forget_retries(worker);
+        if let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) {
+            lane.go_on();
+        }
         if rejected.len() < piece.batch.rows().len() {
             self.on_in_reach();
             self.overtake_others(worker);
@@ -161,9 +164,9 @@ impl<R: Clone> Turn<'_, R> {
                 self.forget_retries(worker);
                 self.bisect(state, worker, piece, words)
             }
-            Fault::Auth => Err(Cause::Refused(Dependency::Postgres)),
-            Fault::HistoryLost | Fault::Fenced | Fault::Fatal => Err(Cause::Failed(Dependency::Postgres)),
-            Fault::Bug => Err(Cause::ADAPTER_BUG),
+            Fault::Auth | Fault::HistoryLost | Fault::Fenced | Fault::Fatal | Fault::Bug => {
+                Err(Verdict::on_postgres(fault).cause())
+            }
         }
     }
 

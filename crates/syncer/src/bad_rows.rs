@@ -1,5 +1,7 @@
 //! Rows that cannot be written: put aside, given up or the end, as the policies say.
 
+use alloc::sync::Arc;
+
 use cdc_machine::{Cause, Dependency, EffectId, Fault};
 
 use crate::config::{OnBadRecord, OnUniqueViolation};
@@ -39,7 +41,10 @@ impl<R: Clone> Turn<'_, R> {
                 let BadRow { row, reason, detail, .. } = bad;
                 self.out.push(Effect::Skip { row, reason, detail });
             }
-            Fate::Stop => return Err(Cause::BadRecord),
+            Fate::Stop => {
+                let BadRow { row, reason, detail, .. } = bad;
+                return Err(self.stop_at(row, reason, detail));
+            }
         }
         Ok(())
     }
@@ -71,9 +76,15 @@ impl<R: Clone> Turn<'_, R> {
                 self.give_up(worker, &row);
                 self.out.push(Effect::Skip { row, reason, detail });
             }
-            Fate::Stop => return Err(Cause::BadRecord),
+            Fate::Stop => return Err(self.stop_at(row, reason, detail)),
         }
         Ok(())
+    }
+
+    /// Names the record before the end for its sake: nobody else knows which of a batch's it was.
+    fn stop_at(&mut self, row: Row<R>, reason: Reject, detail: Arc<str>) -> Cause {
+        self.out.push(Effect::StopAt { row, reason, detail });
+        Cause::BadRecord
     }
 
     /// A row that needs no dead letter is done with.
@@ -148,25 +159,15 @@ impl<R: Clone> Turn<'_, R> {
     }
 
     const fn fate(&self, reason: Reject) -> Fate {
-        match reason {
-            Reject::UniqueViolation | Reject::ExclusionViolation | Reject::ForeignKeyViolation => {
-                match self.config.on_unique_violation {
-                    // Parking refused it, too: no other row is in its way then, but the row itself.
-                    OnUniqueViolation::Park => self.fate_of_bad(),
-                    OnUniqueViolation::DeadLetter => Fate::DeadLetter,
-                    OnUniqueViolation::Skip => Fate::Skip,
-                    OnUniqueViolation::Stop => Fate::Stop,
-                }
-            }
-            Reject::Malformed
-            | Reject::NewerVersion
-            | Reject::WrongNamespace
-            | Reject::MissingValue
-            | Reject::TypeConflict
-            | Reject::OutOfRange
-            | Reject::CheckViolation
-            | Reject::TooLarge
-            | Reject::Database => self.fate_of_bad(),
+        if !reason.is_of_other_rows() {
+            return self.fate_of_bad();
+        }
+        match self.config.on_unique_violation {
+            // Parking refused it, too: no other row is in its way then, but the row itself.
+            OnUniqueViolation::Park => self.fate_of_bad(),
+            OnUniqueViolation::DeadLetter => Fate::DeadLetter,
+            OnUniqueViolation::Skip => Fate::Skip,
+            OnUniqueViolation::Stop => Fate::Stop,
         }
     }
 

@@ -199,8 +199,7 @@ fn words(last: &Breaker) -> String {
         reasons.iter().map(|(reason, count)| format!("{} {count}", reason.as_str())).collect();
     format!(
         "{} of the last {} records cannot be written ({}): correct the table or what fills the topic. The records stay \
-         in the topic, and some of them are tried every 30 s. To give them up, raise dead_letter.stop_after.share (1: \
-         never held) or set on_bad_record: skip",
+         in the topic. To give them up, raise dead_letter.stop_after.share (1: never) or set on_bad_record: skip",
         last.bad(),
         last.len(),
         by_reason.join(", ")

@@ -223,6 +223,8 @@ pub enum Effect<R> {
     },
     /// A bad record is given up by policy: log and count it. Not answered.
     Skip { row: Row<R>, reason: Reject, detail: Arc<str> },
+    /// The record that the service ends at, by policy: log and count it; `Stop` follows. Not answered.
+    StopAt { row: Row<R>, reason: Reject, detail: Arc<str> },
     /// Record offsets, in the ledger and then in Kafka. Answered by `Committed` or `CommitFailed`.
     CommitOffsets { id: EffectId, offsets: Vec<OffsetCommit> },
 

@@ -87,8 +87,9 @@ impl HoldReason {
         }
     }
 
-    /// True where time alone mends it.
-    pub(crate) const fn is_passing(self) -> bool {
+    /// True where time alone mends it: no policy ends the service for it.
+    #[must_use]
+    pub const fn is_passing(self) -> bool {
         matches!(self, Self::Locked)
     }
 
@@ -218,7 +219,7 @@ impl<R: Clone> Turn<'_, R> {
         }
     }
 
-    /// All partitions of a topic. Those that are on their way to being served may get there: it shows again then.
+    /// All partitions of a topic. Those that wait or move may get to being served: it shows again then.
     pub(crate) fn hold_topic(
         &mut self,
         state: State,
@@ -239,7 +240,7 @@ impl<R: Clone> Turn<'_, R> {
         let detail: Arc<str> = Arc::from(format!(
             "{rows} rows are parked, as many as parked.max_rows allows; the last one: {why}. Each entry of cdc.parked \
              waits for other rows, and its constraint_name says of which constraint: correct the rows in the way, drop \
-             the constraint, or raise parked.max_rows. They are tried again meanwhile"
+             the constraint, or raise parked.max_rows"
         ));
         self.facts.holds.full.insert(topic, Arc::clone(&detail));
         self.hold_topic(state, topic, HoldReason::ParkedFull, &detail)?;

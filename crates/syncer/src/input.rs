@@ -142,6 +142,23 @@ impl Reject {
             Self::Database => "database",
         }
     }
+
+    /// True where other rows stand in the way: nothing is wrong with the record itself.
+    #[must_use]
+    pub const fn is_of_other_rows(self) -> bool {
+        match self {
+            Self::UniqueViolation | Self::ExclusionViolation | Self::ForeignKeyViolation => true,
+            Self::Malformed
+            | Self::NewerVersion
+            | Self::WrongNamespace
+            | Self::MissingValue
+            | Self::TypeConflict
+            | Self::OutOfRange
+            | Self::CheckViolation
+            | Self::TooLarge
+            | Self::Database => false,
+        }
+    }
 }
 
 /// A SQLSTATE: what PostgreSQL answered, in five letters and digits.

@@ -22,7 +22,7 @@
 //! | `lanes`, `worker` | when a batch leaves, and what is in it |
 //! | `awaiting_ack`, `bad_rows` | PostgreSQL's answers, bisection, dead letters |
 //! | `breaker`, `breakers` | when too many of a topic's records are bad, and when no longer |
-//! | `outage` | a PostgreSQL that is out of reach, whichever request meets it |
+//! | `outage` | a PostgreSQL that is out of reach |
 //! | `parked` | rows and deletes that wait for other rows, and their retries |
 //! | `saving_token` | offset commits |
 //! | `settle` | what follows from the facts, and which state is next |

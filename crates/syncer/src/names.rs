@@ -59,6 +59,7 @@ impl<R> Effect<R> {
             Self::RetryParked { .. } => "RetryParked",
             Self::DeadLetter { .. } => "DeadLetter",
             Self::Skip { .. } => "Skip",
+            Self::StopAt { .. } => "StopAt",
             Self::CommitOffsets { .. } => "CommitOffsets",
             Self::SetTimer { timer, .. } => timer.kind.set_name(),
             Self::CancelTimer { timer } => timer.kind.cancel_name(),

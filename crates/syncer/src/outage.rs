@@ -1,5 +1,6 @@
-//! A PostgreSQL that is out of reach, whichever request meets it: one schedule for the server, not one for each
-//! request, so that ten workers that fail at once use up one retry, and the schedule of a connection is what it lasts.
+//! A PostgreSQL that is out of reach. Writes, retries of parked rows and the questions to the ledger share one schedule,
+//! that of a connection, so that ten workers that fail at once use up one retry. Commits and acquisitions, of which there
+//! is one at a time, count their own on the same schedule; whatever gets through has all of them try at once.
 
 use core::time::Duration;
 
@@ -56,12 +57,17 @@ impl<R: Clone> Turn<'_, R> {
         if self.facts.timers.is_running(TimerKind::OutageRetry) {
             self.cancel_timer(TimerKind::OutageRetry);
             self.try_all_again();
+            // These most likely wait for the same server: `settle` finds them due.
+            self.cancel_timer(TimerKind::CommitRetry);
+            self.cancel_timer(TimerKind::AcquireRetry);
         }
     }
 
     /// It answered a question, which a standby does, too: that says something only where nothing is to be written.
     pub(crate) fn on_question_answered(&mut self) {
-        if self.facts.workers.iter().all(Worker::is_idle) {
+        let is_anything_to_be_written =
+            self.facts.parked.is_any_out_of_reach() || !self.facts.workers.iter().all(Worker::is_idle);
+        if !is_anything_to_be_written {
             self.on_in_reach();
         }
     }

@@ -8,11 +8,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Cause, Dependency, EffectId, Epoch, Fault};
+use cdc_machine::{Cause, EffectId, Epoch, Fault};
 
 use crate::partitions::{Assignment, Partitions, Stage};
 use crate::state::State;
 use crate::turn::Turn;
+use crate::verdict::Verdict;
 use crate::worker::{Retried, Writer};
 use crate::{Effect, ParkedRows, Partition, RetryOutcome, Row, TimerKind, Topic, WorkerId};
 
@@ -330,7 +331,8 @@ impl<R: Clone> Turn<'_, R> {
         self.retry_again(worker, is_changed);
     }
 
-    /// A retry is a write like another: it uses up the same retries, and ends with them.
+    /// Where PostgreSQL answered that it may work later, a retry uses up a worker's retries like any write; where
+    /// rows or other transactions are in the way, it uses up none.
     fn on_parked_failed(&mut self, worker: WorkerId, id: EffectId, fault: Fault) -> Result<(), Cause> {
         match fault {
             Fault::Transient => {
@@ -355,9 +357,9 @@ impl<R: Clone> Turn<'_, R> {
                 self.retry_again(worker, false);
                 Ok(())
             }
-            Fault::Auth => Err(Cause::Refused(Dependency::Postgres)),
-            Fault::HistoryLost | Fault::Fenced | Fault::Fatal => Err(Cause::Failed(Dependency::Postgres)),
-            Fault::Bug => Err(Cause::ADAPTER_BUG),
+            Fault::Auth | Fault::HistoryLost | Fault::Fenced | Fault::Fatal | Fault::Bug => {
+                Err(Verdict::on_postgres(fault).cause())
+            }
         }
     }
 

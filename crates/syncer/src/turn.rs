@@ -129,9 +129,9 @@ impl<R: Clone> Turn<'_, R> {
         let Some(lane) = self.facts.workers.get_mut(worker.0 as usize) else { return Ok(None) };
         let is_contended = fault == Fault::RetryNow;
         let is_used_up = retry.max_retries.is_some_and(|max| lane.retries.retries() >= max);
-        if is_contended && is_used_up && lane.is_overtaken {
-            // Those that were in the way have gone on: that is the pipeline's progress, if not this worker's.
-            lane.forget_retries();
+        if is_contended && is_used_up {
+            // Those that were in the way may have gone on: that is the pipeline's progress, if not this worker's.
+            lane.start_over_if_overtaken();
         }
         let is_immediate = is_contended && lane.retries.retries() < IMMEDIATE_RETRIES_MAX;
         let wait =

@@ -13,17 +13,17 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     pub(crate) const fn on_postgres(fault: Fault) -> Self {
+        let from = Dependency::Postgres;
         match fault {
-            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked => {
-                Self::Retry(Cause::Unavailable(Dependency::Postgres))
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked | Fault::Unfit => {
+                Self::Retry(Cause::after_retries(fault, from))
             }
-            Fault::Unfit => Self::Retry(Cause::Unsupported(Dependency::Postgres)),
-            Fault::Auth => Self::End(Cause::Refused(Dependency::Postgres)),
+            Fault::Auth => Self::End(Cause::Refused(from)),
             Fault::Bug => Self::End(Cause::ADAPTER_BUG),
             // Another process has our name in the group.
             Fault::Fenced => Self::End(Cause::LeaseLost),
             Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
-                Self::End(Cause::Failed(Dependency::Postgres))
+                Self::End(Cause::Failed(from))
             }
         }
     }
@@ -31,6 +31,7 @@ impl Verdict {
     /// A consumer that is fenced joins anew, once in a while: see `Config::fencing_window`. More often would only
     /// throw another process of its name out, for ever in turn.
     pub(crate) const fn on_group(fault: Fault) -> Self {
+        let from = Dependency::Kafka;
         match fault {
             // Where an offset left the log under a fetch, the next acquisition sees the log's bounds and decides.
             Fault::Transient
@@ -38,26 +39,35 @@ impl Verdict {
             | Fault::RetryNow
             | Fault::Blocked
             | Fault::HistoryLost
-            | Fault::Fenced => Self::Retry(Cause::Unavailable(Dependency::Kafka)),
-            Fault::Unfit => Self::Retry(Cause::Unsupported(Dependency::Kafka)),
+            | Fault::Fenced
+            | Fault::Unfit => Self::Retry(Cause::after_retries(fault, from)),
             Fault::Bug => Self::End(Cause::ADAPTER_BUG),
-            Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
-            Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
+            Fault::Auth => Self::End(Cause::Refused(from)),
+            Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(from)),
         }
     }
 
     /// A fenced commit is not the end: a rebalance is under way, or some partitions have a new owner.
     pub(crate) const fn on_commit(fault: Fault, from: Dependency) -> Self {
         match fault {
-            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked | Fault::Fenced => {
-                Self::Retry(Cause::Unavailable(from))
-            }
-            Fault::Unfit => Self::Retry(Cause::Unsupported(from)),
+            Fault::Transient
+            | Fault::Unreachable
+            | Fault::RetryNow
+            | Fault::Blocked
+            | Fault::Fenced
+            | Fault::Unfit => Self::Retry(Cause::after_retries(fault, from)),
             Fault::Bug => Self::End(Cause::ADAPTER_BUG),
             Fault::Auth => Self::End(Cause::Refused(from)),
             Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
                 Self::End(Cause::Failed(from))
             }
+        }
+    }
+
+    /// What the service ends for, now or where no retry is left.
+    pub(crate) const fn cause(self) -> Cause {
+        match self {
+            Self::Retry(cause) | Self::End(cause) => cause,
         }
     }
 }

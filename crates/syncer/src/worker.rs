@@ -5,6 +5,10 @@ use cdc_machine::{Backoff, EffectId, Epoch};
 
 use crate::{Batch, Config, Partition, Row};
 
+/// How often in a row a worker's retries start over because others have gone on. Beyond that the rows will hardly ever
+/// get their turn, and a lag that grows in silence is worse than an end that says why.
+pub(crate) const OVERTAKEN_MAX: u32 = 20;
+
 /// One lane: the rows of the keys that route to it, in the order in which they were read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Worker<R> {
@@ -18,6 +22,8 @@ pub(crate) struct Worker<R> {
     pub(crate) retries: Backoff,
     /// Whether another worker has written since the first of these retries.
     pub(crate) is_overtaken: bool,
+    /// How often these retries have started over for that since rows of its own last went through.
+    pub(crate) overtaken: u32,
 }
 
 /// What a worker's writer is at.
@@ -65,6 +71,7 @@ impl<R: Clone> Worker<R> {
             pieces: Vec::new(),
             retries: Backoff::new(),
             is_overtaken: false,
+            overtaken: 0,
         }
     }
 
@@ -172,6 +179,20 @@ impl<R: Clone> Worker<R> {
     pub(crate) fn forget_retries(&mut self) {
         self.retries.reset();
         self.is_overtaken = false;
+    }
+
+    /// The schedule starts over where others have gone on meanwhile, unless that was so too often in a row.
+    pub(crate) fn start_over_if_overtaken(&mut self) {
+        if self.is_overtaken && self.overtaken < OVERTAKEN_MAX {
+            self.overtaken += 1;
+            self.forget_retries();
+        }
+    }
+
+    /// Rows of its own went through.
+    pub(crate) fn go_on(&mut self) {
+        self.overtaken = 0;
+        self.forget_retries();
     }
 
     /// Takes as many rows as fit one batch, at least one where there is one.

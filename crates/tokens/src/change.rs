@@ -42,12 +42,12 @@ impl<R: Register> LeasedStore<R> {
     /// Looks at a record in order to change it. `ours`: it has to belong to the store's identity.
     ///
     /// # Errors
-    /// Whatever the register says; `Fatal` for a record that cannot be read.
+    /// Whatever the register says; `Poison` for a record that cannot be read.
     pub async fn examine(&mut self, operation: &'static str, ours: bool) -> Result<Examination, Failure> {
         if let Some(text) = self.settle(operation).await?.in_words() {
             return Err(Failure::new(Fault::Poison, operation, text));
         }
-        let reading = self.register.read().await?;
+        let reading = self.read(operation).await?;
         let found = self.decode(&reading).map_err(|(error, text): (RecordError, String)| {
             Failure::new(Fault::Poison, operation, text).because(error)
         })?;

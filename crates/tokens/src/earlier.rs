@@ -4,7 +4,6 @@
 //! A record that is found there is gone on with *in place*. So nothing has to be moved, no position is in two places, and
 //! the release before finds everything where it looks. What stands in the first place always counts.
 
-use cdc_event::Position;
 use cdc_executor::ports::Failure;
 
 use crate::identity;
@@ -24,6 +23,15 @@ pub(crate) enum Elsewhere {
 }
 
 impl Elsewhere {
+    /// Of two that cannot be read, the newer release's is the one to name: nobody may go on over it.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, other) => other,
+            (Self::Damaged(_), newer @ Self::Newer(_)) => newer,
+            (first, _) => first,
+        }
+    }
+
     /// What keeps a record from being read.
     pub(crate) fn in_words(self) -> Option<String> {
         match self {
@@ -34,8 +42,9 @@ impl Elsewhere {
 }
 
 impl<R: Register> LeasedStore<R> {
-    /// Goes over to the place where the record is. Of several the one with the least position counts, so that nothing
-    /// is skipped.
+    /// Goes over to the place where the record is. Of several, one for exactly our collections was last saved by this
+    /// pipeline, so that a restart and a standby go on where it has: it comes before those of other lists. Among equals
+    /// the one with the least position counts, so that nothing is skipped.
     ///
     /// # Errors
     /// Whatever a register says: as long as one has not answered, nobody knows.
@@ -43,20 +52,16 @@ impl<R: Register> LeasedStore<R> {
         if self.earlier.is_empty() {
             return Ok(Elsewhere::Nothing);
         }
-        let named = |mut failure: Failure| {
-            failure.operation = operation;
-            failure
-        };
-        if self.register.read().await.map_err(named)?.content.is_some() {
+        if self.read(operation).await?.content.is_some() {
             self.earlier.clear();
             return Ok(Elsewhere::Nothing);
         }
         let setting = self.register.setting();
-        let mut found: Option<(Option<Position>, usize)> = None;
+        let mut found = Vec::new();
         let mut unreadable = Elsewhere::Nothing;
         for (index, register) in self.earlier.iter_mut().enumerate() {
-            let reading = register.read().await.map_err(|failure| {
-                let mut failure = named(failure);
+            let reading = register.read().await.map_err(|mut failure| {
+                failure.operation = operation;
                 failure.message = format!(
                     "{}. An earlier release, or another list of collections, had the record there by default; set \
                      {setting}, and nothing else is looked at",
@@ -67,8 +72,10 @@ impl<R: Register> LeasedStore<R> {
             let Some(content) = &reading.content else { continue };
             match Record::decode(content) {
                 Ok(record) if identity::concerns(&record, &self.identity) => {
-                    let candidate = (record.saved.map(|saved| saved.token.position), index);
-                    found = Some(found.map_or(candidate, |other| lesser(other, candidate)));
+                    let is_other_list = !identity::is_same_list(&record, &self.identity);
+                    let position = record.saved.map(|saved| saved.token.position);
+                    // A record without a position has none to lose.
+                    found.push((is_other_list, position.is_none(), position, index));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -77,14 +84,18 @@ impl<R: Register> LeasedStore<R> {
                          restore it, or set {setting} if it is another pipeline's",
                         register.place()
                     );
-                    unreadable = match error {
+                    unreadable = unreadable.or(match error {
                         RecordError::NewerVersion(_) => Elsewhere::Newer(text),
                         RecordError::Corrupt(_) => Elsewhere::Damaged(text),
-                    };
+                    });
                 }
             }
         }
-        let Some((_, index)) = found else { return Ok(unreadable) };
+        let Some((is_other_list, _, _, index)) = found.into_iter().min() else { return Ok(unreadable) };
+        if is_other_list && !matches!(unreadable, Elsewhere::Nothing) {
+            // It may be ours, and behind this one.
+            return Ok(unreadable);
+        }
         self.register = self.earlier.swap_remove(index);
         self.earlier.clear();
         tracing::info!(
@@ -96,11 +107,16 @@ impl<R: Register> LeasedStore<R> {
     }
 }
 
-/// The one that skips nothing: a record without a position has none to lose.
-fn lesser<P: Ord>(one: (Option<P>, usize), other: (Option<P>, usize)) -> (Option<P>, usize) {
-    match (&one.0, &other.0) {
-        (None, Some(_)) => other,
-        (Some(first), Some(second)) if second < first => other,
-        _ => one,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_release_s_record_is_not_hidden_by_a_damaged_one() {
+        let (damaged, newer) = (|| Elsewhere::Damaged(String::new()), || Elsewhere::Newer(String::new()));
+        for unreadable in [Elsewhere::Nothing.or(newer()), damaged().or(newer()), newer().or(damaged())] {
+            assert!(matches!(unreadable, Elsewhere::Newer(_)), "{unreadable:?}");
+        }
+        assert!(matches!(damaged().or(damaged()), Elsewhere::Damaged(_)));
     }
 }

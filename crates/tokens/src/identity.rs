@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use cdc_executor::ports::{StoreIdentity, Watched};
 
 use crate::record::Record;
@@ -71,13 +73,23 @@ fn named<'a>(source: &str, mut collections: impl Iterator<Item = &'a str>) -> St
 }
 
 /// True where a record was made for this pipeline, or for one that it came out of: it names one of our collections, and
-/// either the source or the topic is the same. Whether it may be used is for [`refuse`] to say.
+/// either the source or the topic is the same. Whether it may be used is for [`refuse`] to say. An identity without a
+/// source is that of a reader who has not asked the source: to it every source is the same, so that it finds what the
+/// Watcher finds.
 pub(crate) fn concerns(record: &Record, ours: &StoreIdentity) -> bool {
-    let is_source = record.source == ours.source;
+    let is_source = ours.source.is_empty() || record.source == ours.source;
     ours.collections.iter().any(|watched| {
         record.collections.iter().any(|found| found.name == watched.name)
             && (is_source || !has_moved(record, watched))
     })
+}
+
+/// True where a record names exactly our collections. A save writes its pipeline's list, so this one was last saved by
+/// this pipeline, or by one that watched the same.
+pub(crate) fn is_same_list(record: &Record, ours: &StoreIdentity) -> bool {
+    let theirs: BTreeSet<&str> = record.collections.iter().map(|found| found.name.as_str()).collect();
+    let ours: BTreeSet<&str> = ours.collections.iter().map(|watched| watched.name.as_str()).collect();
+    theirs == ours
 }
 
 /// A record of the first version does not say whose topic is whose: there it is enough that the topic is one
@@ -146,8 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn the_same_list_has_the_same_names_in_any_order() {
+        let ours = identity("rs0/db", &[("a", "t.a"), ("b", "t.b")]);
+        let is_same = |collections| is_same_list(&record_of("rs1/db", collections), &ours);
+        assert!(is_same(&[("b", "u.b"), ("a", "t.a")]));
+        assert!(!is_same(&[("a", "t.a")]));
+        assert!(!is_same(&[("a", "t.a"), ("b", "t.b"), ("c", "t.c")]));
+        assert!(!is_same(&[]));
+    }
+
+    #[test]
     fn a_stranger_is_told_from_what_grew() {
         let ours = identity("rs0/db", &[("a", "t.a"), ("b", "t.b")]);
+        let unasked = StoreIdentity { source: String::new(), ..ours.clone() };
         type Case = (&'static str, &'static [(&'static str, &'static str)], bool, bool);
         // Whether the record concerns us, and whether it is a stranger's.
         let cases: [Case; 7] = [
@@ -162,6 +185,8 @@ mod tests {
         for (source, collections, does_concern, is_stranger) in cases {
             let record = record_of(source, collections);
             assert_eq!(concerns(&record, &ours), does_concern, "{source}, {collections:?}");
+            let names_ours = collections.iter().any(|(name, _)| matches!(*name, "a" | "b"));
+            assert_eq!(concerns(&record, &unasked), names_ours, "{source}, {collections:?}");
             assert_eq!(refuse_stranger(&record, &ours, HERE).is_some(), is_stranger, "{collections:?}");
         }
         let many: Vec<(String, String)> = (0..9).map(|n| (format!("c{n}"), String::new())).collect();

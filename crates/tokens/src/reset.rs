@@ -58,14 +58,14 @@ impl<R: Register> LeasedStore<R> {
     /// Looks at what there is.
     ///
     /// # Errors
-    /// Whatever the register says; `Fatal` for a record of a newer release, which is not ours to move.
+    /// Whatever the register says; `Poison` for a record of a newer release, which is not ours to move.
     pub async fn look(&mut self) -> Result<Look, Failure> {
         match self.settle(OPERATION).await? {
             Elsewhere::Nothing => {}
             Elsewhere::Damaged(text) => return Ok(Look::Damaged(text)),
             Elsewhere::Newer(text) => return Err(Failure::new(Fault::Poison, OPERATION, text)),
         }
-        let reading = self.register.read().await?;
+        let reading = self.read(OPERATION).await?;
         match self.decode(&reading) {
             Ok(found) => Ok(found
                 .and_then(|found| found.to_token_record(reading.now_ms))
@@ -84,7 +84,7 @@ impl<R: Register> LeasedStore<R> {
         if let Elsewhere::Newer(text) = self.settle(OPERATION).await? {
             return Err(Failure::new(Fault::Poison, OPERATION, text));
         }
-        let reading = self.register.read().await?;
+        let reading = self.read(OPERATION).await?;
         let now_ms = reading.now_ms;
         let found = match self.decode(&reading) {
             Ok(found) => found,

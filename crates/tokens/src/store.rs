@@ -126,6 +126,14 @@ impl<R: Register> LeasedStore<R> {
         self
     }
 
+    /// What the register holds.
+    ///
+    /// # Errors
+    /// The register's, under the name of what it is read for.
+    pub(crate) async fn read(&mut self, operation: &'static str) -> Result<Reading, Failure> {
+        self.register.read().await.map_err(|failure| Failure { operation, ..failure })
+    }
+
     /// What stands in the register; the text says why it cannot be read, and the way out.
     pub(crate) fn decode(&self, reading: &Reading) -> Result<Option<Record>, (RecordError, String)> {
         let Some(content) = &reading.content else { return Ok(None) };
@@ -311,7 +319,7 @@ impl<R: Register> LeasedStore<R> {
         let found = match self.decode(reading) {
             Ok(found) => found,
             Err((error @ RecordError::NewerVersion(_), text)) => {
-                return Err(Failure::new(Fault::Fatal, operation, text).because(error));
+                return Err(Failure::new(Fault::Poison, operation, text).because(error));
             }
             Err((error, _)) => {
                 tracing::warn!(operation, place, %error, "the token record is damaged; writing it again from memory");
@@ -355,10 +363,8 @@ impl<R: Register> LeasedStore<R> {
         let content = next.encode().map_err(|error| {
             Failure::new(Fault::Fatal, operation, "the token record cannot be written as JSON").because(error)
         })?;
-        let swap = self.register.swap(expected, &content).await.map_err(|mut failure| {
-            failure.operation = operation;
-            failure
-        })?;
+        let swap = self.register.swap(expected, &content).await;
+        let swap = swap.map_err(|failure| Failure { operation, ..failure })?;
         Ok(match swap {
             Swap::Done { now_ms } => {
                 self.clock = RegisterClock::new(now_ms);
@@ -392,10 +398,7 @@ impl<R: Register> TokenStore for LeasedStore<R> {
             Elsewhere::Damaged(text) if !over_damage => return Ok(Acquisition::Damaged(text)),
             Elsewhere::Damaged(_) => true,
         };
-        let mut reading = self.register.read().await.map_err(|mut failure| {
-            failure.operation = OPERATION;
-            failure
-        })?;
+        let mut reading = self.read(OPERATION).await?;
         for _ in 0..SWAP_ATTEMPTS {
             let now_ms = reading.now_ms;
             self.clock = RegisterClock::new(now_ms);
@@ -531,10 +534,7 @@ impl<R: Register> TokenStore for LeasedStore<R> {
         if let Some(text) = self.settle(OPERATION).await?.in_words() {
             return Err(Failure::new(Fault::Poison, OPERATION, text));
         }
-        let reading = self.register.read().await.map_err(|mut failure| {
-            failure.operation = OPERATION;
-            failure
-        })?;
+        let reading = self.read(OPERATION).await?;
         let found = self.decode(&reading);
         let found =
             found.map_err(|(error, text)| Failure::new(Fault::Poison, OPERATION, text).because(error))?;

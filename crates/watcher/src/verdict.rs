@@ -13,42 +13,42 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     pub(crate) const fn on_source(fault: Fault) -> Self {
+        let from = Dependency::MongoDb;
         match fault {
-            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked => {
-                Self::Retry(Cause::Unavailable(Dependency::MongoDb))
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked | Fault::Unfit => {
+                Self::Retry(Cause::after_retries(fault, from))
             }
-            Fault::Unfit => Self::Retry(Cause::Unsupported(Dependency::MongoDb)),
             Fault::HistoryLost => Self::End(Cause::HistoryLost),
-            Fault::Auth => Self::End(Cause::Refused(Dependency::MongoDb)),
+            Fault::Auth => Self::End(Cause::Refused(from)),
             // Without its documents, where the policy is to go on.
             Fault::TooLarge => Self::End(Cause::BadRecord),
-            Fault::Poison | Fault::Fenced | Fault::Fatal => Self::End(Cause::Failed(Dependency::MongoDb)),
+            Fault::Poison | Fault::Fenced | Fault::Fatal => Self::End(Cause::Failed(from)),
             Fault::Bug => Self::End(Cause::ADAPTER_BUG),
         }
     }
 
     /// A fenced producer is of no use, but a new one is; a topic that is gone is made anew, and missed.
     pub(crate) const fn on_kafka(fault: Fault) -> Self {
+        let from = Dependency::Kafka;
         match fault {
             Fault::Transient
             | Fault::Unreachable
             | Fault::RetryNow
             | Fault::Blocked
             | Fault::Fenced
-            | Fault::HistoryLost => Self::Retry(Cause::Unavailable(Dependency::Kafka)),
-            Fault::Auth => Self::End(Cause::Refused(Dependency::Kafka)),
-            Fault::Unfit => Self::Retry(Cause::Unsupported(Dependency::Kafka)),
-            Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(Dependency::Kafka)),
+            | Fault::HistoryLost
+            | Fault::Unfit => Self::Retry(Cause::after_retries(fault, from)),
+            Fault::Auth => Self::End(Cause::Refused(from)),
+            Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(from)),
             Fault::Bug => Self::End(Cause::ADAPTER_BUG),
         }
     }
 
     pub(crate) const fn on_token_store(fault: Fault, store: Dependency) -> Self {
         match fault {
-            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked => {
-                Self::Retry(Cause::Unavailable(store))
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked | Fault::Unfit => {
+                Self::Retry(Cause::after_retries(fault, store))
             }
-            Fault::Unfit => Self::Retry(Cause::Unsupported(store)),
             Fault::Fenced => Self::End(Cause::LeaseLost),
             Fault::Auth => Self::End(Cause::Refused(store)),
             // Its record cannot be read: the position is lost.

@@ -29,7 +29,7 @@ impl Lane {
     }
 
     /// Ends the load and waits until everything that happened since [`Lane::begin`] is in the topic and in the
-    /// table, and both services are healthy. Returns the codes with which they have ended by themselves.
+    /// table, and both services are ready. Returns the codes with which they have ended by themselves.
     ///
     /// # Errors
     /// If something is missing, stale or too many after a minute.
@@ -149,7 +149,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Both services are up and healthy.
+    /// Both services are up and ready.
     ///
     /// # Errors
     /// If one is not within a minute.
@@ -157,15 +157,15 @@ impl Lane {
         let deadline = Instant::now() + HEALTHY_WITHIN;
         loop {
             self.supervise()?;
-            let mut healthy = true;
+            let mut ready = true;
             for post in [&mut self.watcher, &mut self.syncer] {
-                healthy &= post.running()?.get("/readyz").await.is_ok_and(|answer| answer.status == 200);
+                ready &= post.running()?.get("/readyz").await.is_ok_and(|answer| answer.status == 200);
             }
-            if healthy {
+            if ready {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(format!("{} is not healthy", self.name).into());
+                return Err(format!("{} is not ready", self.name).into());
             }
             tokio::time::sleep(COMPARE_INTERVAL).await;
         }

@@ -1,6 +1,7 @@
 //! Collections that are dropped, recreated, replaced and added.
 
 use bson::doc;
+use cdc_tests::waiting::until;
 
 use super::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish, gaps_open};
 
@@ -56,7 +57,7 @@ pub(crate) async fn replaced(rig: &Rig) {
     // Its message stands in the topic before the record holds it.
     let told = case.told("gap");
     assert_eq!((told, case.told("rename")), ((PARTITIONS, PARTITIONS), (PARTITIONS, PARTITIONS)));
-    super::rig::until("the gap to be recorded", async || !case.causes().await.is_empty()).await;
+    until("the gap to be recorded", async || !case.causes().await.is_empty()).await;
     case.shows_one_gap(&watching, "collection_replaced").await;
     let metrics = watching.metrics().await.unwrap();
     assert_eq!(metrics.value("cdc_watcher_events_skipped_total", &[("kind", "rename")]), Some(1.0));

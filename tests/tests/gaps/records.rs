@@ -1,8 +1,9 @@
 //! The token record lost, damaged, replaced.
 
 use cdc_devstack::pipeline::{Deployment, Role};
+use cdc_tests::waiting::until;
 
-use super::rig::{Case, FROM_NOW, Rig, STOP, finish, gaps_open, until};
+use super::rig::{Case, FROM_NOW, Rig, STOP, finish, gaps_open};
 
 /// Starts a Watcher, lets one document through, and ends it.
 async fn one_document(case: &Case<'_>) {

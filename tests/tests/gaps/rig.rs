@@ -7,12 +7,12 @@ use bson::{Document, doc};
 use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
 use cdc_devstack::{KafkaOptions, MongodOptions, Options, Service, Stack};
 use cdc_tests::topic::{self, TopicMessage};
+use cdc_tests::waiting::until;
 use mongodb::{Client, Collection, Database};
 use serde_json::Value;
 
 /// Longer than anything here takes on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(45);
-const POLL: Duration = Duration::from_millis(50);
 
 /// Of each topic: enough for "every one of them", few enough to be read again and again.
 pub(crate) const PARTITIONS: usize = 2;
@@ -225,12 +225,4 @@ pub(crate) async fn gaps_open(service: &Service) -> f64 {
 
 pub(crate) async fn finish(mut service: Service) {
     assert_eq!(service.terminate(Duration::from_secs(25)).await.unwrap().code(), Some(0));
-}
-
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
-        tokio::time::sleep(POLL).await;
-    }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use bson::doc;
 use cdc_devstack::Service;
 use cdc_devstack::pipeline::{Deployment, Role};
+use cdc_tests::waiting::until;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 
-use super::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish, run, until};
+use super::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish, run};
 
 fn admin(rig: &Rig) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", &rig.endpoints.kafka_brokers).create().unwrap()

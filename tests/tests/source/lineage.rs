@@ -1,12 +1,13 @@
 //! Rows keep off every change of a lineage below theirs, so none may be given out that is.
 
 use bson::doc;
+use cdc_tests::waiting::until;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use super::{sync, until_levels};
-use crate::gaps::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish, until};
+use crate::gaps::rig::{Case, FROM_NOW, PARTITIONS, Rig, STOP, finish};
 
 /// A lineage that no clock has come to: as if the clock were behind by years.
 const FUTURE: u32 = 0xF000_0000;

@@ -7,9 +7,9 @@ mod unfit;
 
 use cdc_devstack::Service;
 use cdc_devstack::pipeline::{Deployment, Role};
-use serde_json::Value;
+use cdc_tests::waiting::until;
 
-use crate::gaps::rig::{Case, Rig, until};
+use crate::gaps::rig::{Case, Rig};
 
 /// Feature: cdc-pipeline, Property 1: Change Event Capture Completeness
 /// Validates: Requirements 1.1
@@ -49,15 +49,6 @@ async fn until_levels(case: &Case<'_>, expected: &[(i64, i64)]) {
         found == expected
     })
     .await;
-}
-
-async fn status(service: &Service) -> Value {
-    serde_json::from_str(&service.get("/status").await.unwrap().body).unwrap()
-}
-
-async fn health(service: &Service) -> (u16, String) {
-    let answer = service.get("/health").await.unwrap();
-    (answer.status, answer.body)
 }
 
 fn log_of(service: &Service) -> String {

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use bson::doc;
+use cdc_tests::waiting::until;
 
 use super::{sync, until_levels};
-use crate::gaps::rig::{Case, FROM_NOW, Rig, STOP, finish, until};
+use crate::gaps::rig::{Case, FROM_NOW, Rig, STOP, finish};
 
 fn copy(from: &Path, to: &Path) {
     if to.exists() {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bson::{Document, doc};
+use cdc_tests::waiting::{health, status, until};
 
-use super::{health, log_of, status, sync, until_levels};
-use crate::gaps::rig::{Case, Rig, STOP, finish, gaps_open, until};
+use super::{log_of, sync, until_levels};
+use crate::gaps::rig::{Case, Rig, STOP, finish, gaps_open};
 
 const POST_IMAGE: [(&str, &str); 1] = [("CDC__MONGODB__FULL_DOCUMENT", "post_image")];
 
@@ -59,16 +60,16 @@ pub(super) async fn names_that_come_later_are_told_of(rig: &Rig) {
     create(rig, doc! { "create": "early" }).await;
     let watching = case.start(STOP).await;
     assert!(log_of(&watching).contains("no collection of this name"), "{}", log_of(&watching));
-    let collections = status(&watching).await["collections"].clone();
+    let collections = status(&watching).await.unwrap()["collections"].clone();
     assert_eq!(collections, serde_json::json!({ "early": "changes", "late": "absent" }));
     // It may be mistyped; what there is is copied all the same.
-    let (code, why) = health(&watching).await;
+    let (code, why) = health(&watching).await.unwrap();
     assert!(code == 503 && why.contains("mongodb has no collection") && why.contains(".late;"), "{why}");
     assert_eq!(watching.get("/readyz").await.unwrap().status, 200);
     // What comes is a view, and the others go on.
     create_view(rig, "late").await;
-    until("the view to be noticed", async || health(&watching).await.1.contains("view")).await;
-    let (_, why) = health(&watching).await;
+    until("the view to be noticed", async || health(&watching).await.unwrap().1.contains("view")).await;
+    let (_, why) = health(&watching).await.unwrap();
     assert!(why.contains("late is a view"), "{why}");
     case.insert(1).await;
     case.until_inserted(&[1]).await;
@@ -77,7 +78,7 @@ pub(super) async fn names_that_come_later_are_told_of(rig: &Rig) {
     // A collection in its place mends it.
     rig.database.collection::<Document>("late").drop().await.unwrap();
     create(rig, doc! { "create": "late" }).await;
-    until("the collection to be noticed", async || health(&watching).await.0 == 200).await;
+    until("the collection to be noticed", async || health(&watching).await.unwrap().0 == 200).await;
     assert_eq!(gaps_open(&watching).await, 0.0);
     finish(watching).await;
 }
@@ -100,16 +101,16 @@ pub(super) async fn post_images_that_vanish_are_looked_up(rig: &Rig) {
     record_images(rig, "imaged", false).await;
     all(2).await;
     until_levels(&case, &levels(2)).await;
-    until("the missing images to be said", async || health(&watching).await.0 == 503).await;
-    let (_, why) = health(&watching).await;
+    until("the missing images to be said", async || health(&watching).await.unwrap().0 == 503).await;
+    let (_, why) = health(&watching).await.unwrap();
     assert!(why.contains("imaged does not record post-images"), "{why}");
-    assert_eq!(status(&watching).await["collections"]["imaged"], "no_post_images");
+    assert_eq!(status(&watching).await.unwrap()["collections"]["imaged"], "no_post_images");
     let missing = watching.metrics().await.unwrap().value("cdc_watcher_post_images_missing_total", &[]);
     assert_eq!(missing, Some(100.0));
     assert_eq!(log_of(&watching).matches("updates came without post-images").count(), 1);
 
     record_images(rig, "imaged", true).await;
-    until("the images to be noticed", async || health(&watching).await.0 == 200).await;
+    until("the images to be noticed", async || health(&watching).await.unwrap().0 == 200).await;
     // Such a Watcher is not started anew, but what happens meanwhile waits for it.
     finish(watching).await;
     record_images(rig, "imaged", false).await;

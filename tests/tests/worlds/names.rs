@@ -22,18 +22,15 @@ pub(super) fn worlds(servers: &Servers) -> Vec<World> {
         world("another replica set, tried twice", WATCH, File::Watcher)
             .with("CDC__MONGODB__URI", format!("mongodb://{mongodb}/?replicaSet=rsX"))
             .with("CDC__MONGODB__MAX_RETRIES", "1"),
-        world("no replica set", WATCH, File::Watcher)
-            .with("CDC__MONGODB__URI", format!("mongodb://{}", servers.alone.addrs().join(","))),
+        world("no replica set", WATCH, File::Watcher).with("CDC__MONGODB__URI", servers.alone.uri()),
         world("a replica set's name at a server that has none", WATCH, File::Watcher).with(
             "CDC__MONGODB__URI",
             format!("mongodb://{}/?replicaSet=rs0", servers.alone.addrs().join(",")),
         ),
-        world("a replica set that is not initiated", WATCH, File::Watcher).with(
-            "CDC__MONGODB__URI",
-            format!("mongodb://{}/?replicaSet=rs0", servers.uninitiated.addrs().join(",")),
-        ),
+        world("a replica set that is not initiated", WATCH, File::Watcher)
+            .with("CDC__MONGODB__URI", servers.uninitiated.uri()),
         world("no replica set, for a command", &["token", "reset", "--to", "now"], File::Watcher)
-            .with("CDC__MONGODB__URI", format!("mongodb://{}", servers.alone.addrs().join(","))),
+            .with("CDC__MONGODB__URI", servers.alone.uri()),
         world("a view", WATCH, File::Watcher)
             .with("CDC__MONGODB__COLLECTION", "grown_ups")
             .with("CDC__KAFKA__TOPIC", "cdc.game_db.grown_ups"),

@@ -1,5 +1,7 @@
 use std::io::{self, Write};
 
+use serde_json::{Map, Value};
+
 use crate::exit::{Exit, Failed};
 
 /// Writes data to stdout, with a line break after it. A reader that has gone away, as in `cdc … | head`,
@@ -16,6 +18,16 @@ pub(super) fn write(bytes: &[u8]) -> Result<bool, Failed> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failed::new(Exit::LocalIo, format!("stdout cannot be written: {error}"))),
     }
+}
+
+/// A line for each field, its value below those of the others.
+pub(super) fn field_lines(fields: &Map<String, Value>) -> String {
+    let width = fields.keys().map(String::len).max().unwrap_or_default();
+    let line = |(name, value): (&String, &Value)| match value.as_str() {
+        Some(text) => format!("{name:width$}  {text}\n"),
+        None => format!("{name:width$}  {value}\n"),
+    };
+    fields.iter().map(line).collect()
 }
 
 /// Says something to whoever looks on, beside the data. With stderr closed, nobody does.

@@ -71,7 +71,11 @@ pub fn run(arguments: ConfigArgs) -> Result<(), Failed> {
         telemetry.keep();
         let first_failure = RefCell::new(None);
         let finish = |service, result: Result<Ended, Failed>, other: &Shutdown| {
-            end_other(&result, other);
+            if let Some(exit) = failure_of(&result) {
+                // Before the last line, which a log that nobody reads may never take.
+                watchdog.failing(exit);
+                other.ask(Signal::Drain);
+            }
             if let Err(failed) = result.and_then(|end| last_line(service, &end)) {
                 first_failure.borrow_mut().get_or_insert(failed);
             }
@@ -87,10 +91,13 @@ pub fn run(arguments: ConfigArgs) -> Result<(), Failed> {
     })
 }
 
-/// A service that failed takes the other one with it. One that was asked to drain does not: the other was asked, too.
-fn end_other(result: &Result<Ended, Failed>, other: &Shutdown) {
-    if !matches!(result, Ok(Ended { cause: Cause::Drained, .. })) {
-        other.ask(Signal::Drain);
+/// What a failed service ends the process with, since it takes the other one with it. One that was asked to drain does
+/// not: the other was asked, too.
+fn failure_of(result: &Result<Ended, Failed>) -> Option<Exit> {
+    match result {
+        Ok(Ended { cause: Cause::Drained, .. }) => None,
+        Ok(end) => Some(Exit::of(end.cause)),
+        Err(failed) => Some(failed.exit),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::gaps::watchers_gap;
-use super::output::print;
+use super::output::{field_lines, print};
 use crate::cli::TokenShowArgs;
 use crate::config::{AnyConfig, Sources, TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};
@@ -28,7 +28,7 @@ pub fn token_show(arguments: TokenShowArgs) -> Result<(), Failed> {
     let record = runtime.block_on(peek(config)).map_err(|failure| refused(&failure, is_file))?;
     let Some(record) = record else { return print("null") };
     let fields = describe(&record).map_err(|what| Failed::new(Exit::Decision, what))?;
-    if arguments.json { print(&format!("{:#}", Value::Object(fields))) } else { print(&lines(&fields)) }
+    if arguments.json { print(&format!("{:#}", Value::Object(fields))) } else { print(&field_lines(&fields)) }
 }
 
 /// The Watcher's configuration, alone or in a pipeline's file.
@@ -115,15 +115,6 @@ fn cluster_time(position: &[u8]) -> Value {
     }
 }
 
-fn lines(fields: &Map<String, Value>) -> String {
-    let width = fields.keys().map(String::len).max().unwrap_or_default();
-    let line = |(name, value): (&String, &Value)| match value.as_str() {
-        Some(text) => format!("{name:width$}  {text}\n"),
-        None => format!("{name:width$}  {value}\n"),
-    };
-    fields.iter().map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -159,7 +150,7 @@ mod tests {
             Value::Object(fields.clone()).to_string(),
             r#"{"resume_token":{"_data":"826B045F8E00000008"},"position":"6b0000016b045f8e0000000880","cluster_time":{"t":1795448718,"i":8},"saved_at":"2024-01-15T11:30:00Z","incarnation":3,"holder":"watcher-0","gaps":[]}"#
         );
-        assert!(lines(&fields).contains("\nsaved_at      2024-01-15T11:30:00Z\n"));
+        assert!(field_lines(&fields).contains("\nsaved_at      2024-01-15T11:30:00Z\n"));
     }
 
     #[test]

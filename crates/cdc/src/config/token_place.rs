@@ -8,6 +8,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 /// The default key of earlier releases.
 const EARLIER_KEY: &str = "cdc:watcher:resume_token";
 /// The default path of earlier releases.
@@ -20,7 +22,7 @@ const FILE_NAME_MAX: usize = 180;
 
 /// A place, and those where the record may be instead as long as nothing stands in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Default<T> {
+pub(super) struct Places<T> {
     /// The place.
     pub(super) place: T,
     /// The others; the earliest release's last.
@@ -28,19 +30,19 @@ pub(super) struct Default<T> {
 }
 
 /// The key in Redis.
-pub(super) fn key(database: &str, collections: &[String]) -> Default<String> {
+pub(super) fn key(database: &str, collections: &[String]) -> Places<String> {
     let (name, others) = names(database, collections);
     let key = |name: String| format!("cdc:watcher:{name}:resume_token");
     let earlier = others.into_iter().map(key).chain([EARLIER_KEY.to_owned()]).collect();
-    Default { place: key(name), earlier }
+    Places { place: key(name), earlier }
 }
 
 /// The path of the file.
-pub(super) fn path(database: &str, collections: &[String]) -> Default<PathBuf> {
+pub(super) fn path(database: &str, collections: &[String]) -> Places<PathBuf> {
     let (name, others) = names(database, collections);
     let path = |name: String| PathBuf::from(format!("{FOLDER}/{}.resume_token.dat", file_name(&name)));
     let earlier = others.into_iter().map(path).chain([EARLIER_PATH.into()]).collect();
-    Default { place: path(name), earlier }
+    Places { place: path(name), earlier }
 }
 
 /// What is watched, and what the record may have been named after before. A database's name has no dot.
@@ -63,18 +65,11 @@ fn file_name(name: &str) -> String {
         }
     }
     if safe.len() > FILE_NAME_MAX {
-        // Cut names could be equal; their sums are not.
+        // Cut names could be equal; their sums are not. XXH3 gives the same one in every release.
         safe.truncate(FILE_NAME_MAX);
-        let _infallible = write!(safe, "~{:016x}", fnv1a(name.as_bytes()));
+        let _infallible = write!(safe, "~{:016x}", xxh3_64(name.as_bytes()));
     }
     safe
-}
-
-/// FNV-1a with 64 bits: short, and the same in every release.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xCBF2_9CE4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3))
 }
 
 #[cfg(test)]
@@ -113,6 +108,8 @@ mod tests {
         assert_eq!(file_name("shop.a/b %"), "shop.a%2Fb%20%25");
         let (long, other) = ("é".repeat(100), format!("{}x", "é".repeat(100)));
         assert_ne!(file_name(&long), file_name(&other));
+        let sum = "~13a996976444261f";
+        assert!(file_name(&long).ends_with(sum), "another sum would lose the place of an earlier release");
         assert!(file_name(&long).len() < 255 - ".resume_token.dat.previous".len(), "{}", file_name(&long));
     }
 }

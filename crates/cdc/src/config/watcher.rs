@@ -354,11 +354,11 @@ impl TokenStorageConfig {
 }
 
 /// The place that a person has chosen; or the default one, with those where the record may be instead.
-fn chosen<T>(given: Option<T>, by_default: impl FnOnce() -> token_place::Default<T>) -> (T, Option<Vec<T>>) {
+fn chosen<T>(given: Option<T>, by_default: impl FnOnce() -> token_place::Places<T>) -> (T, Option<Vec<T>>) {
     match given {
         Some(place) => (place, None),
         None => {
-            let token_place::Default { place, earlier } = by_default();
+            let token_place::Places { place, earlier } = by_default();
             (place, Some(earlier))
         }
     }

@@ -79,12 +79,9 @@ pub async fn describe_source(
         let end = |cause| Ended { cause, last_failure: Some(failure.to_string()) };
         let wait = match failure.fault {
             Fault::Auth => return Err(end(Cause::Refused(Dependency::MongoDb))),
-            Fault::Transient | Fault::Unreachable | Fault::RetryNow => {
-                backoff.next(retry).ok_or_else(|| end(Cause::Unavailable(Dependency::MongoDb)))?
-            }
-            Fault::Unfit => {
-                backoff.next(retry).ok_or_else(|| end(Cause::Unsupported(Dependency::MongoDb)))?
-            }
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Unfit => backoff
+                .next(retry)
+                .ok_or_else(|| end(Cause::after_retries(failure.fault, Dependency::MongoDb)))?,
             Fault::Bug => return Err(end(Cause::ADAPTER_BUG)),
             Fault::Blocked
             | Fault::Poison

@@ -51,11 +51,12 @@ pub enum ReplicaSet {
     Absent,
 }
 
-/// A replica set of one or three `mongod`, initiated, with a primary: change streams and transactions work.
+/// One or three `mongod`, by default a replica set with a primary: change streams and transactions work.
 #[derive(Debug)]
 pub struct Mongod {
     members: Members,
     addrs: Vec<String>,
+    set: ReplicaSet,
     /// Goes after the servers that write into it.
     _folder: Option<RunFolder>,
 }
@@ -63,7 +64,7 @@ pub struct Mongod {
 super::ends_and_pauses!(Mongod, members);
 
 impl Mongod {
-    /// Starts a replica set in a folder of its own and waits for its primary.
+    /// Starts the members in a folder of their own and waits until they answer, and for the primary of an initiated set.
     ///
     /// # Errors
     /// If MongoDB is not installed, a member does not come up, or no primary is elected.
@@ -83,6 +84,7 @@ impl Mongod {
             let mut mongod = Self {
                 members: Members::new(servers.collect::<Result<_, _>>()?),
                 addrs: ports.iter().map(|port| format!("127.0.0.1:{port}")).collect(),
+                set: options.set,
                 _folder: None,
             };
             mongod.members.spawn()?;
@@ -99,10 +101,14 @@ impl Mongod {
         Ok(mongod)
     }
 
-    /// `mongodb://127.0.0.1:PORT,…/?replicaSet=rs0`.
+    /// `mongodb://127.0.0.1:PORT,…/?replicaSet=rs0`, without the option where the members are no set.
     #[must_use]
     pub fn uri(&self) -> String {
-        format!("mongodb://{}/?replicaSet={SET_NAME}", self.addrs.join(","))
+        let addrs = self.addrs.join(",");
+        match self.set {
+            ReplicaSet::Initiated | ReplicaSet::Named => format!("mongodb://{addrs}/?replicaSet={SET_NAME}"),
+            ReplicaSet::Absent => format!("mongodb://{addrs}/"),
+        }
     }
 
     /// `127.0.0.1:PORT` of each member, in the order of [`Self::members`].

@@ -101,7 +101,8 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
     }
 
     /// The same of the record that ends the service.
-    pub(super) fn ended_by(&self, given_up: &GivenUp) {
+    pub(super) fn ended_by(&mut self, given_up: &GivenUp) {
+        self.last_failure = Some(given_up.to_string());
         self.metrics.common.failed(given_up.fault());
         given_up.tell(SERVICE, "stop", "a record cannot be written, and the policy says to stop at it");
     }

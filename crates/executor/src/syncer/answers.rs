@@ -2,11 +2,10 @@
 //! is logged, and the input that it becomes.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use cdc_machine::{Cause, Dependency, EffectId, Fault};
-use cdc_syncer::{Batch, OffsetGap, Partition, Reject, Rejected, Row, WorkerId, WriteOutcome};
+use cdc_syncer::{Batch, OffsetGap, Partition, WorkerId};
 
 use super::accounts::DEAD_LETTERED;
 use super::{Driver, Hands, Input, SERVICE};
@@ -88,9 +87,8 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         }
         match event {
             ConsumerEvent::Assigned(partitions) => {
-                for partition in &partitions {
-                    self.hands.lags.assigned(*partition, self.hands.consumer.name(*partition));
-                }
+                let given = partitions.iter().map(|it| (*it, self.hands.consumer.name(*it)));
+                self.hands.lags.assigned(given);
                 let partitions = partitions.into_iter().map(|it| (it, self.hands.topic_of(it))).collect();
                 self.feed(Input::Assigned { partitions })
             }
@@ -221,16 +219,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 if let Some(failure) = &reply.failure {
                     self.log_write(failure, worker, batch.rows().len());
                 }
-                let first_bad = first_bad(&batch, &reply.outcome);
-                let flow = self.feed(Input::BatchDone { worker, id, outcome: reply.outcome });
-                if let (ControlFlow::Break(Cause::BadRecord), Some((row, reason, detail))) = (flow, first_bad)
-                {
-                    let given_up =
-                        GivenUp::new(self.hands.consumer.name(row.partition), row, reason, &detail);
-                    self.hands.last_failure = Some(given_up.to_string());
-                    self.hands.ended_by(&given_up);
-                }
-                flow
+                self.feed(Input::BatchDone { worker, id, outcome: reply.outcome })
             }
             Reply::Parked { worker, id, took, reply } => {
                 self.hands.retried(worker, took, &reply);
@@ -298,24 +287,6 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             | Input::Timer(_)
             | Input::Signal(_) => {}
         }
-    }
-}
-
-/// The first row of a batch that cannot be written, where it is known which one that is.
-fn first_bad<'b>(
-    batch: &'b Batch<KafkaRecord>,
-    outcome: &WriteOutcome,
-) -> Option<(&'b Row<KafkaRecord>, Reject, Arc<str>)> {
-    match outcome {
-        WriteOutcome::Written { rejected, .. } => {
-            let Rejected { index, reason, detail, .. } = rejected.iter().min_by_key(|it| it.index)?;
-            Some((batch.rows().get(*index)?, *reason, Arc::clone(detail)))
-        }
-        WriteOutcome::Failed { reason, detail, .. } => match batch.rows() {
-            [row] => Some((row, *reason, Arc::clone(detail))),
-            _ => None,
-        },
-        WriteOutcome::Refused { .. } | WriteOutcome::Held { .. } => None,
     }
 }
 

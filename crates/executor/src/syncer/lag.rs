@@ -55,6 +55,12 @@ impl Lag {
         }
     }
 
+    /// Somebody else tells of it from now on.
+    fn end(&self) {
+        self.seconds.set(0.0);
+        self.records.set(0.0);
+    }
+
     fn wrote(&mut self, written: i64) {
         self.written = Some(written);
         if self.read.is_some_and(|read| read <= written) {
@@ -95,6 +101,8 @@ struct Rate {
 /// The partitions in hand.
 pub(super) struct Lags {
     partitions: BTreeMap<Partition, Lag>,
+    /// Those from before the group was joined anew. Their gauges stand until it is known who has them.
+    before: BTreeMap<Partition, Lag>,
     rates: BTreeMap<Arc<str>, Rate>,
     counted: Instant,
     /// Since when there is none.
@@ -104,22 +112,28 @@ pub(super) struct Lags {
 impl Default for Lags {
     fn default() -> Self {
         let now = Instant::now();
-        Self { partitions: BTreeMap::new(), rates: BTreeMap::new(), counted: now, none_since: now }
+        let (partitions, before, rates) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { partitions, before, rates, counted: now, none_since: now }
     }
 }
 
 impl Lags {
-    /// The group has given this one.
-    pub(super) fn assigned(&mut self, partition: Partition, name: TopicPartition) {
-        self.partitions.insert(partition, Lag::new(name));
+    /// The group has given these. What it gave before it was joined anew, and has not given again, is somebody else's.
+    pub(super) fn assigned(&mut self, given: impl Iterator<Item = (Partition, TopicPartition)>) {
+        for (partition, name) in given {
+            self.before.remove(&partition);
+            self.partitions.insert(partition, Lag::new(name));
+        }
+        for lag in std::mem::take(&mut self.before).into_values() {
+            lag.end();
+        }
     }
 
     /// These are somebody else's now, who tells of them.
     pub(super) fn lost(&mut self, partitions: &[Partition]) {
         for partition in partitions {
-            if let Some(lag) = self.partitions.remove(partition) {
-                lag.seconds.set(0.0);
-                lag.records.set(0.0);
+            if let Some(lag) = self.partitions.remove(partition).or(self.before.remove(partition)) {
+                lag.end();
             }
         }
         if self.partitions.is_empty() {
@@ -127,9 +141,15 @@ impl Lags {
         }
     }
 
-    pub(super) fn lost_all(&mut self) {
-        let all: Vec<Partition> = self.partitions.keys().copied().collect();
-        self.lost(&all);
+    /// The group is joined anew. Nobody has caught up for that.
+    pub(super) fn rejoin(&mut self) {
+        self.before.append(&mut self.partitions);
+        self.none_since = Instant::now();
+    }
+
+    /// True while any partition is ours, or was until the group was joined anew.
+    pub(super) fn has_any(&self) -> bool {
+        !self.partitions.is_empty() || !self.before.is_empty()
     }
 
     /// How long no partition was ours; zero while one is.
@@ -249,9 +269,13 @@ mod tests {
 
     const P: Partition = Partition(0);
 
+    fn given(partition: Partition) -> (Partition, TopicPartition) {
+        (partition, TopicPartition { topic: Arc::from("t"), partition: partition.0 as i32 })
+    }
+
     fn lags() -> Lags {
         let mut lags = Lags::default();
-        lags.assigned(P, TopicPartition { topic: Arc::from("t"), partition: 0 });
+        lags.assigned([given(P)].into_iter());
         lags
     }
 
@@ -316,8 +340,24 @@ mod tests {
         lags.read(&[record(0, 9), record(1, 9)]);
         lags.started(&[FetchStart { partition: P, epoch: Epoch(1), offset: StartOffset::At(1) }]);
         assert_eq!(told(&mut lags).map(|(_, records)| records), Some(1));
+        lags.none_since = Instant::now().checked_sub(Duration::from_secs(90)).unwrap();
         lags.lost(&[P]);
         assert_eq!(told(&mut lags), None);
         assert!(lags.none_for() < Duration::from_secs(5));
+        assert!(!lags.has_any());
+    }
+
+    #[test]
+    fn joining_the_group_anew_makes_nobody_even() {
+        let mut lags = lags();
+        lags.assigned([given(Partition(1))].into_iter());
+        lags.found(&[(P, 0, 2)]);
+        lags.rejoin();
+        assert_eq!(told(&mut lags), None);
+        assert!(lags.has_any(), "its gauges stand until somebody has it");
+        lags.assigned([given(P)].into_iter());
+        assert_eq!(told(&mut lags), None);
+        assert!(lags.has_any());
+        assert!(lags.before.is_empty(), "partition 1 is somebody else's now");
     }
 }

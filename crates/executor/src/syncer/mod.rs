@@ -112,6 +112,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 last_failure: None,
                 topics: BTreeMap::new(),
                 held: BTreeMap::new(),
+                held_partitions: BTreeMap::new(),
                 at_risk: TablesAtRisk::default(),
             },
         };
@@ -210,6 +211,8 @@ struct Hands<C, D> {
     topics: BTreeMap<Arc<str>, Topic>,
     /// The topics that were told to be held, by name.
     held: BTreeMap<Arc<str>, Held>,
+    /// The partitions that this was told for.
+    held_partitions: BTreeMap<Partition, Held>,
     at_risk: TablesAtRisk,
 }
 
@@ -229,7 +232,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         if from != to {
             self.hands.moved(from, to, name);
         }
-        self.hands.tell_holds(self.machine.holds());
+        self.hands.tell_holds(self.machine.holds(), self.config.on_table_error);
         for effect in self.effects.drain() {
             self.hands.carry_out(effect)?;
         }
@@ -288,7 +291,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             }
             Effect::JoinGroup { id } => {
                 // A new client is given everything anew.
-                self.lags.lost_all();
+                self.lags.rejoin();
                 self.revoking.clear();
                 self.owed.membership.asked();
                 self.request(requests::join(id, consumer));
@@ -340,6 +343,10 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 let place = self.consumer.name(row.partition);
                 self.gave_up(&GivenUp::new(place, &row, reason, &detail), "skip", SKIPPED);
             }
+            Effect::StopAt { row, reason, detail } => {
+                let place = self.consumer.name(row.partition);
+                self.ended_by(&GivenUp::new(place, &row, reason, &detail));
+            }
             Effect::CommitOffsets { id, offsets } => {
                 self.owed.commit.asked();
                 self.request(requests::commit(id, offsets, consumer, database));
@@ -374,6 +381,8 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         let (greatest, topics) = self.lags.tell();
         match greatest {
             Some(seconds) => self.metrics.common.lag.set(seconds),
+            // How far behind these are is not known yet, which is not to say that they are not.
+            None if self.lags.has_any() => {}
             None => self.metrics.common.lag.end(),
         }
         self.lag_told = Some(topics);

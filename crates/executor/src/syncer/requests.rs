@@ -250,15 +250,11 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
 /// Where the logs end, and which topics are missing. A look that fails says nothing, and the next one may: signs of life
 /// are asked for elsewhere.
 pub(super) async fn look<C: RecordConsumer>(partitions: Vec<Partition>, look: Look, consumer: C) -> Reply {
-    let asked = async {
-        let ends = within_reason(consumer.log_ends(&partitions)).await;
-        let missing = match look.topics {
-            true => Some(within_reason(consumer.missing_topics()).await),
-            false => None,
-        };
-        (ends, missing)
+    let ends = within_reason(consumer.log_ends(&partitions)).await;
+    let missing = match look.topics {
+        true => Some(within_reason(consumer.missing_topics()).await),
+        false => None,
     };
-    let (ends, missing) = asked.await;
     let told = |failure: &Failure| {
         tracing::debug!(service = "syncer", operation = "kafka_look", error = %failure, "the logs' ends were not seen");
     };

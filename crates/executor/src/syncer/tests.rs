@@ -217,6 +217,9 @@ fn by_policy_a_table_that_cannot_be_written_ends_the_service_in_its_words() {
     let ended = run(config, &world, receiver);
     assert_eq!((ended.cause, ended.cause.exit_code()), (Cause::TableUnwritable, 65));
     assert!(ended.last_failure.is_some_and(|words| words.contains("table public.t is out of order")));
+    let text = log::taken();
+    assert!(text.contains("on_table_error is stop: the service ends"), "{text}");
+    assert!(!text.contains("the others go on"), "{text}");
 }
 
 /// Feature: cdc-pipeline, Property 18: Upsert Operation Logging

@@ -263,20 +263,20 @@ impl<P: Producer> Hands<P> {
             return;
         }
         let why = holder.why_waiting();
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    service = SERVICE,
+                    operation = "lease_acquire",
+                    holder = holder.instance,
+                    "the lease is held by another instance; waiting for it: {why}"
+                )
+            };
+        }
         if holder.is_living_namesake {
-            tracing::warn!(
-                service = SERVICE,
-                operation = "lease_acquire",
-                holder = holder.instance,
-                "the lease is held by another instance; waiting for it: {why}"
-            );
+            tell!(warn);
         } else {
-            tracing::info!(
-                service = SERVICE,
-                operation = "lease_acquire",
-                holder = holder.instance,
-                "the lease is held by another instance; waiting for it: {why}"
-            );
+            tell!(info);
         }
         self.standby = Some(holder);
     }

@@ -78,12 +78,14 @@ pub(super) async fn source_lane<S: Source>(
                 }
             }
             SourceOrder::Count { names, from } => {
-                let (counting, replies) = (source.count(names), replies.clone());
+                let (counting, replies) = (source.count(names.clone()), replies.clone());
                 tokio::spawn(async move {
-                    if let Ok(documents) = tokio::time::timeout(COUNT_WITHIN, counting).await {
-                        // A driver that has ended needs no number.
-                        let _ = replies.send(Reply::Counted { documents, from }).await;
-                    }
+                    let counted = tokio::time::timeout(COUNT_WITHIN, counting).await;
+                    // Who reads the log has to know of them, with or without a number.
+                    let uncounted = |_elapsed| names.into_iter().map(|name| (name, None)).collect();
+                    let documents = counted.unwrap_or_else(uncounted);
+                    // A driver that has ended needs no number.
+                    let _ = replies.send(Reply::Counted { documents, from }).await;
                 });
                 continue;
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::SERVICE;
-use crate::calendar::utc_seconds;
+use crate::clock::utc;
 use crate::health::WatchedName;
 use crate::metrics::WatcherMetrics;
 use crate::ports::{Serves, Sighting};
@@ -92,15 +92,17 @@ impl Watched {
     /// Says of each collection that holds documents from before the stream's begin that they are not copied. Returns them
     /// for the status page.
     pub(super) fn uncopied(&self, documents: Vec<(Arc<str>, Option<u64>)>, from: u32) -> Vec<(String, u64)> {
-        let from = utc_seconds(from);
+        let from = utc(i64::from(from));
         let mut told = Vec::new();
         for (name, documents) in documents {
             let Some(documents) = documents else {
-                tracing::debug!(
+                tracing::warn!(
                     service = SERVICE,
                     operation = "existing_documents",
                     collection = &*name,
-                    "the collection's documents could not be counted; those that are there are not copied"
+                    "the documents of {}.{name} could not be counted; only changes from {from} on are copied. See \
+                     docs/existing-documents",
+                    self.database
                 );
                 continue;
             };
@@ -183,6 +185,7 @@ mod tests {
     use cdc_watcher::Contents;
 
     use super::*;
+    use crate::scripted::{World, log};
 
     #[test]
     fn a_name_that_cannot_be_watched_is_trouble_until_it_can() {
@@ -200,6 +203,23 @@ mod tests {
                 assert!(trouble.is_none_or(|trouble| trouble.contains("players")));
             }
         }
+    }
+
+    #[test]
+    fn documents_that_are_not_copied_are_told_of_also_where_nobody_could_count_them() {
+        let _world = World::with_events(0);
+        let watched = Watched::new("shop".to_owned());
+        let documents = [("orders", Some(7)), ("users", None), ("empty", Some(0))];
+        let documents = documents.map(|(name, documents)| (Arc::from(name), documents)).to_vec();
+        assert_eq!(watched.uncopied(documents, 1_705_318_200), [("orders".to_owned(), 7)]);
+        let text = log::taken();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains(" WARN ")).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[1].contains("the documents of shop.users could not be counted"), "{text}");
+        assert!(
+            lines.iter().all(|line| line.contains("only changes from 2024-01-15T11:30:00Z on")),
+            "{text}"
+        );
     }
 
     #[test]

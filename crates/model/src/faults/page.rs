@@ -13,7 +13,7 @@ pub fn page() -> String {
         text,
         "{} faults, {struck} cells struck, and {} scenarios.\n",
         faults.len(),
-        SCENARIOS.len()
+        SCENARIOS.into_iter().flatten().count()
     );
     for (service, name) in [(Service::Watcher, "Watcher"), (Service::Syncer, "Syncer")] {
         let _ = writeln!(text, "## The {name}\n");
@@ -27,7 +27,7 @@ pub fn page() -> String {
     write_reasons(&mut text);
     text.push_str(SCENARIOS_TITLE);
     text.push_str("| fault | service | outcome | test |\n|---|---|---|---|\n");
-    for it in SCENARIOS {
+    for it in SCENARIOS.into_iter().flatten() {
         let (fault, outcome) = (it.fault, it.outcome);
         let _ = writeln!(
             text,

@@ -3,6 +3,8 @@
 
 mod migrations;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
 use tokio_postgres::Error;
@@ -26,8 +28,13 @@ pub fn bookkeeping_sql() -> String {
 }
 
 /// Sees that the bookkeeping is there and of this program's version, and makes or upgrades it where it may. Where it may
-/// not, an earlier version will do, if only that is there which a Syncer needs. Returns the version.
-pub(crate) async fn ensure(session: &mut Session, manage_schema: bool) -> Result<i32, Trouble> {
+/// not, an earlier version will do, if only that is there which a Syncer needs; `told` says whether that was said, with
+/// the whole SQL, at an earlier connection. Returns the version.
+pub(crate) async fn ensure(
+    session: &mut Session,
+    manage_schema: bool,
+    told: &AtomicBool,
+) -> Result<i32, Trouble> {
     let found = version(session).await.map_err(|error| Trouble::of(OPERATION, error))?;
     if found == LATEST {
         return Ok(found);
@@ -43,15 +50,17 @@ pub(crate) async fn ensure(session: &mut Session, manage_schema: bool) -> Result
         ));
     }
     if !manage_schema && found >= NEEDED {
-        tracing::warn!(
-            operation = OPERATION,
-            found,
-            latest = LATEST,
-            "the schema cdc is of version {found} and postgres.manage_schema is false: two Syncers of one `instance` are \
-             not told apart, and what else came with version {LATEST} is missing; run this as a role that may, and \
-             grant its tables to the pipeline's role:\n{}",
-            migrations::sql_from(found)
-        );
+        if !told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                operation = OPERATION,
+                found,
+                latest = LATEST,
+                "the schema cdc is of version {found} and postgres.manage_schema is false: two Syncers of one `instance` \
+                 are not told apart, and what else came with version {LATEST} is missing; run this as a role that may, \
+                 and grant its tables to the pipeline's role:\n{}",
+                migrations::sql_from(found)
+            );
+        }
         return Ok(found);
     }
     if !manage_schema {

@@ -6,7 +6,7 @@ use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{Batch, Parking, Reject, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{ALL, Stand, batch};
+use crate::stand::{ALL, Stand, batch, write_all};
 
 /// One record that came down to itself.
 #[derive(Debug)]
@@ -166,6 +166,37 @@ async fn a_row_s_error_is_the_row_s_in_a_typed_table() {
 async fn a_row_s_error_is_the_row_s_in_a_mirror() {
     let mirror = cdc_postgres::mirror_sql("public", "players");
     each_refusal(&mirror, ("((document->>'n')::int)", "((NEW.document->>'n')::int)")).await;
+}
+
+/// A table that was altered is found by the first row that stands alone; none is given up for what it was.
+#[tokio::test]
+async fn all_rows_land_in_a_column_that_is_new() {
+    let stand = Stand::new("CREATE TABLE players (id text PRIMARY KEY, n int)").await;
+    let database = stand.database().await;
+    let all = |position: u32| -> Vec<Message> {
+        let row = |n| Message::upsert("insert", &format!("{n}"), "\"n\":1,\"x\":2", position);
+        (0..8).map(row).collect()
+    };
+    // The field is looked for in vain, and will not be again for a second.
+    write_all(&database, &all(1)).await;
+    let added = "DELETE FROM players; ALTER TABLE players ADD COLUMN x int NOT NULL";
+    stand.client.batch_execute(added).await.unwrap();
+    let (mut pieces, mut again) = (vec![batch(&all(2))], 0);
+    while let Some(piece) = pieces.pop() {
+        match (database.write(&piece, ALL, Parking::Off).await.outcome, piece.halves()) {
+            (WriteOutcome::Written { rejected, .. }, _) => assert_eq!(rejected, []),
+            (WriteOutcome::Failed { fault: Fault::Poison, .. }, Some((first, second))) => {
+                pieces.extend([second, first]);
+            }
+            (WriteOutcome::Failed { fault: Fault::RetryNow, .. }, None) => {
+                again += 1;
+                pieces.push(piece);
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+    assert!(again <= 1, "{again}: one look is enough");
+    assert_eq!(stand.count("players WHERE x = 2").await, 8);
 }
 
 /// Half of the rows fall, and no more is written than halving takes.

@@ -134,6 +134,29 @@ async fn tables_that_cannot_be_written_are_refused_by_name() {
     }
 }
 
+/// The pipeline leaves the column out of each INSERT, but a partition may have a trigger that fills it, and where rows
+/// that are there are updated first, those need nothing.
+#[tokio::test]
+async fn a_column_that_others_may_fill_holds_no_topic() {
+    let filled = "CREATE TABLE players (id text PRIMARY KEY, n int, place point NOT NULL) PARTITION BY HASH (id); \
+                  CREATE TABLE players_0 PARTITION OF players FOR VALUES WITH (MODULUS 1, REMAINDER 0); \
+                  CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS \
+                  $$ BEGIN NEW.place := '(1,2)'; RETURN NEW; END $$; \
+                  CREATE TRIGGER fill BEFORE INSERT ON players_0 FOR EACH ROW EXECUTE FUNCTION fill()";
+    let stand = Stand::new(filled).await;
+    let one = |position| Message::upsert("insert", "a", "\"n\":1", position);
+    assert_eq!(write_all(&stand.database().await, &[one(1)]).await.inserted, 1);
+
+    let numbered = "CREATE TABLE players (id text PRIMARY KEY, n int, no bigint GENERATED ALWAYS AS IDENTITY, \
+                    place point NOT NULL); INSERT INTO players (id, place) VALUES ('a', '(1,2)')";
+    let stand = Stand::new(numbered).await;
+    let database = stand.database().await;
+    assert_eq!(write_all(&database, &[one(1)]).await.updated, 1);
+    let new = Message::upsert("insert", "b", "\"n\":1", 2);
+    let outcome = database.write(&batch(&[new]), ALL, Parking::Off).await.outcome;
+    assert!(matches!(outcome, WriteOutcome::Failed { fault: Fault::Poison, .. }), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn a_dropped_column_is_noticed() {
     let stand = Stand::new(PLAYERS).await;

@@ -29,8 +29,20 @@ fn a_skipped_row_settles_at_once() {
 #[test]
 fn a_bad_row_ends_the_service_where_the_policy_says_so() {
     let mut bench = writing_two(Config { on_bad_record: OnBadRecord::Stop, ..small() });
-    assert_eq!(bench.step(with_one_rejected(Reject::Malformed)), ["Stop BadRecord"]);
+    let lines = bench.step(with_one_rejected(Reject::Malformed));
+    assert_eq!(lines, ["StopAt 0:0 malformed", "Stop BadRecord"]);
     assert_eq!(bench.at(), stopped(Cause::BadRecord));
+}
+
+/// The first bad record of the batch is another one.
+#[test]
+fn the_record_that_ends_the_service_is_the_one_whose_policy_says_so() {
+    let config =
+        Config { on_bad_record: OnBadRecord::Stop, on_unique_violation: OnUniqueViolation::Skip, ..small() };
+    let mut bench = writing_two(config);
+    let rejected = vec![rejected(0, Reject::UniqueViolation), rejected(1, Reject::Malformed)];
+    let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected, parked: vec![] }));
+    assert_eq!(lines, ["Skip 0:0 unique_violation", "StopAt 0:1 malformed", "Stop BadRecord"]);
 }
 
 #[test]

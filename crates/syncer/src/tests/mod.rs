@@ -197,7 +197,7 @@ fn show(effect: &Order) -> String {
             let place = format!("{}:{}", row.partition.0, row.offset);
             format!("{name} {} {place} {}{code} x{attempts}", id.0, reason.as_str())
         }
-        Effect::Skip { row, reason, .. } => {
+        Effect::Skip { row, reason, .. } | Effect::StopAt { row, reason, .. } => {
             format!("{name} {}:{} {}", row.partition.0, row.offset, reason.as_str())
         }
         Effect::CommitOffsets { id, offsets } => {

@@ -1,5 +1,6 @@
-//! A PostgreSQL that is out of reach: one schedule for the server, whichever request meets it.
+//! A PostgreSQL that is out of reach: one schedule for whatever is written or asked.
 
+use super::parked::retrying;
 use super::*;
 
 fn unreachable(worker: u32, id: u64) -> Fact {
@@ -76,6 +77,27 @@ fn the_first_that_gets_through_has_all_others_try_at_once() {
     assert_eq!(bench.step(unreachable(0, 5)), ["SetTimer OutageRetry#1 1s"], "the count has started over");
 }
 
+#[test]
+fn a_commit_and_an_acquisition_that_wait_for_the_same_server_are_tried_at_once_too() {
+    let mut bench = Bench::committing(small());
+    bench.step(assigned(&[2]));
+    bench.step(acquire_failed(5, Dependency::Postgres, Fault::Unreachable));
+    let (id, from, fault) = (EffectId(4), Dependency::Postgres, Fault::Unreachable);
+    let failed = Input::CommitFailed { id, from, fault, refused: vec![] };
+    assert_eq!(bench.step(failed), ["SetTimer CommitRetry#0 1s"]);
+    bench.step(records(&[(0, 1, 0), (0, 2, 1)]));
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 6 [0:1]"]);
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(1))), ["WriteBatch w1 7 [0:2]"]);
+    assert_eq!(bench.step(unreachable(0, 6)), ["SetTimer OutageRetry#0 1s"]);
+    let lines = bench.step(written(1, 7));
+    let timers = ["CancelTimer OutageRetry#0", "CancelTimer CommitRetry#0", "CancelTimer AcquireRetry#0"];
+    assert_eq!(lines[..3], timers);
+    assert_eq!(
+        lines[3..],
+        ["WriteBatch w0 8 [0:1]", "CommitOffsets 9 [0@0 1]", "AcquirePartitions 10 [2@2]"]
+    );
+}
+
 /// Nothing of it had to be asked of PostgreSQL.
 #[test]
 fn a_batch_of_bad_records_alone_is_no_sign_of_an_end() {
@@ -126,6 +148,17 @@ fn an_answered_question_is_no_progress_while_something_is_to_be_written() {
     assert_eq!(bench.step(answered), ["SetTimer LedgerCheck#1 5s"]);
     bench.expire(TimerKind::OutageRetry);
     assert_eq!(bench.step(unreachable(0, 5)), ["SetTimer OutageRetry#1 2s"]);
+}
+
+#[test]
+fn nor_while_parked_rows_are_to_be_tried_again() {
+    let mut bench = retrying(Config { ledger_check: Duration::from_secs(5), ..small() });
+    assert_eq!(bench.expire(TimerKind::LedgerCheck), ["CheckLedger 7 [0@0 1@1]"]);
+    let failed = retried(0, 6, RetryOutcome::Failed { fault: Fault::Unreachable });
+    assert_eq!(bench.step(failed), ["SetTimer OutageRetry#0 1s"]);
+    let answered = Input::LedgerChecked { id: EffectId(7), refused: vec![], held: vec![] };
+    assert_eq!(bench.step(answered), ["SetTimer LedgerCheck#1 5s"]);
+    assert_eq!(bench.expire(TimerKind::OutageRetry), ["RetryParked w0 8 [0@0]"]);
 }
 
 #[test]

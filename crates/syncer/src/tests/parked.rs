@@ -32,7 +32,7 @@ fn with_one_parked(config: Config) -> Bench {
 }
 
 /// The same with its retry, request 6, under way.
-fn retrying(config: Config) -> Bench {
+pub(super) fn retrying(config: Config) -> Bench {
     let mut bench = with_one_parked(config);
     assert_eq!(bench.expire(RETRY), ["RetryParked w0 6 [0@0]"]);
     bench
@@ -262,7 +262,8 @@ fn a_parked_row_that_fails_for_another_reason_follows_the_policy_for_bad_records
     assert_eq!(bench.expire(RETRY), ["RetryParked w0 7 [0@0] without 0:0"]);
 
     let mut bench = retrying(Config { on_bad_record: OnBadRecord::Stop, ..small() });
-    bench.step(retried(0, 6, refused_row(0, 0)));
+    let lines = bench.step(retried(0, 6, refused_row(0, 0)));
+    assert_eq!(lines[1..], ["StopAt 0:0 check_violation", "Stop BadRecord"]);
     assert_eq!(bench.at(), stopped(Cause::BadRecord));
 }
 

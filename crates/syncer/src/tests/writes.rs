@@ -1,4 +1,5 @@
 use super::*;
+use crate::worker::OVERTAKEN_MAX;
 
 /// Rows 0:0 and 0:1 in worker 0's batch, request 3.
 fn writing_two(config: Config) -> Bench {
@@ -64,6 +65,45 @@ fn a_row_that_others_overtake_again_and_again_does_not_end_the_service() {
     bench.step(deadlock(10));
     bench.expire(TimerKind::WriteRetry(WorkerId(0)));
     assert_eq!(bench.step(deadlock(11)), ["Stop Unavailable(Postgres)"], "nobody else has written since");
+}
+
+/// Worker 1 writes and commits one row more while worker 0's request is under way.
+fn overtake(bench: &mut Bench, offset: i64) {
+    bench.step(records(&[(1, offset, 1)]));
+    let lines = bench.expire(TimerKind::Linger(WorkerId(1)));
+    let lines = bench.step(written(1, number(&lines, "WriteBatch w1")));
+    bench.step(committed(number(&lines, "CommitOffsets")));
+}
+
+/// The request's number.
+fn number(lines: &[String], order: &str) -> u64 {
+    let rest = lines.iter().find_map(|line| line.strip_prefix(order)).unwrap();
+    rest.split_ascii_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_row_that_others_overtake_for_ever_ends_the_service_in_the_end() {
+    let retries = Retries { postgres_write: Retry::times(1), ..small().retries };
+    let mut bench = Bench::writing(Config { retries, commit_spacing: Duration::ZERO, ..small() });
+    let deadlock = |id| failed(0, id, Fault::RetryNow, Reject::Database);
+    let (mut id, mut offset) = (3, 0);
+    for is_last in [false, true] {
+        id = number(&bench.step(deadlock(id)), "WriteBatch w0");
+        for _ in 0..OVERTAKEN_MAX {
+            overtake(&mut bench, offset);
+            offset += 1;
+            id = number(&bench.step(deadlock(id)), "WriteBatch w0");
+        }
+        if !is_last {
+            // Its own progress starts the count over.
+            bench.step(records(&[(0, 1, 0)]));
+            let lines = bench.step(written(0, id));
+            id = number(&lines, "WriteBatch w0");
+            bench.step(committed(number(&lines, "CommitOffsets")));
+        }
+    }
+    overtake(&mut bench, offset);
+    assert_eq!(bench.step(deadlock(id)), ["Stop Unavailable(Postgres)"]);
 }
 
 #[test]

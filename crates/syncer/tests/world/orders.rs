@@ -1,6 +1,6 @@
 //! The machine's orders, checked as they come.
 
-use cdc_machine::{EffectId, Epoch, StateName};
+use cdc_machine::{Cause, EffectId, Epoch, StateName};
 use cdc_syncer::{
     Effect, FetchStart, HoldReason, OffsetCommit, OffsetPolicy, Partition, Row, StartOffset, WorkerId,
 };
@@ -72,6 +72,10 @@ impl World {
                 self.pending.dead_letters.push((id, row));
             }
             Effect::Skip { row, .. } => self.finish(&row),
+            Effect::StopAt { row, .. } => {
+                assert_eq!(self.fate_mut(&row).copied(), Some(Fate::Rejected), "a good row ends the service");
+                assert_eq!(self.machine.cause(), Some(Cause::BadRecord));
+            }
             Effect::CommitOffsets { id, offsets } => {
                 for commit in &offsets {
                     self.check_commit(commit);

@@ -26,13 +26,23 @@ pub(crate) trait Backend {
 
     fn store_of(&self, cell: &str, identity: StoreIdentity, instance: &str, ttl: Duration) -> Self::Store;
     /// A store in a place that nobody has chosen, and where its record may be instead.
-    fn store_by_default(&self, cell: &str, earlier: &[&str], identity: StoreIdentity) -> Self::Store;
+    fn standby_by_default(
+        &self,
+        cell: &str,
+        earlier: &[&str],
+        identity: StoreIdentity,
+        instance: &str,
+    ) -> Self::Store;
     fn get(&self, cell: &str) -> impl Future<Output = Option<String>>;
     /// `None` removes the cell.
     fn put(&self, cell: &str, content: Option<&str>) -> impl Future<Output = ()>;
 
     fn store(&self, cell: &str, instance: &str) -> Self::Store {
         self.store_of(cell, identity(), instance, LONG)
+    }
+
+    fn store_by_default(&self, cell: &str, earlier: &[&str], identity: StoreIdentity) -> Self::Store {
+        self.standby_by_default(cell, earlier, identity, "a")
     }
 }
 
@@ -57,9 +67,15 @@ impl Backend for Files {
         FileStore::new(self.path(cell), identity, instance).unwrap().with_lease_ttl(ttl)
     }
 
-    fn store_by_default(&self, cell: &str, earlier: &[&str], identity: StoreIdentity) -> FileStore {
+    fn standby_by_default(
+        &self,
+        cell: &str,
+        earlier: &[&str],
+        identity: StoreIdentity,
+        instance: &str,
+    ) -> FileStore {
         let earlier = earlier.iter().map(|cell| FileRegister::new(self.path(cell)).unwrap()).collect();
-        self.store_of(cell, identity, "a", LONG).by_default(earlier)
+        self.store_of(cell, identity, instance, LONG).by_default(earlier)
     }
 
     async fn get(&self, cell: &str) -> Option<String> {
@@ -73,6 +89,19 @@ impl Backend for Files {
         }
     }
 }
+
+/// One test for each backend.
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod on_redis {
+            $(#[tokio::test] async fn $name() { super::$name(crate::backend::Redis::start()).await; })*
+        }
+        mod on_file {
+            $(#[tokio::test] async fn $name() { super::$name(crate::backend::Files::new()).await; })*
+        }
+    };
+}
+pub(crate) use on_both;
 
 /// A Redis server that ends with the test.
 pub(crate) struct Redis {
@@ -173,9 +202,15 @@ impl Backend for Redis {
         RedisStore::new(self.settings(cell), identity, instance).unwrap().with_lease_ttl(ttl)
     }
 
-    fn store_by_default(&self, cell: &str, earlier: &[&str], identity: StoreIdentity) -> RedisStore {
+    fn standby_by_default(
+        &self,
+        cell: &str,
+        earlier: &[&str],
+        identity: StoreIdentity,
+        instance: &str,
+    ) -> RedisStore {
         let earlier = earlier.iter().map(|cell| RedisRegister::new(self.settings(cell)).unwrap()).collect();
-        self.store_of(cell, identity, "a", LONG).by_default(earlier)
+        self.store_of(cell, identity, instance, LONG).by_default(earlier)
     }
 
     async fn get(&self, cell: &str) -> Option<String> {

@@ -6,26 +6,17 @@ use cdc_machine::Fault;
 use cdc_watcher::Amendment;
 
 use crate::backend::{
-    Backend, Files, KNOWN, LINEAGE, LONG, Redis, assert_same, identity, owned, plain, token, watched,
+    Backend, KNOWN, LINEAGE, LONG, assert_same, held, identity, on_both, owned, plain, token, watched,
 };
-
-/// One test for each backend.
-macro_rules! on_both {
-    ($($name:ident)*) => {
-        mod on_redis {
-            $(#[tokio::test] async fn $name() { super::$name(super::Redis::start()).await; })*
-        }
-        mod on_file {
-            $(#[tokio::test] async fn $name() { super::$name(super::Files::new()).await; })*
-        }
-    };
-}
 
 on_both! {
     an_upgrade_and_a_way_back_lose_no_position
     a_record_of_another_pipeline_is_left_alone
     what_would_be_missed_is_refused_where_it_stands
     of_several_records_the_least_position_counts
+    what_this_pipeline_has_saved_comes_before_other_lists
+    what_cannot_be_read_may_be_behind_another_list_s_position
+    who_has_not_asked_the_source_finds_what_the_watcher_finds
     what_cannot_be_read_is_never_nothing
     what_was_saved_in_the_first_place_counts
     a_place_that_strangers_share_is_named
@@ -106,6 +97,48 @@ async fn of_several_records_the_least_position_counts(backend: impl Backend) {
     leave(&backend, "of_list", &["items", "orders"], 7).await;
     let mut one = backend.store_by_default("of_orders", &["of_list", "old"], watching(&["orders"]));
     assert_same(&owned(one.acquire(false).await.unwrap()).unwrap().token, &token(7));
+}
+
+/// The place that the list was gone on with in is behind the other one by now: who comes next must not take that.
+async fn what_this_pipeline_has_saved_comes_before_other_lists(backend: impl Backend) {
+    leave(&backend, "of_items", &["items"], 9).await;
+    leave(&backend, "of_players", &["players"], 5).await;
+    let names = ["items", "players"];
+    let list = || backend.store_by_default("of_both", &["of_items", "of_players", "old"], watching(&names));
+    let mut first = list();
+    assert_same(&owned(first.acquire(false).await.unwrap()).unwrap().token, &token(5));
+    first.save(&token(12), LINEAGE, &knowing(&names)).await.unwrap();
+    let earlier = ["of_items", "of_players", "old"];
+    let mut standby = backend.standby_by_default("of_both", &earlier, watching(&names), "b");
+    held(standby.acquire(false).await.unwrap());
+    assert_same(&list().peek().await.unwrap().unwrap().token, &token(12));
+    first.release().await.unwrap();
+    assert_same(&owned(list().acquire(false).await.unwrap()).unwrap().token, &token(12));
+}
+
+async fn what_cannot_be_read_may_be_behind_another_list_s_position(backend: impl Backend) {
+    leave(&backend, "of_items", &["items"], 9).await;
+    backend.put("old", Some("{\"version\":2,\"incarn")).await;
+    let names = ["items", "players"];
+    let list = || backend.store_by_default("of_both", &["of_items", "old"], watching(&names));
+    let acquisition = list().acquire(false).await.unwrap();
+    assert!(matches!(acquisition, Acquisition::Damaged(_)), "{acquisition:?}");
+    // One for exactly this list is nobody else's.
+    leave(&backend, "of_items", &names, 10).await;
+    assert_same(&owned(list().acquire(false).await.unwrap()).unwrap().token, &token(10));
+}
+
+async fn who_has_not_asked_the_source_finds_what_the_watcher_finds(backend: impl Backend) {
+    leave(&backend, "old", &["players"], 3).await;
+    let mut moved = identity();
+    moved.collections[0].topic = "another".to_owned();
+    let mut reader = StoreIdentity { source: String::new(), ..moved.clone() };
+    let found = backend.store_by_default("new", &OLD, reader.clone()).peek().await.unwrap();
+    assert_same(&found.unwrap().token, &token(3));
+    let acquisition = backend.store_by_default("new", &OLD, moved).acquire(false).await.unwrap();
+    assert!(matches!(acquisition, Acquisition::Foreign(_)), "{acquisition:?}");
+    reader.collections[0].name = "orders".to_owned();
+    assert_eq!(backend.store_by_default("new", &OLD, reader).peek().await.unwrap(), None);
 }
 
 async fn what_cannot_be_read_is_never_nothing(backend: impl Backend) {

@@ -17,10 +17,7 @@ struct Neighbour {
 impl Neighbour {
     fn start() -> Self {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-        let started = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(19).unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
-        let id = ProcessId { pid, started: started.parse().unwrap(), ..ProcessId::own().unwrap() };
+        let id = ProcessId::of(i32::try_from(child.id()).unwrap()).unwrap();
         Self { child, id }
     }
 }

@@ -7,21 +7,8 @@ use cdc_machine::Fault;
 use cdc_watcher::{Amendment, CollectionId, Gap, GapCause, Known};
 
 use crate::backend::{
-    Backend, Files, KNOWN, LINEAGE, LONG, Redis, SHORT, assert_same, held, identity, owned, plain, token,
-    watched,
+    Backend, KNOWN, LINEAGE, LONG, SHORT, assert_same, held, identity, on_both, owned, plain, token, watched,
 };
-
-/// One test for each backend.
-macro_rules! on_both {
-    ($($name:ident)*) => {
-        mod on_redis {
-            $(#[tokio::test] async fn $name() { super::$name(super::Redis::start()).await; })*
-        }
-        mod on_file {
-            $(#[tokio::test] async fn $name() { super::$name(super::Files::new()).await; })*
-        }
-    };
-}
 
 on_both! {
     an_empty_store_gives_the_lease_and_no_position
@@ -449,7 +436,7 @@ async fn a_damaged_record_under_its_holder_is_written_again_from_memory(backend:
     // A newer release's record is whole, and somebody else's.
     let newer = r#"{"version":3,"something":"else"}"#;
     backend.put("cell", Some(newer)).await;
-    assert_eq!(store.save(&token(9), LINEAGE, &plain()).await.unwrap_err().fault, Fault::Fatal);
+    assert_eq!(store.save(&token(9), LINEAGE, &plain()).await.unwrap_err().fault, Fault::Poison);
     assert_eq!(backend.get("cell").await.as_deref(), Some(newer));
 }
 

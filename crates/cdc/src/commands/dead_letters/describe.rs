@@ -1,3 +1,4 @@
+use cdc_kafka::DeadLetter;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -17,7 +18,7 @@ pub(super) fn fields(letter: &Letter) -> Map<String, Value> {
         ("topic", json!(&*dead.topic)),
         ("partition", json!(dead.partition)),
         ("offset", json!(dead.offset)),
-        ("fell_at", json!(fell_at(letter))),
+        ("fell_at", json!(fell_at(dead).map(|at| at.to_string()))),
         ("first_fell_at", json!(dead.first_fell_at())),
         ("falls", json!(dead.falls())),
         ("attempts", json!(dead.attempts())),
@@ -47,11 +48,11 @@ pub(super) fn read_from(letter: &Letter) -> String {
     }
 }
 
-/// A marker of the Watcher's says no time of its own: it was written when it fell.
-fn fell_at(letter: &Letter) -> Option<String> {
-    let written = || Timestamp::from_millisecond(letter.dead.record.timestamp_ms).ok();
-    let at = letter.dead.fell_at().and_then(|text| text.parse::<Timestamp>().ok()).or_else(written);
-    at.map(|at| at.to_string())
+/// When it fell, for the table and the filters alike. A marker of the Watcher's says no time of its own: it was written
+/// when it fell.
+pub(super) fn fell_at(dead: &DeadLetter) -> Option<Timestamp> {
+    let written = || Timestamp::from_millisecond(dead.record.timestamp_ms).ok();
+    dead.fell_at().and_then(|text| text.parse().ok()).or_else(written)
 }
 
 /// The lines of a table; `with_state` adds how each letter is done with.
@@ -67,7 +68,7 @@ pub(super) fn lines(letters: &[Letter], with_headings: bool, with_state: bool) -
             dead.omitted_body().map_or_else(|| dead.body_bytes().to_string(), |_| "omitted".to_owned());
         let mut row = vec![
             letter.place().to_string(),
-            fell_at(letter).unwrap_or_else(|| NOTHING.to_owned()),
+            fell_at(dead).map_or_else(|| NOTHING.to_owned(), |at| at.to_string()),
             dead.reason().unwrap_or(NOTHING).to_owned(),
             dead.sqlstate().unwrap_or(NOTHING).to_owned(),
             read_from(letter),

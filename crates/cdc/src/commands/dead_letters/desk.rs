@@ -12,6 +12,11 @@ use crate::config::Services;
 use crate::exit::{Exit, Failed};
 use crate::wiring;
 
+/// Letters that are named are handed on so many at a time, at most, as those are that the filters leave.
+const LETTERS_AT_ONCE: usize = 256;
+/// No more are added to those once they have so many bytes.
+const BYTES_AT_ONCE: usize = 8 << 20;
+
 /// A dead letter, and how it is done with, if it is.
 pub(super) struct Letter {
     pub(super) dead: DeadLetter,
@@ -58,7 +63,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn open(arguments: ConfigArgs) -> Result<Self, Failed> {
+    /// What is selected is looked at before any server is asked.
+    pub(super) fn open(arguments: ConfigArgs, selection: &Selection) -> Result<Self, Failed> {
         let Services { watcher, syncer } = Services::load(&arguments.sources())?;
         let syncer = syncer.ok_or_else(|| {
             let text = "which dead letters are done with stands in the Syncer's database; give the syncer's \
@@ -76,6 +82,7 @@ impl Desk {
                 add(topic, dead);
             }
         }
+        must_be_known(selection, &topics)?;
         let runtime = runtime()?;
         let book = runtime.block_on(wiring::database(&syncer).letter_book()).map_err(of_server)?;
         let connection = ConnectionSettings {
@@ -103,20 +110,10 @@ impl Desk {
         with_done: bool,
         mut act: impl FnMut(Vec<Letter>) -> Result<bool, Failed>,
     ) -> Result<Passed, Failed> {
-        if let Some(topic) = selection.unknown_topic(|topic| self.is_source(topic)) {
-            let known: BTreeSet<&str> = self.topics.iter().map(|(source, _)| source.as_str()).collect();
-            let known = known.into_iter().collect::<Vec<_>>().join(", ");
-            let text = format!("--topic {topic} is none of this configuration's topics; they are {known}");
-            return Err(Failed::new(Exit::Usage, text));
+        if !selection.places.is_empty() {
+            return self.for_each_named(&selection.places, act);
         }
         let mut passed = Passed::default();
-        if !selection.places.is_empty() {
-            let letters =
-                selection.places.iter().map(|place| self.at(place)).collect::<Result<Vec<_>, _>>()?;
-            passed.handed = letters.len() as u64;
-            act(letters)?;
-            return Ok(passed);
-        }
         let topics = self.dead_letter_topics(selection);
         let mut reader = DeadLetterReader::open(&self.connection, &topics).map_err(of_server)?;
         self.forget_what_is_gone(&reader)?;
@@ -145,20 +142,35 @@ impl Desk {
         }
     }
 
-    /// The letter at this place.
-    pub(super) fn at(&self, place: &Place) -> Result<Letter, Failed> {
-        let Place { topic, partition, offset } = place;
-        if !self.topics.iter().any(|(_, dead)| dead == topic) {
-            let text = format!("{topic} is none of this configuration's dead-letter topics");
-            return Err(Failed::new(Exit::Usage, text));
+    /// Hands on the letters at these places, those that are done with included.
+    fn for_each_named(
+        &self,
+        places: &[Place],
+        mut act: impl FnMut(Vec<Letter>) -> Result<bool, Failed>,
+    ) -> Result<Passed, Failed> {
+        let topics: BTreeSet<&String> = places.iter().map(|place| &place.topic).collect();
+        let topics: Vec<String> = topics.into_iter().cloned().collect();
+        let mut reader = DeadLetterReader::open(&self.connection, &topics).map_err(of_server)?;
+        let mut passed = Passed::default();
+        let mut places = places.iter();
+        loop {
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            while found.len() < LETTERS_AT_ONCE
+                && bytes < BYTES_AT_ONCE
+                && let Some(place) = places.next()
+            {
+                let letter = letter_at(&mut reader, place)?;
+                bytes += letter.record.key.len() + letter.body_bytes();
+                found.push(letter);
+            }
+            if found.is_empty() {
+                return Ok(passed);
+            }
+            passed.handed += found.len() as u64;
+            if !act(self.with_done(found)?)? {
+                return Ok(passed);
+            }
         }
-        let found = DeadLetterReader::at(&self.connection, topic, *partition, *offset).map_err(of_server)?;
-        let found = found.filter(|letter| letter.reason().is_some()).ok_or_else(|| {
-            let text = format!("there is no dead letter {place}; it may have been kept for too short a time");
-            Failed::new(Exit::Decision, text)
-        })?;
-        let mut letters = self.with_done(vec![found])?;
-        letters.pop().ok_or_else(|| Failed::new(Exit::Bug, "a dead letter was lost, which is a bug"))
     }
 
     fn is_ours(&self, letter: &DeadLetter) -> bool {
@@ -180,6 +192,34 @@ impl Desk {
             .collect();
         self.runtime.block_on(self.book.forget_below(&firsts)).map_err(of_server)
     }
+}
+
+/// A topic that these files do not name is a slip of whoever names it.
+fn must_be_known(selection: &Selection, topics: &BTreeSet<(String, String)>) -> Result<(), Failed> {
+    let is_source = |topic: &str| topics.iter().any(|(source, _)| source == topic);
+    if let Some(topic) = selection.unknown_topic(is_source) {
+        let known: BTreeSet<&str> = topics.iter().map(|(source, _)| source.as_str()).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        let text = format!("--topic {topic} is none of this configuration's topics; they are {known}");
+        return Err(Failed::new(Exit::Usage, text));
+    }
+    let is_dead = |topic: &str| topics.iter().any(|(_, dead)| dead == topic);
+    match selection.places.iter().find(|place| !is_dead(&place.topic)) {
+        None => Ok(()),
+        Some(Place { topic, .. }) => {
+            let text = format!("{topic} is none of this configuration's dead-letter topics");
+            Err(Failed::new(Exit::Usage, text))
+        }
+    }
+}
+
+fn letter_at(reader: &mut DeadLetterReader, place: &Place) -> Result<DeadLetter, Failed> {
+    let Place { topic, partition, offset } = place;
+    let found = reader.at(topic, *partition, *offset).map_err(of_server)?;
+    found.filter(|letter| letter.reason().is_some()).ok_or_else(|| {
+        let text = format!("there is no dead letter {place}; it may have been kept for too short a time");
+        Failed::new(Exit::Decision, text)
+    })
 }
 
 /// Says what was passed over.

@@ -2,7 +2,7 @@ use cdc_postgres::Outcome;
 
 use super::desk::{Desk, of_server, tell_of};
 use super::selection::Selection;
-use crate::cli::DeadLettersDiscardArgs;
+use crate::cli::{ChosenLetters, DeadLettersDiscardArgs};
 use crate::commands::output::print;
 use crate::exit::{Exit, Failed};
 
@@ -11,14 +11,15 @@ use crate::exit::{Exit, Failed};
 /// # Errors
 /// As `list`; exit 2 where nothing says which ones are meant, 65 for a letter that is not there.
 pub fn dead_letters_discard(arguments: DeadLettersDiscardArgs) -> Result<(), Failed> {
-    let DeadLettersDiscardArgs { letters, config, filter, because, yes } = arguments;
+    let DeadLettersDiscardArgs { chosen, because, yes } = arguments;
+    let ChosenLetters { letters, config, filter } = chosen;
     let selection = Selection::parse(&letters, filter)?;
     if !selection.is_narrowed() && !yes {
         let text =
             "say which dead letters to discard, by letters or by a filter; --yes discards all open ones";
         return Err(Failed::new(Exit::Usage, text));
     }
-    let desk = Desk::open(config)?;
+    let desk = Desk::open(config, &selection)?;
     desk.book.must_be_there().map_err(of_server)?;
     let mut discarded = 0;
     let mut passed = desk.for_each(&selection, false, |letters| {

@@ -15,7 +15,7 @@ use crate::exit::Failed;
 pub fn dead_letters_list(arguments: DeadLettersListArgs) -> Result<(), Failed> {
     let DeadLettersListArgs { config, filter, all, json } = arguments;
     let selection = Selection::parse(&[], filter)?;
-    let desk = Desk::open(config)?;
+    let desk = Desk::open(config, &selection)?;
     let mut is_first = true;
     let passed = desk.for_each(&selection, all, |letters| {
         let text: String = if json {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::desk::{Desk, Letter, of_server, tell_of};
 use super::selection::Selection;
-use crate::cli::DeadLettersReplayArgs;
+use crate::cli::{ChosenLetters, DeadLettersReplayArgs};
 use crate::commands::output::{tell, write};
 use crate::exit::{Exit, Failed};
 
@@ -40,9 +40,10 @@ struct Counts {
 /// # Errors
 /// As `list`; exit 65 where letters cannot be replayed or are not there, 69 where the brokers do not acknowledge.
 pub fn dead_letters_replay(arguments: DeadLettersReplayArgs) -> Result<(), Failed> {
-    let DeadLettersReplayArgs { letters, config, filter, dry_run, json } = arguments;
+    let DeadLettersReplayArgs { chosen, dry_run, json } = arguments;
+    let ChosenLetters { letters, config, filter } = chosen;
     let selection = Selection::parse(&letters, filter)?;
-    let desk = Desk::open(config)?;
+    let desk = Desk::open(config, &selection)?;
     desk.book.must_be_there().map_err(of_server)?;
     let mut producer = ReplayProducer::new(&desk.connection).map_err(of_server)?;
     let mut counts = Counts::default();

@@ -1,14 +1,16 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
 use cdc_kafka::DeadLetter;
 use jiff::Timestamp;
 
+use super::describe::fell_at;
 use crate::cli::LetterFilter;
 use crate::exit::{Exit, Failed};
 
 /// A letter's place: its topic, partition and offset among the dead letters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) topic: String,
     pub(super) partition: i32,
@@ -47,7 +49,7 @@ impl fmt::Display for Place {
 /// Which letters are meant.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
-    /// These, where there are any.
+    /// These, where there are any, each once.
     pub(super) places: Vec<Place>,
     topics: Vec<String>,
     partition: Option<i32>,
@@ -61,7 +63,10 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn parse(letters: &[String], filter: LetterFilter) -> Result<Self, Failed> {
-        let places = letters.iter().map(|text| Place::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut places = letters.iter().map(|text| Place::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        // A letter that is named twice would be sent twice.
+        let mut named = HashSet::new();
+        places.retain(|place| named.insert(place.clone()));
         let now = Timestamp::now();
         let time =
             |text: Option<String>, flag: &str| text.map(|text| parse_time(&text, flag, now)).transpose();
@@ -108,7 +113,7 @@ impl Selection {
     }
 
     pub(super) fn matches(&self, letter: &DeadLetter) -> bool {
-        let fell_at = Timestamp::from_millisecond(letter.record.timestamp_ms).ok();
+        let fell_at = fell_at(letter);
         letter.source_topic().is_some_and(|topic| self.wants_topic(topic))
             && self.partition.is_none_or(|wanted| letter.source_partition() == Some(wanted))
             && self.offsets.is_none_or(|(first, last)| {
@@ -146,6 +151,9 @@ fn parse_time(text: &str, flag: &str, now: Timestamp) -> Result<Timestamp, Faile
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use cdc_executor::ports::{Headers, KafkaRecord};
+
     use super::*;
 
     #[test]
@@ -177,6 +185,45 @@ mod tests {
         assert_eq!(parse("2h").unwrap(), "2024-01-15T08:30:00Z");
         assert_eq!(parse("2024-01-01T00:00:00Z").unwrap(), "2024-01-01T00:00:00Z");
         assert!(parse("yesterday").unwrap_err().message.starts_with("--since \"yesterday\" is not legal"));
+    }
+
+    #[test]
+    fn a_letter_that_is_named_twice_is_meant_once() {
+        let named = ["t/0/2", "t/0/1", "t/0/02", "u/0/1", "t/0/1"].map(str::to_owned);
+        let places = Selection::parse(&named, LetterFilter::default()).unwrap().places;
+        let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+        assert_eq!(places, ["t/0/2", "t/0/1", "u/0/1"]);
+    }
+
+    /// A letter that was written at 10:00, with these headers.
+    fn letter(headers: &[(&str, &str)]) -> DeadLetter {
+        let mut bytes = Vec::new();
+        for (name, value) in headers {
+            bytes.extend(u16::try_from(name.len()).unwrap().to_be_bytes());
+            bytes.extend(name.as_bytes());
+            bytes.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
+            bytes.extend(value.as_bytes());
+        }
+        let written: Timestamp = "2024-01-15T10:00:00Z".parse().unwrap();
+        let record = KafkaRecord {
+            key: Bytes::new(),
+            value: None,
+            headers: Headers(bytes.into()),
+            timestamp_ms: written.as_millisecond(),
+        };
+        DeadLetter { topic: "t.dead-letters".into(), partition: 0, offset: 1, record }
+    }
+
+    #[test]
+    fn the_time_that_is_listed_is_the_time_that_is_filtered_by() {
+        let filter =
+            LetterFilter { since: Some("2024-01-15T09:00:00Z".to_owned()), ..LetterFilter::default() };
+        let selection = Selection::parse(&[], filter).unwrap();
+        let source = ("cdc-source-topic", "t");
+        assert!(selection.matches(&letter(&[source])), "a marker fell when it was written");
+        let fell_before = ("cdc-error-last", "2024-01-15T08:59:59Z");
+        assert!(!selection.matches(&letter(&[source, fell_before])));
+        assert!(selection.matches(&letter(&[source, ("cdc-error-last", "2024-01-15T09:00:00Z")])));
     }
 
     #[test]

@@ -3,9 +3,9 @@ use serde_json::{Map, Value};
 
 use super::describe::{fields, insert_bytes, readable};
 use super::desk::{Desk, Letter};
-use super::selection::Place;
-use crate::cli::DeadLettersShowArgs;
-use crate::commands::output::{print, write};
+use super::selection::Selection;
+use crate::cli::{DeadLettersShowArgs, LetterFilter};
+use crate::commands::output::{field_lines, print, write};
 use crate::exit::Failed;
 
 /// `cdc dead-letters show`: one dead letter with its headers; key and body only where they are asked for.
@@ -14,13 +14,17 @@ use crate::exit::Failed;
 /// As `list`; exit 65 where there is no such letter.
 pub fn dead_letters_show(arguments: DeadLettersShowArgs) -> Result<(), Failed> {
     let DeadLettersShowArgs { letter, config, body, json } = arguments;
-    let place = Place::parse(&letter)?;
-    let letter = Desk::open(config)?.at(&place)?;
-    if json {
-        print(&format!("{:#}", Value::Object(whole(&letter, body))))
-    } else {
-        print_lines(&letter, body)
-    }
+    let selection = Selection::parse(&[letter], LetterFilter::default())?;
+    let show = |letter: &Letter| {
+        if json {
+            print(&format!("{:#}", Value::Object(whole(letter, body))))
+        } else {
+            print_lines(letter, body)
+        }
+    };
+    let desk = Desk::open(config, &selection)?;
+    desk.for_each(&selection, true, |letters| letters.iter().try_for_each(show).map(|()| true))?;
+    Ok(())
 }
 
 fn whole(letter: &Letter, with_body: bool) -> Map<String, Value> {
@@ -40,15 +44,9 @@ fn whole(letter: &Letter, with_body: bool) -> Map<String, Value> {
 
 fn print_lines(letter: &Letter, with_body: bool) -> Result<(), Failed> {
     let record = &letter.dead.record;
-    let all = fields(letter);
-    let shown = all.iter().filter(|(_, value)| !value.is_null());
-    let width = all.keys().map(String::len).max().unwrap_or_default();
-    let mut text: String = shown
-        .map(|(name, value)| match value.as_str() {
-            Some(text) => format!("{name:width$}  {text}\n"),
-            None => format!("{name:width$}  {value}\n"),
-        })
-        .collect();
+    let mut shown = fields(letter);
+    shown.retain(|_, value| !value.is_null());
+    let mut text = field_lines(&shown);
     text.push_str("headers\n");
     for (name, value) in HeadersIter::new(&record.headers) {
         text.push_str(&format!("  {name}: {}\n", readable(value)));

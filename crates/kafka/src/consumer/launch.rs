@@ -1,0 +1,124 @@
+//! A client's thread, from its first question to its end.
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cdc_executor::ports::Failure;
+use rdkafka::consumer::Consumer as _;
+
+use super::Client;
+use crate::classify::failure_from;
+use crate::complaints::Complaints;
+use crate::config;
+use crate::orphans;
+use crate::partitions::PartitionNames;
+use crate::poller::{Command, Poller, Voice};
+use crate::reach;
+use crate::rebalance::GroupCallbacks;
+use crate::settings::ConsumerSettings;
+use crate::topics::any_leader_answers;
+
+/// The longest that the brokers may take to answer a new client.
+pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that a broker which leads partitions may then take.
+pub(super) const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Complaints of a client that could not join which are listened to; it says each only once.
+const COMPLAINTS_MAX: u32 = 64;
+
+/// Hears what lies in the client's queue: its complaints wait there until it is polled, one at a time.
+fn listen(client: &Client) {
+    for _ in 0..COMPLAINTS_MAX {
+        drop(client.poll(Duration::ZERO));
+    }
+}
+
+/// Waits until the brokers answer, and subscribes. Blocks for at most [`JOIN_TIMEOUT`], and then for [`LEADER_TIMEOUT`], or
+/// for as long as [`reach::in_words`] does where none answered.
+fn subscribe(client: &Client, settings: &ConsumerSettings) -> Result<(), Failure> {
+    let named = settings.topics.iter().find(|topic| !topic.starts_with('^')).map(String::as_str);
+    let answered = client.fetch_metadata(named, JOIN_TIMEOUT).map_err(|error| {
+        listen(client);
+        let failure =
+            client.context().explain(failure_from("kafka_join", "the brokers did not answer", &error));
+        reach::in_words(failure, &settings.connection.brokers)
+    })?;
+    if let Some(topic) = answered.topics().iter().find(|topic| named == Some(topic.name())) {
+        // Any broker tells of the others; whether they can be reached at what they announce shows only there.
+        any_leader_answers(client.client(), topic, LEADER_TIMEOUT).map_err(|error| {
+            let what = format!("no broker that leads a partition of {} answers", topic.name());
+            listen(client);
+            client.context().explain(failure_from("kafka_join", &what, &error))
+        })?;
+    }
+    for topic in answered.topics().iter().filter(|topic| topic.partitions().is_empty()) {
+        // No failure: the group is told of it once it exists.
+        tracing::warn!(
+            topic = topic.name(),
+            "the topic does not exist yet; the Syncer waits for it. The Watcher makes it at its start"
+        );
+    }
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+    client
+        .subscribe(&topics)
+        .map_err(|error| failure_from("kafka_join", &format!("subscribing to {topics:?}"), &error))
+}
+
+/// What a consumer's thread is made with.
+pub(super) struct Launch {
+    pub(super) settings: ConsumerSettings,
+    pub(super) names: Arc<PartitionNames>,
+    pub(super) voice: Voice,
+    pub(super) revocation_deadline: Duration,
+    pub(super) orders: Receiver<Command>,
+    pub(super) joined: tokio::sync::oneshot::Sender<Result<Weak<Client>, Failure>>,
+}
+
+impl Launch {
+    /// The thread's whole life. The answer to the join is given before a client that failed is closed, which
+    /// may take long.
+    pub(super) fn run(self) {
+        let created = config::consumer(&self.settings)
+            .create_with_context(GroupCallbacks::new(Complaints::default()))
+            .map_err(|error| failure_from("kafka_join", "a consumer could not be made", &error));
+        let client: Arc<Client> = match created {
+            Ok(client) => Arc::new(client),
+            Err(failed) => return answer(self.joined, Err(failed)),
+        };
+        match subscribe(&client, &self.settings) {
+            Ok(()) => {
+                let _until_it_ends = self.look_out_for_orphans(&client);
+                answer(self.joined, Ok(Arc::downgrade(&client)));
+                Poller::new(client, self.orders, self.voice, self.names, self.revocation_deadline).run();
+            }
+            Err(failed) => {
+                client.context().close();
+                answer(self.joined, Err(failed));
+            }
+        }
+    }
+
+    /// Without the thread everything works but for partitions that a crash has left to nobody. It ends when what is
+    /// returned is dropped.
+    fn look_out_for_orphans(&self, client: &Arc<Client>) -> Sender<()> {
+        let (until, ended) = std::sync::mpsc::channel();
+        let (client, deadline) = (Arc::downgrade(client), self.revocation_deadline);
+        let (group, instance) = (self.settings.group.clone(), self.settings.instance.clone());
+        let spawned = std::thread::Builder::new()
+            .name("kafka-orphans".to_owned())
+            .spawn(move || orphans::look_out(&client, &ended, (&group, &instance), deadline));
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "the thread that looks for partitions without a member could not be started");
+        }
+        until
+    }
+}
+
+fn answer(
+    joined: tokio::sync::oneshot::Sender<Result<Weak<Client>, Failure>>,
+    result: Result<Weak<Client>, Failure>,
+) {
+    if joined.send(result).is_err() {
+        tracing::debug!("nobody waits for the consumer to join any more");
+    }
+}

@@ -1,0 +1,44 @@
+//! Producers of a few records, each with an answer of its own.
+
+use std::time::Duration;
+
+use cdc_executor::ports::Failure;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{ProducerContext, ThreadedProducer};
+
+use crate::classify::failure_from;
+use crate::complaints::Complaints;
+use crate::config;
+use crate::settings::ConnectionSettings;
+
+/// What is done with a record's report: the offset that it has got, or why it is not there. Records of this kind are
+/// rare: each may have an allocation of its own.
+pub(crate) type Answer = Box<dyn FnOnce(Result<i64, KafkaError>) + Send + Sync>;
+
+/// Its context tells what the brokers complain of.
+pub(crate) type AnsweredProducer = ThreadedProducer<Complaints>;
+
+impl ProducerContext for Complaints {
+    /// Boxed once more, since a pointer to a function of any kind is too wide for librdkafka.
+    type DeliveryOpaque = Box<Answer>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, answer: Box<Answer>) {
+        (*answer)(match result {
+            Ok(message) => Ok(message.offset()),
+            Err((error, _)) => Err(error.clone()),
+        });
+    }
+}
+
+/// # Errors
+/// `Fatal` where librdkafka refuses the configuration.
+pub(crate) fn answered_producer(
+    connection: &ConnectionSettings,
+    delivery_timeout: Duration,
+    operation: &'static str,
+) -> Result<AnsweredProducer, Failure> {
+    config::dead_letter_producer(connection, delivery_timeout)
+        .create_with_context(Complaints::default())
+        .map_err(|error| failure_from(operation, "a producer could not be made", &error))
+}
