@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use cdc_executor::{Shutdown, StackTrace};
+use cdc_executor::Shutdown;
 use cdc_machine::{Cause, Signal};
+use cdc_ports::StackTrace;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

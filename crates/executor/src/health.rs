@@ -7,8 +7,8 @@ use cdc_syncer::Held;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::ports::{Failure, TablesAtRisk};
 use crate::report::Attempt;
+use cdc_ports::{Failure, TablesAtRisk};
 
 /// How long a dependency may owe an answer before the service says that it is not well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(7);

@@ -8,7 +8,6 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`ports`] | what is needed of the world: one trait for each neighbour |
 //! | [`WatcherService`] | the Watcher's loop and its `match effect` |
 //! | [`SyncerService`] | the Syncer's loop and its `match effect` |
 //! | [`metrics`] | the metrics' names |
@@ -20,14 +19,10 @@ mod health;
 mod jitter;
 pub mod metrics;
 mod owed;
-pub mod ports;
-mod process;
 mod report;
 #[cfg(test)]
 mod scripted;
 mod shutdown;
-mod similar;
-mod stack_trace;
 mod start;
 mod syncer;
 mod timers;
@@ -41,10 +36,7 @@ pub use ended::Ended;
 pub use given_up::GIVEN_UP;
 pub use health::{Health, HeldTopic, TopicLag};
 pub use jitter::Jitter;
-pub use process::{Life, ProcessId};
 pub use shutdown::{Shutdown, Signals};
-pub use similar::similar;
-pub use stack_trace::StackTrace;
 pub use start::Start;
 pub use syncer::{BatchLog, SyncerService};
 pub use watcher::WatcherService;

@@ -10,7 +10,7 @@ use metrics::{
     histogram,
 };
 
-use crate::ports::{CONTROL_KINDS, Serves};
+use cdc_ports::{CONTROL_KINDS, Serves};
 
 /// Change events processed.
 pub const WATCHER_EVENTS_PROCESSED: &str = "watcher_events_processed_total";
@@ -359,7 +359,7 @@ impl SyncerMetrics {
         }
     }
 
-    pub(crate) fn wrote(&self, counts: &crate::ports::WriteCounts) {
+    pub(crate) fn wrote(&self, counts: &cdc_ports::WriteCounts) {
         self.written.increment(counts.inserted + counts.updated + counts.deleted);
         self.fenced.increment(counts.fenced);
         self.outranked.increment(counts.outranked);
@@ -384,7 +384,7 @@ impl SyncerMetrics {
         self.parked[1].increment(counts.superseded);
     }
 
-    pub(crate) fn retried(&self, counts: &crate::ports::RetryCounts) {
+    pub(crate) fn retried(&self, counts: &cdc_ports::RetryCounts) {
         self.written.increment(counts.resolved);
         self.parked[2].increment(counts.resolved);
         self.parked[3].increment(counts.opened);

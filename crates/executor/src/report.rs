@@ -4,7 +4,7 @@ use std::fmt;
 
 use cdc_machine::Dependency;
 
-use crate::ports::Failure;
+use cdc_ports::Failure;
 
 /// Where a failed operation stands in its retry schedule.
 #[derive(Clone, Copy, Debug, Default)]

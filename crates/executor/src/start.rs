@@ -6,8 +6,8 @@ use tokio::sync::watch;
 use crate::Health;
 use crate::health::Standing;
 use crate::metrics::Errors;
-use crate::ports::Failure;
 use crate::report::{self, Attempt};
+use cdc_ports::Failure;
 
 /// Only the Watcher waits before it has a machine: for who its source is.
 const SOURCE: Dependency = Dependency::MongoDb;

@@ -1,5 +1,5 @@
 use bytes::{Bytes, BytesMut};
-use cdc_executor::ports::{Headers, KafkaRecord};
+use cdc_ports::{Headers, KafkaRecord};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
 use crate::headers;

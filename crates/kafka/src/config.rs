@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use rdkafka::ClientConfig;
 
 use crate::batches::BatchLimits;

@@ -7,11 +7,9 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use cdc_executor::ports::{
-    ConsumerEvent, Failure, MissingTopic, RecordConsumer, RejectedRecord, TopicPartition,
-};
-use cdc_executor::similar;
 use cdc_machine::{EffectId, Fault};
+use cdc_ports::similar;
+use cdc_ports::{ConsumerEvent, Failure, MissingTopic, RecordConsumer, RejectedRecord, TopicPartition};
 use cdc_syncer::{FetchStart, LogBounds, Partition};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};

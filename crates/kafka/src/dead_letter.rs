@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cdc_executor::ports::{Failure, Headers, RejectedRecord};
 use cdc_machine::Fault;
+use cdc_ports::{Failure, Headers, RejectedRecord};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
@@ -255,7 +255,7 @@ pub(crate) fn replayed(dead: &Headers) -> OwnedHeaders {
 mod tests {
     use super::*;
     use bytes::{Bytes, BytesMut};
-    use cdc_executor::ports::{KafkaRecord, TopicPartition};
+    use cdc_ports::{KafkaRecord, TopicPartition};
     use cdc_syncer::{Reject, SqlState};
     use rdkafka::message::Headers as _;
 

@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use cdc_event::Position;
-use cdc_executor::ports::{Failure, ProducerReport, ReportSink};
 use cdc_machine::{Fault, SeqNo};
+use cdc_ports::{Failure, ProducerReport, ReportSink};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cdc_event::Position;
-use cdc_executor::ports::Failure;
 use cdc_machine::{Fault, Lineage};
+use cdc_ports::Failure;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};

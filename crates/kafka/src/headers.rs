@@ -1,5 +1,5 @@
 use bytes::{Buf, BufMut};
-use cdc_executor::ports::Headers;
+use cdc_ports::Headers;
 
 /// Stands for a header without a value.
 const NO_VALUE: u32 = u32::MAX;

@@ -1,6 +1,6 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cdc_executor::ports::TopicPartition;
+use cdc_ports::TopicPartition;
 use cdc_syncer::Partition;
 
 /// The names behind the machine's partition numbers. A number is given at first sight and never changes, so

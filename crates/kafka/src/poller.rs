@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use cdc_executor::ports::{ConsumerEvent, Failure, PolledRecord};
 use cdc_machine::{EffectId, Epoch, Fault};
+use cdc_ports::{ConsumerEvent, Failure, PolledRecord};
 use cdc_syncer::{FetchStart, Partition, Record, StartOffset};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;

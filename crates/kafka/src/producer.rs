@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cdc_event::Message;
-use cdc_executor::ports::{Failure, Producer, ReportSink, SendRefused};
 use cdc_machine::{Fault, SeqNo};
+use cdc_ports::{Failure, Producer, ReportSink, SendRefused};
 use cdc_watcher::{Batching, TopicState};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};

@@ -5,8 +5,8 @@ use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 
 /// How many of the brokers are asked.
 const BROKERS_MAX: usize = 5;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cdc_executor::ports::Failure;
+use cdc_ports::Failure;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{ProducerContext, ThreadedProducer};

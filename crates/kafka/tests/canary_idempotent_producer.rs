@@ -8,9 +8,9 @@ mod common;
 
 use std::sync::Arc;
 
-use cdc_executor::ports::{Producer, ProducerReport, ReportSink};
 use cdc_kafka::KafkaProducer;
 use cdc_machine::SeqNo;
+use cdc_ports::{Producer, ProducerReport, ReportSink};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::mocking::MockCluster;

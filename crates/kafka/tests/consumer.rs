@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cdc_executor::ports::{
+use cdc_kafka::{HeadersIter, KafkaConsumer, KafkaProducer};
+use cdc_machine::{EffectId, Epoch, Fault, SeqNo};
+use cdc_ports::{
     ConsumerEvent, Headers, KafkaRecord, PolledRecord, Producer, RecordConsumer, RejectedRecord, ReportSink,
     TopicPartition,
 };
-use cdc_kafka::{HeadersIter, KafkaConsumer, KafkaProducer};
-use cdc_machine::{EffectId, Epoch, Fault, SeqNo};
 use cdc_syncer::{FetchStart, Partition, Reject, StartOffset};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cdc_event::{Message, Position};
-use cdc_executor::ports::{Producer as _, ProducerReport, ReportSink, SendRefused};
 use cdc_kafka::KafkaProducer;
 use cdc_machine::{Fault, Lineage, SeqNo};
+use cdc_ports::{Producer as _, ProducerReport, ReportSink, SendRefused};
 use cdc_watcher::{Batching, TopicState};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};

@@ -10,8 +10,8 @@ use cdc_event::{
     ClusterTime, Control, EncodeError, Encoded, Encoder, GapNotice, Kind, Message, Position, ResumeToken,
     TokenError,
 };
-use cdc_executor::ports::SourceBatch;
 use cdc_machine::Lineage;
+use cdc_ports::SourceBatch;
 use cdc_watcher::{CollectionId, Event, GapCause, Notice, Payload};
 
 use crate::reply::{Reply, Unreadable};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bson::{Bson, Document, Timestamp, doc};
-use cdc_executor::ports::{Failure, Serves, Sighting};
 use cdc_machine::Fault;
+use cdc_ports::{Failure, Serves, Sighting};
 use cdc_watcher::Contents;
 
-use cdc_executor::similar;
+use cdc_ports::similar;
 
 use crate::connection::Connection;
 use crate::settings::FullDocument;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bson::{Document, RawDocumentBuf, Timestamp, doc};
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria};
 use mongodb::raw_batch_cursor::RawBatchCursor;

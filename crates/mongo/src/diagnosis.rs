@@ -5,8 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use bson::{Document, doc};
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use mongodb::Client;
 use mongodb::error::Error;
 use mongodb::options::{ClientOptions, ServerAddress};

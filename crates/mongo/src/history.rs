@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bson::{Timestamp, doc};
 use cdc_event::{ClusterTime, ResumeToken, token_cluster_time};
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use futures_util::StreamExt as _;
 use mongodb::raw_batch_cursor::RawBatch;
 use tokio::time::{Instant, sleep, timeout_at};

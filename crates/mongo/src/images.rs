@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bson::{RawDocument, RawDocumentBuf, Timestamp, rawdoc};
 use cdc_event::{EncodeError, Imageless};
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use futures_util::StreamExt as _;
 
 use crate::connection::{APP_NAME, Connection};

@@ -1,4 +1,4 @@
-//! MongoDB behind the executor's [`Source`](cdc_executor::ports::Source): a change stream over one database,
+//! MongoDB behind the executor's [`Source`](cdc_ports::Source): a change stream over one database,
 //! read in raw batches from a cursor of our own.
 //!
 //! The driver's change stream type is not used: its resume drops the token when the resume itself is

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, Serves, Sighting};
+use cdc_ports::{Failure, Serves, Sighting};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 

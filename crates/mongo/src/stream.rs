@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cdc_event::{Position, ResumeToken};
-use cdc_executor::ports::{Failure, SourceBatch};
 use cdc_machine::Fault;
+use cdc_ports::{Failure, SourceBatch};
 use mongodb::error::Error;
 use mongodb::raw_batch_cursor::RawBatchCursor;
 use tokio::time::Instant;

@@ -3,11 +3,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use cdc_executor::ports::{
+use cdc_machine::{Epoch, Fault};
+use cdc_ports::{
     Database, Failure, KafkaRecord, LedgerCheck, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts,
     RetryReply, Share, TablesAtRisk, WriteCounts, WriteReply,
 };
-use cdc_machine::{Epoch, Fault};
 use cdc_syncer::{
     Batch, Hold, OffsetGap, ParkedRows, Parking, Partition, Rejected, RetryOutcome, Row, WriteOutcome,
 };

@@ -1,8 +1,8 @@
 //! The table `cdc.dead_letters`: which dead letters are done with, and how. The topics keep them; what stands in no row
 //! is open.
 
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 
 use crate::bookkeeping;
 use crate::database::{PostgresDatabase, bounded};

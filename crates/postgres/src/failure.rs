@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::io;
 
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use cdc_syncer::{HoldReason, Reject, SqlState};
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;

@@ -1,6 +1,6 @@
 //! The gaps of a consumer group, for the gauge and for people: what the log lost before it was read.
 
-use cdc_executor::ports::Failure;
+use cdc_ports::Failure;
 
 use crate::bookkeeping::is_there;
 use crate::database::PostgresDatabase;

@@ -1,7 +1,7 @@
 //! The ledger's rows that are ours, as arrays for its statements, and what an answer says of them.
 
-use cdc_executor::ports::TopicPartition;
 use cdc_machine::Epoch;
+use cdc_ports::TopicPartition;
 use cdc_syncer::Partition;
 
 /// A partition that is ours until somebody else takes it.

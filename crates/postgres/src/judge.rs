@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cdc_executor::ports::KafkaRecord;
 use cdc_machine::Fault;
+use cdc_ports::KafkaRecord;
 use cdc_syncer::{Hold, HoldReason, Partition, Row};
 use foldhash::fast::RandomState;
 
@@ -145,8 +145,8 @@ impl PostgresDatabase {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use cdc_executor::ports::Headers;
     use cdc_machine::{Epoch, SeqNo};
+    use cdc_ports::Headers;
 
     use super::*;
 

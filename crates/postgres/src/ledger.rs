@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cdc_executor::ports::{KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, TopicPartition};
 use cdc_machine::{Epoch, Fault};
+use cdc_ports::{KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, TopicPartition};
 use cdc_syncer::{OffsetGap, Partition, Row, WorkerId};
 use tokio_postgres::{Error, Statement};
 

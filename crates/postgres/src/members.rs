@@ -8,8 +8,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use cdc_executor::{Life, ProcessId};
 use cdc_machine::Fault;
+use cdc_ports::{Life, ProcessId};
 use postgres_types::ToSql;
 use tokio_postgres::Row;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cdc_event::{Envelope, Member, Position, TypeIndex, Value, lookup, row_id_text};
-use cdc_executor::ports::Failure;
+use cdc_ports::Failure;
 use postgres_types::Type;
 
 use crate::bindings::Binding;

@@ -1,8 +1,8 @@
 //! The table `cdc.parked`: rows and deletes that other rows stand in the way of. A parked row fences like one in its
 //! table, and a parked delete like one that is done.
 
-use cdc_executor::ports::KafkaRecord;
-use cdc_executor::ports::Share;
+use cdc_ports::KafkaRecord;
+use cdc_ports::Share;
 use cdc_syncer::{ParkedRows, Partition, Row, SqlState};
 use tokio_postgres::Error;
 

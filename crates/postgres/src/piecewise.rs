@@ -1,8 +1,8 @@
 //! Writes the rows that the tables' constraints let pass, and finds those that they do not, all in one transaction:
 //! behind a savepoint, what fails is halved until the row in question stands alone.
 
-use cdc_executor::ports::WriteCounts;
 use cdc_machine::Fault;
+use cdc_ports::WriteCounts;
 use cdc_syncer::SqlState;
 use futures_util::future::join;
 use postgres_types::ToSql;

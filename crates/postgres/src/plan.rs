@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cdc_event::{DecodeError, Envelope, FullDocument, Operation, row_id_text};
-use cdc_executor::ports::{CONTROL_KINDS, KafkaRecord, WriteCounts};
+use cdc_ports::{CONTROL_KINDS, KafkaRecord, WriteCounts};
 use cdc_syncer::{Reject, Rejected, Row};
 use postgres_types::Type;
 

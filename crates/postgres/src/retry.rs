@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cdc_executor::ports::{Headers, KafkaRecord, RetryCounts, Share, WriteCounts};
 use cdc_machine::{Epoch, SeqNo};
+use cdc_ports::{Headers, KafkaRecord, RetryCounts, Share, WriteCounts};
 use cdc_syncer::{Hold, ParkedRows, Partition, RejectedParked, Row};
 use tokio_postgres::{Error, Statement};
 

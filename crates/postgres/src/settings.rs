@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cdc_executor::ProcessId;
+use cdc_ports::ProcessId;
 
 use crate::namespace::Namespace;
 

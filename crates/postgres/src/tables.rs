@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdc_executor::ports::{LedgerClaim, TablesAtRisk};
 use cdc_machine::Epoch;
+use cdc_ports::{LedgerClaim, TablesAtRisk};
 use cdc_syncer::{Held, Hold, HoldReason, Partition};
 use tokio::time::Instant;
 

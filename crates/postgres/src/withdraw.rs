@@ -1,7 +1,7 @@
 //! Takes older versions of parked rows out of their tables, so that rows that wait for each other's values can move.
 
-use cdc_executor::ports::WriteCounts;
 use cdc_machine::Fault;
+use cdc_ports::WriteCounts;
 use tokio_postgres::Statement;
 
 use crate::failure::Trouble;

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::AtomicBool;
 
-use cdc_executor::ports::{KafkaRecord, Share, WriteCounts};
 use cdc_machine::Fault;
+use cdc_ports::{KafkaRecord, Share, WriteCounts};
 use cdc_syncer::{ParkedRows, Parking, Partition, Row};
 use postgres_types::ToSql;
 use tokio_postgres::{Error, Statement};

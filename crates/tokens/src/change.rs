@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, Holder, TokenRecord};
 use cdc_machine::Fault;
+use cdc_ports::{Failure, Holder, TokenRecord};
 
 use crate::gaps;
 use crate::record::{Record, RecordError, VERSION};

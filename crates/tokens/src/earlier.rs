@@ -4,7 +4,7 @@
 //! A record that is found there is gone on with *in place*. So nothing has to be moved, no position is in two places, and
 //! the release before finds everything where it looks. What stands in the first place always counts.
 
-use cdc_executor::ports::Failure;
+use cdc_ports::Failure;
 
 use crate::identity;
 use crate::record::{Record, RecordError};

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cdc_executor::ports::{Failure, StoreIdentity};
 use cdc_machine::Fault;
+use cdc_ports::{Failure, StoreIdentity};
 
 use crate::classify::file_fault;
 use crate::disk::{Disk, LocalDisk};

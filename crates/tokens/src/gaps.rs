@@ -1,6 +1,6 @@
 //! How many gaps a record keeps: it must not grow without end, and nothing that is open may be forgotten.
 
-use cdc_executor::ports::GapRecord;
+use cdc_ports::GapRecord;
 
 /// Closed gaps are kept while all of them are no more than this.
 const KEPT: usize = 20;

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use cdc_executor::ports::{StoreIdentity, Watched};
+use cdc_ports::{StoreIdentity, Watched};
 
 use crate::record::Record;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cdc_executor::Life;
+use cdc_ports::Life;
 
 use crate::record::Record;
 

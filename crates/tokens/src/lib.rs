@@ -1,5 +1,5 @@
 //! Where the resume token is kept: in Redis or in a file, behind the executor's
-//! [`TokenStore`](cdc_executor::ports::TokenStore).
+//! [`TokenStore`](cdc_ports::TokenStore).
 //!
 //! Both are the same store over a different *register*: one cell that is read together with a clock, and
 //! written by compare-and-set.

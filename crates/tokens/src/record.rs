@@ -27,9 +27,9 @@ pub(crate) mod tests;
 mod wire;
 
 use cdc_event::ResumeToken;
-use cdc_executor::ProcessId;
-use cdc_executor::ports::{GapRecord, Holder, RecordedCollection, StoreIdentity, TokenRecord};
 use cdc_machine::Lineage;
+use cdc_ports::ProcessId;
+use cdc_ports::{GapRecord, Holder, RecordedCollection, StoreIdentity, TokenRecord};
 use cdc_watcher::Known;
 use serde::Deserialize;
 

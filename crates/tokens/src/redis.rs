@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, StoreIdentity};
 use cdc_machine::Fault;
+use cdc_ports::{Failure, StoreIdentity};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError,

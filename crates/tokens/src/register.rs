@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use cdc_executor::ports::Failure;
+use cdc_ports::Failure;
 
 /// What a register holds, and its clock.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cdc_event::ResumeToken;
-use cdc_executor::ports::{Failure, GapRecord, Holder, RecordedCollection, TokenRecord};
 use cdc_machine::{Fault, Lineage};
+use cdc_ports::{Failure, GapRecord, Holder, RecordedCollection, TokenRecord};
 use cdc_watcher::{Contents, Known};
 
 use crate::earlier::Elsewhere;

@@ -1,12 +1,12 @@
 use std::time::{Duration, Instant};
 
 use cdc_event::ResumeToken;
-use cdc_executor::ports::{
+use cdc_machine::{Fault, Lineage};
+use cdc_ports::{
     Acquisition, Failure, GapRecord, Holder, Recorded, RecordedCollection, StoreIdentity, TokenRecord,
     TokenStore,
 };
-use cdc_executor::{Life, ProcessId};
-use cdc_machine::{Fault, Lineage};
+use cdc_ports::{Life, ProcessId};
 use cdc_watcher::{Amendment, Gap};
 
 use crate::earlier::Elsewhere;

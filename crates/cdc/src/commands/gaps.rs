@@ -1,4 +1,4 @@
-use cdc_executor::ports::{Failure, GapRecord, TokenStore as _};
+use cdc_ports::{Failure, GapRecord, TokenStore as _};
 use cdc_postgres::OffsetGapRecord;
 use cdc_tokens::Examination;
 use serde_json::{Value, json};

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
-use cdc_executor::ports::Failure;
-use cdc_executor::{Ended, Health, Shutdown, StackTrace, Start};
+use cdc_executor::{Ended, Health, Shutdown, Start};
 use cdc_machine::{Cause, Signal};
+use cdc_ports::Failure;
+use cdc_ports::StackTrace;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, Holder, TokenRecord, TokenStore as _};
 use cdc_machine::Fault;
 use cdc_mongo::Deployment;
+use cdc_ports::{Failure, Holder, TokenRecord, TokenStore as _};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 

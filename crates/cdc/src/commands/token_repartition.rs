@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cdc_executor::ports::Failure;
 use cdc_kafka::{ConnectionSettings, GroupState, group_state};
+use cdc_ports::Failure;
 use cdc_tokens::Examination;
 
 use super::output::print;

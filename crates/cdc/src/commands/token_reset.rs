@@ -3,9 +3,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bson::Document;
 use bytes::Bytes;
 use cdc_event::{ClusterTime, ResumeToken};
-use cdc_executor::ports::{Failure, GapRecord, Opening, Source as _};
 use cdc_machine::{Fault, Lineage};
 use cdc_mongo::MongoSource;
+use cdc_ports::{Failure, GapRecord, Opening, Source as _};
 use cdc_tokens::{Look, Reset, ResetOutcome};
 use cdc_watcher::{Reading, StartAt};
 

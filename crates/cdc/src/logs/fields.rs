@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
-use cdc_executor::StackTrace;
+use cdc_ports::StackTrace;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};

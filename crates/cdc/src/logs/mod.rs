@@ -13,7 +13,8 @@ use std::io::IsTerminal as _;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use cdc_executor::{Health, StackTrace};
+use cdc_executor::Health;
+use cdc_ports::StackTrace;
 use json_subscriber::JsonLayer;
 use tokio::sync::watch;
 use tracing::Subscriber;

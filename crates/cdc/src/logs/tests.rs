@@ -3,8 +3,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use proptest::prelude::*;
 use serde_json::Value;
 

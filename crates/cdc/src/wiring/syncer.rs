@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
-use cdc_executor::{Health, ProcessId, SyncerService};
+use cdc_executor::{Health, SyncerService};
 use cdc_kafka::{ConnectionSettings, ConsumerSettings, KafkaConsumer};
+use cdc_ports::ProcessId;
 use cdc_postgres::{Endpoint, Member, PostgresDatabase, Settings};
 use cdc_syncer::{Config, OnBadRecord, OnUniqueViolation, Retries};
 use secrecy::ExposeSecret as _;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use cdc_executor::metrics;
-use cdc_executor::ports::{Failure, TokenStore as _};
+use cdc_ports::{Failure, TokenStore as _};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 

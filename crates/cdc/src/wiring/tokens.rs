@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use cdc_event::ResumeToken;
-use cdc_executor::ProcessId;
-use cdc_executor::ports::{Acquisition, Failure, Recorded, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_machine::{Dependency, Lineage};
+use cdc_ports::ProcessId;
+use cdc_ports::{Acquisition, Failure, Recorded, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_tokens::{
     Examination, Examined, FileRegister, FileStore, Look, RedisRegister, RedisSettings, RedisStore, Reset,
     ResetOutcome,

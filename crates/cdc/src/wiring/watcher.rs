@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use cdc_executor::ports::{Failure, ReportSink, Sighting};
 use cdc_executor::{Ended, Health, Shutdown, Start, WatcherService};
 use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::{Backoff, Cause, Dependency, Fault, Lineage, Retry, Signal};
 use cdc_mongo::{Deployment, MongoSettings, MongoSource};
+use cdc_ports::{Failure, ReportSink, Sighting};
 use cdc_watcher::{Config, OnTooLarge, Retries};
 use tokio::sync::watch;
 

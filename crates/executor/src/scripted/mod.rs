@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::Shutdown;
 use crate::clock::Clock;
-use crate::ports::{ConsumerEvent, Failure, WriteCounts};
+use cdc_ports::{ConsumerEvent, Failure, WriteCounts};
 
 pub(crate) use schedule::{assert_waits, without_end};
 pub(crate) use watcher::Reporting;

@@ -8,7 +8,7 @@ use cdc_syncer::{
 };
 
 use super::World;
-use crate::ports::{
+use cdc_ports::{
     ConsumerEvent, Database, Failure, Headers, KafkaRecord, LedgerCheck, LedgerClaim, LedgerCommit,
     LedgerEntry, MissingTopic, RecordConsumer, RejectedRecord, RetryCounts, RetryReply, Share, TablesAtRisk,
     TopicPartition, WriteReply,

@@ -9,7 +9,7 @@ use cdc_watcher::{
 };
 
 use super::World;
-use crate::ports::{
+use cdc_ports::{
     Acquisition, Failure, Holder, Opening, Producer, ProducerReport, Recorded, ReportSink, SendRefused,
     Serves, Sighting, Source, SourceBatch, TokenRecord, TokenStore,
 };

@@ -7,9 +7,9 @@ use cdc_syncer::{Batch, OffsetGap, WorkerId, WriteOutcome};
 
 use super::sums::{BatchLog, in_words};
 use super::{Hands, SERVICE};
-use crate::StackTrace;
 use crate::given_up::GivenUp;
-use crate::ports::{Database, KafkaRecord, RecordConsumer, TopicRows, WriteCounts, WriteReply};
+use cdc_ports::StackTrace;
+use cdc_ports::{Database, KafkaRecord, RecordConsumer, TopicRows, WriteCounts, WriteReply};
 
 /// What is said of a record in the dead letters.
 pub(super) const DEAD_LETTERED: &str = "a record cannot be written; it is in the dead letters";

@@ -10,11 +10,11 @@ use cdc_syncer::{Batch, OffsetGap, Partition, WorkerId};
 use super::accounts::DEAD_LETTERED;
 use super::{Driver, Hands, Input, SERVICE};
 use crate::given_up::GivenUp;
-use crate::ports::{
+use crate::report;
+use cdc_ports::{
     ConsumerEvent, Database, Failure, KafkaRecord, LedgerCheck, LedgerCommit, MissingTopic, RecordConsumer,
     RetryReply, WriteReply,
 };
-use crate::report;
 
 /// What a request comes to.
 #[derive(Debug)]

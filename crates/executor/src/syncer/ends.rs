@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cdc_syncer::Partition;
 
-use crate::ports::LedgerCommit;
+use cdc_ports::LedgerCommit;
 
 /// Where the partitions stood at their last commit, until their logs are looked at.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::health::TopicLag;
 use crate::metrics::{PARTITION_LAG_RECORDS, PARTITION_LAG_SECONDS};
-use crate::ports::{PolledRecord, TopicPartition, TopicRows};
+use cdc_ports::{PolledRecord, TopicPartition, TopicRows};
 
 /// How often the logs' ends are asked for. What arrives meanwhile is known as it is read.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -265,7 +265,7 @@ mod tests {
     use cdc_syncer::Record;
 
     use super::*;
-    use crate::ports::{Headers, KafkaRecord};
+    use cdc_ports::{Headers, KafkaRecord};
 
     const P: Partition = Partition(0);
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::SERVICE;
 use super::lag::LOOK_EVERY;
-use crate::ports::MissingTopic;
+use cdc_ports::MissingTopic;
 
 /// How often it is asked whether the topics are still there, once they were.
 const TOPICS_EVERY: Duration = Duration::from_secs(60);

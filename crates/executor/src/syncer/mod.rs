@@ -38,11 +38,11 @@ use crate::health::{HealthSign, PATIENCE, Standing, TopicLag, is_working, within
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
-use crate::ports::{Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, Share, TablesAtRisk};
 use crate::report::{self, Attempt};
 use crate::shutdown::closing_time;
 use crate::timers::Timers;
 use crate::{Ended, Health, Shutdown, TICK};
+use cdc_ports::{Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, Share, TablesAtRisk};
 
 pub(crate) type Input = cdc_syncer::Input<KafkaRecord>;
 type Effect = cdc_syncer::Effect<KafkaRecord>;

@@ -6,7 +6,7 @@ use cdc_machine::Fault;
 use cdc_syncer::{OnUniqueViolation, RetryOutcome, WorkerId};
 
 use super::{Driver, Hands, SERVICE};
-use crate::ports::{Database, Failure, RecordConsumer, RetryReply};
+use cdc_ports::{Database, Failure, RecordConsumer, RetryReply};
 
 impl<C: RecordConsumer, D: Database> Driver<C, D> {
     /// A blocked batch that is written again with leave to park is counted like any failure, but is none. One that

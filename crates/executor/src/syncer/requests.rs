@@ -12,7 +12,7 @@ use super::missing::Look;
 use super::sums::TOPICS_NAMED_MAX;
 use crate::given_up::GivenUp;
 use crate::health::within_reason;
-use crate::ports::{
+use cdc_ports::{
     Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RecordConsumer, RejectedRecord,
     Share,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::SERVICE;
-use crate::ports::{RetryCounts, TopicRows, WriteCounts};
+use cdc_ports::{RetryCounts, TopicRows, WriteCounts};
 
 /// The shortest time between two lines.
 const SAY_EVERY: Duration = Duration::from_secs(1);

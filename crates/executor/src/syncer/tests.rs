@@ -5,9 +5,9 @@ use cdc_syncer::{Config, HoldReason, OnBadRecord, OnTableError, Partition, Retri
 use tokio::runtime::Builder;
 
 use super::{BatchLog, Input, SyncerService};
-use crate::ports::{ConsumerEvent, WriteCounts};
 use crate::scripted::{World, assert_waits, log, without_end};
 use crate::{Ended, Jitter, Shutdown};
+use cdc_ports::{ConsumerEvent, WriteCounts};
 
 fn service(config: Config, world: &World) -> SyncerService<World, World> {
     let (mut service, _) = SyncerService::new(config, world.clone(), world.clone(), Jitter::seeded(25));

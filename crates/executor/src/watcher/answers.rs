@@ -11,8 +11,8 @@ use tokio::task::JoinError;
 
 use super::lanes::SourceOrder;
 use super::{Driver, Hands, Input, Prepared, SERVICE, SavedAt};
-use crate::ports::{Failure, Holder, Producer, ProducerReport, Serves, Sighting, SourceBatch};
 use crate::report;
+use cdc_ports::{Failure, Holder, Producer, ProducerReport, Serves, Sighting, SourceBatch};
 
 /// What a lane tells the driver.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::Input;
 use super::answers::Reply;
-use crate::ports::{Acquisition, Failure, GapRecord, Opening, Source, TokenRecord, TokenStore};
+use cdc_ports::{Acquisition, Failure, GapRecord, Opening, Source, TokenRecord, TokenStore};
 
 /// How long the source may take to count the documents that are there. Nothing waits for it.
 const COUNT_WITHIN: Duration = Duration::from_secs(10);

@@ -37,11 +37,11 @@ use crate::health::{HealthSign, PATIENCE, Standing, WatchedName, is_working, wit
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
 use crate::owed::Owed;
-use crate::ports::{Failure, Holder, Producer, ReportSink, Source, TokenStore};
 use crate::report::{self, Attempt};
 use crate::shutdown::{Tasks, closing_time};
 use crate::timers::Timers;
 use crate::{Ended, Health, LANE_ORDERS, Shutdown, TICK};
+use cdc_ports::{Failure, Holder, Producer, ReportSink, Source, TokenStore};
 
 pub(crate) type Input = cdc_watcher::Input<Message, ResumeToken>;
 type Effect = cdc_watcher::Effect<Message, ResumeToken>;

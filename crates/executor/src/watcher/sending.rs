@@ -8,7 +8,7 @@ use cdc_watcher::Batching;
 
 use super::{Hands, Input, SERVICE};
 use crate::given_up;
-use crate::ports::{Failure, Producer, SendRefused};
+use cdc_ports::{Failure, Producer, SendRefused};
 
 impl<P: Producer> Hands<P> {
     /// Hands over a copy for each partition. The machine waits for a report on every one of them.

@@ -9,9 +9,9 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use super::{Input, WatcherService};
-use crate::ports::{Failure, ProducerReport, ReportSink};
 use crate::scripted::{Reporting, World, assert_waits, without_end};
 use crate::{Ended, Health, Jitter, Shutdown};
+use cdc_ports::{Failure, ProducerReport, ReportSink};
 
 fn service(config: Config, world: &World, sink: &Arc<ReportSink>) -> WatcherService<Reporting> {
     observed(config, world, sink).0

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::SERVICE;
-use crate::clock::utc;
 use crate::health::WatchedName;
 use crate::metrics::WatcherMetrics;
-use crate::ports::{Serves, Sighting};
+use cdc_ports::utc;
+use cdc_ports::{Serves, Sighting};
 
 /// Missing collections that a reason names.
 const MISSING_NAMED_MAX: usize = 5;

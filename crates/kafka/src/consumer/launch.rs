@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use cdc_executor::ports::Failure;
+use cdc_ports::Failure;
 use rdkafka::consumer::Consumer as _;
 
 use super::Client;

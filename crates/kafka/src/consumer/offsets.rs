@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, TopicPartition};
+use cdc_ports::{Failure, TopicPartition};
 use cdc_syncer::LogBounds;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cdc_executor::ports::{ConsumerEvent, Failure};
 use cdc_machine::EffectId;
+use cdc_ports::{ConsumerEvent, Failure};
 use cdc_syncer::Partition;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::TopicPartitionList;

@@ -1,5 +1,5 @@
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::classify::{failure, fault_of};

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cdc_event::{Message, Position};
-use cdc_executor::ports::{ProducerReport, ReportSink};
 use cdc_kafka::{Compression, ConnectionSettings, ConsumerSettings, ProducerSettings};
+use cdc_ports::{ProducerReport, ReportSink};
 use cdc_watcher::Batching;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};

@@ -1,8 +1,8 @@
 //! Collections that come, go and are replaced.
 
 use bson::{Document, doc};
-use cdc_executor::ports::{Serves, Source};
 use cdc_mongo::{FullDocument, MongoSettings, MongoSource};
+use cdc_ports::{Serves, Source};
 use cdc_watcher::{Contents, Reading, StartAt};
 use serde_json::Value;
 

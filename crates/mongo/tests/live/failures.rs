@@ -5,9 +5,9 @@ use std::time::Duration;
 use bson::doc;
 use cdc_devstack::MongodOptions;
 use cdc_devstack::proxy::Proxy;
-use cdc_executor::ports::{Failure, Source};
 use cdc_machine::Fault;
 use cdc_mongo::{Deployment, MongoSettings, MongoSource};
+use cdc_ports::{Failure, Source};
 use cdc_watcher::{Reading, StartAt};
 
 use crate::rig::{LINEAGE, MAX_BYTES, MAX_EVENTS, Rig, Seen, settings};

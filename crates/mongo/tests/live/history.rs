@@ -1,8 +1,8 @@
 //! Whether the history is the one that a token was read from.
 
 use cdc_event::{ClusterTime, ResumeToken};
-use cdc_executor::ports::Source as _;
 use cdc_machine::Fault;
+use cdc_ports::Source as _;
 use cdc_watcher::{Reading, StartAt};
 
 use crate::rig::{LINEAGE, Rig, Seen};

@@ -1,8 +1,8 @@
 //! Post-images that a collection does not record any more, or that have expired.
 
 use bson::{Document, doc};
-use cdc_executor::ports::Source as _;
 use cdc_mongo::{FullDocument, MongoSettings, MongoSource};
+use cdc_ports::Source as _;
 use cdc_watcher::{Payload, Reading, StartAt};
 use serde_json::Value;
 

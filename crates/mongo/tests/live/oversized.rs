@@ -1,8 +1,8 @@
 //! Events that do not fit a reply of 16 MiB.
 
 use bson::doc;
-use cdc_executor::ports::Source;
 use cdc_machine::Fault;
+use cdc_ports::Source;
 use cdc_watcher::{Payload, Reading, StartAt};
 
 use crate::rig::{LINEAGE, Rig, Seen};

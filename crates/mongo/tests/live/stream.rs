@@ -1,7 +1,7 @@
 //! What a healthy stream delivers.
 
 use bson::{Document, doc};
-use cdc_executor::ports::Source;
+use cdc_ports::Source;
 use cdc_watcher::{Reading, StartAt};
 
 use crate::rig::{LINEAGE, MAX_BYTES, Rig, Seen, assert_rising, value};

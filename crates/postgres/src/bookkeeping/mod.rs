@@ -5,8 +5,8 @@ mod migrations;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cdc_executor::ports::Failure;
 use cdc_machine::Fault;
+use cdc_ports::Failure;
 use tokio_postgres::Error;
 
 use self::migrations::NEEDED;

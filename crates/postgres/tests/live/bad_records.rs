@@ -1,7 +1,7 @@
 //! One bad record does not keep its neighbours from the table.
 
-use cdc_executor::ports::Database;
 use cdc_machine::Fault;
+use cdc_ports::Database;
 use cdc_syncer::{Parking, Reject, WriteOutcome};
 
 use crate::messages::Message;

@@ -1,6 +1,6 @@
 //! A topic carries one collection, and what a message says of its own changes nothing about that.
 
-use cdc_executor::ports::Database;
+use cdc_ports::Database;
 use cdc_syncer::{Parking, Reject, RetryOutcome, WriteOutcome};
 
 use crate::messages::Message;

@@ -1,6 +1,6 @@
 //! Every column type, both ways into the table, as PostgreSQL itself reads it back.
 
-use cdc_executor::ports::Database;
+use cdc_ports::Database;
 use cdc_postgres::PostgresDatabase;
 
 use crate::messages::Message;

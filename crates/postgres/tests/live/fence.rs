@@ -1,6 +1,6 @@
 //! Positions decide, not the order of arrival.
 
-use cdc_executor::ports::Database;
+use cdc_ports::Database;
 
 use crate::messages::Message;
 use crate::stand::{PLAYERS, Stand, write, write_all};

@@ -1,8 +1,8 @@
 //! Columns that are not the pipeline's: generated, filled by people, with defaults of their own, added later.
 //! Each scenario runs over arrays and over COPY, and must come to the same.
 
-use cdc_executor::ports::Database;
 use cdc_machine::Epoch;
+use cdc_ports::Database;
 use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{Parking, Reject};
 

@@ -1,7 +1,7 @@
 //! Rows and deletes that wait for rows of other documents: foreign keys and exclusion constraints.
 
-use cdc_executor::ports::{Database, RetryCounts, WriteCounts};
 use cdc_machine::{Epoch, Fault};
+use cdc_ports::{Database, RetryCounts, WriteCounts};
 use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{Parking, Partition, Reject, RejectedParked, RetryOutcome, SqlState, WriteOutcome};
 
@@ -60,7 +60,7 @@ async fn put(database: &PostgresDatabase, messages: &[Message]) -> (WriteCounts,
     (reply.counts, parked.iter().map(|it| it.rows).sum())
 }
 
-type Retried = (RetryCounts, u64, Vec<RejectedParked<cdc_executor::ports::KafkaRecord>>);
+type Retried = (RetryCounts, u64, Vec<RejectedParked<cdc_ports::KafkaRecord>>);
 
 async fn retry(database: &PostgresDatabase, given_up: &[(Partition, i64)]) -> Retried {
     let partitions: Vec<(Partition, Epoch)> = (0..3).map(|number| (Partition(number), EPOCH)).collect();

@@ -1,7 +1,7 @@
 //! Tables that are locked, dropped, swapped or changed under a Syncer that writes them.
 
-use cdc_executor::ports::Database;
 use cdc_machine::{Epoch, Fault};
+use cdc_ports::Database;
 use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{Held, HoldReason, Parking, WriteOutcome};
 

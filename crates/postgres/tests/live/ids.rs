@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cdc_executor::ports::Database;
+use cdc_ports::Database;
 use cdc_syncer::{Parking, WriteOutcome};
 
 use crate::messages::Message;

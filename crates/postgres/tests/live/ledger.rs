@@ -1,7 +1,7 @@
 //! Who owns a partition, and how far it is written.
 
-use cdc_executor::ports::{Database, LedgerCommit, LedgerEntry};
 use cdc_machine::Epoch;
+use cdc_ports::{Database, LedgerCommit, LedgerEntry};
 use cdc_syncer::{OffsetGap, OffsetLoss, Parking, WriteOutcome};
 
 use crate::messages::Message;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use cdc_executor::ports::Database;
 use cdc_machine::Epoch;
+use cdc_ports::Database;
 use cdc_syncer::{HoldReason, Parking, WriteOutcome};
 
 use crate::messages::Message;

@@ -2,9 +2,9 @@
 
 use std::process::{Child, Command};
 
-use cdc_executor::ProcessId;
-use cdc_executor::ports::{Database, Failure};
 use cdc_machine::Fault;
+use cdc_ports::ProcessId;
+use cdc_ports::{Database, Failure};
 use cdc_postgres::{Member, PostgresDatabase, bookkeeping_sql};
 
 use crate::stand::{EPOCH, PARTITION, Stand, claim};

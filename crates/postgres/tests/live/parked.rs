@@ -1,7 +1,7 @@
 //! Rows whose unique value another row holds: parked, tried again, and opened where they wait for each other.
 
-use cdc_executor::ports::{Database, LedgerEntry, RetryCounts, RetryReply, Share, WriteCounts};
 use cdc_machine::{Epoch, Fault};
+use cdc_ports::{Database, LedgerEntry, RetryCounts, RetryReply, Share, WriteCounts};
 use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{ParkedRows, Parking, Reject, RetryOutcome, WorkerId, WriteOutcome};
 

@@ -1,6 +1,6 @@
 //! The specification's own table and messages.
 
-use cdc_executor::ports::{Database, TopicRows, WriteCounts};
+use cdc_ports::{Database, TopicRows, WriteCounts};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cdc_executor::ports::Database;
 use cdc_machine::Fault;
+use cdc_ports::Database;
 use cdc_postgres::{Endpoint, PostgresDatabase, Settings};
 use cdc_syncer::{Parking, WriteOutcome};
 

@@ -1,7 +1,7 @@
 //! Roles that may not do to a table what the pipeline does to it.
 
-use cdc_executor::ports::Database;
 use cdc_machine::Epoch;
+use cdc_ports::Database;
 use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{Held, HoldReason, Parking, WriteOutcome};
 

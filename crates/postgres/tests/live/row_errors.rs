@@ -1,7 +1,7 @@
 //! What a row's own error comes to, whatever its code: the row is found by halving, and its neighbours land.
 
-use cdc_executor::ports::{Database, KafkaRecord};
 use cdc_machine::Fault;
+use cdc_ports::{Database, KafkaRecord};
 use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{Batch, Parking, Reject, WriteOutcome};
 

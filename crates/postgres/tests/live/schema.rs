@@ -1,7 +1,7 @@
 //! Tables that are missing, foreign, changed under way, or not ours to change.
 
-use cdc_executor::ports::Database;
 use cdc_machine::Fault;
+use cdc_ports::Database;
 use cdc_postgres::{Fence, PostgresDatabase, bookkeeping_sql};
 use cdc_syncer::{HoldReason, Parking, WriteOutcome};
 

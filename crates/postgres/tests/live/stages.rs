@@ -1,7 +1,7 @@
 //! COPY and merge for several tables of one shape in one transaction: each gets its own rows and no others.
 
-use cdc_executor::ports::Database;
 use cdc_machine::Fault;
+use cdc_ports::Database;
 use cdc_syncer::{Parking, WriteOutcome};
 
 use crate::messages::Message;

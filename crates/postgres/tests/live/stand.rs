@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cdc_devstack::{Postgres, PostgresOptions};
-use cdc_executor::ports::{
+use cdc_machine::{Epoch, SeqNo};
+use cdc_ports::{
     Database, Headers, KafkaRecord, LedgerClaim, Share, TopicPartition, WriteCounts, WriteReply,
 };
-use cdc_machine::{Epoch, SeqNo};
 use cdc_postgres::{Endpoint, Namespace, PostgresDatabase, Settings};
 use cdc_syncer::{Batch, Parking, Partition, Rejected, Row, WorkerId, WriteOutcome};
 use tokio::sync::OnceCell;

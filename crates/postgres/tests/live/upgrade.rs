@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use cdc_executor::ports::Database;
+use cdc_ports::Database;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 

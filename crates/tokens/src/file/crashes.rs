@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cdc_event::{Position, ResumeToken};
-use cdc_executor::ports::{Acquisition, StoreIdentity, TokenStore as _};
 use cdc_machine::Lineage;
+use cdc_ports::{Acquisition, StoreIdentity, TokenStore as _};
 use cdc_watcher::Amendment;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};

@@ -1,6 +1,6 @@
 //! Records of version 1: without topics beside their collections, and without what is known of those.
 
-use cdc_executor::ports::{GapRecord, RecordedCollection};
+use cdc_ports::{GapRecord, RecordedCollection};
 use cdc_watcher::{Contents, Known};
 use serde::Deserialize;
 

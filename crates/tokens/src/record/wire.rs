@@ -4,9 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cdc_event::{ClusterTime, Position, ResumeToken};
-use cdc_executor::ProcessId;
-use cdc_executor::ports::{GapRecord, RecordedCollection};
 use cdc_machine::Lineage;
+use cdc_ports::ProcessId;
+use cdc_ports::{GapRecord, RecordedCollection};
 use cdc_watcher::{Contents, Known};
 use serde::{Deserialize, Serialize};
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cdc_event::{Position, ResumeToken};
-use cdc_executor::ports::{Acquisition, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_machine::Lineage;
+use cdc_ports::{Acquisition, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_tokens::{FileRegister, FileStore, RedisRegister, RedisSettings, RedisStore};
 use cdc_watcher::{Amendment, Contents, Known};
 use tempfile::TempDir;

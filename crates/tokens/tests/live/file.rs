@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use cdc_executor::ports::{Acquisition, StoreIdentity, TokenStore};
 use cdc_machine::Fault;
+use cdc_ports::{Acquisition, StoreIdentity, TokenStore};
 use cdc_tokens::{Examination, FileStore};
 use cdc_watcher::{Amendment, CollectionId, Gap, GapCause};
 

@@ -1,8 +1,8 @@
 //! The default place, and those where an earlier release or another list of collections has left the record.
 
 use cdc_event::ResumeToken;
-use cdc_executor::ports::{Acquisition, StoreIdentity, TokenStore};
 use cdc_machine::Fault;
+use cdc_ports::{Acquisition, StoreIdentity, TokenStore};
 use cdc_watcher::Amendment;
 
 use crate::backend::{

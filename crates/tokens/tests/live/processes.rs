@@ -2,8 +2,8 @@
 
 use std::process::{Child, Command};
 
-use cdc_executor::ProcessId;
-use cdc_executor::ports::{Acquisition, Holder, TokenStore};
+use cdc_ports::ProcessId;
+use cdc_ports::{Acquisition, Holder, TokenStore};
 use cdc_tokens::{FileStore, RedisStore};
 
 use crate::backend::{Backend, Files, LINEAGE, LONG, Redis, assert_same, identity, owned, plain, token};

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use cdc_event::{Position, ResumeToken};
-use cdc_executor::ports::{TokenRecord, TokenStore};
 use cdc_machine::Lineage;
+use cdc_ports::{TokenRecord, TokenStore};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cdc_executor::ports::TokenStore;
 use cdc_machine::Fault;
+use cdc_ports::TokenStore;
 use cdc_tokens::RedisStore;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cdc_executor::ports::{Failure, TokenStore};
 use cdc_machine::Fault;
+use cdc_ports::{Failure, TokenStore};
 use cdc_tokens::RedisStore;
 
 use crate::backend::{Backend, LINEAGE, Redis, assert_same, identity, owned, plain, token};

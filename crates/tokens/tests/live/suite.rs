@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cdc_executor::ports::{Acquisition, StoreIdentity, TokenStore, Watched};
 use cdc_machine::Fault;
+use cdc_ports::{Acquisition, StoreIdentity, TokenStore, Watched};
 use cdc_watcher::{Amendment, CollectionId, Gap, GapCause, Known};
 
 use crate::backend::{

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
-use cdc_executor::ports::Failure;
 use cdc_kafka::{ConnectionSettings, DeadLetter, DeadLetterReader};
+use cdc_ports::Failure;
 use cdc_postgres::{Done, LetterBook, LetterPlace};
 
 use super::selection::{Place, Selection};

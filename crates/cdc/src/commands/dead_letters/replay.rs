@@ -1,5 +1,5 @@
-use cdc_executor::ports::Failure;
 use cdc_kafka::{DeadLetter, ReplayProducer, WayBack};
+use cdc_ports::Failure;
 use cdc_postgres::{By, Outcome, Question, Standing};
 use serde_json::{Value, json};
 

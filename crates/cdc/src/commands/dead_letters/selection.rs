@@ -152,7 +152,7 @@ fn parse_time(text: &str, flag: &str, now: Timestamp) -> Result<Timestamp, Faile
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use cdc_executor::ports::{Headers, KafkaRecord};
+    use cdc_ports::{Headers, KafkaRecord};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use cdc_event::{Position, ResumeToken};
 use cdc_machine::Lineage;
 use cdc_watcher::{Amendment, Known};
 
-use super::Failure;
+use crate::Failure;
 use crate::ProcessId;
 
 /// What a token record belongs to. A record made for something else is never used.

@@ -5,7 +5,7 @@ use cdc_event::{Message, ResumeToken};
 use cdc_machine::Lineage;
 use cdc_watcher::{Contents, Event, Reading, StartAt};
 
-use super::Failure;
+use crate::Failure;
 
 /// The answer to one pull.
 #[derive(Debug, Default)]

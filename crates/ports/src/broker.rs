@@ -9,7 +9,7 @@ use cdc_syncer::{FetchStart, LogBounds, Partition, Record, Reject, SqlState};
 use cdc_watcher::{Batching, TopicState};
 use tokio::sync::Notify;
 
-use super::Failure;
+use crate::Failure;
 
 /// What Kafka says of one message.
 #[derive(Debug)]

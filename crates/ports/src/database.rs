@@ -4,7 +4,7 @@ use cdc_event::Operation;
 use cdc_machine::Epoch;
 use cdc_syncer::{Batch, Held, Hold, OffsetGap, Parking, Partition, RetryOutcome, WorkerId, WriteOutcome};
 
-use super::{Failure, KafkaRecord, TopicPartition};
+use crate::{Failure, KafkaRecord, TopicPartition};
 
 /// A partition to take in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]

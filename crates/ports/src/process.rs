@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use crate::clock::utc;
+use crate::utc;
 
 /// Where the start time stands in `/proc/<pid>/stat`, counted from the state, the first field behind the name.
 const START_TIME: usize = 19;
