@@ -4,10 +4,10 @@ use std::ops::Range;
 use bson::RawDocument;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::bson_to_json::{self, Scratch};
 use crate::elements::{self, Element, Elements, Malformed, tag};
 use crate::token::{TokenError, cluster_time_of_data, position_of_data, token_data};
 use crate::update::write_update;
-use crate::values::{self, Scratch};
 use crate::{ClusterTime, Position, WIRE_VERSION, json, key};
 
 /// Scratch beyond this many bytes is given back after the event that needed it.
@@ -405,12 +405,12 @@ fn write_value(out: &mut Vec<u8>, scratch: &mut Scratch, head: &Head<'_, '_>) ->
     json::string(out, parts.collection);
     out.extend_from_slice(b"},\"document_key\":");
     let document_key = parts.document_key.ok_or(EncodeError::Missing("documentKey"))?;
-    values::member(out, scratch, "/document_key", document_key, |walker, doc| walker.document(doc, 1))?;
+    bson_to_json::member(out, scratch, "/document_key", document_key, |walker, doc| walker.document(doc, 1))?;
     write_full_document(out, scratch, parts)?;
     if parts.kind == Kind::Update {
         let description = parts.update_description.ok_or(EncodeError::Missing("updateDescription"))?;
         out.extend_from_slice(b",\"update_desc\":");
-        values::member(out, scratch, "/update_desc", description, write_update)?;
+        bson_to_json::member(out, scratch, "/update_desc", description, write_update)?;
     }
     out.extend_from_slice(b",\"cluster_time\":{\"t\":");
     json::integer(out, head.cluster_time.t);
@@ -439,7 +439,7 @@ fn write_full_document(
     out.extend_from_slice(b",\"full_document\":");
     match (parts.kind, element.tag) {
         (_, tag::DOCUMENT) => {
-            values::member(out, scratch, "/full_document", element.value, |walker, doc| {
+            bson_to_json::member(out, scratch, "/full_document", element.value, |walker, doc| {
                 walker.document(doc, 1)
             })?;
         }

@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
 
+use crate::bson_to_json::MAX_DEPTH;
 use crate::decimal::Decimal;
 use crate::elements::{self, Element, Elements, Malformed, tag};
 use crate::json;
-use crate::values::MAX_DEPTH;
 
 /// The key of control messages, which go to every partition.
 pub const CONTROL_KEY: &str = "cdc.control";
@@ -73,7 +73,7 @@ fn value(out: &mut Vec<u8>, element: &Element<'_>, depth: u32) -> Result<(), Unw
         }
         tag::TIMESTAMP => {
             out.extend_from_slice(b"{\"$timestamp\":");
-            crate::values::timestamp(out, u64::from_le_bytes(elements::number(bytes)?));
+            crate::bson_to_json::timestamp(out, u64::from_le_bytes(elements::number(bytes)?));
             out.push(b'}');
         }
         tag::BINARY => binary(out, bytes)?,

@@ -1,6 +1,7 @@
 //! The change event as a message, byte for byte: raw BSON in, JSON bytes out, without a document tree in
 //! between; and the way back to rows.
 
+mod bson_to_json;
 mod cluster_time;
 mod control;
 mod date;
@@ -10,6 +11,7 @@ mod encode;
 mod envelope;
 mod fields;
 mod json;
+mod json_to_value;
 mod key;
 mod message;
 mod position;
@@ -18,8 +20,6 @@ mod sidecar;
 mod token;
 mod types;
 mod update;
-mod value;
-mod values;
 
 pub use cluster_time::ClusterTime;
 pub use control::{Control, GapNotice};
@@ -28,12 +28,12 @@ pub use elements::Malformed;
 pub use encode::{EncodeError, Encoded, Encoder, Imageless, Kind, OMITTED_FIELD};
 pub use envelope::{DecodeError, Envelope, FullDocument, Gap, Member, Operation};
 pub use fields::{Fields, TypeIndex, TypesError, lookup};
+pub use json_to_value::{Value, ValueError, decode_base64};
 pub use key::{CONTROL_KEY, KeyError, row_id_text};
 pub use message::{Message, ResumeToken};
 pub use position::Position;
 pub use token::{TokenError, token_cluster_time, token_position};
 pub use types::BsonType;
-pub use value::{Value, ValueError, decode_base64};
 
 /// The version of the message that this crate writes, and the newest that it reads.
 pub const WIRE_VERSION: u32 = 1;

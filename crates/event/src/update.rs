@@ -1,7 +1,7 @@
 //! The description of an update.
 
+use crate::bson_to_json::Walker;
 use crate::elements::{self, Element, Elements, Malformed, tag};
-use crate::values::Walker;
 
 /// `{"updated_fields":{…},"removed_fields":[…]}`, and `truncated_arrays` where there are any.
 pub(crate) fn write_update(walker: &mut Walker<'_>, description: &[u8]) -> Result<(), Malformed> {

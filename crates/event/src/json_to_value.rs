@@ -1,3 +1,5 @@
+//! Values with their BSON types, read back from their JSON text and its entry in `bson_types`.
+
 use std::borrow::Cow;
 use std::fmt;
 
