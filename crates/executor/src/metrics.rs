@@ -320,7 +320,7 @@ pub(crate) struct SyncerMetrics {
     pub(crate) buffer: Gauge,
     pub(crate) workers: Gauge,
     pub(crate) fenced: Counter,
-    pub(crate) outranked: Counter,
+    pub(crate) fenced_by_lineage: Counter,
     pub(crate) stale: Counter,
     pub(crate) parked_rows: Gauge,
     pub(crate) gaps_open: Gauge,
@@ -345,7 +345,7 @@ impl SyncerMetrics {
             buffer: gauge!(SYNCER_BUFFER),
             workers: gauge!(SYNCER_WORKERS),
             fenced: counter!(FENCE_REJECTED),
-            outranked: counter!(FENCE_OUTRANKED),
+            fenced_by_lineage: counter!(FENCE_OUTRANKED),
             stale: counter!(STALE_INPUTS, "service" => "syncer"),
             parked_rows: gauge!(PARKED_ROWS),
             gaps_open: gauge!(GAPS_OPEN, "service" => "syncer"),
@@ -362,7 +362,7 @@ impl SyncerMetrics {
     pub(crate) fn wrote(&self, counts: &cdc_ports::WriteCounts) {
         self.written.increment(counts.inserted + counts.updated + counts.deleted);
         self.fenced.increment(counts.fenced);
-        self.outranked.increment(counts.outranked);
+        self.fenced_by_lineage.increment(counts.fenced_by_lineage);
         let by_outcome = [
             counts.inserted,
             counts.updated,
@@ -387,7 +387,7 @@ impl SyncerMetrics {
     pub(crate) fn retried(&self, counts: &cdc_ports::RetryCounts) {
         self.written.increment(counts.resolved);
         self.parked[2].increment(counts.resolved);
-        self.parked[3].increment(counts.opened);
+        self.parked[3].increment(counts.evicted);
     }
 
     /// A topic begins or ceases to be held.

@@ -130,7 +130,7 @@ pub struct WriteCounts {
     pub fenced: u64,
     /// Of these, the ones that met a higher lineage: no replay, but a source or a token record that was
     /// replaced.
-    pub outranked: u64,
+    pub fenced_by_lineage: u64,
     /// Rows and deletes parked: other rows stand in their way.
     pub parked: u64,
     /// Parked rows that a newer write or delete took the place of.
@@ -157,25 +157,44 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
-    /// Adds what another batch did, but for its topics.
+    /// Adds what another batch did, but for its topics: those are summed by name. Taken apart in full, so that a counter
+    /// that is forgotten here does not compile.
     pub fn add(&mut self, other: &Self) {
-        self.inserted += other.inserted;
-        self.updated += other.updated;
-        self.deleted += other.deleted;
-        self.fenced += other.fenced;
-        self.outranked += other.outranked;
-        self.parked += other.parked;
-        self.superseded += other.superseded;
-        self.absent += other.absent;
-        self.null_lookups += other.null_lookups;
-        self.ignored += other.ignored;
-        for (sum, messages) in self.controls.iter_mut().zip(other.controls) {
+        let Self {
+            inserted,
+            updated,
+            deleted,
+            fenced,
+            fenced_by_lineage,
+            parked,
+            superseded,
+            absent,
+            null_lookups,
+            ignored,
+            controls,
+            merged,
+            copied_statements,
+            prepared_statements,
+            newest_unix_seconds,
+            by_topic: _,
+        } = other;
+        self.inserted += inserted;
+        self.updated += updated;
+        self.deleted += deleted;
+        self.fenced += fenced;
+        self.fenced_by_lineage += fenced_by_lineage;
+        self.parked += parked;
+        self.superseded += superseded;
+        self.absent += absent;
+        self.null_lookups += null_lookups;
+        self.ignored += ignored;
+        for (sum, messages) in self.controls.iter_mut().zip(controls) {
             *sum += messages;
         }
-        self.merged += other.merged;
-        self.copied_statements += other.copied_statements;
-        self.prepared_statements += other.prepared_statements;
-        self.newest_unix_seconds = self.newest_unix_seconds.max(other.newest_unix_seconds);
+        self.merged += merged;
+        self.copied_statements += copied_statements;
+        self.prepared_statements += prepared_statements;
+        self.newest_unix_seconds = self.newest_unix_seconds.max(*newest_unix_seconds);
     }
 
     /// What has become of rows since `before` was taken is its topic's.
@@ -220,7 +239,7 @@ pub struct RetryCounts {
     /// Written to their table or deleted there, or found outdated: they are parked no longer.
     pub resolved: u64,
     /// Older versions taken out of their table, so that the values that their documents gave up are free.
-    pub opened: u64,
+    pub evicted: u64,
     /// Still parked, of those tried, with those that fail for a reason of their own.
     pub blocked: u64,
     /// What stood in the way of one of these: the constraint or the reason, without values.

@@ -340,7 +340,7 @@ fn merge(planned: WriteCounts, written: WriteCounts) -> WriteCounts {
         updated: written.updated,
         deleted: written.deleted,
         fenced: written.fenced,
-        outranked: written.outranked,
+        fenced_by_lineage: written.fenced_by_lineage,
         absent: written.absent,
         parked: written.parked,
         superseded: written.superseded,
@@ -412,7 +412,7 @@ impl Database for PostgresDatabase {
         let counts = RetryCounts::default();
         match bounded(RETRY, self.try_parked(Request { share, partitions, given_up })).await {
             Ok(Retried::Done { parked, counts, rejected }) => {
-                let is_changed = counts.resolved > 0 || counts.opened > 0;
+                let is_changed = counts.resolved > 0 || counts.evicted > 0;
                 RetryReply {
                     outcome: RetryOutcome::Done { parked, is_changed, rejected },
                     counts,

@@ -133,7 +133,7 @@ impl<'p> Lot<'p> {
                     }
                     let done = (count(row.get(0)), count(row.get(1)));
                     let fenced = self.count(rows.len() as u64, done, counts);
-                    counts.outranked +=
+                    counts.fenced_by_lineage +=
                         outranked(session, self.question, &parameters, fenced).await.map_err(|error| {
                             Trouble::of_rows(OPERATION, Some(&self.table.target.table), error)
                         })?;

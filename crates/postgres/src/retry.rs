@@ -274,7 +274,8 @@ impl Trial {
         }
         let mut uncounted = WriteCounts::default();
         write_around(session, &mut lots, bad_rows, &mut uncounted).await?;
-        self.counts.opened += open_cycles(session, &mut lots, &withdrawals, bad_rows, &mut uncounted).await?;
+        self.counts.evicted +=
+            open_cycles(session, &mut lots, &withdrawals, bad_rows, &mut uncounted).await?;
         for lot in lots {
             for (row, trouble) in &lot.bad {
                 if let Some(index) = lot.origin(*row) {

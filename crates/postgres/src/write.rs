@@ -359,7 +359,7 @@ async fn upsert(
     counts.inserted += inserted;
     counts.updated += updated;
     counts.fenced += fenced;
-    counts.outranked += outranked(session, question, parameters, fenced).await.map_err(trouble)?;
+    counts.fenced_by_lineage += outranked(session, question, parameters, fenced).await.map_err(trouble)?;
     Ok(())
 }
 
@@ -391,7 +391,7 @@ async fn delete(
     counts.deleted += deleted;
     let fenced = there.saturating_sub(deleted);
     counts.fenced += fenced;
-    counts.outranked += outranked(session, question, &parameters, fenced).await?;
+    counts.fenced_by_lineage += outranked(session, question, &parameters, fenced).await?;
     counts.absent += (deletes.len() as u64).saturating_sub(there);
     Ok(!row.get::<_, bool>(2))
 }

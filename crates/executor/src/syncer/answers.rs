@@ -205,9 +205,9 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             }
             Reply::Batch { worker, id, batch, oldest_ms, took, reply } => {
                 self.hands.wrote(worker, &batch, oldest_ms, took, &reply);
-                if reply.counts.outranked > 0 {
+                if reply.counts.fenced_by_lineage > 0 {
                     // Nothing has failed: no service ends of it.
-                    self.tell(&outranked(reply.counts.outranked), (0, Some(0)));
+                    self.tell(&fenced_by_lineage(reply.counts.fenced_by_lineage), (0, Some(0)));
                 }
                 match &reply.failure {
                     Some(failure) => {
@@ -291,7 +291,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
 }
 
 /// A fence that a higher lineage has put up is no replay: somebody has to look.
-fn outranked(rows: u64) -> Failure {
+fn fenced_by_lineage(rows: u64) -> Failure {
     let text = format!(
         "{rows} changes met rows of a higher lineage and were not applied. If a running Watcher sends them, its \
          token record is an old copy: stop it and run `cdc token reset --new-source`, which raises its lineage. \

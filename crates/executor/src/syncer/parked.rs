@@ -66,7 +66,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             worker = worker.0,
             tried = counts.tried,
             resolved = counts.resolved,
-            opened = counts.opened,
+            opened = counts.evicted,
             blocked = counts.blocked,
             why = counts.why,
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

@@ -69,7 +69,7 @@ impl Sums {
     pub(super) fn retried(&mut self, counts: &RetryCounts) {
         self.retries.tried += counts.tried;
         self.retries.resolved += counts.resolved;
-        self.retries.opened += counts.opened;
+        self.retries.evicted += counts.evicted;
         // Those that are left are the same ones from time to time.
         self.retries.blocked = counts.blocked;
     }
@@ -109,7 +109,7 @@ impl Sums {
                 operation = "parked_retry",
                 tried = retries.tried,
                 resolved = retries.resolved,
-                opened = retries.opened,
+                opened = retries.evicted,
                 blocked = retries.blocked,
                 "parked rows tried again"
             );

@@ -232,7 +232,7 @@ fn a_written_batch_says_how_many_rows_were_inserted_and_updated() {
         updated: 22,
         deleted: 33,
         fenced: 44,
-        outranked: 4,
+        fenced_by_lineage: 4,
         ..WriteCounts::default()
     };
     let world = World::with_events(1).counting(counts).stopping_at("commit", 1, sender);

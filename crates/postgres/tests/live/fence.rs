@@ -28,13 +28,13 @@ async fn a_higher_lineage_is_counted_apart() {
     write_all(&database, &[Message::player("insert", "a", 5, NEW + 5), Message::delete("b", NEW + 5)]).await;
     let same = [Message::player("update", "a", 4, NEW + 4), Message::player("insert", "b", 4, NEW + 4)];
     let counts = write_all(&database, &same).await;
-    assert_eq!((counts.fenced, counts.outranked), (2, 0), "a replay");
+    assert_eq!((counts.fenced, counts.fenced_by_lineage), (2, 0), "a replay");
 
     let former = [Message::player("update", "a", 9, 9), Message::player("insert", "b", 9, 9)];
     let counts = write_all(&database, &former).await;
-    assert_eq!((counts.fenced, counts.outranked), (2, 2), "by a row and by a tombstone");
+    assert_eq!((counts.fenced, counts.fenced_by_lineage), (2, 2), "by a row and by a tombstone");
     let counts = write_all(&database, &[Message::delete("a", 9), Message::delete("b", 9)]).await;
-    assert_eq!((counts.fenced, counts.outranked, counts.absent), (1, 1, 1));
+    assert_eq!((counts.fenced, counts.fenced_by_lineage, counts.absent), (1, 1, 1));
     assert_eq!(stand.text("SELECT level FROM players").await.unwrap(), "5");
 
     // The other way, with COPY and a temporary table.
@@ -43,7 +43,7 @@ async fn a_higher_lineage_is_counted_apart() {
     };
     write_all(&database, &many(NEW)).await;
     let counts = write_all(&database, &many(1)).await;
-    assert_eq!((counts.copied_statements, counts.fenced, counts.outranked), (1, 200, 200));
+    assert_eq!((counts.copied_statements, counts.fenced, counts.fenced_by_lineage), (1, 200, 200));
 }
 
 #[tokio::test]

@@ -331,7 +331,7 @@ async fn what_people_wrote_is_never_taken_out_of_the_table() {
             put(&database, Parking::Park, &[message]).await;
         }
         let (counts, parked) = retry(&database, ALL).await;
-        (counts.opened, parked)
+        (counts.evicted, parked)
     };
     write_all(&database, &[named("a", "x", 1), named("b", "y", 1)]).await;
     stand.client.batch_execute("UPDATE players SET note = 'vip', level = 2").await.unwrap();
@@ -340,7 +340,7 @@ async fn what_people_wrote_is_never_taken_out_of_the_table() {
     // One row that nobody else wrote to is enough.
     stand.client.batch_execute("UPDATE players SET note = NULL, level = 1 WHERE id = 'b'").await.unwrap();
     let (counts, parked) = retry(&database, ALL).await;
-    assert_eq!((counts.opened, parked), (1, 0));
+    assert_eq!((counts.evicted, parked), (1, 0));
     assert_eq!(row(&stand, "name, note, level", "a").await, "y|vip|2");
     assert_eq!(row(&stand, "name, level", "b").await, "x|1");
 }

@@ -82,7 +82,7 @@ async fn a_child_waits_for_its_parent() {
     let why = "SELECT string_agg(sqlstate || ' ' || constraint_name, ', ' ORDER BY id) FROM cdc.parked";
     assert_eq!(stand.text(why).await.unwrap(), "23503 bits_item_id_fkey, 23503 items_order_id_fkey");
     let (counts, parked, _) = retry(&database, &[]).await;
-    assert_eq!((counts.tried, counts.blocked, counts.opened, parked), (2, 2, 0, 2));
+    assert_eq!((counts.tried, counts.blocked, counts.evicted, parked), (2, 2, 0, 2));
     put(&database, &[order("o1", "", 1)]).await;
     // The whole chain in one retry, grandchildren before their parents.
     let (counts, parked, _) = retry(&database, &[]).await;
@@ -96,7 +96,7 @@ async fn a_row_that_waits_for_a_foreign_key_keeps_its_older_version() {
     put(&database, &[order("o1", "", 1), item("i1", "o1", 1)]).await;
     put(&database, &[item("i1", "o2", 2)]).await;
     let (counts, parked, _) = retry(&database, &[]).await;
-    assert_eq!((counts.opened, counts.blocked, parked), (0, 1, 1));
+    assert_eq!((counts.evicted, counts.blocked, parked), (0, 1, 1));
     assert_eq!(stand.text("SELECT order_id FROM items").await.unwrap(), "o1");
     // Nor does it lose it where it waits for a value besides.
     let fields = "\"order_id\":\"o1\",\"serial\":\"s\"";
@@ -109,7 +109,7 @@ async fn a_row_that_waits_for_a_foreign_key_keeps_its_older_version() {
     assert_eq!(stand.text("SELECT sqlstate FROM cdc.parked").await.unwrap(), "23505");
     put(&database, &[gone(item("i2", "", 0), "i2", 5)]).await;
     let (counts, parked, _) = retry(&database, &[]).await;
-    assert_eq!((counts.opened, counts.blocked, parked), (0, 1, 1));
+    assert_eq!((counts.evicted, counts.blocked, parked), (0, 1, 1));
     assert_eq!(stand.text("SELECT id || ' ' || order_id FROM items").await.unwrap(), "i1 o1");
     put(&database, &[order("o3", "", 6)]).await;
     assert_eq!(retry(&database, &[]).await.1, 0);
@@ -123,7 +123,7 @@ async fn a_delete_waits_for_the_rows_that_refer_to_it() {
     assert_eq!(put(&database, &[gone(order("", "", 0), "o1", 5)]).await.1, 1);
     assert_eq!(stand.count("cdc.tombstones").await, 0, "it has not happened yet");
     let (counts, parked, _) = retry(&database, &[]).await;
-    assert_eq!((counts.opened, counts.blocked, parked), (0, 1, 1));
+    assert_eq!((counts.evicted, counts.blocked, parked), (0, 1, 1));
     assert_eq!(ids(&stand).await, "i1 o1");
     // It fences as if it had.
     let (counts, parked) = put(&database, &[order("o1", "\"x\":4", 4)]).await;
@@ -229,7 +229,7 @@ async fn an_exclusion_constraint_parks_and_opens_swaps() {
     put(&database, &[room("a", "2", 2)]).await;
     assert_eq!(put(&database, &[room("b", "1", 2)]).await.1, 2);
     let (counts, parked, _) = retry(&database, &[]).await;
-    assert_eq!((counts.resolved, counts.opened, parked), (2, 2, 0));
+    assert_eq!((counts.resolved, counts.evicted, parked), (2, 2, 0));
     let rooms = "SELECT string_agg(id || room, ' ' ORDER BY id) FROM orders";
     assert_eq!(stand.text(rooms).await.unwrap(), "a2 b1");
 }

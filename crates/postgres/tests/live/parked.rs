@@ -35,7 +35,7 @@ fn done(reply: RetryReply) -> (RetryCounts, u64) {
     let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
     let RetryOutcome::Done { parked, is_changed, rejected } = reply.outcome else { panic!("{shown}") };
     assert!(rejected.is_empty(), "{rejected:?}");
-    assert_eq!(is_changed, reply.counts.resolved + reply.counts.opened > 0);
+    assert_eq!(is_changed, reply.counts.resolved + reply.counts.evicted > 0);
     let [ParkedRows { partition: PARTITION, rows }] = parked[..] else { panic!("{shown}") };
     (reply.counts, rows)
 }
@@ -70,7 +70,7 @@ async fn a_blocked_row_is_parked_and_its_neighbours_are_written() {
 
     // As long as the value is taken nothing comes of a retry.
     let (counts, parked) = retry(&database, ALL).await;
-    assert_eq!((counts.tried, counts.resolved, counts.opened, counts.blocked, parked), (1, 0, 0, 1, 1));
+    assert_eq!((counts.tried, counts.resolved, counts.evicted, counts.blocked, parked), (1, 0, 0, 1, 1));
     assert_eq!(counts.why.as_deref(), Some("table public.players, constraint unique_username"));
     assert_eq!(stand.text("SELECT attempts FROM cdc.parked").await.unwrap(), "1");
     // Then it does.
@@ -91,7 +91,7 @@ async fn a_swap_is_opened_by_taking_the_older_versions_out() {
     assert_eq!(put(&database, Parking::Park, &[named("b", "x", 4)]).await.1, 2);
     assert_eq!(names(&stand).await, "a=x b=y");
     let (counts, parked) = retry(&database, ALL).await;
-    assert_eq!((counts.resolved, counts.opened, parked), (2, 2, 0));
+    assert_eq!((counts.resolved, counts.evicted, parked), (2, 2, 0));
     assert_eq!(names(&stand).await, "a=y b=x");
     assert_eq!(stand.count("cdc.tombstones").await, 0);
 }
@@ -120,12 +120,12 @@ async fn each_worker_tries_its_own_rows() {
     assert_eq!(gone.outcome, RetryOutcome::Refused { partitions: vec![PARTITION] });
 
     let (counts, parked) = retry(&heir, share(1)).await;
-    assert_eq!((counts.tried, counts.resolved, counts.opened, parked), (1, 0, 1, 1));
+    assert_eq!((counts.tried, counts.resolved, counts.evicted, parked), (1, 0, 1, 1));
     assert_eq!(names(&stand).await, "b=y");
     let (counts, parked) = retry(&heir, share(0)).await;
-    assert_eq!((counts.tried, counts.resolved, counts.opened, parked), (1, 1, 0, 0));
+    assert_eq!((counts.tried, counts.resolved, counts.evicted, parked), (1, 1, 0, 0));
     let (counts, parked) = retry(&heir, share(1)).await;
-    assert_eq!((counts.tried, counts.resolved, counts.opened, parked), (1, 1, 0, 0));
+    assert_eq!((counts.tried, counts.resolved, counts.evicted, parked), (1, 1, 0, 0));
     assert_eq!(names(&stand).await, "a=y b=x");
 }
 
@@ -136,7 +136,7 @@ async fn a_parked_row_fences_like_one_in_its_table() {
     write_all(&database, &[named("a", "x", 1), named("b", "y", 2)]).await;
     put(&database, Parking::Park, &[named("b", "x", 5)]).await;
     // The older version goes, and no replay brings it back.
-    assert_eq!(retry(&database, ALL).await.0.opened, 1);
+    assert_eq!(retry(&database, ALL).await.0.evicted, 1);
     for older in [named("b", "y", 2), named("b", "w", 4), named("b", "x", 5), Message::delete("b", 4)] {
         let (counts, parked) = put(&database, Parking::Heed, &[older, named("c", "z", 3)]).await;
         assert_eq!((counts.fenced - u64::from(counts.inserted == 0), parked), (1, 1));
@@ -222,7 +222,7 @@ async fn rows_that_others_refer_to_stay_in_their_table() {
         put(&database, Parking::Park, &[named("a", "y", 3)]).await;
         put(&database, Parking::Park, &[named("b", "x", 4)]).await;
         let (counts, parked) = retry(&database, ALL).await;
-        assert_eq!((counts.opened, counts.blocked, parked), (0, 2, 2), "{rule}");
+        assert_eq!((counts.evicted, counts.blocked, parked), (0, 2, 2), "{rule}");
         assert_eq!(names(&stand).await, "a=x b=y", "{rule}");
         assert_eq!(stand.count("items WHERE player IS NOT NULL").await, 2, "{rule}");
         // It goes on once the value is free.
@@ -269,6 +269,6 @@ async fn a_table_without_the_fence_parks_as_well() {
     let (counts, _) = put(&database, Parking::Heed, &[named("a", "x", 1)]).await;
     assert_eq!(counts.fenced, 1);
     let (counts, parked) = retry(&database, ALL).await;
-    assert_eq!((counts.resolved, counts.opened, parked), (2, 2, 0));
+    assert_eq!((counts.resolved, counts.evicted, parked), (2, 2, 0));
     assert_eq!(names(&stand).await, "a=y b=x");
 }
