@@ -327,6 +327,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_topic_without_a_leader_is_asked_for_until_the_deadline() {
+        let asked = |deadline: Duration, answers: &[Result<i32, RDKafkaErrorCode>]| {
+            let mut asked = 0;
+            let answer = ask_until(Instant::now() + deadline, |_| {
+                let answer = answers[asked.min(answers.len() - 1)];
+                asked += 1;
+                answer.map_err(|code| failure("kafka_topics", "the topic is not ready", code))
+            });
+            (answer.map_err(|failed| failed.fault), asked)
+        };
+        const NO_LEADER: Result<i32, RDKafkaErrorCode> = Err(RDKafkaErrorCode::LeaderNotAvailable);
+        assert_eq!(asked(REQUEST_TIMEOUT, &[NO_LEADER, NO_LEADER, Ok(4)]), (Ok(4), 3));
+        assert_eq!(asked(Duration::ZERO, &[NO_LEADER]), (Err(Fault::Transient), 1));
+        let refused = Err(RDKafkaErrorCode::TopicAuthorizationFailed);
+        assert_eq!(asked(REQUEST_TIMEOUT, &[NO_LEADER, refused]), (Err(Fault::Auth), 2));
+    }
+
+    #[test]
     fn one_question_tells_of_all_topics_until_the_deadline() {
         let cluster = MockCluster::new(2).unwrap();
         for (topic, partitions) in [("a", 3), ("b", 5)] {

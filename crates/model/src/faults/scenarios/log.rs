@@ -48,7 +48,7 @@ pub(super) const ALL: &[Scenario] = &[
         "an offset that is not in the log",
         Service::Syncer,
         "recognised as lost history",
-        "crates/kafka/tests/consumer.rs",
+        "crates/kafka/tests/mock/consumer.rs",
         "an_offset_that_is_not_in_the_log_is_history_lost",
     ),
     it(

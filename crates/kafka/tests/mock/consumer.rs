@@ -1,65 +1,20 @@
-//! The consumer against librdkafka's mock cluster.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test fails by panicking, on any other answer too"
-)]
-
-mod common;
+//! The consumer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use cdc_kafka::{HeadersIter, KafkaConsumer, KafkaProducer};
-use cdc_machine::{EffectId, Epoch, Fault, SeqNo};
+use cdc_kafka::{ConsumerSettings, HeadersIter, KafkaConsumer};
+use cdc_machine::{EffectId, Epoch, Fault};
 use cdc_ports::{
-    ConsumerEvent, Headers, KafkaRecord, PolledRecord, Producer, RecordConsumer, RejectedRecord, ReportSink,
-    TopicPartition,
+    ConsumerEvent, Headers, KafkaRecord, PolledRecord, RecordConsumer as _, RejectedRecord, TopicPartition,
 };
 use cdc_syncer::{FetchStart, Partition, Reject, StartOffset};
 use rdkafka::message::{Headers as _, Message as _};
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use common::{PATIENCE, SHARED, consumer_settings, message, producer_settings, read_partition, reports};
-
-const TOPIC: &str = "t";
-
-type Cluster = MockCluster<'static, DefaultProducerContext>;
-
-/// A cluster with a topic of this many partitions.
-fn cluster(partitions: i32) -> (Cluster, String) {
-    let cluster = MockCluster::new(1).unwrap();
-    cluster.create_topic(TOPIC, partitions, 1).unwrap();
-    let brokers = cluster.bootstrap_servers();
-    (cluster, brokers)
-}
-
-async fn produce(brokers: &str, numbers: std::ops::Range<u64>) {
-    let sink = Arc::new(ReportSink::default());
-    let mut producer = KafkaProducer::new(producer_settings(brokers, TOPIC), Arc::clone(&sink));
-    let partitions = producer.prepare(SHARED).await.unwrap()[0].partitions;
-    let count = usize::try_from(numbers.end - numbers.start).unwrap();
-    for n in numbers {
-        producer.send(SeqNo(n), message(TOPIC, n, n), partitions).unwrap();
-    }
-    reports(&sink, count).await;
-}
-
-async fn event(consumer: &KafkaConsumer) -> ConsumerEvent {
-    tokio::time::timeout(PATIENCE, consumer.event()).await.expect("the consumer says nothing")
-}
-
-async fn assigned(consumer: &KafkaConsumer) -> Vec<Partition> {
-    match event(consumer).await {
-        ConsumerEvent::Assigned(partitions) => partitions,
-        other => panic!("{other:?}"),
-    }
-}
+use crate::kit::{Mock, TOPIC, assigned, event, read_partition};
 
 async fn revoked(consumer: &KafkaConsumer) -> (EffectId, Vec<Partition>) {
     match event(consumer).await {
@@ -97,11 +52,9 @@ fn number(record: &PolledRecord) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_come_once_and_in_order_from_where_they_were_started() {
-    let (_cluster, brokers) = cluster(2);
-    produce(&brokers, 0..500).await;
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    consumer.join().await.unwrap();
-    let partitions = assigned(&consumer).await;
+    let mock = Mock::with_topic(2);
+    mock.produce(0..500).await;
+    let (consumer, partitions) = mock.first_member().await;
     assert_eq!(partitions.len(), 2);
     assert_eq!(&*consumer.name(partitions[0]).topic, TOPIC);
 
@@ -135,11 +88,9 @@ async fn records_come_once_and_in_order_from_where_they_were_started() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_fetched_before_the_start_nor_while_paused() {
-    let (_cluster, brokers) = cluster(1);
-    produce(&brokers, 0..10).await;
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    consumer.join().await.unwrap();
-    let partitions = assigned(&consumer).await;
+    let mock = Mock::with_topic(1);
+    mock.produce(0..10).await;
+    let (consumer, partitions) = mock.first_member().await;
     consumer.fetch(64, 1 << 20);
     consumer.pause();
     consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
@@ -157,11 +108,9 @@ async fn nothing_is_fetched_before_the_start_nor_while_paused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_keeps_to_its_bounds_and_loses_nothing() {
-    let (_cluster, brokers) = cluster(1);
-    produce(&brokers, 0..50).await;
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    consumer.join().await.unwrap();
-    let partitions = assigned(&consumer).await;
+    let mock = Mock::with_topic(1);
+    mock.produce(0..50).await;
+    let (consumer, partitions) = mock.first_member().await;
     consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
     let mut seen = Vec::new();
     while seen.len() < 50 {
@@ -184,11 +133,9 @@ async fn an_answer_keeps_to_its_bounds_and_loses_nothing() {
 /// Validates: Requirements 4.5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_is_committed_is_committed() {
-    let (_cluster, brokers) = cluster(1);
-    produce(&brokers, 0..20).await;
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    consumer.join().await.unwrap();
-    let partitions = assigned(&consumer).await;
+    let mock = Mock::with_topic(1);
+    mock.produce(0..20).await;
+    let (consumer, partitions) = mock.first_member().await;
     consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
     fetch(&consumer, 20).await;
     assert_eq!(consumer.committed(&partitions).await.unwrap(), [None], "reading commits nothing");
@@ -207,11 +154,9 @@ async fn only_what_is_committed_is_committed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_says_what_it_holds() {
-    let (_cluster, brokers) = cluster(2);
-    produce(&brokers, 0..100).await;
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    consumer.join().await.unwrap();
-    let partitions = assigned(&consumer).await;
+    let mock = Mock::with_topic(2);
+    mock.produce(0..100).await;
+    let (consumer, partitions) = mock.first_member().await;
     let bounds = consumer.log_bounds(&partitions).await.unwrap();
     let bounds: Vec<_> = bounds.into_iter().map(Option::unwrap).collect();
     assert!(bounds.iter().all(|log| log.first == 0));
@@ -221,11 +166,9 @@ async fn the_log_says_what_it_holds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offset_that_is_not_in_the_log_is_history_lost() {
-    let (_cluster, brokers) = cluster(1);
-    produce(&brokers, 0..3).await;
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    consumer.join().await.unwrap();
-    let partitions = assigned(&consumer).await;
+    let mock = Mock::with_topic(1);
+    mock.produce(0..3).await;
+    let (consumer, partitions) = mock.first_member().await;
     consumer.start(&starts(&partitions, 1, StartOffset::At(1_000)));
     consumer.fetch(64, 1 << 20);
     match event(&consumer).await {
@@ -237,17 +180,14 @@ async fn an_offset_that_is_not_in_the_log_is_history_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_member_gets_a_partition_after_the_first_has_confirmed() {
-    let (_cluster, brokers) = cluster(2);
-    produce(&brokers, 0..100).await;
-    let first = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    first.join().await.unwrap();
-    let partitions = assigned(&first).await;
+    let mock = Mock::with_topic(2);
+    mock.produce(0..100).await;
+    let (first, partitions) = mock.first_member().await;
     first.start(&starts(&partitions, 1, StartOffset::Beginning));
     fetch(&first, 100).await;
     first.commit(&[(partitions[0], 5), (partitions[1], 5)]).await.unwrap();
 
-    let second = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "b"));
-    second.join().await.unwrap();
+    let second = mock.member("b").await;
     let (id, given_back) = revoked(&first).await;
     assert_eq!(given_back.len(), 1);
     first.confirm_revoked(id);
@@ -265,20 +205,42 @@ async fn a_second_member_gets_a_partition_after_the_first_has_confirmed() {
     first.leave().await;
 }
 
+/// A driver that is stuck confirms nothing. The group and the other member need not wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_that_nobody_confirms_ends_at_its_deadline() {
+    let mock = Mock::with_topic(2);
+    let (first, partitions) = mock.first_member().await;
+    first.start(&starts(&partitions, 1, StartOffset::Beginning));
+    let second = mock.member("b").await;
+    let (id, going) = revoked(&first).await;
+    let asked = Instant::now();
+    match event(&first).await {
+        ConsumerEvent::Lost(lost) => assert_eq!(lost, going),
+        other => panic!("{other:?}"),
+    }
+    let deadline = first.revocation_deadline();
+    assert!((deadline / 2..ConsumerSettings::SESSION_TIMEOUT).contains(&asked.elapsed()));
+    assert_eq!(second.name(assigned(&second).await[0]), first.name(going[0]));
+    // It comes too late and takes nothing more.
+    first.confirm_revoked(id);
+    mock.produce(0..100).await;
+    first.start(&starts(&partitions, 2, StartOffset::Beginning));
+    assert!(fetch(&first, 1).await.iter().all(|record| record.partition != going[0]));
+    second.leave().await;
+    first.leave().await;
+}
+
 /// librdkafka keeps a partition paused beyond its assignment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_was_given_back_while_paused_is_fetched_when_it_returns() {
-    let (_cluster, brokers) = cluster(2);
-    produce(&brokers, 0..100).await;
-    let first = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    first.join().await.unwrap();
-    let partitions = assigned(&first).await;
+    let mock = Mock::with_topic(2);
+    mock.produce(0..100).await;
+    let (first, partitions) = mock.first_member().await;
     first.start(&starts(&partitions, 1, StartOffset::Beginning));
     fetch(&first, 100).await;
     first.pause();
 
-    let second = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "b"));
-    second.join().await.unwrap();
+    let second = mock.member("b").await;
     let (id, given_back) = revoked(&first).await;
     first.confirm_revoked(id);
     assigned(&second).await;
@@ -296,11 +258,9 @@ async fn a_partition_that_was_given_back_while_paused_is_fetched_when_it_returns
 /// Whether or not all stand still at that moment, and while another member joins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_is_stopped_stays_ours_and_the_others_go_on() {
-    let (_cluster, brokers) = cluster(2);
-    produce(&brokers, 0..100).await;
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
-    consumer.join().await.unwrap();
-    let partitions = assigned(&consumer).await;
+    let mock = Mock::with_topic(2);
+    mock.produce(0..100).await;
+    let (consumer, partitions) = mock.first_member().await;
     let (stopped, other) = (partitions[0], partitions[1]);
     consumer.start(&starts(&partitions, 1, StartOffset::Beginning));
     let records = fetch(&consumer, 100).await;
@@ -323,8 +283,7 @@ async fn a_partition_that_is_stopped_stays_ours_and_the_others_go_on() {
     }
 
     consumer.stop(&[stopped, other]);
-    let second = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "b"));
-    second.join().await.unwrap();
+    let second = mock.member("b").await;
     let (id, going) = revoked(&consumer).await;
     // In the middle of a revocation, it is the revocation that is answered.
     let staying = if going[0] == other { stopped } else { other };
@@ -343,9 +302,9 @@ async fn a_partition_that_is_stopped_stays_ours_and_the_others_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_is_durable_when_the_call_returns() {
-    let (cluster, brokers) = cluster(1);
-    cluster.create_topic("t.dead-letters", 1, 1).unwrap();
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    let mock = Mock::with_topic(1);
+    mock.cluster.create_topic("t.dead-letters", 1, 1).unwrap();
+    let consumer = mock.consumer("a");
     let record = |value: Option<Bytes>| RejectedRecord {
         origin: TopicPartition { topic: Arc::from(TOPIC), partition: 0 },
         offset: 42,
@@ -362,11 +321,12 @@ async fn a_dead_letter_is_durable_when_the_call_returns() {
     };
     consumer.dead_letter(record(Some(Bytes::from_static(b"body")))).await.unwrap();
     // The mock cluster takes anything; a real one refuses by its topic's own limit.
-    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    mock.cluster
+        .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     consumer.dead_letter(record(Some(Bytes::from(vec![b'x'; 2 << 20])))).await.unwrap();
     consumer.dead_letter(record(None)).await.unwrap();
 
-    let dead = read_partition(&brokers, "t.dead-letters", 0);
+    let dead = read_partition(&mock.brokers, "t.dead-letters", 0);
     let names = |at: usize| -> Vec<String> {
         dead[at].headers().unwrap().iter().map(|header| header.key.to_owned()).collect()
     };
@@ -382,8 +342,8 @@ async fn a_dead_letter_is_durable_when_the_call_returns() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_away_is_transient() {
-    let (cluster, brokers) = cluster(1);
-    cluster.broker_down(1).unwrap();
-    let consumer = KafkaConsumer::new(consumer_settings(&brokers, TOPIC, "a"));
+    let mock = Mock::with_topic(1);
+    mock.cluster.broker_down(1).unwrap();
+    let consumer = mock.consumer("a");
     assert_eq!(consumer.join().await.unwrap_err().fault, Fault::Transient);
 }

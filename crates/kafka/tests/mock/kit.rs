@@ -1,30 +1,110 @@
-//! What the tests of this crate share: settings for librdkafka's own mock cluster, and a plain reader that
-//! uses none of the crate's code.
-
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! What the tests share: the mock cluster with clients of ours on it, and a plain reader that uses none of the crate's
+//! code.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cdc_event::{Message, Position};
-use cdc_kafka::{Compression, ConnectionSettings, ConsumerSettings, ProducerSettings};
-use cdc_ports::{ProducerReport, ReportSink};
+use cdc_kafka::{
+    Compression, ConnectionSettings, ConsumerSettings, KafkaConsumer, KafkaProducer, ProducerSettings,
+};
+use cdc_machine::SeqNo;
+use cdc_ports::{ConsumerEvent, Producer as _, ProducerReport, RecordConsumer as _, ReportSink};
+use cdc_syncer::Partition;
 use cdc_watcher::Batching;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Message as _, OwnedMessage};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// Longer than anything here takes; a test that waits for it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Of the topics that messages are sent to, unless a test says otherwise.
-pub(crate) const PARTITIONS: u32 = 4;
+/// The topic of the tests that need one.
+pub(crate) const TOPIC: &str = "t";
 
 /// As the configuration says.
 pub(crate) const SHARED: Batching = Batching::Shared { halvings: 0 };
+
+/// A cluster of one broker, and how to reach it.
+pub(crate) struct Mock {
+    pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
+    pub(crate) brokers: String,
+}
+
+impl Mock {
+    /// One with [`TOPIC`], which has so many partitions.
+    pub(crate) fn with_topic(partitions: i32) -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, partitions, 1).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        Self { cluster, brokers }
+    }
+
+    /// A producer that is not prepared, and where its reports go.
+    pub(crate) fn producer_with(
+        &self,
+        change: impl FnOnce(&mut ProducerSettings),
+    ) -> (KafkaProducer, Arc<ReportSink>) {
+        let mut settings = producer_settings(&self.brokers, TOPIC);
+        change(&mut settings);
+        let sink = Arc::new(ReportSink::default());
+        (KafkaProducer::new(settings, Arc::clone(&sink)), sink)
+    }
+
+    /// One that can send.
+    pub(crate) async fn producer(&self) -> (KafkaProducer, Arc<ReportSink>) {
+        let (mut producer, sink) = self.producer_with(|_| {});
+        producer.prepare(SHARED).await.unwrap();
+        (producer, sink)
+    }
+
+    /// Sends messages with these numbers, and waits until they are there.
+    pub(crate) async fn produce(&self, numbers: std::ops::Range<u64>) {
+        let (mut producer, sink) = self.producer_with(|_| {});
+        let partitions = producer.prepare(SHARED).await.unwrap()[0].partitions;
+        let count = usize::try_from(numbers.end - numbers.start).unwrap();
+        for n in numbers {
+            producer.send(SeqNo(n), message(TOPIC, n, n), partitions).unwrap();
+        }
+        reports(&sink, count).await;
+    }
+
+    /// A consumer that has not joined.
+    pub(crate) fn consumer(&self, instance: &str) -> KafkaConsumer {
+        KafkaConsumer::new(consumer_settings(&self.brokers, TOPIC, instance))
+    }
+
+    /// A member of the group.
+    pub(crate) async fn member(&self, instance: &str) -> KafkaConsumer {
+        let consumer = self.consumer(instance);
+        consumer.join().await.unwrap();
+        consumer
+    }
+
+    /// The first member, with all that the group has to give.
+    pub(crate) async fn first_member(&self) -> (KafkaConsumer, Vec<Partition>) {
+        let consumer = self.member("a").await;
+        let partitions = assigned(&consumer).await;
+        (consumer, partitions)
+    }
+}
+
+/// What a consumer tells next.
+pub(crate) async fn event(consumer: &KafkaConsumer) -> ConsumerEvent {
+    tokio::time::timeout(PATIENCE, consumer.event()).await.expect("the consumer says nothing")
+}
+
+/// The partitions that the group gives.
+pub(crate) async fn assigned(consumer: &KafkaConsumer) -> Vec<Partition> {
+    match event(consumer).await {
+        ConsumerEvent::Assigned(partitions) => partitions,
+        other => panic!("{other:?}"),
+    }
+}
 
 pub(crate) fn connection(brokers: &str) -> ConnectionSettings {
     ConnectionSettings {
