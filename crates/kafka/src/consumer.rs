@@ -11,7 +11,7 @@ use cdc_machine::{EffectId, Fault};
 use cdc_ports::similar;
 use cdc_ports::{ConsumerEvent, Failure, MissingTopic, RecordConsumer, RejectedRecord, TopicPartition};
 use cdc_syncer::{FetchStart, LogBounds, Partition};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::classify::failure_from;
@@ -20,10 +20,10 @@ use crate::dead_letter::DeadLetters;
 use crate::owned::ClientKind;
 use crate::partitions::PartitionNames;
 use crate::poller::{Command, Voice};
-use crate::producer::{PROBE, PROBE_TIMEOUT, SILENT};
-use crate::rebalance::GroupCallbacks;
+use crate::probe::{PROBE, PROBE_TIMEOUT, SILENT, leaders_answer};
+use crate::rebalance::GroupClient;
 use crate::settings::{ConsumerSettings, dead_letter_topic};
-use crate::topics::{listed, signs_of_life};
+use crate::topics::listed;
 use launch::{JOIN_TIMEOUT, LEADER_TIMEOUT, Launch};
 use offsets::ENDS_TIMEOUT;
 
@@ -36,8 +36,6 @@ const REVOCATION_MARGIN: Duration = Duration::from_secs(4);
 /// Events that the driver has not read yet. One answer per fetch and one event per rebalance: this many mean
 /// that it reads none.
 const EVENTS_MAX: usize = 256;
-
-type Client = BaseConsumer<GroupCallbacks>;
 
 /// A member of the consumer group. Clones are handles to the same client.
 ///
@@ -68,7 +66,7 @@ struct Inner {
 /// closing would block.
 struct Session {
     commands: Sender<Command>,
-    client: Weak<Client>,
+    client: Weak<GroupClient>,
     ended: tokio::sync::oneshot::Receiver<()>,
 }
 
@@ -100,7 +98,7 @@ impl KafkaConsumer {
         }
     }
 
-    fn client(&self, operation: &'static str) -> Result<Weak<Client>, Failure> {
+    fn client(&self, operation: &'static str) -> Result<Weak<GroupClient>, Failure> {
         let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().map(|session| Weak::clone(&session.client)).ok_or_else(|| not_joined(operation))
     }
@@ -110,7 +108,7 @@ impl KafkaConsumer {
         &self,
         operation: &'static str,
         timeout: Duration,
-        call: impl FnOnce(&Client) -> Result<T, Failure> + Send + 'static,
+        call: impl FnOnce(&GroupClient) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let client = self.client(operation)?;
         let called = tokio::task::spawn_blocking(move || {
@@ -315,7 +313,7 @@ impl RecordConsumer for KafkaConsumer {
         self.call(PROBE, PROBE_TIMEOUT * 2, move |client| {
             let answer = match &named {
                 Some(topic) => {
-                    signs_of_life(client.client(), &[topic], Instant::now() + PROBE_TIMEOUT).map(drop)
+                    leaders_answer(client.client(), &[topic], Instant::now() + PROBE_TIMEOUT).map(drop)
                 }
                 None => client.fetch_metadata(None, PROBE_TIMEOUT).map(drop),
             };

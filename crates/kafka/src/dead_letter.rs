@@ -9,7 +9,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
 
 use crate::classify::{failure_from, fault_of};
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
 use crate::headers::HeadersIter;
 use crate::marker::{BODY_OMITTED, ERROR_REASON, SOURCE_TOPIC, describe_body};
 use crate::reports::{Answer, AnsweredProducer, answered_producer};
@@ -146,8 +146,8 @@ fn prepare_topic(
         replication_factor: settings.replication_factor,
     };
     let missing = missing(open.client.client(), vec![wanted])?;
-    let complaints = Complaints::clone(open.client.context());
-    TopicAdmin::new(&settings.connection, complaints, runtime)?.create(&missing)?;
+    let errors = ClientErrors::clone(open.client.context());
+    TopicAdmin::new(&settings.connection, errors, runtime)?.create(&missing)?;
     await_topic(open.client.client(), topic, Instant::now() + TOPIC_TIMEOUT).map(|_| ())
 }
 

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::arena::Arena;
 use crate::classify::failure_from;
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
 use crate::config;
 use crate::dead_letter::{ATTEMPTS, FALLS, FIRST, LAST, MESSAGE, SOURCE_OFFSET, SOURCE_PARTITION, SQLSTATE};
 use crate::headers::HeadersIter;
@@ -146,15 +146,15 @@ impl DeadLetter {
 }
 
 /// Without a group there is no rebalance to tell of.
-impl ConsumerContext for Complaints {}
+impl ConsumerContext for ClientErrors {}
 
 /// Where reading a topic ends: partitions, each with the offset that its next record will get.
 type Ends = BTreeMap<i32, i64>;
 
 /// Hands out dead letters, one topic after the other, each partition in order. Calls block.
 pub struct DeadLetterReader {
-    consumer: BaseConsumer<Complaints>,
-    complaints: Complaints,
+    consumer: BaseConsumer<ClientErrors>,
+    errors: ClientErrors,
     arena: Arena,
     /// What was found at the start.
     found: Vec<(Arc<str>, Ends)>,
@@ -172,19 +172,19 @@ impl DeadLetterReader {
     /// Whatever the brokers say, classified.
     pub fn open(connection: &ConnectionSettings, topics: &[String]) -> Result<Self, Failure> {
         let mut reader = Self::new(connection)?;
-        reader.found = reader.find_ends(topics).map_err(|failed| reader.complaints.explain(failed))?;
+        reader.found = reader.find_ends(topics).map_err(|failed| reader.errors.explain(failed))?;
         reader.left = reader.found.clone().into();
         Ok(reader)
     }
 
     fn new(connection: &ConnectionSettings) -> Result<Self, Failure> {
-        let complaints = Complaints::default();
+        let errors = ClientErrors::default();
         let consumer = config::dead_letter_reader(connection)
-            .create_with_context(complaints.clone())
+            .create_with_context(errors.clone())
             .map_err(|error| failure_from(OPERATION, "a reader of dead letters could not be made", &error))?;
         Ok(Self {
             consumer,
-            complaints,
+            errors,
             arena: Arena::default(),
             found: Vec::new(),
             left: VecDeque::new(),
@@ -298,7 +298,7 @@ impl DeadLetterReader {
                         "{topic} was not read to its end: the brokers said nothing for {SILENCE_MAX:?}; see whether \
                          those in kafka.brokers are up and reachable, then try again"
                     );
-                    return Err(self.complaints.explain(Failure::new(Fault::Transient, OPERATION, text)));
+                    return Err(self.errors.explain(Failure::new(Fault::Transient, OPERATION, text)));
                 }
                 None => {}
                 Some(Ok(message)) => {

@@ -13,7 +13,7 @@ use rdkafka::producer::ProducerContext;
 
 use crate::batches::BatchLimits;
 use crate::classify::{failure, failure_from, fault_of};
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
 use crate::marker;
 
 /// Marks the report of a marker. Slots are counted from 0 and never come near it.
@@ -36,15 +36,15 @@ const fn seq_of(opaque: usize) -> SeqNo {
 /// Receives one producer's reports, on librdkafka's polling thread.
 pub(crate) struct DeliveryReports {
     sink: Arc<ReportSink>,
-    complaints: Complaints,
+    errors: ClientErrors,
     /// Set once nothing more may be said: the producer died, or another took its place.
     retired: AtomicBool,
     batches: BatchLimits,
 }
 
 impl DeliveryReports {
-    pub(crate) const fn new(sink: Arc<ReportSink>, complaints: Complaints, batches: BatchLimits) -> Self {
-        Self { sink, complaints, retired: AtomicBool::new(false), batches }
+    pub(crate) const fn new(sink: Arc<ReportSink>, errors: ClientErrors, batches: BatchLimits) -> Self {
+        Self { sink, errors, retired: AtomicBool::new(false), batches }
     }
 
     /// Says nothing from now on. True the first time.
@@ -54,7 +54,7 @@ impl DeliveryReports {
 
     /// What the client itself said of a failure, if anything.
     pub(crate) fn explain(&self, failed: Failure) -> Failure {
-        self.complaints.explain(failed)
+        self.errors.explain(failed)
     }
 
     fn failed(&self, error: &KafkaError, message: &BorrowedMessage<'_>, opaque: usize) -> ProducerReport {
@@ -79,7 +79,7 @@ impl DeliveryReports {
         } else if error.rdkafka_error_code().is_some_and(is_topic_gone) {
             failure.fault = Fault::HistoryLost;
         }
-        ProducerReport::Failed(seq, self.complaints.explain(failure))
+        ProducerReport::Failed(seq, self.errors.explain(failure))
     }
 
     fn too_large(seq: SeqNo, message: &BorrowedMessage<'_>) -> ProducerReport {
@@ -125,11 +125,11 @@ pub(crate) const fn is_topic_gone(code: RDKafkaErrorCode) -> bool {
 
 impl ClientContext for DeliveryReports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.complaints.log_line(level, facility, line);
+        self.errors.log_line(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.hear(&error, reason);
+        self.errors.hear(&error, reason);
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) && self.retire() {
             let what = format!("the producer gave up ({reason})");
             self.sink.push(ProducerReport::Lost(failure("kafka_publish", &what, RDKafkaErrorCode::Fatal)));
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_producer_is_lost_once_and_then_silent() {
         let sink = Arc::new(ReportSink::default());
-        let reports = DeliveryReports::new(Arc::clone(&sink), Complaints::default(), BatchLimits::SINGLE);
+        let reports = DeliveryReports::new(Arc::clone(&sink), ClientErrors::default(), BatchLimits::SINGLE);
         reports.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "all down");
         reports.error(KafkaError::Global(RDKafkaErrorCode::Fatal), "sequence");
         reports.error(KafkaError::Global(RDKafkaErrorCode::Fatal), "sequence");

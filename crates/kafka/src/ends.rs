@@ -13,7 +13,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::classify::failure_from;
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
 use crate::config;
 use crate::marker;
 use crate::owned::ClientKind;
@@ -35,7 +35,7 @@ const LAST_MESSAGES: [i64; 3] = [4, 64, 1_024];
 
 /// Reads the ends of topics. Nothing is committed, and no group is joined.
 pub(crate) struct Ends {
-    consumer: BaseConsumer<Complaints>,
+    consumer: BaseConsumer<ClientErrors>,
     deadline: Instant,
 }
 
@@ -44,7 +44,7 @@ impl Ends {
     /// `Fatal` where librdkafka refuses the configuration.
     pub(crate) fn new(connection: &ConnectionSettings) -> Result<Self, Failure> {
         let consumer =
-            config::ends(connection).create_with_context(Complaints::default()).map_err(|error| {
+            config::ends(connection).create_with_context(ClientErrors::default()).map_err(|error| {
                 failure_from(OPERATION, "a reader of the topics' ends could not be made", &error)
             })?;
         Ok(Self { consumer, deadline: Instant::now() + ENDS_TIMEOUT })

@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::classify::failure_from;
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
 use crate::config;
 use crate::settings::ConnectionSettings;
 use crate::topics::partition_count;
@@ -52,9 +52,9 @@ pub fn group_state(
     group: &str,
     topics: &[Arc<str>],
 ) -> Result<GroupState, Failure> {
-    let client: BaseConsumer<Complaints> = config::admin(connection)
+    let client: BaseConsumer<ClientErrors> = config::admin(connection)
         .set("group.id", group)
-        .create_with_context(Complaints::default())
+        .create_with_context(ClientErrors::default())
         .map_err(|error| failure_from(OPERATION, "a client could not be made", &error))?;
     let failed = |error: &KafkaError| failure_from(OPERATION, &format!("the group {group}"), error);
     let groups = client.fetch_group_list(Some(group), TIMEOUT).map_err(|error| failed(&error))?;

@@ -3,25 +3,27 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `producer`, `delivery` | [`KafkaProducer`], and what librdkafka's thread reports to it |
+//! | `producer`, `preparation`, `delivery` | [`KafkaProducer`], what precedes its first message, what its client's thread reports |
 //! | `consumer` | [`KafkaConsumer`], the handle whose clones give orders |
 //! | `poller`, `rebalance` | the thread that owns polling, and the group's callbacks |
+//! | `orphans` | partitions that the group has given to nobody |
 //! | `batches` | how large a batch may be, and which message was alone in its own |
 //! | `group` | whether a consumer group is gone and has read everything |
 //! | `topics`, `ends` | topics that are made and looked at before the first message |
+//! | `probe`, `reach` | whether the brokers live, and why none answers |
 //! | `murmur2` | which partition a key falls into |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
 //! | `dead_letter_reader`, `replay` | dead letters read back, and sent back to their topics |
 //! | `reports` | producers of a few records, each with an answer of its own |
 //! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
-//! | `classify`, `complaints` | librdkafka's errors as faults |
+//! | `classify`, `client_errors` | librdkafka's errors as faults |
 //! | `owned` | librdkafka's properties that a user may not set |
 //! | `settings`, `config` | what a user may set, and what it becomes in librdkafka |
 
 mod arena;
 mod batches;
 mod classify;
-mod complaints;
+mod client_errors;
 mod config;
 mod consumer;
 mod dead_letter;
@@ -36,6 +38,8 @@ mod orphans;
 mod owned;
 mod partitions;
 mod poller;
+mod preparation;
+mod probe;
 mod producer;
 mod reach;
 mod rebalance;

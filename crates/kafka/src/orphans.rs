@@ -14,14 +14,12 @@ use std::sync::Weak;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaResult;
 use rdkafka::groups::GroupInfo;
 
-use crate::rebalance::GroupCallbacks;
+use crate::rebalance::GroupClient;
 use protocol::{assigned, subscribed};
-
-type Client = BaseConsumer<GroupCallbacks>;
 
 /// How often a member looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -57,7 +55,7 @@ struct Orphans {
 
 /// Looks again and again until the client's own thread ends, and has it leave where partitions stay nobody's.
 pub(crate) fn look_out(
-    client: &Weak<Client>,
+    client: &Weak<GroupClient>,
     ended: &Receiver<()>,
     (group, instance): (&str, &str),
     revocation_deadline: Duration,
@@ -97,7 +95,12 @@ fn words(partitions: &[(String, i32)], age: Duration) -> String {
 /// The members of a group that was seen to serve everything, and when.
 type Whole = Option<(Vec<Member>, Instant)>;
 
-fn look(client: &Client, group: &str, instance: &str, whole: &mut Whole) -> KafkaResult<Option<Orphans>> {
+fn look(
+    client: &GroupClient,
+    group: &str,
+    instance: &str,
+    whole: &mut Whole,
+) -> KafkaResult<Option<Orphans>> {
     let groups = client.fetch_group_list(Some(group), LOOK_TIMEOUT)?;
     let Some(members) = groups.groups().iter().find(|found| found.name() == group).and_then(members) else {
         return Ok(None);

@@ -10,7 +10,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
+
+/// A member's client.
+pub(crate) type GroupClient = BaseConsumer<GroupCallbacks>;
 
 /// What the group wants of this member. librdkafka waits until it is answered by an assign or an unassign.
 #[derive(Debug)]
@@ -29,16 +32,16 @@ pub(crate) enum Notice {
 /// it when the poll is over, and goes on polling until a revocation is confirmed: events, errors and orders
 /// are served meanwhile.
 pub(crate) struct GroupCallbacks {
-    complaints: Complaints,
+    errors: ClientErrors,
     notices: Mutex<VecDeque<Notice>>,
     leave_for: OnceLock<String>,
     closing: AtomicBool,
 }
 
 impl GroupCallbacks {
-    pub(crate) fn new(complaints: Complaints) -> Self {
+    pub(crate) fn new(errors: ClientErrors) -> Self {
         Self {
-            complaints,
+            errors,
             notices: Mutex::default(),
             leave_for: OnceLock::new(),
             closing: AtomicBool::new(false),
@@ -63,7 +66,7 @@ impl GroupCallbacks {
 
     /// The refusal behind a failure, if there was one.
     pub(crate) fn explain(&self, failed: Failure) -> Failure {
-        self.complaints.explain(failed)
+        self.errors.explain(failed)
     }
 
     /// From now on everything is given back on the spot: nobody polls again to act on a note.
@@ -74,11 +77,11 @@ impl GroupCallbacks {
 
 impl ClientContext for GroupCallbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.complaints.log_line(level, facility, line);
+        self.errors.log_line(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.hear(&error, reason);
+        self.errors.hear(&error, reason);
     }
 }
 

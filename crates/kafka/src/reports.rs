@@ -8,7 +8,7 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{ProducerContext, ThreadedProducer};
 
 use crate::classify::failure_from;
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
 use crate::config;
 use crate::settings::ConnectionSettings;
 
@@ -17,9 +17,9 @@ use crate::settings::ConnectionSettings;
 pub(crate) type Answer = Box<dyn FnOnce(Result<i64, KafkaError>) + Send + Sync>;
 
 /// Its context tells what the brokers complain of.
-pub(crate) type AnsweredProducer = ThreadedProducer<Complaints>;
+pub(crate) type AnsweredProducer = ThreadedProducer<ClientErrors>;
 
-impl ProducerContext for Complaints {
+impl ProducerContext for ClientErrors {
     /// Boxed once more, since a pointer to a function of any kind is too wide for librdkafka.
     type DeliveryOpaque = Box<Answer>;
 
@@ -39,6 +39,6 @@ pub(crate) fn answered_producer(
     operation: &'static str,
 ) -> Result<AnsweredProducer, Failure> {
     config::dead_letter_producer(connection, delivery_timeout)
-        .create_with_context(Complaints::default())
+        .create_with_context(ClientErrors::default())
         .map_err(|error| failure_from(operation, "a producer could not be made", &error))
 }

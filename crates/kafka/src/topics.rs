@@ -1,6 +1,6 @@
 //! Topics before their first message: made where they are missing, looked at where they are there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use rdkafka::metadata::MetadataTopic;
 
 use crate::batches::TopicLimits;
 use crate::classify::{failure, failure_from};
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
 use crate::config;
 use crate::settings::ConnectionSettings;
 
@@ -37,7 +37,7 @@ pub(crate) struct Wanted {
 
 /// Talks to the brokers about topics. Every call blocks for at most [`REQUEST_TIMEOUT`].
 pub(crate) struct TopicAdmin {
-    client: AdminClient<Complaints>,
+    client: AdminClient<ClientErrors>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -46,10 +46,10 @@ impl TopicAdmin {
     /// `Fatal` where librdkafka refuses the configuration.
     pub(crate) fn new(
         connection: &ConnectionSettings,
-        complaints: Complaints,
+        errors: ClientErrors,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, Failure> {
-        let client = config::admin(connection).create_with_context(complaints).map_err(|error| {
+        let client = config::admin(connection).create_with_context(errors).map_err(|error| {
             failure_from("kafka_topics", "an administration client could not be made", &error)
         })?;
         Ok(Self { client, runtime })
@@ -231,66 +231,6 @@ pub(crate) fn partition_count<C: ClientContext>(
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Whether any broker that leads a partition of a topic answers. A topic that is not there, or has no leader, is waited
-/// for elsewhere.
-///
-/// # Errors
-/// The last one's where none answers.
-pub(crate) fn any_leader_answers<C: ClientContext>(
-    client: &Client<C>,
-    topic: &MetadataTopic,
-    timeout: Duration,
-) -> Result<(), KafkaError> {
-    let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0);
-    let leaders: BTreeMap<i32, i32> = led.map(|partition| (partition.leader(), partition.id())).collect();
-    let share = timeout / u32::try_from(leaders.len().max(1)).unwrap_or(u32::MAX);
-    let mut answer = Ok(());
-    for partition in leaders.into_values() {
-        answer = client.fetch_watermarks(topic.name(), partition, share.max(LEADER_WAIT)).map(drop);
-        if answer.is_ok() {
-            break;
-        }
-    }
-    answer
-}
-
-/// How many partitions each topic has, once each broker that leads some of them has answered; 0 where it is not there.
-/// Any broker tells of the others, also one that announces them under names that lead nowhere: so each leader is asked
-/// for the end of one partition, whichever of the topics that is of.
-///
-/// # Errors
-/// Where the brokers do not answer before the deadline, or a partition has none that leads it.
-pub(crate) fn signs_of_life<C: ClientContext>(
-    client: &Client<C>,
-    topics: &[&str],
-    deadline: Instant,
-) -> Result<Vec<u32>, KafkaError> {
-    let left = || {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timed_out = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
-        if left.is_zero() { Err(timed_out) } else { Ok(left) }
-    };
-    // One answer for all of them: a request for each would be a load of its own.
-    let only = if let [topic] = topics { Some(*topic) } else { None };
-    let metadata = client.fetch_metadata(only, left()?)?;
-    let mut asked = BTreeSet::new();
-    let mut counts = Vec::with_capacity(topics.len());
-    for topic in topics {
-        let found = metadata.topics().iter().find(|found| found.name() == *topic);
-        let partitions = found.map_or(&[][..], MetadataTopic::partitions);
-        for partition in partitions {
-            if partition.leader() < 0 {
-                return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
-            }
-            if asked.insert(partition.leader()) {
-                client.fetch_watermarks(topic, partition.id(), left()?)?;
-            }
-        }
-        counts.push(u32::try_from(partitions.len()).unwrap_or(u32::MAX));
-    }
-    Ok(counts)
-}
-
 /// True where any partition's end offset is above 0.
 ///
 /// # Errors
@@ -328,6 +268,7 @@ mod tests {
 
     #[test]
     fn a_topic_without_a_leader_is_asked_for_until_the_deadline() {
+        const NO_LEADER: Result<i32, RDKafkaErrorCode> = Err(RDKafkaErrorCode::LeaderNotAvailable);
         let asked = |deadline: Duration, answers: &[Result<i32, RDKafkaErrorCode>]| {
             let mut asked = 0;
             let answer = ask_until(Instant::now() + deadline, |_| {
@@ -337,7 +278,6 @@ mod tests {
             });
             (answer.map_err(|failed| failed.fault), asked)
         };
-        const NO_LEADER: Result<i32, RDKafkaErrorCode> = Err(RDKafkaErrorCode::LeaderNotAvailable);
         assert_eq!(asked(REQUEST_TIMEOUT, &[NO_LEADER, NO_LEADER, Ok(4)]), (Ok(4), 3));
         assert_eq!(asked(Duration::ZERO, &[NO_LEADER]), (Err(Fault::Transient), 1));
         let refused = Err(RDKafkaErrorCode::TopicAuthorizationFailed);
@@ -345,20 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn one_question_tells_of_all_topics_until_the_deadline() {
-        let cluster = MockCluster::new(2).unwrap();
-        for (topic, partitions) in [("a", 3), ("b", 5)] {
-            cluster.create_topic(topic, partitions, 1).unwrap();
-        }
+    fn to_ask_for_topics_is_not_to_make_them() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("a", 3, 1).unwrap();
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "none");
         let consumer: BaseConsumer = config.create().unwrap();
-        let ask = |deadline| signs_of_life(consumer.client(), &["a", "gone", "b"], deadline);
-        assert_eq!(ask(Instant::now() + REQUEST_TIMEOUT).unwrap(), [3, 0, 5]);
-        let late = ask(Instant::now()).unwrap_err();
-        assert_eq!(late.rdkafka_error_code(), Some(RDKafkaErrorCode::OperationTimedOut));
         let listed = listed(consumer.client(), "kafka_topics", REQUEST_TIMEOUT).unwrap();
         assert_eq!(listed.get("a").map(Vec::len), Some(3));
-        assert!(!listed.contains_key("gone"), "to ask is not to make");
+        assert!(!listed.contains_key("gone"));
     }
 }

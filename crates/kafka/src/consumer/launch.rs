@@ -7,35 +7,34 @@ use std::time::Duration;
 use cdc_ports::Failure;
 use rdkafka::consumer::Consumer as _;
 
-use super::Client;
 use crate::classify::failure_from;
-use crate::complaints::Complaints;
+use crate::client_errors::ClientErrors;
 use crate::config;
 use crate::orphans;
 use crate::partitions::PartitionNames;
 use crate::poller::{Command, Poller, Voice};
+use crate::probe::any_leader_answers;
 use crate::reach;
-use crate::rebalance::GroupCallbacks;
+use crate::rebalance::{GroupCallbacks, GroupClient};
 use crate::settings::ConsumerSettings;
-use crate::topics::any_leader_answers;
 
 /// The longest that the brokers may take to answer a new client.
 pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that a broker which leads partitions may then take.
 pub(super) const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Complaints of a client that could not join which are listened to; it says each only once.
-const COMPLAINTS_MAX: u32 = 64;
+/// So many errors of a client that could not join are heard; it says each only once.
+const ERRORS_MAX: u32 = 64;
 
-/// Hears what lies in the client's queue: its complaints wait there until it is polled, one at a time.
-fn listen(client: &Client) {
-    for _ in 0..COMPLAINTS_MAX {
+/// Hears what lies in the client's queue: its errors wait there until it is polled, one at a time.
+fn listen(client: &GroupClient) {
+    for _ in 0..ERRORS_MAX {
         drop(client.poll(Duration::ZERO));
     }
 }
 
 /// Waits until the brokers answer, and subscribes. Blocks for at most [`JOIN_TIMEOUT`], and then for [`LEADER_TIMEOUT`], or
 /// for as long as [`reach::in_words`] does where none answered.
-fn subscribe(client: &Client, settings: &ConsumerSettings) -> Result<(), Failure> {
+fn subscribe(client: &GroupClient, settings: &ConsumerSettings) -> Result<(), Failure> {
     let named = settings.topics.iter().find(|topic| !topic.starts_with('^')).map(String::as_str);
     let answered = client.fetch_metadata(named, JOIN_TIMEOUT).map_err(|error| {
         listen(client);
@@ -71,7 +70,7 @@ pub(super) struct Launch {
     pub(super) voice: Voice,
     pub(super) revocation_deadline: Duration,
     pub(super) orders: Receiver<Command>,
-    pub(super) joined: tokio::sync::oneshot::Sender<Result<Weak<Client>, Failure>>,
+    pub(super) joined: tokio::sync::oneshot::Sender<Result<Weak<GroupClient>, Failure>>,
 }
 
 impl Launch {
@@ -79,9 +78,9 @@ impl Launch {
     /// may take long.
     pub(super) fn run(self) {
         let created = config::consumer(&self.settings)
-            .create_with_context(GroupCallbacks::new(Complaints::default()))
+            .create_with_context(GroupCallbacks::new(ClientErrors::default()))
             .map_err(|error| failure_from("kafka_join", "a consumer could not be made", &error));
-        let client: Arc<Client> = match created {
+        let client: Arc<GroupClient> = match created {
             Ok(client) => Arc::new(client),
             Err(failed) => return answer(self.joined, Err(failed)),
         };
@@ -100,7 +99,7 @@ impl Launch {
 
     /// Without the thread everything works but for partitions that a crash has left to nobody. It ends when what is
     /// returned is dropped.
-    fn look_out_for_orphans(&self, client: &Arc<Client>) -> Sender<()> {
+    fn look_out_for_orphans(&self, client: &Arc<GroupClient>) -> Sender<()> {
         let (until, ended) = std::sync::mpsc::channel();
         let (client, deadline) = (Arc::downgrade(client), self.revocation_deadline);
         let (group, instance) = (self.settings.group.clone(), self.settings.instance.clone());
@@ -115,8 +114,8 @@ impl Launch {
 }
 
 fn answer(
-    joined: tokio::sync::oneshot::Sender<Result<Weak<Client>, Failure>>,
-    result: Result<Weak<Client>, Failure>,
+    joined: tokio::sync::oneshot::Sender<Result<Weak<GroupClient>, Failure>>,
+    result: Result<Weak<GroupClient>, Failure>,
 ) {
     if joined.send(result).is_err() {
         tracing::debug!("nobody waits for the consumer to join any more");

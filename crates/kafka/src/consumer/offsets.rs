@@ -9,8 +9,8 @@ use cdc_syncer::LogBounds;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::Client;
 use crate::classify::failure_from;
+use crate::rebalance::GroupClient;
 
 pub(super) const COMMITTED: &str = "kafka_committed";
 pub(super) const BOUNDS: &str = "kafka_log_bounds";
@@ -26,7 +26,7 @@ pub(super) const ENDS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the group has committed of each partition.
 pub(super) fn committed(
-    client: &Client,
+    client: &GroupClient,
     asked: TopicPartitionList,
     names: &[TopicPartition],
 ) -> Result<Vec<Option<i64>>, Failure> {
@@ -37,7 +37,10 @@ pub(super) fn committed(
 }
 
 /// Which offsets each partition holds.
-pub(super) fn bounds(client: &Client, names: &[TopicPartition]) -> Result<Vec<Option<LogBounds>>, Failure> {
+pub(super) fn bounds(
+    client: &GroupClient,
+    names: &[TopicPartition],
+) -> Result<Vec<Option<LogBounds>>, Failure> {
     let sizes = topic_sizes(client, names)?;
     names
         .iter()
@@ -57,7 +60,7 @@ pub(super) fn bounds(client: &Client, names: &[TopicPartition]) -> Result<Vec<Op
 
 /// Where each partition's log ends. A request by time, one for each leader; librdkafka passes the end on as it is.
 pub(super) fn ends(
-    client: &Client,
+    client: &GroupClient,
     asked: TopicPartitionList,
     names: &[TopicPartition],
 ) -> Result<Vec<Option<i64>>, Failure> {
@@ -76,7 +79,7 @@ pub(super) fn ends(
 
 /// How many partitions each of these topics has now. Asked first: for the bounds of a partition that does not exist
 /// librdkafka would look until its time is up.
-fn topic_sizes(client: &Client, names: &[TopicPartition]) -> Result<HashMap<Arc<str>, i32>, Failure> {
+fn topic_sizes(client: &GroupClient, names: &[TopicPartition]) -> Result<HashMap<Arc<str>, i32>, Failure> {
     let topics: HashSet<&Arc<str>> = names.iter().map(|name| &name.topic).collect();
     let mut sizes = HashMap::new();
     for topic in topics {

@@ -6,7 +6,7 @@ use crate::classify::{failure, fault_of};
 
 /// What a polled error means: `Some` where the consumer cannot go on. What librdkafka retries by itself, and
 /// a topic that does not exist yet, is `None`.
-pub(super) fn judge(error: &KafkaError) -> Option<Failure> {
+pub(super) fn failure_of(error: &KafkaError) -> Option<Failure> {
     let code = error.rdkafka_error_code()?;
     let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_)) || code == RDKafkaErrorCode::Fatal;
     let fault = fault_of(code);
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn only_what_no_retry_mends_ends_a_consumer() {
         use RDKafkaErrorCode as Code;
-        let fault = |error: KafkaError| judge(&error).map(|failed| failed.fault);
+        let fault = |error: KafkaError| failure_of(&error).map(|failed| failed.fault);
         for code in [
             Code::AllBrokersDown,
             Code::BrokerTransportFailure,

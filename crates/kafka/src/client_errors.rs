@@ -22,7 +22,7 @@ const UNRESOLVED_GRACE: Duration = Duration::from_secs(5);
 /// behind a name that cannot be resolved, so the call that waits only ever times out. What is heard here is the reason
 /// for it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Complaints {
+pub(crate) struct ClientErrors {
     refused: Arc<Mutex<Option<(Instant, RDKafkaErrorCode)>>>,
     unresolved: watch::Sender<Option<Unresolved>>,
 }
@@ -60,7 +60,7 @@ impl Unresolved {
     }
 }
 
-impl Complaints {
+impl ClientErrors {
     /// Remembers a refusal; says what the error means.
     pub(crate) fn hear(&self, error: &KafkaError, reason: &str) -> Fault {
         let Some(code) = error.rdkafka_error_code() else { return Fault::Transient };
@@ -124,7 +124,7 @@ fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
-impl ClientContext for Complaints {
+impl ClientContext for ClientErrors {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.log_line(level, facility, line);
     }
@@ -140,43 +140,43 @@ mod tests {
 
     #[test]
     fn a_refusal_explains_a_time_out_and_nothing_else() {
-        let complaints = Complaints::default();
+        let errors = ClientErrors::default();
         let timed_out = || failure("kafka_join", "metadata", RDKafkaErrorCode::OperationTimedOut);
-        assert_eq!(complaints.explain(timed_out()).fault, Fault::Transient);
-        complaints.hear(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
-        assert_eq!(complaints.explain(timed_out()).fault, Fault::Transient);
-        complaints.hear(&KafkaError::Global(RDKafkaErrorCode::SaslAuthenticationFailed), "no");
-        assert_eq!(complaints.explain(timed_out()).fault, Fault::Auth);
+        assert_eq!(errors.explain(timed_out()).fault, Fault::Transient);
+        errors.hear(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(errors.explain(timed_out()).fault, Fault::Transient);
+        errors.hear(&KafkaError::Global(RDKafkaErrorCode::SaslAuthenticationFailed), "no");
+        assert_eq!(errors.explain(timed_out()).fault, Fault::Auth);
         let fatal = failure("kafka_join", "metadata", RDKafkaErrorCode::InvalidTopic);
-        assert_eq!(complaints.explain(fatal).fault, Fault::Fatal);
+        assert_eq!(errors.explain(fatal).fault, Fault::Fatal);
     }
 
     #[test]
     fn a_refusal_of_long_ago_explains_nothing() {
-        let complaints = Complaints::default();
+        let errors = ClientErrors::default();
         let long_ago = Instant::now().checked_sub(HEARD_FOR).unwrap();
-        *complaints.refused.lock().unwrap() = Some((long_ago, RDKafkaErrorCode::SaslAuthenticationFailed));
+        *errors.refused.lock().unwrap() = Some((long_ago, RDKafkaErrorCode::SaslAuthenticationFailed));
         let timed_out = failure("kafka_publish", "a message", RDKafkaErrorCode::MessageTimedOut);
-        assert_eq!(complaints.explain(timed_out).fault, Fault::Transient);
+        assert_eq!(errors.explain(timed_out).fault, Fault::Transient);
     }
 
     #[test]
     fn a_name_that_does_not_resolve_explains_a_time_out() {
-        let complaints = Complaints::default();
+        let errors = ClientErrors::default();
         let timed_out = || failure("kafka_join", "metadata", RDKafkaErrorCode::OperationTimedOut);
-        complaints.hear_line("[thrd:app]: no-such-host:9092/1: Disconnected");
-        assert!(!complaints.explain(timed_out()).message.contains("no-such-host"));
-        complaints.hear_line(
+        errors.hear_line("[thrd:app]: no-such-host:9092/1: Disconnected");
+        assert!(!errors.explain(timed_out()).message.contains("no-such-host"));
+        errors.hear_line(
             "[thrd:no-such-host:9092/1]: no-such-host:9092/1: Failed to resolve 'no-such-host:9092': Name or service \
              not known (after 3ms in state CONNECT)",
         );
-        let failed = complaints.explain(timed_out());
+        let failed = errors.explain(timed_out());
         assert!(failed.message.starts_with("the broker announced no-such-host:9092"), "{failed}");
         assert!(failed.message.contains("metadata"), "{failed}");
-        complaints.hear_line("b:1/bootstrap: Failed to resolve 'b:1': Name or service not known");
-        let failed = complaints.explain(timed_out());
+        errors.hear_line("b:1/bootstrap: Failed to resolve 'b:1': Name or service not known");
+        let failed = errors.explain(timed_out());
         assert!(failed.message.starts_with("b:1 in kafka.brokers does not resolve"), "{failed}");
         let fatal = failure("kafka_join", "metadata", RDKafkaErrorCode::InvalidTopic);
-        assert!(!complaints.explain(fatal).message.contains("b:1"));
+        assert!(!errors.explain(fatal).message.contains("b:1"));
     }
 }
