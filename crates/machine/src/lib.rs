@@ -12,7 +12,10 @@
 //! | [`watermark`](Watermark) | in-order progress over out-of-order completions, and its proofs |
 //! | [`fault`](Fault) | what an adapter may report: a closed list |
 //! | [`backoff`](Backoff) | the retry schedule, in durations |
-//! | [`ids`](SeqNo) | correlation: slots, streams, requests, timers |
+//! | [`ids`](SeqNo) | correlation: slots, streams, requests; [`Ids`] gives the numbers, [`Asked`] waits for one reply |
+//! | [`timers`](Timers) | which timers run, each with a name and a generation |
+//! | [`requests!`](requests!) | the tables of what a machine asks, orders and hears |
+//! | [`context`](Context) | what every handler is handed beside its own part |
 //! | [`cause`](Cause) | why a machine stopped, and the exit code that says so |
 //! | [`explore`] | the state diagram and the state × input table, read off the code |
 
@@ -21,20 +24,26 @@ extern crate alloc;
 
 mod backoff;
 mod cause;
+mod context;
 mod explore;
 mod fault;
 mod ids;
 mod machine;
 mod observer;
+mod requests;
 mod state;
+mod timers;
 mod watermark;
 
 pub use backoff::{Backoff, Retry};
 pub use cause::{Cause, Dependency};
+pub use context::Context;
 pub use explore::{Explore, Outcome, Transitions, explore};
 pub use fault::Fault;
-pub use ids::{EffectId, Epoch, Lineage, SeqNo, TimerId};
+pub use ids::{Asked, EffectId, Epoch, Ids, Lineage, SeqNo};
 pub use machine::{Effects, Machine, Signal};
 pub use observer::{Observer, Step};
+pub use requests::Reply;
 pub use state::StateName;
+pub use timers::{TimerEffects, TimerId, TimerKey, Timers};
 pub use watermark::{Settled, Settlement, Slot, Watermark};

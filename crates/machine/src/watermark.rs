@@ -15,13 +15,14 @@
 //! its argument cannot be written down too early.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 use crate::SeqNo;
 
 /// Proof that everything up to and including a position has settled.
 ///
-/// Only a [`Watermark`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Only a [`Watermark`] makes one. It prints as the position.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Settled<P> {
     position: P,
     through: SeqNo,
@@ -37,6 +38,12 @@ impl<P> Settled<P> {
     /// The last slot that the position covers.
     pub const fn through(&self) -> SeqNo {
         self.through
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for Settled<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.position.fmt(f)
     }
 }
 
