@@ -14,7 +14,7 @@ use cdc_machine::Lineage;
 use cdc_ports::SourceBatch;
 use cdc_watcher::{CollectionId, Event, GapCause, Notice, Payload};
 
-use crate::reply::{Reply, Unreadable};
+use crate::reply::{ServerReply, Unreadable};
 
 /// What a token takes, about: `_data` of a document with an ObjectId, and a little more.
 const TOKEN_BYTES: usize = 256;
@@ -139,7 +139,7 @@ impl BatchEncoder {
     /// An event that cannot be encoded ends the batch before it, and is the error of the next one.
     pub(crate) fn fill(
         &mut self,
-        reply: &mut Reply,
+        reply: &mut ServerReply,
         last: &ResumeToken,
         floor: Option<&Position>,
         max_events: u32,

@@ -10,7 +10,7 @@ use cdc_watcher::Contents;
 use cdc_ports::similar;
 
 use crate::connection::Connection;
-use crate::settings::FullDocument;
+use crate::settings::UpdateImage;
 
 const OPERATION: &str = "mongodb_collections";
 
@@ -35,7 +35,7 @@ pub(crate) struct Catalog {
 pub(crate) async fn look(
     connection: &Connection,
     names: &[Arc<str>],
-    full_document: FullDocument,
+    full_document: UpdateImage,
 ) -> Result<Catalog, Failure> {
     let all = i32::try_from(names.len()).unwrap_or(i32::MAX);
     let list = doc! {
@@ -119,7 +119,7 @@ fn contents(entry: &Document) -> Contents {
     }
 }
 
-fn serves(entry: &Document, full_document: FullDocument) -> Serves {
+fn serves(entry: &Document, full_document: UpdateImage) -> Serves {
     let records_images = || {
         let options = entry.get_document("options");
         let images = options.and_then(|options| options.get_document("changeStreamPreAndPostImages"));
@@ -128,8 +128,8 @@ fn serves(entry: &Document, full_document: FullDocument) -> Serves {
     match (entry.get_str("type").unwrap_or("collection"), full_document) {
         ("view", _) => Serves::View,
         ("timeseries", _) => Serves::TimeSeries,
-        (_, FullDocument::PostImage) if !records_images() => Serves::NoPostImages,
-        (_, FullDocument::PostImage | FullDocument::Lookup) => Serves::Changes,
+        (_, UpdateImage::PostImage) if !records_images() => Serves::NoPostImages,
+        (_, UpdateImage::PostImage | UpdateImage::Lookup) => Serves::Changes,
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
             ),
         ];
         for (entry, lookup, post_image) in rows {
-            let found = [FullDocument::Lookup, FullDocument::PostImage].map(|mode| serves(&entry, mode));
+            let found = [UpdateImage::Lookup, UpdateImage::PostImage].map(|mode| serves(&entry, mode));
             assert_eq!(found, [lookup, post_image], "{entry}");
         }
     }

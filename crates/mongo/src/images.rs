@@ -11,7 +11,7 @@ use cdc_ports::Failure;
 use futures_util::StreamExt as _;
 
 use crate::connection::{APP_NAME, Connection};
-use crate::reply::{Reply, Unreadable};
+use crate::reply::{Images, ServerReply, Unreadable};
 
 const OPERATION: &str = "post_image_lookup";
 /// So many documents are looked up before their events are handed on, at most.
@@ -20,15 +20,6 @@ const DOCUMENTS_MAX: usize = 64;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long the server may take for one, in milliseconds.
 const FIND_MAX_MS: i64 = 10_000;
-
-/// What was looked up for a reply, as far as that was looked through.
-#[derive(Default)]
-pub(crate) struct Images {
-    /// Events before this place are whole, or stand below.
-    pub(crate) through: usize,
-    /// By the event's place; `None` where the document is gone.
-    pub(crate) found: BTreeMap<usize, Option<RawDocumentBuf>>,
-}
 
 /// What keeps a look-up from its answer.
 enum LookUpError {
@@ -42,7 +33,7 @@ enum LookUpError {
 ///
 /// # Errors
 /// Whatever the server says, classified.
-pub(crate) async fn look_up(connection: &Connection, reply: &mut Reply) -> Result<(), Failure> {
+pub(crate) async fn look_up(connection: &Connection, reply: &mut ServerReply) -> Result<(), Failure> {
     if reply.images.as_ref().is_some_and(|images| images.through > reply.at()) {
         return Ok(());
     }
@@ -62,7 +53,7 @@ fn unreadable(connection: &Connection) -> Failure {
     Failure::new(Fault::Fatal, OPERATION, text)
 }
 
-async fn next_images(connection: &Connection, reply: &Reply) -> Result<Images, LookUpError> {
+async fn next_images(connection: &Connection, reply: &ServerReply) -> Result<Images, LookUpError> {
     let mut images = Images { through: reply.at(), found: BTreeMap::new() };
     let mut bytes = 0;
     while images.found.len() < DOCUMENTS_MAX && bytes < BYTES_MAX {

@@ -29,5 +29,5 @@ mod stream;
 mod words;
 
 pub use connection::Deployment;
-pub use settings::{FullDocument, MongoSettings, check_uri};
+pub use settings::{MongoSettings, UpdateImage, check_uri};
 pub use source::MongoSource;

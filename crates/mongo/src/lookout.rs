@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::catalog::{self, Catalog};
 use crate::connection::Connection;
-use crate::settings::FullDocument;
+use crate::settings::UpdateImage;
 
 /// How often the watched names are looked at while the stream is read: views come without an event, and so do
 /// collections that record no post-images.
@@ -38,7 +38,7 @@ impl Lookout {
     /// stream has shown that something changed.
     pub(crate) async fn next(
         &mut self,
-        (connection, names, full_document): (&Connection, &Arc<[Arc<str>]>, FullDocument),
+        (connection, names, full_document): (&Connection, &Arc<[Arc<str>]>, UpdateImage),
         is_urgent: bool,
     ) -> Option<Vec<Sighting>> {
         let mut seen = None;

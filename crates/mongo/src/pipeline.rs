@@ -4,7 +4,7 @@ use cdc_event::OMITTED_FIELD;
 use cdc_watcher::Reading;
 
 use crate::connection::APP_NAME;
-use crate::settings::{FullDocument, MongoSettings};
+use crate::settings::{MongoSettings, UpdateImage};
 
 /// Where the server begins to read its history.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +26,8 @@ pub(crate) fn aggregate(settings: &MongoSettings, start: &Start, reading: Readin
         Start::At(time) => doc! { "startAtOperationTime": *time },
     };
     let full_document = match settings.full_document {
-        FullDocument::Lookup => "updateLookup",
-        FullDocument::PostImage => "whenAvailable",
+        UpdateImage::Lookup => "updateLookup",
+        UpdateImage::PostImage => "whenAvailable",
     };
     stage.insert("fullDocument", full_document);
     let names: Vec<&str> = settings.collections.iter().map(|(name, _)| name.as_str()).collect();
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    fn settings(full_document: FullDocument) -> MongoSettings {
+    fn settings(full_document: UpdateImage) -> MongoSettings {
         MongoSettings {
             uri: "mongodb://localhost".into(),
             database: "game_db".to_owned(),
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_resume_names_its_token_and_nothing_else() {
         let token = bson::rawdoc! { "_data": "82" };
-        let command = aggregate(&settings(FullDocument::Lookup), &Start::After(token), Reading::Whole);
+        let command = aggregate(&settings(UpdateImage::Lookup), &Start::After(token), Reading::Whole);
         let expected = doc! {
             "aggregate": 1,
             "pipeline": [
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_first_start_names_its_time() {
         let time = Timestamp { time: 7, increment: 1 };
-        let command = aggregate(&settings(FullDocument::PostImage), &Start::At(time), Reading::Whole);
+        let command = aggregate(&settings(UpdateImage::PostImage), &Start::At(time), Reading::Whole);
         let stage = command.get_array("pipeline").ok().and_then(|stages| stages.first());
         let expected = doc! {
             "$changeStream": { "startAtOperationTime": time, "fullDocument": "whenAvailable" },

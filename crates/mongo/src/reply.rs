@@ -1,9 +1,9 @@
 //! One reply of the server, walked in place.
 
-use bson::{RawBsonRef, RawDocument};
-use mongodb::raw_batch_cursor::RawBatch;
+use std::collections::BTreeMap;
 
-use crate::images::Images;
+use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
+use mongodb::raw_batch_cursor::RawBatch;
 
 /// The BSON type tag of an embedded document.
 const DOCUMENT_TAG: u8 = 0x03;
@@ -14,8 +14,17 @@ const LENGTH_BYTES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable(pub(crate) &'static str);
 
+/// What was looked up for a reply, as far as that was looked through.
+#[derive(Default)]
+pub(crate) struct Images {
+    /// Events before this place are whole, or stand below.
+    pub(crate) through: usize,
+    /// By the event's place; `None` where the document is gone.
+    pub(crate) found: BTreeMap<usize, Option<RawDocumentBuf>>,
+}
+
 /// A batch of events, and how far it was read.
-pub(crate) struct Reply {
+pub(crate) struct ServerReply {
     batch: RawBatch,
     /// Where the next event stands in the array's bytes.
     at: usize,
@@ -23,7 +32,7 @@ pub(crate) struct Reply {
     pub(crate) images: Option<Images>,
 }
 
-impl Reply {
+impl ServerReply {
     pub(crate) fn new(batch: RawBatch) -> Self {
         Self { batch, at: LENGTH_BYTES, images: None }
     }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 /// What `full_document` carries in the event of an update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FullDocument {
+pub enum UpdateImage {
     /// The document as it is when the event is read: it may be newer than the event, or gone.
     #[default]
     Lookup,
@@ -27,7 +27,7 @@ pub struct MongoSettings {
     /// How long to wait for a connection, and for a server to be there at all.
     pub connection_timeout: Duration,
     /// What the events of updates carry.
-    pub full_document: FullDocument,
+    pub full_document: UpdateImage,
     /// The most events in one reply of the server.
     pub batch_events: u32,
     /// How long the server waits for an event before it sends an empty reply.

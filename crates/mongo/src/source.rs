@@ -20,7 +20,7 @@ use crate::images;
 use crate::lookout::Lookout;
 use crate::pipeline::{Start, aggregate};
 use crate::reply::{Unreadable, post_batch_token};
-use crate::settings::{FullDocument, MongoSettings};
+use crate::settings::{MongoSettings, UpdateImage};
 use crate::stream::{Awaited, Cursor, READ, Stream};
 use crate::words::Told;
 
@@ -242,7 +242,7 @@ impl MongoSource {
             }
         }
         stream.is_fresh = false;
-        if self.settings.full_document == FullDocument::PostImage
+        if self.settings.full_document == UpdateImage::PostImage
             && let Some(reply) = &mut stream.reply
         {
             images::look_up(&connection, reply).await?;

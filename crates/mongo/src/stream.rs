@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::batch::{BatchEncoder, BatchError};
 use crate::connection::Connection;
 use crate::reader::Reader;
-use crate::reply::Reply;
+use crate::reply::ServerReply;
 
 pub(crate) const READ: &str = "change_stream_read";
 
@@ -26,7 +26,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(600);
 pub(crate) struct Stream {
     pub(crate) cursor: Cursor,
     /// The reply in hand, where a part of it is still to be read.
-    pub(crate) reply: Option<Reply>,
+    pub(crate) reply: Option<ServerReply>,
     /// The last token that was handed out, or at which the stream was opened.
     pub(crate) last: ResumeToken,
     /// True where the last event was an `invalidate`: the server closes the cursor behind it.
@@ -38,7 +38,7 @@ pub(crate) struct Stream {
     pub(crate) silent_since: Instant,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one, and it lives on the lane's stack")]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it lives on the task's stack")]
 /// Not read before the first call of `next`: the start position is saved first.
 pub(crate) enum Cursor {
     Open(RawBatchCursor),
@@ -48,7 +48,7 @@ pub(crate) enum Cursor {
 
 /// What the wait for a reply came to.
 pub(crate) enum Awaited {
-    Reply(Reply),
+    Reply(ServerReply),
     /// The server lives, but has nothing to say yet.
     Nothing,
     /// The server has closed the cursor.
@@ -84,7 +84,7 @@ impl Stream {
         };
         self.silent_since = Instant::now();
         Ok(match reply {
-            Some(Ok(batch)) => Awaited::Reply(Reply::new(batch)),
+            Some(Ok(batch)) => Awaited::Reply(ServerReply::new(batch)),
             Some(Err(error)) => Awaited::Broken(error),
             None => Awaited::End,
         })

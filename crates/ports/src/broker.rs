@@ -1,5 +1,5 @@
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +7,6 @@ use cdc_event::Message;
 use cdc_machine::{EffectId, SeqNo};
 use cdc_syncer::{FetchStart, LogBounds, Partition, Record, Reject, SqlState};
 use cdc_watcher::{Batching, TopicState};
-use tokio::sync::Notify;
 
 use crate::Failure;
 
@@ -22,42 +21,6 @@ pub enum ProducerReport {
     TooLarge(SeqNo, Message),
     /// The producer died; no report will come for what it still holds.
     Lost(Failure),
-}
-
-/// Where a producer's own threads put their reports. The driver takes them all at once.
-#[derive(Debug, Default)]
-pub struct ReportSink {
-    reports: Mutex<Vec<ProducerReport>>,
-    some: Notify,
-}
-
-impl ReportSink {
-    /// Adds one report. Called from the client's thread; it never blocks on the driver. The list is bounded
-    /// by the messages in flight.
-    pub fn push(&self, report: ProducerReport) {
-        let was_empty = {
-            let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-            reports.push(report);
-            reports.len() == 1
-        };
-        if was_empty {
-            self.some.notify_one();
-        }
-    }
-
-    /// Swaps all reports, in the order in which they came, with an empty buffer; waits for the first one.
-    pub async fn take(&self, into: &mut Vec<ProducerReport>) {
-        loop {
-            {
-                let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-                if !reports.is_empty() {
-                    std::mem::swap(&mut *reports, into);
-                    return;
-                }
-            }
-            self.some.notified().await;
-        }
-    }
 }
 
 /// Why a message was refused on the spot.

@@ -1,15 +1,23 @@
 //! What the executor needs of the world: one trait for each neighbour, implemented by the adapters.
 //!
 //! A port does what it is told and says what became of it. It decides nothing: it neither retries, nor
-//! reconnects, nor skips. Each failure is classified at the adapter's edge into a [`Failure`]. What both sides of a port
-//! name the same way is here too: a process, a time, a name that was almost meant.
-//!
+//! reconnects, nor skips; what an adapter does of its own accord stands among ARCHITECTURE.md's named exceptions.
 //! No runtime, no metrics, no health: an adapter knows of the executor only what it has to answer.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `failure`, `stack_trace` | [`Failure`], which every port answers with: read it first |
+//! | `source` | [`Source`]: the change stream, and what stands behind the watched names |
+//! | `token_store` | [`TokenStore`]: the leased record of the position |
+//! | `broker`, `report_sink` | [`Producer`] with its reports, and [`RecordConsumer`] |
+//! | `database` | [`Database`]: tables, ledger, parked rows |
+//! | `process`, `utc`, `similar` | what both sides name the same way: a process, a time, a name that was almost meant |
 
 mod broker;
 mod database;
 mod failure;
 mod process;
+mod report_sink;
 mod similar;
 mod source;
 mod stack_trace;
@@ -18,7 +26,7 @@ mod utc;
 
 pub use broker::{
     ConsumerEvent, Headers, KafkaRecord, MissingTopic, PolledRecord, Producer, ProducerReport,
-    RecordConsumer, RejectedRecord, ReportSink, SendRefused, TopicPartition,
+    RecordConsumer, RejectedRecord, SendRefused, TopicPartition,
 };
 pub use database::{
     CONTROL_KINDS, Database, LedgerCheck, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply,
@@ -26,6 +34,7 @@ pub use database::{
 };
 pub use failure::Failure;
 pub use process::{Life, ProcessId};
+pub use report_sink::ReportSink;
 pub use similar::similar;
 pub use source::{Opening, Serves, Sighting, Source, SourceBatch};
 pub use stack_trace::StackTrace;

@@ -47,8 +47,8 @@ impl<R: Register> LeasedStore<R> {
         if let Some(text) = self.settle(operation).await?.in_words() {
             return Err(Failure::new(Fault::Poison, operation, text));
         }
-        let reading = self.read(operation).await?;
-        let found = self.decode(&reading).map_err(|(error, text): (RecordError, String)| {
+        let reading = self.cell.read(operation).await?;
+        let found = self.cell.decode(&reading).map_err(|(error, text): (RecordError, String)| {
             Failure::new(Fault::Poison, operation, text).because(error)
         })?;
         let now_ms = reading.now_ms;
@@ -57,7 +57,7 @@ impl<R: Register> LeasedStore<R> {
         else {
             return Ok(Examination::Empty);
         };
-        if let Some((holder, expires_in)) = self.held_by(&found, now_ms) {
+        if let Some((holder, expires_in)) = self.claimant.held_by(&found, now_ms) {
             return Ok(Examination::Held { holder, expires_in });
         }
         if ours && let Some(text) = self.refuse(&found) {
@@ -114,7 +114,7 @@ impl<R: Register> LeasedStore<R> {
         let mut next = Record {
             version: VERSION,
             incarnation: found.incarnation + 1,
-            owner: self.owner.clone(),
+            owner: self.cell.owner.clone(),
             sequence: found.sequence + 1,
             holder: None,
             process: None,
@@ -127,12 +127,15 @@ impl<R: Register> LeasedStore<R> {
             Failure::new(Fault::Fatal, operation, "the token record cannot be written as JSON").because(error)
         })?;
         let expected = reading.content.map_or(Expected::Absent, Expected::Exactly);
-        match self.register.swap(&expected, &content).await? {
+        match self.cell.register.swap(&expected, &content).await? {
             Swap::Done { .. } => Ok(()),
             Swap::Refused(_) => Err(Failure::new(
                 Fault::Transient,
                 operation,
-                format!("the token record in {} was written in between; try again", self.register.place()),
+                format!(
+                    "the token record in {} was written in between; try again",
+                    self.cell.register.place()
+                ),
             )),
         }
     }

@@ -10,6 +10,10 @@
 //!  FileStore  ┘   lease · fence · record     └ FileRegister:  one file, one lock file, over a small Disk
 //! ```
 //!
+//! A store is made of parts that know nothing of each other: who asks and what it has seen of the holder
+//! (`claimant`), who may have the lease (`lease`), the cell that only its owner writes (`fence`), the places where the
+//! record was kept before (`earlier`).
+//!
 //! The cell holds one line of JSON (see [`mod@record`]): the position, what it belongs to, and the lease. Each
 //! write names the (incarnation, owner, sequence) that it replaces, so of two writers one fails and learns
 //! of the other.
@@ -17,9 +21,12 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "the driver's error kinds are an open list")]
 
 mod change;
+mod claimant;
 mod classify;
+mod clock;
 mod disk;
 mod earlier;
+mod fence;
 mod file;
 mod gaps;
 mod identity;

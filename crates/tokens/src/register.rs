@@ -24,6 +24,11 @@ pub enum Expected {
 }
 
 impl Expected {
+    /// What was read stands there still. It may be no record, and have no stamp.
+    pub(crate) fn exactly(reading: &Reading) -> Self {
+        reading.content.clone().map_or(Self::Absent, Self::Exactly)
+    }
+
     /// True where `content` is what is expected.
     #[must_use]
     pub fn is_met_by(&self, content: Option<&[u8]>) -> bool {

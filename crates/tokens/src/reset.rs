@@ -65,8 +65,8 @@ impl<R: Register> LeasedStore<R> {
             Elsewhere::Damaged(text) => return Ok(Look::Damaged(text)),
             Elsewhere::Newer(text) => return Err(Failure::new(Fault::Poison, OPERATION, text)),
         }
-        let reading = self.read(OPERATION).await?;
-        match self.decode(&reading) {
+        let reading = self.cell.read(OPERATION).await?;
+        match self.cell.decode(&reading) {
             Ok(found) => Ok(found
                 .and_then(|found| found.to_token_record(reading.now_ms))
                 .map_or(Look::Empty, |found| Look::Position(Box::new(found)))),
@@ -84,15 +84,15 @@ impl<R: Register> LeasedStore<R> {
         if let Elsewhere::Newer(text) = self.settle(OPERATION).await? {
             return Err(Failure::new(Fault::Poison, OPERATION, text));
         }
-        let reading = self.read(OPERATION).await?;
+        let reading = self.cell.read(OPERATION).await?;
         let now_ms = reading.now_ms;
-        let found = match self.decode(&reading) {
+        let found = match self.cell.decode(&reading) {
             Ok(found) => found,
             Err((RecordError::Corrupt(_), _)) => None,
             Err((error, text)) => return Err(Failure::new(Fault::Poison, OPERATION, text).because(error)),
         };
         if let Some(found) = &found {
-            if let Some((holder, expires_in)) = self.held_by(found, now_ms) {
+            if let Some((holder, expires_in)) = self.claimant.held_by(found, now_ms) {
                 return Ok(ResetOutcome::Held { holder, expires_in });
             }
             if !reset.new_source
@@ -106,12 +106,15 @@ impl<R: Register> LeasedStore<R> {
             Failure::new(Fault::Fatal, OPERATION, "the token record cannot be written as JSON").because(error)
         })?;
         let expected = reading.content.map_or(Expected::Absent, Expected::Exactly);
-        match self.register.swap(&expected, &content).await? {
+        match self.cell.register.swap(&expected, &content).await? {
             Swap::Done { .. } => Ok(ResetOutcome::Done(gap)),
             Swap::Refused(_) => Err(Failure::new(
                 Fault::Transient,
                 OPERATION,
-                format!("the token record in {} was written in between; try again", self.register.place()),
+                format!(
+                    "the token record in {} was written in between; try again",
+                    self.cell.register.place()
+                ),
             )),
         }
     }
@@ -119,8 +122,8 @@ impl<R: Register> LeasedStore<R> {
     fn moved(&self, found: Option<&Record>, reset: &Reset, now_ms: i64) -> (Record, Option<GapRecord>) {
         let before = found.and_then(|found| found.saved.as_ref()).map(|saved| saved.token.position);
         let same = found.filter(|_| !reset.new_source);
-        let known_before = same.map(|found| found.known_of(&self.identity)).unwrap_or_default();
-        let collections = self.identity.collections.iter().zip(&reset.contents).enumerate();
+        let known_before = same.map(|found| found.known_of(&self.claimant.identity)).unwrap_or_default();
+        let collections = self.claimant.identity.collections.iter().zip(&reset.contents).enumerate();
         let collections = collections.map(|(index, (watched, contents))| {
             let before = known_before.get(index).copied().flatten();
             RecordedCollection {
@@ -138,7 +141,13 @@ impl<R: Register> LeasedStore<R> {
             to: reset.token.position,
             cause: "token_reset".to_owned(),
             stands_for: 1,
-            collections: self.identity.collections.iter().map(|watched| watched.name.clone()).collect(),
+            collections: self
+                .claimant
+                .identity
+                .collections
+                .iter()
+                .map(|watched| watched.name.clone())
+                .collect(),
             opened_at: bson::DateTime::from_millis(now_ms).try_to_rfc3339_string().unwrap_or_default(),
             announced: false,
             healed_at: None,
@@ -149,14 +158,14 @@ impl<R: Register> LeasedStore<R> {
         let mut next = Record {
             version: VERSION,
             incarnation: found.map_or(0, |found| found.incarnation) + 1,
-            owner: self.owner.clone(),
+            owner: self.cell.owner.clone(),
             sequence: found.map_or(0, |found| found.sequence) + 1,
             holder: None,
             lease_expires_at_ms: now_ms,
             taken_over_at_ms: None,
             saved: Some(Saved { token: reset.token.clone(), lineage: reset.lineage, saved_at_ms: now_ms }),
             position_lost: false,
-            source: self.identity.source.clone(),
+            source: self.claimant.identity.source.clone(),
             collections: collections.collect(),
             topics: Vec::new(),
             gaps: found.map_or_else(Vec::new, |found| found.gaps.clone()),

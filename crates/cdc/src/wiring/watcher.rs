@@ -41,8 +41,8 @@ pub fn source(config: &WatcherConfig) -> Result<MongoSource, Failure> {
         collections,
         connection_timeout: mongodb.connection_timeout,
         full_document: match mongodb.full_document {
-            FullDocument::Lookup => cdc_mongo::FullDocument::Lookup,
-            FullDocument::PostImage => cdc_mongo::FullDocument::PostImage,
+            FullDocument::Lookup => cdc_mongo::UpdateImage::Lookup,
+            FullDocument::PostImage => cdc_mongo::UpdateImage::PostImage,
         },
         batch_events: MongoSettings::DEFAULT_BATCH_EVENTS,
         max_await: MongoSettings::DEFAULT_MAX_AWAIT,

@@ -1,7 +1,7 @@
 //! Collections that come, go and are replaced.
 
 use bson::{Document, doc};
-use cdc_mongo::{FullDocument, MongoSettings, MongoSource};
+use cdc_mongo::{MongoSettings, MongoSource, UpdateImage};
 use cdc_ports::{Serves, Source};
 use cdc_watcher::{Contents, Reading, StartAt};
 use serde_json::Value;
@@ -136,9 +136,9 @@ async fn what_cannot_be_watched_is_seen_by_name() {
     };
     use Serves::{Absent, Changes, NoPostImages, TimeSeries, View};
     let expected = [View, Changes, Absent, Changes, Changes, TimeSeries];
-    assert_eq!(survey(FullDocument::Lookup).await, expected);
+    assert_eq!(survey(UpdateImage::Lookup).await, expected);
     let expected = [View, Changes, Absent, NoPostImages, NoPostImages, TimeSeries];
-    assert_eq!(survey(FullDocument::PostImage).await, expected);
+    assert_eq!(survey(UpdateImage::PostImage).await, expected);
 
     // A running stream notices what comes later.
     let (mut source, _) = rig.open_now(&["later", "players"]).await;

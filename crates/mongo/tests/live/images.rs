@@ -1,7 +1,7 @@
 //! Post-images that a collection does not record any more, or that have expired.
 
 use bson::{Document, doc};
-use cdc_mongo::{FullDocument, MongoSettings, MongoSource};
+use cdc_mongo::{MongoSettings, MongoSource, UpdateImage};
 use cdc_ports::Source as _;
 use cdc_watcher::{Payload, Reading, StartAt};
 use serde_json::Value;
@@ -47,7 +47,7 @@ async fn an_update_without_its_post_image_is_looked_up() {
             .unwrap();
     }
     let settings =
-        MongoSettings { full_document: FullDocument::PostImage, ..settings(&rig.mongod.uri(), &["players"]) };
+        MongoSettings { full_document: UpdateImage::PostImage, ..settings(&rig.mongod.uri(), &["players"]) };
     let mut source = MongoSource::new(settings).unwrap();
     source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap();
     update(&rig, 1, 1).await;
@@ -80,7 +80,7 @@ async fn an_id_of_any_kind_is_looked_up_by_itself() {
     let create = doc! { "create": "players", "collation": { "locale": "en", "strength": 1 } };
     rig.database.run_command(create).await.unwrap();
     let settings =
-        MongoSettings { full_document: FullDocument::PostImage, ..settings(&rig.mongod.uri(), &["players"]) };
+        MongoSettings { full_document: UpdateImage::PostImage, ..settings(&rig.mongod.uri(), &["players"]) };
     let mut source = MongoSource::new(settings).unwrap();
     source.open(StartAt::Now, LINEAGE, Reading::Whole).await.unwrap();
     let ids: Vec<bson::Bson> = vec![

@@ -7,7 +7,7 @@ use bson::Document;
 use cdc_devstack::{Mongod, MongodOptions};
 use cdc_event::{Message, Position, ResumeToken};
 use cdc_machine::Lineage;
-use cdc_mongo::{FullDocument, MongoSettings, MongoSource};
+use cdc_mongo::{MongoSettings, MongoSource, UpdateImage};
 use cdc_ports::{Source, SourceBatch};
 use cdc_watcher::{Payload, Reading, StartAt};
 use mongodb::{Client, Collection, Database};
@@ -74,7 +74,7 @@ pub(crate) fn settings(uri: &str, collections: &[&str]) -> MongoSettings {
         database: "game_db".to_owned(),
         collections: collections.iter().map(|&name| (name.to_owned(), topic(name))).collect(),
         connection_timeout: Duration::from_secs(2),
-        full_document: FullDocument::Lookup,
+        full_document: UpdateImage::Lookup,
         batch_events: MongoSettings::DEFAULT_BATCH_EVENTS,
         max_await: MongoSettings::DEFAULT_MAX_AWAIT,
     }

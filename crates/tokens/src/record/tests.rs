@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::checksum::{DIGITS, END, MEMBER};
 use super::first::UNSEEN;
+use super::wire::WireRecord;
 use super::*;
 
 /// A record of version 1, letter by letter.
