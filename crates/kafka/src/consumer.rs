@@ -33,6 +33,8 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A revocation must be confirmed this long before the session would end.
 const REVOCATION_MARGIN: Duration = Duration::from_secs(4);
+/// How much longer than the machine's deadline the consumer's thread waits: it answers only for a driver that does not.
+const REVOCATION_GRACE: Duration = Duration::from_millis(500);
 /// Events that the driver has not read yet. One answer per fetch and one event per rebalance: this many mean
 /// that it reads none.
 const EVENTS_MAX: usize = 256;
@@ -167,7 +169,7 @@ impl RecordConsumer for KafkaConsumer {
             settings: self.inner.settings.clone(),
             names: Arc::clone(&self.inner.names),
             voice: Voice { session: number, events: self.inner.sender.clone() },
-            revocation_deadline: self.revocation_deadline(),
+            revocation_deadline: self.revocation_deadline() + REVOCATION_GRACE,
             orders,
             joined: answer,
         };

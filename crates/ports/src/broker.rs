@@ -235,6 +235,6 @@ pub trait RecordConsumer: Clone + Send + Sync + 'static {
     /// Whatever keeps them from answering, classified.
     fn probe(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// How long a revocation may take before the group loses patience.
+    /// How long a revocation may take before the group loses patience: the machine confirms it by then.
     fn revocation_deadline(&self) -> Duration;
 }

@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use cdc_machine::{Cause, Dependency, EffectId, Fault};
-use cdc_syncer::{Batch, OffsetGap, Partition, WorkerId};
+use cdc_machine::{Cause, Dependency, EffectId, Fault, TimerId};
+use cdc_syncer::{Batch, OffsetGap, Partition, TimerKind, WorkerId};
 
 use super::accounts::DEAD_LETTERED;
 use super::{Driver, Hands, Input, SERVICE};
@@ -110,6 +110,19 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 self.feed(Input::ConsumerFailed { fault: failure.fault })
             }
         }
+    }
+
+    pub(super) fn on_timer(&mut self, timer: TimerId<TimerKind>) -> ControlFlow<Cause> {
+        if timer.kind == TimerKind::Revocation {
+            let partitions: usize = self.hands.revoking.iter().map(|(_, partitions)| partitions.len()).sum();
+            tracing::warn!(
+                service = SERVICE,
+                operation = "revocation",
+                partitions,
+                "partitions were taken back before their rows were written; another member writes them again"
+            );
+        }
+        self.feed(Input::Timer(timer))
     }
 
     pub(super) fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {

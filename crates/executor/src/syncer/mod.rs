@@ -65,6 +65,8 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
     pub fn new(config: Config, consumer: C, database: D, jitter: Jitter) -> (Self, watch::Receiver<Health>) {
         let (health, receiver) = HealthSign::new(SERVICE);
         let (clock, batches) = (Clock::default(), BatchLog::default());
+        // The session is the adapter's, and with it the group's patience.
+        let config = Config { revocation_deadline: consumer.revocation_deadline(), ..config };
         (Self { config, consumer, database, health, jitter, clock, batches }, receiver)
     }
 
@@ -136,7 +138,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                     Ok(reply) => driver.on_reply(reply),
                     Err(_) => ControlFlow::Break(Cause::Invariant("a request's task panicked")),
                 },
-                timer = driver.hands.timers.next() => driver.feed(Input::Timer(timer)),
+                timer = driver.hands.timers.next() => driver.on_timer(timer),
                 event = consumer.event() => driver.on_event(event),
                 _ = tick.tick() => {
                     driver.on_tick();

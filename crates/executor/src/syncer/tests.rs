@@ -1,5 +1,7 @@
 //! The Syncer's executor in a scripted world, in virtual time.
 
+use std::time::Duration;
+
 use cdc_machine::{Cause, Dependency, Effects, Fault, Machine, Retry, Signal};
 use cdc_syncer::{Config, HoldReason, OnBadRecord, OnTableError, Partition, Retries, Syncer};
 use tokio::runtime::Builder;
@@ -7,7 +9,7 @@ use tokio::runtime::Builder;
 use super::{BatchLog, Input, SyncerService};
 use crate::scripted::{World, assert_waits, log, without_end};
 use crate::{Ended, Jitter, Shutdown};
-use cdc_ports::{ConsumerEvent, WriteCounts};
+use cdc_ports::{ConsumerEvent, RecordConsumer as _, WriteCounts};
 
 fn service(config: Config, world: &World) -> SyncerService<World, World> {
     let (mut service, _) = SyncerService::new(config, world.clone(), world.clone(), Jitter::seeded(25));
@@ -297,4 +299,12 @@ fn a_record_that_is_given_up_is_one_error_with_its_place_and_hash() {
             assert_eq!(ended.last_failure.as_deref(), Some("t/0 offset 0: database: as scripted"));
         }
     }
+}
+
+/// Whoever has both gives neither a number of its own.
+#[test]
+fn a_revocation_may_take_as_long_as_the_consumer_says() {
+    let world = World::with_events(0);
+    let own = Config { revocation_deadline: Duration::ZERO, ..Config::default() };
+    assert_eq!(service(own, &world).config.revocation_deadline, world.revocation_deadline());
 }
