@@ -31,6 +31,21 @@ impl<C, K: TimerKey, E: TimerEffects<K>> Context<'_, C, K, E> {
         self.timers.set_unless_running(kind, after, self.out);
     }
 
+    /// Sees that the timer runs exactly while it is wanted. One that runs keeps its time.
+    pub fn run_timer_while(&mut self, is_wanted: bool, kind: K, after: Duration) {
+        if is_wanted {
+            self.set_timer_unless_running(kind, after);
+        } else {
+            self.cancel_timer(kind);
+        }
+    }
+
+    /// True while the timer runs.
+    #[must_use]
+    pub fn is_running(&self, kind: K) -> bool {
+        self.timers.is_running(kind)
+    }
+
     /// Cancels the timer where it runs.
     pub fn cancel_timer(&mut self, kind: K) {
         self.timers.cancel(kind, self.out);

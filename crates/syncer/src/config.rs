@@ -2,6 +2,8 @@ use core::time::Duration;
 
 use cdc_machine::{Dependency, Retry};
 
+use crate::WorkerId;
+
 /// Limits and policies of a Syncer, constant over its life. A limit below 1 counts as 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -27,7 +29,8 @@ pub struct Config {
     pub commit_spacing: Duration,
     /// How long there may be no room before the partitions are paused, so that polling goes on.
     pub pause_after: Duration,
-    /// How long a revocation may take: below the group's own patience.
+    /// How long a revocation may take: below the group's own patience. The executor takes it from the consumer, which
+    /// derives it from the session.
     pub revocation_deadline: Duration,
     /// Two fencings within this time: another process has our name in the group. One alone may be our own
     /// doing: librdkafka, back after an outage longer than its session, sends a commit under a member id that
@@ -143,8 +146,12 @@ pub enum OnTableError {
 }
 
 impl Config {
-    pub(crate) fn workers(&self) -> usize {
-        self.pool_size.max(1) as usize
+    pub(crate) const fn workers(&self) -> usize {
+        if self.pool_size == 0 { 1 } else { self.pool_size as usize }
+    }
+
+    pub(crate) fn worker_ids(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        (0..self.pool_size.max(1)).map(WorkerId)
     }
 
     pub(crate) fn batch_rows(&self) -> usize {
@@ -152,13 +159,13 @@ impl Config {
     }
 
     /// Rows that one worker may hold: the batch being written and those waiting behind it.
-    pub(crate) fn lane_rows(&self) -> usize {
+    pub(crate) fn queue_rows(&self) -> usize {
         self.batch_rows() + self.channel_buffer as usize
     }
 
     /// Records from poll to offset commit.
     pub(crate) fn buffered_records(&self) -> u64 {
-        (self.workers() * self.lane_rows()) as u64
+        (self.workers() * self.queue_rows()) as u64
     }
 
     /// The least that is worth a fetch: with less there is no room, or fetches would dribble.

@@ -3,52 +3,53 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
-use cdc_machine::{Cause, EffectId, Epoch, Settled, TimerId};
+use cdc_machine::{Cause, EffectId, Epoch, Settled, TimerEffects, TimerId, timers};
 
 use crate::{Partition, Reject, Row, SqlState, WorkerId};
 
 /// Proof that PostgreSQL has everything of a partition below an offset.
 pub type WrittenOffset = Settled<i64>;
 
-/// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TimerKind {
-    /// The end of a back-off in front of a reconnection. The executor adds jitter.
-    Reconnect,
-    /// The end of a back-off in front of another write of this worker's batch. The executor adds jitter.
-    WriteRetry(WorkerId),
-    /// The end of a back-off in front of whatever PostgreSQL was out of reach for. The executor adds jitter.
-    OutageRetry,
-    /// The end of a back-off in front of another commit. The executor adds jitter.
-    CommitRetry,
-    /// The end of a back-off in front of another dead letter. The executor adds jitter.
-    DeadLetterRetry,
-    /// The end of a back-off in front of another look at the ledger. The executor adds jitter.
-    AcquireRetry,
-    /// This worker's oldest row has lingered.
-    Linger(WorkerId),
-    /// This worker's oldest row is as old as a row may get.
-    Flush(WorkerId),
-    /// This worker's parked rows are to be tried again.
-    ParkedRetry(WorkerId),
-    /// The shortest time between two commits.
-    CommitSpacing,
-    /// No room for so long that the partitions must be paused, so that the consumer can go on polling.
-    Pause,
-    /// The end of the group's patience with a revocation.
-    Revocation,
-    /// The time after a fencing within which another one means that a second process has our name.
-    Fencing,
-    /// Time to look again at what a person has to mend.
-    HeldTable,
-    /// Time to look again at the tables that somebody had locked.
-    LockedTable,
-    /// A topic that is tried again has had time to show whether its records can be written.
-    Probe,
-    /// Time to ask the ledger whether the partitions are still ours.
-    LedgerCheck,
-    /// The end of a drain's patience.
-    Drain,
+timers! {
+    /// What a timer is for.
+    pub enum TimerKind {
+        /// The end of a back-off in front of a reconnection.
+        Reconnect: jitter,
+        /// The end of a back-off in front of another write of this worker's batch.
+        WriteRetry(WorkerId): jitter,
+        /// The end of a back-off in front of whatever PostgreSQL was out of reach for.
+        OutageRetry: jitter,
+        /// The end of a back-off in front of another commit.
+        CommitRetry: jitter,
+        /// The end of a back-off in front of another dead letter.
+        DeadLetterRetry: jitter,
+        /// The end of a back-off in front of another look at the ledger.
+        AcquireRetry: jitter,
+        /// This worker's oldest row has lingered.
+        Linger(WorkerId),
+        /// This worker's oldest row is as old as a row may get.
+        Flush(WorkerId),
+        /// This worker's parked rows are to be tried again.
+        ParkedRetry(WorkerId),
+        /// The shortest time between two commits.
+        CommitSpacing,
+        /// No credit for so long that the partitions must be paused, so that the consumer can go on polling.
+        Pause,
+        /// The end of the group's patience with a revocation.
+        Revocation,
+        /// The time after a fencing within which another one means that a second process has our name.
+        Fencing,
+        /// Time to look again at what a person has to mend.
+        HeldTable,
+        /// Time to look again at the tables that somebody had locked.
+        LockedTable,
+        /// A topic that is tried again has had time to show whether its records can be written.
+        Probe,
+        /// Time to ask the ledger whether the partitions are still ours.
+        LedgerCheck,
+        /// The end of a drain's patience.
+        Drain,
+    }
 }
 
 /// Where fetching begins.
@@ -235,4 +236,14 @@ pub enum Effect<R> {
 
     /// The service is over.
     Stop { cause: Cause },
+}
+
+impl<R> TimerEffects<TimerKind> for Effect<R> {
+    fn set_timer(timer: TimerId<TimerKind>, after: Duration) -> Self {
+        Self::SetTimer { timer, after }
+    }
+
+    fn cancel_timer(timer: TimerId<TimerKind>) -> Self {
+        Self::CancelTimer { timer }
+    }
 }

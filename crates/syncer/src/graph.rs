@@ -1,23 +1,18 @@
 //! The Syncer's state diagram and its state × input table, read off the code by exploring small machines.
 
 mod inputs;
-mod shape;
+mod outstanding;
 #[cfg(test)]
 mod tests;
 
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{
-    Dependency, EffectId, Epoch, Explore, Fault, Retry, Signal, StateName, Transitions, explore,
-};
+use cdc_machine::{Effects, Explore, Machine, Retry, StateName, Transitions, explore};
 
 use self::inputs::{GONE, MOVED_ON};
-use self::shape::{retries_shape, state_shape};
-use crate::partitions::Assignment;
-use crate::state::State;
+use self::outstanding::Outstanding;
 use crate::{
     Config, Effect, Input, OffsetPolicy, OnBadRecord, OnTableError, OnUniqueViolation, Partition, Retries,
     RetryOutcome, StopAfter, Syncer, TimerKind, Topic, WorkerId, WriteOutcome,
@@ -44,8 +39,31 @@ pub fn table() -> String {
     transitions().markdown()
 }
 
-/// A machine small enough to be explored to the end: one partition, one worker, handles without content.
-type Small = Syncer<()>;
+/// A machine small enough to be explored to the end: one partition, one worker, handles without content; and what it
+/// has ordered that is still to be answered.
+#[derive(Clone, Debug)]
+struct Small {
+    machine: Syncer<()>,
+    outstanding: Outstanding,
+}
+
+impl Small {
+    fn new(config: &Config) -> Self {
+        Self { machine: Syncer::new(config), outstanding: Outstanding::default() }
+    }
+}
+
+impl Machine for Small {
+    type Config = Config;
+    type Input = Input<()>;
+    type Effect = Effect<()>;
+
+    fn step(&mut self, config: &Config, input: Input<()>, out: &mut Effects<Effect<()>>) {
+        self.outstanding.answered(&input);
+        self.machine.step(config, input, out);
+        out.as_slice().iter().for_each(|effect| self.outstanding.ordered(effect));
+    }
+}
 
 const PARTITION: Partition = Partition(0);
 const TOPIC: Topic = Topic(0);
@@ -99,58 +117,18 @@ impl Explore for Small {
     type Shape = Vec<u64>;
 
     fn shape(&self) -> Vec<u64> {
-        let mut shape = vec![state_shape(self.state), self.polling_shape()];
-        if matches!(self.state, State::Stopped(_)) {
-            return shape;
-        }
-        let facts = &self.facts;
-        shape.extend(self.partition_shape());
-        shape.extend(self.worker_shape());
-        shape.extend(self.parked_shape());
-        let commits = facts.commit.iter().flat_map(|commit| &commit.offsets);
-        shape.extend([
-            u64::from(facts.acquisition.is_some()),
-            facts.ledger_check.iter().map(|check| 1 + self.current(&check.partitions)).sum(),
-            commits.map(|commit| 1 + u64::from(self.is_current(commit.epoch))).sum(),
-            facts.dead_letters.waiting.len() as u64,
-            self.dead_letters_shape(),
-            facts.holds.entries().values().map(|held| 1 + held.reason as u64).sum(),
-            facts.revocations.iter().map(|revocation| 1 + revocation.partitions.len() as u64).sum(),
-            kinds().fold(0, |bits, kind| (bits << 1) | u64::from(facts.timers.is_running(kind))),
-        ]);
-        let used = facts.retries;
-        shape.extend(
-            [used.database, used.group, used.acquire, used.commit, used.dead_letter, facts.outage.retries]
-                .map(retries_shape),
-        );
-        shape.extend([self.late_shape(), facts.breakers.shape(TOPIC), u64::from(facts.holds.is_any_full())]);
+        let mut shape = self.machine.situation(TOPIC, WORKER);
+        let is_running = |kind| self.outstanding.timer(kind).is_some();
+        shape.push(kinds().fold(0, |bits, kind| (bits << 1) | u64::from(is_running(kind))));
         shape
     }
 
     fn state_name(&self) -> StateName {
-        self.state()
+        self.machine.state()
     }
 
     fn inputs(&self, config: &Config) -> Vec<Input<()>> {
-        let mut inputs = vec![Input::Start, Input::Signal(Signal::Drain), Input::Signal(Signal::Abort)];
-        self.push_timers(&mut inputs);
-        self.push_connection_replies(&mut inputs);
-        self.push_group_events(&mut inputs);
-        if config.on_unique_violation == OnUniqueViolation::Park {
-            self.push_acquired_parked(&mut inputs);
-        }
-        self.push_records(&mut inputs);
-        self.push_write_replies(&mut inputs);
-        self.push_retry_replies(&mut inputs);
-        self.push_dead_letter_replies(&mut inputs);
-        let id = self.facts.commit.as_ref().map_or(NOBODY, |commit| commit.id);
-        inputs.push(Input::Committed { id });
-        for fault in [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal] {
-            inputs.push(Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() });
-        }
-        let from = Dependency::Postgres;
-        inputs.push(Input::CommitFailed { id, from, fault: Fault::Fenced, refused: vec![PARTITION] });
-        inputs
+        self.plausible_inputs(config)
     }
 
     fn input_label(input: &Input<()>) -> String {
@@ -221,9 +199,6 @@ impl Explore for Small {
     }
 }
 
-/// A request that was never made: what answers it must be ignored.
-const NOBODY: EffectId = EffectId(u64::MAX);
-
 fn kinds() -> impl Iterator<Item = TimerKind> {
     [
         TimerKind::Reconnect,
@@ -246,19 +221,4 @@ fn kinds() -> impl Iterator<Item = TimerKind> {
         TimerKind::Drain,
     ]
     .into_iter()
-}
-
-impl Small {
-    fn assignment(&self) -> Option<&Assignment> {
-        self.facts.partitions.get(PARTITION)
-    }
-
-    fn is_current(&self, epoch: Epoch) -> bool {
-        self.assignment().is_some_and(|assignment| assignment.epoch == epoch)
-    }
-
-    /// How many of these assignments are still the present ones.
-    fn current(&self, of: &[(Partition, Epoch)]) -> u64 {
-        of.iter().filter(|(_, epoch)| self.is_current(*epoch)).count() as u64
-    }
 }

@@ -11,10 +11,12 @@ use core::time::Duration;
 
 use cdc_machine::{Cause, Epoch};
 
+use crate::context::Context;
+use crate::context::Timers;
+use crate::invariants::ensure;
+use crate::parked::Parked;
 use crate::partitions::{Assignment, Partitions, Stage};
-use crate::state::State;
-use crate::turn::Turn;
-use crate::{Effect, OnTableError, Partition, TimerKind, Topic};
+use crate::{Config, Effect, OnTableError, Partition, TimerKind, Topic};
 
 /// How long until what a person has to mend is looked at again.
 const LOOK_WAIT: Duration = Duration::from_secs(30);
@@ -151,161 +153,152 @@ impl Holds {
         &self.entries
     }
 
-    pub(crate) fn is_any_full(&self) -> bool {
-        !self.full.is_empty()
-    }
-
-    /// Forgets those that are served again or gone.
-    fn prune(&mut self, partitions: &Partitions) {
-        self.entries.retain(|partition, _| {
-            partitions.get(*partition).is_some_and(|assignment| assignment.window().is_none())
-        });
-    }
-
-    /// Those that wait for this timer.
-    fn waiting_for(&self, timer: TimerKind, partitions: &Partitions) -> Vec<Partition> {
-        let waits = |partition| {
-            partitions
-                .get(partition)
-                .is_some_and(|assignment| matches!(assignment.stage, Stage::Held | Stage::Full))
-        };
-        let of_timer = self.entries.iter().filter(|(_, held)| held.reason.timer() == timer);
-        of_timer.map(|(partition, _)| *partition).filter(|partition| waits(*partition)).collect()
-    }
-}
-
-impl<R: Clone> Turn<'_, R> {
     /// Nothing of these was written. Drops what was read of them and has them fetched no longer.
-    pub(crate) fn hold(&mut self, state: State, holds: Vec<Hold>) -> Result<(), Cause> {
+    pub(crate) fn hold<R>(
+        &mut self,
+        holds: Vec<Hold>,
+        partitions: &mut Partitions,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
         let mut stopped = Vec::new();
         for Hold { partition, epoch, reason, detail } in holds {
-            if !self.is_held_from_now_on(state, partition, epoch) {
+            if !partitions.hold(partition, epoch) {
                 continue;
             }
-            let is_new = self.facts.holds.entries.insert(partition, Held { reason, detail }).is_none();
-            if is_new {
+            if self.entries.insert(partition, Held { reason, detail }).is_none() {
                 stopped.push(partition);
             }
-            if self.config.on_table_error == OnTableError::Stop && !reason.is_passing() {
+            if cx.config.on_table_error == OnTableError::Stop && !reason.is_passing() {
                 return Err(reason.cause());
             }
         }
-        self.facts.drop_stale_rows();
         if !stopped.is_empty() {
-            self.out.push(Effect::StopFetching { partitions: stopped });
+            cx.order(Effect::StopFetching { partitions: stopped });
         }
         Ok(())
     }
 
-    /// A new assignment, so that rows of the old one that are still in somebody's hands settle nothing. One that is
-    /// on its way back to the group just ends: its next owner looks for itself.
-    fn is_held_from_now_on(&mut self, state: State, partition: Partition, epoch: Epoch) -> bool {
-        let Some(assignment) = self.facts.partitions.get_mut(partition, epoch) else { return false };
-        match assignment.stage {
-            Stage::Acquiring => {
-                assignment.stage = Stage::Held;
-                true
-            }
-            Stage::Serving(_) | Stage::Full if state.has_consumer() => {
-                let epoch = self.facts.new_epoch();
-                self.facts.partitions.hold(partition, epoch);
-                true
-            }
-            Stage::Serving(_) | Stage::Full | Stage::Revoking(_) => {
-                self.facts.partitions.remove(partition);
-                false
-            }
-            Stage::Waiting | Stage::Moving | Stage::Held => false,
-        }
-    }
-
     /// All partitions of a topic. Those that wait or move may get to being served: it shows again then.
-    pub(crate) fn hold_topic(
+    pub(crate) fn hold_topic<R>(
         &mut self,
-        state: State,
         topic: Topic,
         reason: HoldReason,
         detail: &Arc<str>,
+        partitions: &mut Partitions,
+        cx: &mut Context<'_, R>,
     ) -> Result<(), Cause> {
-        let partitions = self.facts.partitions.of_topic(topic);
         let hold = |(partition, epoch)| Hold { partition, epoch, reason, detail: Arc::clone(detail) };
-        let holds = partitions.map(hold).collect();
-        self.hold(state, holds)
+        let holds = of_topic(topic, partitions).into_iter().map(hold).collect();
+        self.hold(holds, partitions, cx)
     }
 
     /// Too many of the topic's rows are parked. Its partitions' rows in the ledger are taken anew at once, so that the
     /// parked rows are tried again while nothing is read.
-    pub(crate) fn hold_full(&mut self, state: State, topic: Topic, why: &str) -> Result<(), Cause> {
-        let rows = self.facts.parked.rows_of(topic, &self.facts.partitions);
+    pub(crate) fn hold_full<R>(
+        &mut self,
+        topic: Topic,
+        why: &str,
+        parked: &Parked,
+        partitions: &mut Partitions,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        let rows = parked.rows_of(topic, partitions);
         let detail: Arc<str> = Arc::from(format!(
             "{rows} rows are parked, as many as parked.max_rows allows; the last one: {why}. Each entry of cdc.parked \
              waits for other rows, and its constraint_name says of which constraint: correct the rows in the way, drop \
              the constraint, or raise parked.max_rows"
         ));
-        self.facts.holds.full.insert(topic, Arc::clone(&detail));
-        self.hold_topic(state, topic, HoldReason::ParkedFull, &detail)?;
-        self.take_anew(topic);
+        self.full.insert(topic, Arc::clone(&detail));
+        self.hold_topic(topic, HoldReason::ParkedFull, &detail, partitions, cx)?;
+        for (partition, epoch) in of_topic(topic, partitions) {
+            if partitions.is_at(Stage::Held, partition, epoch) {
+                partitions.set_stage(partition, epoch, Stage::Waiting);
+            }
+        }
         Ok(())
     }
 
-    fn take_anew(&mut self, topic: Topic) {
-        let held: Vec<(Partition, Epoch)> = self.facts.partitions.of_topic(topic).collect();
-        for (partition, epoch) in held {
-            if let Some(assignment @ Assignment { stage: Stage::Held, .. }) =
-                self.facts.partitions.get_mut(partition, epoch)
-            {
-                assignment.stage = Stage::Waiting;
-            }
-        }
-    }
-
     /// True where too many rows of the partition's topic were parked, and still are: it is not read yet.
-    pub(crate) fn is_kept_full(&mut self, partition: Partition, epoch: Epoch) -> bool {
-        let Some(topic) = self.facts.partitions.topic(partition) else { return false };
-        if !self.is_full(topic) {
-            self.facts.holds.full.remove(&topic);
+    pub(crate) fn keep_full(
+        &mut self,
+        partition: Partition,
+        epoch: Epoch,
+        parked: &Parked,
+        partitions: &mut Partitions,
+        config: &Config,
+    ) -> bool {
+        let Some(topic) = partitions.topic(partition) else { return false };
+        if !parked.is_full(topic, partitions, config) {
+            self.full.remove(&topic);
         }
-        let Some(detail) = self.facts.holds.full.get(&topic) else { return false };
+        let Some(detail) = self.full.get(&topic) else { return false };
         let held = Held { reason: HoldReason::ParkedFull, detail: Arc::clone(detail) };
-        self.facts.holds.entries.insert(partition, held);
-        if let Some(assignment) = self.facts.partitions.get_mut(partition, epoch) {
-            assignment.stage = Stage::Full;
-        }
+        self.entries.insert(partition, held);
+        partitions.set_stage(partition, epoch, Stage::Full);
         true
     }
 
-    /// True where as many of the topic's rows are parked as may be.
-    pub(crate) fn is_full(&self, topic: Topic) -> bool {
-        self.facts.parked.rows_of(topic, &self.facts.partitions) >= self.config.max_parked_rows
-    }
-
     /// What waited for this timer is looked at again.
-    pub(crate) fn on_look_due(&mut self, timer: TimerKind) {
-        let full = self.facts.holds.full.keys();
-        let freed: Vec<Topic> = full.copied().filter(|topic| !self.is_full(*topic)).collect();
-        for partition in self.facts.holds.waiting_for(timer, &self.facts.partitions) {
-            let is_freed = self.facts.partitions.topic(partition).is_some_and(|topic| freed.contains(&topic));
-            if let Some(Assignment { stage: Stage::Full, .. }) = self.facts.partitions.get(partition)
-                && !is_freed
-            {
-                continue;
-            }
-            if let Some(Assignment { stage, .. }) = self.facts.partitions.current_mut(partition) {
-                *stage = Stage::Waiting;
+    pub(crate) fn on_look_due(
+        &mut self,
+        timer: TimerKind,
+        parked: &Parked,
+        partitions: &mut Partitions,
+        config: &Config,
+    ) {
+        let full = self.full.keys().copied();
+        let freed: Vec<Topic> = full.filter(|topic| !parked.is_full(*topic, partitions, config)).collect();
+        for (partition, epoch) in self.waiting_for(timer, partitions) {
+            let is_freed = partitions.topic(partition).is_some_and(|topic| freed.contains(&topic));
+            if is_freed || !partitions.is_at(Stage::Full, partition, epoch) {
+                partitions.set_stage(partition, epoch, Stage::Waiting);
             }
         }
-        self.facts.holds.full.retain(|topic, _| !freed.contains(topic));
+        self.full.retain(|topic, _| !freed.contains(topic));
     }
 
-    /// Sees that a timer runs exactly while tables wait to be looked at again.
-    pub(crate) fn time_holds(&mut self) {
-        self.facts.holds.prune(&self.facts.partitions);
+    /// Forgets those that are served again or gone, and sees that a timer runs exactly while tables wait to be looked at
+    /// again.
+    pub(crate) fn time_looks<R>(&mut self, partitions: &Partitions, cx: &mut Context<'_, R>) {
+        let is_unread = |assignment: &Assignment| assignment.window().is_none();
+        self.entries.retain(|partition, _| partitions.get(*partition).is_some_and(is_unread));
         for (timer, wait) in [(TimerKind::HeldTable, LOOK_WAIT), (TimerKind::LockedTable, LOCKED_WAIT)] {
-            if self.facts.holds.waiting_for(timer, &self.facts.partitions).is_empty() {
-                self.cancel_timer(timer);
-            } else if !self.facts.timers.is_running(timer) {
-                self.set_timer(timer, wait);
-            }
+            cx.run_timer_while(!self.waiting_for(timer, partitions).is_empty(), timer, wait);
         }
     }
+
+    /// A held partition has its reason and the timer that ends its wait, and no timer runs for nothing.
+    pub(crate) fn check(&self, partitions: &Partitions, timers: &Timers) -> Result<(), &'static str> {
+        for timer in [TimerKind::HeldTable, TimerKind::LockedTable] {
+            let is_waiting = !self.waiting_for(timer, partitions).is_empty();
+            ensure(is_waiting == timers.is_running(timer), "a table is looked at again in time")?;
+        }
+        for (partition, assignment) in partitions.iter() {
+            let is_held = self.entries.contains_key(&partition);
+            ensure(!assignment.is_held() || is_held, "a held partition has its reason")?;
+            ensure(assignment.window().is_none() || !is_held, "a partition that is read is not held")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn situation(&self) -> [u64; 2] {
+        let reasons = self.entries.values().map(|held| 1 + held.reason as u64);
+        [reasons.sum(), u64::from(!self.full.is_empty())]
+    }
+
+    /// Those that wait for this timer.
+    fn waiting_for(&self, timer: TimerKind, partitions: &Partitions) -> Vec<(Partition, Epoch)> {
+        let of_timer = self.entries.iter().filter(|(_, held)| held.reason.timer() == timer);
+        let waiting = of_timer.filter_map(|(partition, _)| {
+            let assignment = partitions.get(*partition).filter(|assignment| assignment.is_held())?;
+            Some((*partition, assignment.epoch))
+        });
+        waiting.collect()
+    }
+}
+
+/// The assigned partitions of a topic, with their assignments.
+fn of_topic(topic: Topic, partitions: &Partitions) -> Vec<(Partition, Epoch)> {
+    let of = partitions.iter().filter(|(partition, _)| partitions.topic(*partition) == Some(topic));
+    of.map(|(partition, assignment)| (partition, assignment.epoch)).collect()
 }

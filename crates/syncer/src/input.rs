@@ -53,6 +53,15 @@ pub struct Acquired {
     pub parked: Vec<(WorkerId, u64)>,
 }
 
+/// Rows of the ledger that are ours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Taken {
+    /// Their partitions. Those that the log does not have are left out.
+    pub partitions: Vec<Acquired>,
+    /// Those whose tables cannot be written.
+    pub held: Vec<Hold>,
+}
+
 /// How many rows of a partition and of the answering worker are parked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ParkedRows {

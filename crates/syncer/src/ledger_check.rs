@@ -4,77 +4,67 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, EffectId, Fault};
+use cdc_machine::{Asked, Cause, EffectId, Epoch, Fault};
 
-use crate::facts::LedgerCheck;
-use crate::outage::is_out_of_reach;
-use crate::partitions::Stage;
-use crate::state::State;
-use crate::turn::Turn;
+use crate::context::Context;
+use crate::outage::{Outage, is_out_of_reach};
+use crate::partitions::{Partitions, Stage};
 use crate::verdict::Verdict;
-use crate::{Effect, Hold, Partition, TimerKind};
+use crate::{Effect, Partition, TimerKind};
 
-impl<R: Clone> Turn<'_, R> {
-    /// Sees that the timer runs exactly while partitions are served and no answer is owed.
-    pub(crate) fn time_ledger_check(&mut self, state: State) {
-        let every = self.config.ledger_check;
-        if every.is_zero() || !state.has_consumer() || !self.facts.partitions.is_serving_any() {
-            self.cancel_timer(TimerKind::LedgerCheck);
-        } else if self.facts.ledger_check.is_none() && !self.facts.timers.is_running(TimerKind::LedgerCheck) {
-            self.set_timer(TimerKind::LedgerCheck, every);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LedgerChecks {
+    /// With the assignments that the question is about.
+    under_way: Asked<Vec<(Partition, Epoch)>>,
+}
+
+impl LedgerChecks {
+    /// Sees that the timer runs exactly while partitions are served and no answer is pending.
+    pub(crate) fn time<R>(&self, partitions: &Partitions, cx: &mut Context<'_, R>) {
+        let every = cx.config.ledger_check;
+        let is_serving = || partitions.iter().any(|(_, it)| matches!(it.stage, Stage::Serving(_)));
+        if every.is_zero() || !partitions.is_member() || !is_serving() {
+            cx.cancel_timer(TimerKind::LedgerCheck);
+        } else if !self.under_way.is_out() && !cx.is_running(TimerKind::LedgerCheck) {
+            cx.set_timer(TimerKind::LedgerCheck, every);
         }
     }
 
-    pub(crate) fn on_ledger_check_due(&mut self) {
-        let partitions: Vec<_> = self
-            .facts
-            .partitions
-            .iter()
-            .filter(|(_, assignment)| matches!(assignment.stage, Stage::Serving(_)))
-            .map(|(partition, assignment)| (partition, assignment.epoch))
-            .collect();
-        if partitions.is_empty() {
-            return;
+    pub(crate) fn on_due<R>(&mut self, partitions: &Partitions, cx: &mut Context<'_, R>) {
+        let served = partitions.iter().filter(|(_, it)| matches!(it.stage, Stage::Serving(_)));
+        let partitions: Vec<_> = served.map(|(partition, it)| (partition, it.epoch)).collect();
+        if !partitions.is_empty() {
+            let id = self.under_way.ask(cx.ids, partitions.clone());
+            cx.order(Effect::CheckLedger { id, partitions });
         }
-        let id = self.facts.new_id();
-        self.facts.ledger_check = Some(LedgerCheck { id, partitions: partitions.clone() });
-        self.out.push(Effect::CheckLedger { id, partitions });
     }
 
-    pub(crate) fn on_ledger_checked(
+    /// The assignments that the question was about that the reply is for.
+    pub(crate) fn finish<R>(
         &mut self,
-        state: State,
         id: EffectId,
-        refused: &[Partition],
-        held: Vec<Hold>,
-    ) -> Result<(), Cause> {
-        let Some(check) = self.take_ledger_check(id) else { return Ok(()) };
-        self.on_question_answered();
-        for (partition, epoch) in check.partitions {
-            if refused.contains(&partition) {
-                self.relinquish(state, partition, epoch);
-            }
-        }
-        self.hold(state, held)
+        cx: &mut Context<'_, R>,
+    ) -> Option<Vec<(Partition, Epoch)>> {
+        self.under_way.answer(id, cx.ids)
     }
 
-    /// A question that was not answered is asked again in time. It uses up a retry where PostgreSQL is out of reach.
-    pub(crate) fn on_ledger_check_failed(&mut self, id: EffectId, fault: Fault) -> Result<(), Cause> {
-        if self.take_ledger_check(id).is_none() {
-            return Ok(());
-        }
-        match Verdict::on_postgres(fault) {
-            Verdict::Retry(_) if is_out_of_reach(fault) => self.on_out_of_reach(id, fault),
-            Verdict::Retry(_) => Ok(()),
-            Verdict::End(cause) => Err(cause),
-        }
+    pub(crate) fn situation(&self, partitions: &Partitions, outage: &Outage) -> [u64; 2] {
+        let Some((id, asked)) = self.under_way.id().zip(self.under_way.waiting()) else { return [0; 2] };
+        let is_current = |(partition, epoch): &&_| partitions.current(*partition, *epoch).is_some();
+        [1 + asked.iter().filter(is_current).count() as u64, u64::from(outage.is_late(id))]
     }
+}
 
-    fn take_ledger_check(&mut self, id: EffectId) -> Option<LedgerCheck> {
-        let taken = self.facts.ledger_check.take_if(|check| check.id == id);
-        if taken.is_none() {
-            self.facts.ignore_reply(id);
-        }
-        taken
+/// A question that was not answered is asked again in time. It uses up a retry where PostgreSQL is out of reach.
+pub(crate) fn on_unanswered<R>(
+    id: EffectId,
+    fault: Fault,
+    outage: &mut Outage,
+    cx: &mut Context<'_, R>,
+) -> Result<(), Cause> {
+    match Verdict::on_postgres(fault) {
+        Verdict::Retry(_) if is_out_of_reach(fault) => outage.on_out_of_reach(id, fault, cx),
+        Verdict::Retry(_) => Ok(()),
+        Verdict::End(cause) => Err(cause),
     }
 }

@@ -1,69 +1,62 @@
 //! The Syncer machine: Kafka to PostgreSQL, as a pure transition function.
 //!
 //! ```text
-//!  Fetch ──▶ Records ──▶ lane of the key's worker ──▶ WriteBatch ──▶ Written ──▶ CommitOffsets ──▶ Committed
+//!  Fetch ──▶ Records ──▶ queue of the key's worker ──▶ WriteBatch ──▶ Written ──▶ CommitOffsets ──▶ Committed
 //!               │                                                       │             │               │
 //!               ▼                                                       ▼             ▼               ▼
 //!             opened                                                 settled    settled prefix      saved
 //!
-//!  room = what every lane still takes, within the bounds on (opened − saved) in records and in bytes
+//!  credit = what every queue still takes, within the bounds on (opened − saved) in records and in bytes
 //! ```
 //!
 //! Each assignment of a partition is an epoch of its own: it takes its row in the ledger, fetches, and ends
 //! by revocation (settled and committed first), by loss or by another owner's claim (dropped). Completions
 //! settle row by row, so that a batch may mix kept and revoked partitions.
 //!
+//! Each part owns its data with its rules, in a file of its own, and is handed what it needs of the others:
+//!
 //! | file | what it answers for |
 //! |---|---|
-//! | `connecting`, `assignment`, `revocation`, `draining` | the database, the group and its partitions |
-//! | `start_offset`, `ledger_check` | where a partition is read from, and whether it is still ours |
+//! | `syncer` | who takes an input, what follows from it, and which state is next |
+//! | `connection`, `partitions`, `revocation` | the database, the group and its partitions |
+//! | `acquisition`, `ledger_check` | where a partition is read from, and whether it is still ours |
 //! | `hold` | topics that cannot be written, and when they are looked at again |
-//! | `streaming` | room, fetching, routing, pause and resume |
-//! | `lanes`, `worker` | when a batch leaves, and what is in it |
-//! | `awaiting_ack`, `bad_rows` | PostgreSQL's answers, bisection, dead letters |
-//! | `breaker`, `breakers` | when too many of a topic's records are bad, and when no longer |
+//! | `polling` | credit, fetching, pause and resume |
+//! | `writers` | which rows wait for which worker, when a batch leaves, and what is in it |
+//! | `writing` | PostgreSQL's answers, bisection, parking |
+//! | `bad_rows` | dead letters, and when too many of a topic's records are bad |
 //! | `outage` | a PostgreSQL that is out of reach |
 //! | `parked` | rows and deletes that wait for other rows, and their retries |
-//! | `saving_token` | offset commits |
-//! | `settle` | what follows from the facts, and which state is next |
+//! | `offsets` | offset commits |
 //!
 //! [`graph`] reads the state diagram and the state × input table off the code.
 
 #![no_std]
 extern crate alloc;
 
-mod assignment;
-mod awaiting_ack;
+mod acquisition;
 mod bad_rows;
-mod breaker;
-mod breakers;
 mod config;
-mod connecting;
-mod draining;
+mod connection;
+mod context;
 mod effect;
-mod facts;
 pub mod graph;
 mod hold;
 mod input;
 mod invariants;
-mod lanes;
 mod ledger_check;
 mod names;
+mod offsets;
 mod outage;
 mod parked;
 mod partitions;
+mod polling;
 mod revocation;
-mod saving_token;
-mod settle;
-mod start_offset;
-mod state;
-mod streaming;
 mod syncer;
-mod timers;
-mod turn;
 mod verdict;
-mod window;
-mod worker;
+mod view;
+mod writers;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +69,6 @@ pub use effect::{
 pub use hold::{Held, Hold, HoldReason};
 pub use input::{
     Acquired, Input, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RejectedParked,
-    RetryOutcome, Row, SqlState, Topic, WorkerId, WriteOutcome,
+    RetryOutcome, Row, SqlState, Taken, Topic, WorkerId, WriteOutcome,
 };
 pub use syncer::Syncer;

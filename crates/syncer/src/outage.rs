@@ -4,11 +4,10 @@
 
 use core::time::Duration;
 
-use cdc_machine::{Backoff, Cause, Dependency, EffectId, Fault};
+use cdc_machine::{Backoff, Cause, Dependency, EffectId, Fault, Ids};
 
 use crate::TimerKind;
-use crate::turn::Turn;
-use crate::worker::Worker;
+use crate::context::Context;
 
 /// True where it was not PostgreSQL, or not the database, that answered, if anybody did.
 pub(crate) const fn is_out_of_reach(fault: Fault) -> bool {
@@ -19,7 +18,7 @@ pub(crate) const fn is_out_of_reach(fault: Fault) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Outage {
     /// Retries used since it last did as it was asked.
-    pub(crate) retries: Backoff,
+    retries: Backoff,
     /// The wait in front of the last of them.
     wait: Duration,
     /// Requests with lower numbers were made before that wait ended.
@@ -27,58 +26,47 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    /// True where the request was made before the last wait ended: it belongs to the try before.
-    pub(crate) fn is_late(&self, request: EffectId) -> bool {
-        self.retries.retries() > 0 && request < self.tried_from
-    }
-}
-
-impl<R: Clone> Turn<'_, R> {
     /// The request could not reach PostgreSQL. What it was for waits, with everything else that does, for the next try;
     /// this is the end where none is left.
-    pub(crate) fn on_out_of_reach(&mut self, request: EffectId, fault: Fault) -> Result<(), Cause> {
-        if self.facts.timers.is_running(TimerKind::OutageRetry) {
+    pub(crate) fn on_out_of_reach<R>(
+        &mut self,
+        request: EffectId,
+        fault: Fault,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        if cx.is_running(TimerKind::OutageRetry) {
             return Ok(());
         }
-        let outage = &mut self.facts.outage;
         // One that is late to fail of the try before uses up no retry of its own.
-        if !outage.is_late(request) {
-            let next = outage.retries.next(self.config.retries.postgres_connect);
-            outage.wait = next.ok_or_else(|| Cause::after_retries(fault, Dependency::Postgres))?;
+        if !self.is_late(request) {
+            let next = self.retries.next(cx.config.retries.postgres_connect);
+            self.wait = next.ok_or_else(|| Cause::after_retries(fault, Dependency::Postgres))?;
         }
-        let wait = outage.wait;
-        self.set_timer(TimerKind::OutageRetry, wait);
+        cx.set_timer(TimerKind::OutageRetry, self.wait);
         Ok(())
     }
 
     /// PostgreSQL did as it was asked, which a server that is still starting, or has not been promoted yet, does not.
-    pub(crate) fn on_in_reach(&mut self) {
-        self.facts.outage.retries.reset();
-        if self.facts.timers.is_running(TimerKind::OutageRetry) {
-            self.cancel_timer(TimerKind::OutageRetry);
-            self.try_all_again();
-            // These most likely wait for the same server: `settle` finds them due.
-            self.cancel_timer(TimerKind::CommitRetry);
-            self.cancel_timer(TimerKind::AcquireRetry);
-        }
+    /// True where it was out of reach until now.
+    pub(crate) fn end<R>(&mut self, cx: &mut Context<'_, R>) -> bool {
+        self.retries.reset();
+        let was_out_of_reach = cx.is_running(TimerKind::OutageRetry);
+        cx.cancel_timer(TimerKind::OutageRetry);
+        was_out_of_reach
     }
 
-    /// It answered a question, which a standby does, too: that says something only where nothing is to be written.
-    pub(crate) fn on_question_answered(&mut self) {
-        let is_anything_to_be_written =
-            self.facts.parked.is_any_out_of_reach() || !self.facts.workers.iter().all(Worker::is_idle);
-        if !is_anything_to_be_written {
-            self.on_in_reach();
-        }
+    /// Everything that waits for PostgreSQL is tried again: requests from now on belong to this try.
+    pub(crate) const fn begin_try(&mut self, ids: &Ids) {
+        self.tried_from = ids.next_effect();
     }
 
-    pub(crate) fn on_outage_retry(&mut self) {
-        self.try_all_again();
+    /// True where the request was made before the last wait ended: it belongs to the try before.
+    pub(crate) fn is_late(&self, request: EffectId) -> bool {
+        self.retries.retries() > 0 && request < self.tried_from
     }
 
-    fn try_all_again(&mut self) {
-        self.facts.outage.tried_from = self.facts.next_id();
-        self.facts.workers.iter_mut().for_each(Worker::end_outage);
-        self.facts.parked.end_outage();
+    /// Retries used.
+    pub(crate) const fn retries(&self) -> Backoff {
+        self.retries
     }
 }

@@ -1,87 +1,96 @@
 //! The handshake of a revocation: nothing more is accepted, what was read is written and committed, then
 //! the group may have the partitions. The other partitions go on.
 
+use alloc::vec::Vec;
+use core::mem;
+
 use cdc_machine::{EffectId, Epoch};
 
-use crate::facts::Revocation;
-use crate::partitions::{Partitions, Stage};
-use crate::turn::Turn;
-use crate::window::Window;
+use crate::context::Context;
+use crate::context::Timers;
+use crate::invariants::ensure;
+use crate::partitions::{Assignment, Partitions, Window};
+use crate::writers::Writers;
 use crate::{Effect, Partition, TimerKind};
 
-impl<R: Clone> Turn<'_, R> {
-    pub(crate) fn on_revoking(&mut self, id: EffectId, partitions: &[Partition]) {
-        let partitions = partitions.iter().filter_map(|partition| self.begin_revoking(*partition)).collect();
-        let revocation = Revocation { id, partitions };
-        for lane in &mut self.facts.workers {
-            let last = lane
-                .waiting
-                .iter()
-                .rposition(|row| revocation.partitions.contains(&(row.partition, row.epoch)));
-            lane.due = lane.due.max(last.map_or(0, |last| last + 1));
-        }
-        self.facts.revocations.push(revocation);
-    }
+/// What the group wants back. Usually one revocation at most: the group asks again only once it has its answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Revocations {
+    pending: Vec<Revocation>,
+}
 
-    /// Confirms what is settled and committed, and times what is not.
-    pub(crate) fn end_revocations(&mut self) {
-        let Self { facts, out, .. } = self;
-        let partitions = &mut facts.partitions;
-        facts.revocations.retain(|revocation| {
-            let keep = !is_recorded(partitions, revocation);
-            if !keep {
-                confirm(partitions, revocation, out);
-            }
-            keep
-        });
-        if self.facts.revocations.is_empty() {
-            self.cancel_timer(TimerKind::Revocation);
-        } else if !self.facts.timers.is_running(TimerKind::Revocation) {
-            self.set_timer(TimerKind::Revocation, self.config.revocation_deadline);
-        }
+/// By assignment: what the group gives again meanwhile is not meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Revocation {
+    id: EffectId,
+    partitions: Vec<(Partition, Epoch)>,
+}
+
+impl Revocations {
+    pub(crate) fn on_revoking<R: Clone>(
+        &mut self,
+        id: EffectId,
+        revoked: &[Partition],
+        partitions: &mut Partitions,
+        writers: &mut Writers<R>,
+    ) {
+        let revoke = |partition: &Partition| partitions.revoke(*partition);
+        let partitions: Vec<_> = revoked.iter().filter_map(revoke).collect();
+        writers.make_due(&partitions);
+        self.pending.push(Revocation { id, partitions });
     }
 
     /// The group would take the partitions anyway. Whatever is not committed, their next owner reads again.
-    pub(crate) fn on_revocation_deadline(&mut self) {
-        for revocation in core::mem::take(&mut self.facts.revocations) {
-            confirm(&mut self.facts.partitions, &revocation, self.out);
+    pub(crate) fn on_deadline<R>(&mut self, partitions: &mut Partitions, cx: &mut Context<'_, R>) {
+        for revocation in mem::take(&mut self.pending) {
+            revocation.confirm(partitions, cx);
         }
-        self.facts.drop_stale_rows();
     }
 
-    /// The assignment, where there is something to settle.
-    fn begin_revoking(&mut self, partition: Partition) -> Option<(Partition, Epoch)> {
-        let assignment = self.facts.partitions.remove(partition)?;
-        match assignment.stage {
-            Stage::Serving(window) | Stage::Revoking(window) => {
-                self.facts.partitions.revoke(partition, assignment.epoch, window);
-                Some((partition, assignment.epoch))
+    /// Confirms what is settled and committed, and times what is not.
+    pub(crate) fn end<R>(&mut self, partitions: &mut Partitions, cx: &mut Context<'_, R>) {
+        self.pending.retain(|revocation| {
+            let is_recorded = revocation.is_recorded(partitions);
+            if is_recorded {
+                revocation.confirm(partitions, cx);
             }
-            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held | Stage::Full => None,
-        }
+            !is_recorded
+        });
+        cx.run_timer_while(self.is_any(), TimerKind::Revocation, cx.config.revocation_deadline);
+    }
+
+    pub(crate) const fn is_any(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The consumer is dead: nobody waits for an answer.
+    pub(crate) fn forget(&mut self) {
+        self.pending.clear();
+    }
+
+    pub(crate) fn check(&self, timers: &Timers) -> Result<(), &'static str> {
+        ensure(self.is_any() == timers.is_running(TimerKind::Revocation), "a revocation has its deadline")
+    }
+
+    pub(crate) fn situation(&self) -> u64 {
+        self.pending.iter().map(|revocation| 1 + revocation.partitions.len() as u64).sum()
     }
 }
 
-fn is_recorded(partitions: &Partitions, revocation: &Revocation) -> bool {
-    revocation.partitions.iter().all(|(partition, epoch)| {
-        partitions
-            .get(*partition)
-            .filter(|assignment| assignment.epoch == *epoch)
-            .and_then(|assignment| assignment.window())
-            .map_or(0, Window::records)
-            == 0
-    })
-}
-
-fn confirm<R>(
-    partitions: &mut Partitions,
-    revocation: &Revocation,
-    out: &mut cdc_machine::Effects<Effect<R>>,
-) {
-    for (partition, epoch) in &revocation.partitions {
-        if partitions.get_mut(*partition, *epoch).is_some() {
-            partitions.remove(*partition);
-        }
+impl Revocation {
+    fn is_recorded(&self, partitions: &Partitions) -> bool {
+        self.partitions.iter().all(|(partition, epoch)| {
+            let window = partitions.current(*partition, *epoch).and_then(Assignment::window);
+            window.map_or(0, Window::records) == 0
+        })
     }
-    out.push(Effect::ConfirmRevoked { id: revocation.id });
+
+    fn confirm<R>(&self, partitions: &mut Partitions, cx: &mut Context<'_, R>) {
+        for (partition, epoch) in &self.partitions {
+            if partitions.current(*partition, *epoch).is_some() {
+                partitions.lose(*partition);
+            }
+        }
+        cx.order(Effect::ConfirmRevoked { id: self.id });
+    }
 }

@@ -1,123 +1,51 @@
-use alloc::collections::BTreeMap;
+//! The machine on a page: what comes in, who takes it, and what follows.
 
-use cdc_machine::{Backoff, Cause, Effects, Fault, Machine, Retry, StateName};
+use cdc_machine::{Cause, Effects, Ids, Machine, Signal, StateName, TimerId};
 
-use crate::facts::Facts;
-use crate::outage::is_out_of_reach;
-use crate::state::{Connecting, State};
-use crate::turn::Turn;
-use crate::window::Window;
-use crate::{Config, Effect, Held, Input, Partition, WorkerId};
+use crate::acquisition::Acquisitions;
+use crate::bad_rows::BadRows;
+use crate::connection::Connection;
+use crate::context::{Context, Timers};
+use crate::hold::Holds;
+use crate::ledger_check::{LedgerChecks, on_unanswered};
+use crate::offsets::Offsets;
+use crate::outage::Outage;
+use crate::parked::Parked;
+use crate::partitions::{Partitions, Stage};
+use crate::polling::{Polling, has_credit};
+use crate::revocation::Revocations;
+use crate::writers::{Worker, Writers};
+use crate::{Config, Effect, Input, Partition, Taken, TimerKind, Topic};
 
-/// The Syncer: reads partitions as far as there is room, routes their records to workers by key, has each
+/// The Syncer: reads partitions as far as there is credit, routes their records to workers by key, has each
 /// worker's rows written in batches, and commits the offsets over what is written without a gap.
 ///
 /// `R` is a record's handle, which passes through unseen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Syncer<R> {
-    pub(crate) state: State,
-    pub(crate) facts: Facts<R>,
+    pub(crate) state: StateName,
+    /// Why it stopped, once it has.
+    pub(crate) cause: Option<Cause>,
+    pub(crate) handlers: Handlers<R>,
+    pub(crate) timers: Timers,
+    pub(crate) ids: Ids,
 }
 
-impl<R: Clone> Syncer<R> {
-    /// A Syncer that waits for [`Input::Start`].
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self { state: State::Connecting(Connecting::NotStarted), facts: Facts::new(config) }
-    }
-
-    /// What the Syncer waits for.
-    #[must_use]
-    pub const fn state(&self) -> StateName {
-        self.state.name()
-    }
-
-    /// Why it stopped, once it has.
-    #[must_use]
-    pub const fn cause(&self) -> Option<Cause> {
-        match self.state {
-            State::Stopped(cause) => Some(cause),
-            State::Connecting(_)
-            | State::Streaming
-            | State::AwaitingAck
-            | State::SavingToken
-            | State::Draining(_) => None,
-        }
-    }
-
-    /// Records from poll to offset commit.
-    #[must_use]
-    pub fn buffered_records(&self) -> u64 {
-        self.facts.partitions.records()
-    }
-
-    /// Their bytes.
-    #[must_use]
-    pub fn buffered_bytes(&self) -> u64 {
-        self.facts.partitions.bytes()
-    }
-
-    /// Of each partition of which records are settled, the offset below which all are.
-    pub fn written(&self) -> impl Iterator<Item = (Partition, i64)> + '_ {
-        self.facts.partitions.iter().filter_map(|(partition, assignment)| {
-            assignment.window().and_then(Window::settled).map(|settled| (partition, settled))
-        })
-    }
-
-    /// Rows that wait in the database for a unique value, of the partitions in hand.
-    #[must_use]
-    pub fn parked_rows(&self) -> u64 {
-        self.facts.parked.rows()
-    }
-
-    /// The partitions whose table cannot be written, and why.
-    #[must_use]
-    pub const fn holds(&self) -> &BTreeMap<Partition, Held> {
-        self.facts.holds.entries()
-    }
-
-    /// Inputs that answered what was gone, and changed nothing.
-    #[must_use]
-    pub const fn stale_inputs(&self) -> u64 {
-        self.facts.ignored.stale
-    }
-
-    /// Inputs that nothing had asked for, and changed nothing.
-    #[must_use]
-    pub const fn unexpected_inputs(&self) -> u64 {
-        self.facts.ignored.unexpected
-    }
-
-    /// Records and rows dropped because their assignment was gone or going.
-    #[must_use]
-    pub const fn stale_records(&self) -> u64 {
-        self.facts.ignored.records
-    }
-
-    /// Retries used and allowed towards Kafka, for the log; `None` allows any number.
-    #[must_use]
-    pub fn kafka_attempt(&self, config: &Config) -> (u32, Option<u32>) {
-        let used = self.facts.retries;
-        most_used([used.group, used.commit, used.dead_letter], config.retries.kafka)
-    }
-
-    /// Retries used and allowed towards PostgreSQL outside of writes, for the log.
-    #[must_use]
-    pub fn postgres_attempt(&self, config: &Config) -> (u32, Option<u32>) {
-        let used = self.facts.retries;
-        let used = [used.database, used.acquire, self.facts.outage.retries];
-        most_used(used, config.retries.postgres_connect)
-    }
-
-    /// Retries used and allowed for a worker's batch that fails so, for the log.
-    #[must_use]
-    pub fn write_attempt(&self, worker: WorkerId, fault: Fault, config: &Config) -> (u32, Option<u32>) {
-        if is_out_of_reach(fault) {
-            return self.postgres_attempt(config);
-        }
-        let used = self.facts.workers.get(worker.0 as usize).map(|worker| worker.retries);
-        most_used(used, config.retries.postgres_write)
-    }
+/// Each owns its data with its rules, and is handed what it needs of the others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Handlers<R> {
+    pub(crate) connection: Connection,
+    pub(crate) partitions: Partitions,
+    pub(crate) acquisitions: Acquisitions,
+    pub(crate) revocations: Revocations,
+    pub(crate) holds: Holds,
+    pub(crate) ledger_checks: LedgerChecks,
+    pub(crate) polling: Polling,
+    pub(crate) writers: Writers<R>,
+    pub(crate) outage: Outage,
+    pub(crate) parked: Parked,
+    pub(crate) bad_rows: BadRows<R>,
+    pub(crate) offsets: Offsets,
 }
 
 impl<R: Clone> Machine for Syncer<R> {
@@ -126,19 +54,243 @@ impl<R: Clone> Machine for Syncer<R> {
     type Effect = Effect<R>;
 
     fn step(&mut self, config: &Config, input: Input<R>, out: &mut Effects<Effect<R>>) {
-        if matches!(self.state, State::Stopped(_)) {
-            self.facts.ignored.stale += 1;
+        if self.cause.is_some() {
+            self.ids.ignore(true);
             return;
         }
-        let mut turn = Turn { config, facts: &mut self.facts, out };
-        let next = turn.take(self.state, input).and_then(|state| turn.settle(state));
-        self.state = next.unwrap_or_else(|cause| {
-            out.push(Effect::Stop { cause });
-            State::Stopped(cause)
-        });
+        let cx = &mut Context { config, timers: &mut self.timers, ids: &mut self.ids, out };
+        match self.handlers.take(input, cx).and_then(|()| self.handlers.advance(cx)) {
+            Ok(state) => self.state = state,
+            Err(cause) => {
+                cx.order(Effect::Stop { cause });
+                (self.state, self.cause) = (StateName::Stopped, Some(cause));
+            }
+        }
     }
 }
 
-fn most_used(used: impl IntoIterator<Item = Backoff>, allowed: Retry) -> (u32, Option<u32>) {
-    (used.into_iter().map(|backoff| backoff.retries()).max().unwrap_or(0), allowed.max_retries)
+impl<R: Clone> Handlers<R> {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            connection: Connection::new(),
+            partitions: Partitions::default(),
+            acquisitions: Acquisitions::default(),
+            revocations: Revocations::default(),
+            holds: Holds::default(),
+            ledger_checks: LedgerChecks::default(),
+            polling: Polling::default(),
+            writers: Writers::new(config),
+            outage: Outage::default(),
+            parked: Parked::default(),
+            bad_rows: BadRows::new(),
+            offsets: Offsets::default(),
+        }
+    }
+
+    /// Hands the input to whom it concerns. What the machine orders and waits for next is for [`Self::advance`] to
+    /// derive; an error is the end.
+    fn take(&mut self, input: Input<R>, cx: &mut Context<'_, R>) -> Result<(), Cause> {
+        let Self { connection, partitions, acquisitions, revocations, polling, .. } = self;
+        match input {
+            Input::Start => connection.on_start(cx),
+            Input::DatabaseReady { id } => connection.on_database(id, Ok(()), partitions, cx)?,
+            Input::DatabaseFailed { id, fault } => connection.on_database(id, Err(fault), partitions, cx)?,
+            Input::Joined { id } => {
+                connection.on_joined(id, Ok(()), polling, revocations, partitions, cx)?;
+            }
+            Input::JoinFailed { id, fault } => {
+                connection.on_joined(id, Err(fault), polling, revocations, partitions, cx)?;
+            }
+            Input::ConsumerFailed { fault } => {
+                connection.on_consumer_failed(fault, polling, revocations, partitions, cx)?;
+            }
+            Input::Left { id } => connection.on_left(id, cx)?,
+
+            Input::Assigned { partitions: given } => self.on_assigned(&given, cx),
+            Input::Revoking { id, partitions: revoked } => {
+                revocations.on_revoking(id, &revoked, partitions, &mut self.writers);
+            }
+            Input::Lost { partitions: lost } => {
+                let unknown = lost.iter().filter(|partition| !partitions.lose(**partition));
+                unknown.for_each(|_| cx.ids.ignore(true));
+            }
+            Input::Acquired { id, partitions: rows, held } => {
+                if acquisitions.finish(id, cx).is_some() {
+                    self.in_reach(cx);
+                    let Self { partitions, acquisitions, holds, parked, polling, .. } = self;
+                    let taken = Taken { partitions: rows, held };
+                    acquisitions.on_acquired(taken, holds, parked, *polling, partitions, cx)?;
+                }
+            }
+            Input::OffsetsMoved { id, refused } => {
+                if let Some(moved) = acquisitions.finish(id, cx) {
+                    self.in_reach(cx);
+                    let Self { partitions, acquisitions, polling, .. } = self;
+                    acquisitions.on_offsets_moved(&moved, &refused, *polling, partitions, cx)?;
+                }
+            }
+            Input::AcquireFailed { id, from, fault } => {
+                if acquisitions.finish(id, cx).is_some() {
+                    acquisitions.on_failed(from, fault, partitions, cx)?;
+                }
+            }
+            Input::LedgerChecked { id, refused, held } => {
+                if let Some(asked) = self.ledger_checks.finish(id, cx) {
+                    self.on_question_answered(cx);
+                    // These are somebody else's now, or stand lower than we left them.
+                    for (partition, epoch) in asked.iter().filter(|(asked, _)| refused.contains(asked)) {
+                        self.partitions.drop_assignment(*partition, *epoch);
+                    }
+                    self.holds.hold(held, &mut self.partitions, cx)?;
+                }
+            }
+            Input::LedgerCheckFailed { id, fault } => {
+                if self.ledger_checks.finish(id, cx).is_some() {
+                    on_unanswered(id, fault, &mut self.outage, cx)?;
+                }
+            }
+
+            Input::Records { records } => polling.on_records(records, partitions, &mut self.writers, cx)?,
+            Input::BatchDone { worker, id, outcome } => self.on_batch_done(worker, id, outcome, cx)?,
+            Input::ParkedRetried { worker, id, outcome } => {
+                self.on_parked_retried(worker, id, outcome, cx)?;
+            }
+            Input::DeadLettered { id } => {
+                self.bad_rows.on_dead_lettered(id, Ok(()), &mut self.parked, partitions, cx)?;
+            }
+            Input::DeadLetterFailed { id, fault } => {
+                self.bad_rows.on_dead_lettered(id, Err(fault), &mut self.parked, partitions, cx)?;
+            }
+            Input::Committed { id } => {
+                if let Some(commit) = self.offsets.finish(id, cx) {
+                    self.in_reach(cx);
+                    self.offsets.on_committed(commit, &mut self.partitions, cx);
+                }
+            }
+            Input::CommitFailed { id, from, fault, refused } => {
+                if let Some(commit) = self.offsets.finish(id, cx) {
+                    self.offsets.on_failed(commit, (from, fault), &refused, partitions, cx)?;
+                }
+            }
+
+            Input::Timer(timer) => self.on_timer(timer, cx)?,
+            Input::Signal(Signal::Drain) => {
+                connection.on_drain(polling, partitions, cx)?;
+                self.writers.make_all_due();
+            }
+            Input::Signal(Signal::Abort) => return Err(Cause::Aborted),
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, timer: TimerId<TimerKind>, cx: &mut Context<'_, R>) -> Result<(), Cause> {
+        if !cx.timers.expire(timer) {
+            cx.ids.ignore(cx.timers.was_set(timer));
+            return Ok(());
+        }
+        let Self { partitions, holds, parked, writers, .. } = self;
+        match timer.kind {
+            TimerKind::Reconnect => self.connection.on_reconnect(partitions, cx),
+            TimerKind::Drain => return Err(self.connection.on_drain_timeout()),
+            TimerKind::WriteRetry(worker) => writers.at(worker).into_iter().for_each(Worker::end_back_off),
+            TimerKind::Linger(worker) | TimerKind::Flush(worker) => {
+                writers.at(worker).into_iter().for_each(|worker| worker.queue().make_due());
+            }
+            TimerKind::ParkedRetry(worker) => parked.on_retry_due(worker),
+            TimerKind::OutageRetry => self.try_all_again(cx),
+            TimerKind::Probe => self.bad_rows.on_probe_due(holds, partitions, cx)?,
+            TimerKind::Pause => self.polling.on_stalled(cx),
+            TimerKind::LedgerCheck => self.ledger_checks.on_due(partitions, cx),
+            kind @ (TimerKind::HeldTable | TimerKind::LockedTable) => {
+                holds.on_look_due(kind, parked, partitions, cx.config);
+            }
+            TimerKind::Revocation => self.revocations.on_deadline(partitions, cx),
+            // A fencing after this is the first one again.
+            TimerKind::Fencing => {}
+            // What these held back, `advance` finds due.
+            TimerKind::CommitRetry
+            | TimerKind::DeadLetterRetry
+            | TimerKind::AcquireRetry
+            | TimerKind::CommitSpacing => {}
+        }
+        Ok(())
+    }
+
+    /// Orders what is called for by now, and says what the machine waits for next.
+    fn advance(&mut self, cx: &mut Context<'_, R>) -> Result<StateName, Cause> {
+        let is_draining = self.connection.is_draining();
+        let Self { partitions, acquisitions, revocations, holds, polling, writers, parked, .. } = self;
+        self.bad_rows.leave_probed(is_draining, partitions);
+        revocations.end(partitions, cx);
+        if partitions.take_losses() {
+            writers.drop_stale(partitions);
+            self.bad_rows.drop_stale(partitions);
+        }
+        holds.time_looks(partitions, cx);
+        self.bad_rows.time_probes(cx);
+        parked.time_retries(is_draining, partitions, cx);
+        writers.write_batches(parked, partitions, cx);
+        self.bad_rows.put_aside(partitions, cx);
+        self.offsets.commit_advanced(is_draining || revocations.is_any(), partitions, cx);
+        acquisitions.acquire_waiting(partitions, cx);
+        self.ledger_checks.time(partitions, cx);
+
+        if is_draining {
+            let is_busy =
+                partitions.in_hand().records > 0 || self.offsets.is_in_flight() || writers.is_at_work();
+            self.connection.go_on_draining(is_busy, cx)?;
+            return Ok(StateName::Draining);
+        }
+        if !self.connection.is_member() {
+            return Ok(StateName::Connecting);
+        }
+        polling.poll(partitions, writers, cx);
+        // A revocation of some partitions leaves the others streaming.
+        let is_all_revoked =
+            revocations.is_any() && partitions.iter().all(|(_, it)| matches!(it.stage, Stage::Revoking(_)));
+        let is_reading = polling.is_fetching() || has_credit(partitions, writers, cx.config);
+        // Rows of assignments that are gone count too, as long as their writers hold them.
+        let is_anything_unwritten = partitions.in_hand().unsettled > 0 || !writers.is_empty();
+        Ok(if is_reading && !is_all_revoked {
+            StateName::Streaming
+        } else if is_all_revoked || is_anything_unwritten {
+            StateName::AwaitingAck
+        } else {
+            StateName::SavingToken
+        })
+    }
+
+    fn on_assigned(&mut self, given: &[(Partition, Topic)], cx: &mut Context<'_, R>) {
+        if !self.partitions.is_member() {
+            cx.ids.ignore(true);
+            return;
+        }
+        self.connection.on_assigned();
+        for (partition, topic) in given {
+            self.partitions.assign(*partition, *topic);
+        }
+    }
+
+    /// PostgreSQL did as it was asked.
+    pub(crate) fn in_reach(&mut self, cx: &mut Context<'_, R>) {
+        if self.outage.end(cx) {
+            self.try_all_again(cx);
+            // These most likely wait for the same server: `advance` finds them due.
+            cx.cancel_timer(TimerKind::CommitRetry);
+            cx.cancel_timer(TimerKind::AcquireRetry);
+        }
+    }
+
+    /// It answered a question, which a standby does, too: that says something only where nothing is to be written.
+    fn on_question_answered(&mut self, cx: &mut Context<'_, R>) {
+        if self.writers.is_idle() && !self.parked.is_any_out_of_reach() {
+            self.in_reach(cx);
+        }
+    }
+
+    fn try_all_again(&mut self, cx: &Context<'_, R>) {
+        self.outage.begin_try(cx.ids);
+        self.writers.end_outage();
+        self.parked.end_outage();
+    }
 }

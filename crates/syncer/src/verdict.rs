@@ -1,6 +1,9 @@
 //! What a fault means, by the neighbour that it came from.
 
-use cdc_machine::{Cause, Dependency, Fault};
+use cdc_machine::{Backoff, Cause, Dependency, Fault, Retry};
+
+use crate::TimerKind;
+use crate::context::Context;
 
 /// What to do about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,23 @@ impl Verdict {
                 Self::End(Cause::Failed(from))
             }
         }
+    }
+
+    /// Waits for another try as far as there are retries left; else this is the end.
+    pub(crate) fn back_off<R>(
+        self,
+        timer: TimerKind,
+        used: &mut Backoff,
+        retry: Retry,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        let exhausted = match self {
+            Self::Retry(exhausted) => exhausted,
+            Self::End(cause) => return Err(cause),
+        };
+        let wait = used.next(retry).ok_or(exhausted)?;
+        cx.set_timer(timer, wait);
+        Ok(())
     }
 
     /// What the service ends for, now or where no retry is left.

@@ -353,26 +353,10 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 self.owed.commit.asked();
                 self.request(requests::commit(id, offsets, consumer, database));
             }
-            Effect::SetTimer { timer, after } => match timer.kind {
-                TimerKind::Reconnect
-                | TimerKind::WriteRetry(_)
-                | TimerKind::OutageRetry
-                | TimerKind::CommitRetry
-                | TimerKind::DeadLetterRetry
-                | TimerKind::AcquireRetry => self.timers.set_with_jitter(timer, after),
-                TimerKind::Linger(_)
-                | TimerKind::Flush(_)
-                | TimerKind::ParkedRetry(_)
-                | TimerKind::CommitSpacing
-                | TimerKind::Pause
-                | TimerKind::Revocation
-                | TimerKind::Fencing
-                | TimerKind::HeldTable
-                | TimerKind::LockedTable
-                | TimerKind::Probe
-                | TimerKind::LedgerCheck
-                | TimerKind::Drain => self.timers.set(timer, after),
-            },
+            Effect::SetTimer { timer, after } if timer.kind.has_jitter() => {
+                self.timers.set_with_jitter(timer, after);
+            }
+            Effect::SetTimer { timer, after } => self.timers.set(timer, after),
             Effect::CancelTimer { timer } => self.timers.cancel(timer),
             Effect::Stop { cause } => return ControlFlow::Break(cause),
         }

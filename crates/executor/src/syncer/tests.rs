@@ -199,7 +199,7 @@ fn a_held_topic_is_told_once_and_looked_at_again() {
     let world = World::with_events(1).holding(HoldReason::NotFenced).stopping_at("acquire", 4, sender);
     let ended = run(Config::default(), &world, receiver);
     assert_eq!(ended.cause, Cause::Aborted);
-    let seconds: Vec<u64> = world.moments("acquire").iter().map(std::time::Duration::as_secs).collect();
+    let seconds: Vec<u64> = world.moments("acquire").iter().map(Duration::as_secs).collect();
     assert_eq!(seconds, [0, 30, 60, 90]);
     assert_eq!(world.moments("write").len(), 0);
     let text = log::taken();

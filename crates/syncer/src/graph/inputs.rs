@@ -4,15 +4,13 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, TimerId};
+use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
 
-use super::{NOBODY, PARTITION, Small, TOPIC, WORKER, kinds};
-use crate::facts::Polling;
-use crate::state::{Connecting, Draining, Group, State};
-use crate::worker::{Worker, Writer};
+use super::outstanding::{Outstanding, id_of};
+use super::{PARTITION, Small, TOPIC, WORKER, kinds};
 use crate::{
-    Acquired, Hold, HoldReason, Input, LogBounds, ParkedRows, Record, Reject, Rejected, RejectedParked,
-    RetryOutcome, Row, WorkerId, WriteOutcome,
+    Acquired, Config, Hold, HoldReason, Input, LogBounds, OnUniqueViolation, ParkedRows, Parking, Record,
+    Reject, Rejected, RejectedParked, RetryOutcome, Row, WorkerId, WriteOutcome,
 };
 
 /// An assignment that never was.
@@ -30,35 +28,42 @@ const fn parked(rows: u64) -> ParkedRows {
     ParkedRows { partition: PARTITION, rows }
 }
 
-/// True where the answer may tell of a parked row.
-const fn writes_parking(worker: &Worker<()>) -> bool {
-    matches!(&worker.writer, Writer::Writing { piece, .. } if piece.parks)
-}
-
 impl Small {
-    pub(super) fn push_timers(&self, inputs: &mut Vec<Input<()>>) {
+    /// Late and doubled ones among them.
+    pub(super) fn plausible_inputs(&self, config: &Config) -> Vec<Input<()>> {
+        let mut inputs = vec![Input::Start, Input::Signal(Signal::Drain), Input::Signal(Signal::Abort)];
+        self.push_timers(&mut inputs);
+        self.push_connection_replies(&mut inputs);
+        self.push_group_events(&mut inputs);
+        if config.on_unique_violation == OnUniqueViolation::Park {
+            self.push_acquired_parked(&mut inputs);
+        }
+        self.push_records(&mut inputs);
+        self.push_write_replies(&mut inputs);
+        self.push_retry_replies(&mut inputs);
+        self.push_dead_letter_replies(&mut inputs);
+        let id = id_of(self.outstanding.commit);
+        inputs.push(Input::Committed { id });
+        for fault in [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal] {
+            inputs.push(Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() });
+        }
+        let from = Dependency::Postgres;
+        inputs.push(Input::CommitFailed { id, from, fault: Fault::Fenced, refused: vec![PARTITION] });
+        inputs
+    }
+
+    fn push_timers(&self, inputs: &mut Vec<Input<()>>) {
         for kind in kinds() {
             let late = TimerId { kind, generation: u64::MAX };
-            inputs.push(Input::Timer(self.facts.timers.running(kind).unwrap_or(late)));
+            inputs.push(Input::Timer(self.outstanding.timer(kind).unwrap_or(late)));
         }
     }
 
-    pub(super) fn push_connection_replies(&self, inputs: &mut Vec<Input<()>>) {
-        let (mut database, mut group, mut leaving) = (NOBODY, NOBODY, NOBODY);
-        match self.state {
-            State::Connecting(Connecting::Database { id }) => database = id,
-            State::Connecting(Connecting::Group { id }) => group = id,
-            State::Draining(Draining { group: Group::Leaving { id }, .. }) => leaving = id,
-            State::Connecting(Connecting::NotStarted | Connecting::DatabaseDue | Connecting::GroupDue)
-            | State::Streaming
-            | State::AwaitingAck
-            | State::SavingToken
-            | State::Draining(Draining { group: Group::Outside | Group::Member, .. })
-            | State::Stopped(_) => {}
-        }
+    fn push_connection_replies(&self, inputs: &mut Vec<Input<()>>) {
+        let (database, group) = (id_of(self.outstanding.database), id_of(self.outstanding.group));
         inputs.push(Input::DatabaseReady { id: database });
         inputs.push(Input::Joined { id: group });
-        inputs.push(Input::Left { id: leaving });
+        inputs.push(Input::Left { id: id_of(self.outstanding.leaving) });
         for fault in FAULTS {
             inputs.push(Input::DatabaseFailed { id: database, fault });
             inputs.push(Input::JoinFailed { id: group, fault });
@@ -66,20 +71,17 @@ impl Small {
         }
     }
 
-    pub(super) fn push_group_events(&self, inputs: &mut Vec<Input<()>>) {
+    fn push_group_events(&self, inputs: &mut Vec<Input<()>>) {
         // The group gives a partition to whom it does not count as its owner, and asks one answer at a time.
-        if self.assignment().is_none() {
+        if self.machine.assignment(PARTITION).is_none() {
             inputs.push(Input::Assigned { partitions: vec![(PARTITION, TOPIC)] });
         }
-        if self.facts.revocations.is_empty() {
+        if !self.outstanding.is_revoking {
             inputs.push(Input::Revoking { id: EffectId(0), partitions: vec![PARTITION] });
         }
         inputs.push(Input::Lost { partitions: vec![PARTITION] });
-        let (id, taking, moving) = match &self.facts.acquisition {
-            None => (NOBODY, NOBODY, NOBODY),
-            Some(acquisition) if acquisition.gaps.is_empty() => (acquisition.id, acquisition.id, NOBODY),
-            Some(acquisition) => (acquisition.id, NOBODY, acquisition.id),
-        };
+        let Outstanding { taking, moving, check, .. } = self.outstanding;
+        let (id, taking, moving) = (id_of(taking.or(moving)), id_of(taking), id_of(moving));
         let row = self.acquired(Vec::new());
         let mut push_acquired =
             |partitions, held| inputs.push(Input::Acquired { id: taking, partitions, held });
@@ -92,7 +94,7 @@ impl Small {
         inputs.extend(FAULTS.map(|fault| Input::AcquireFailed { id, from: Dependency::Postgres, fault }));
         inputs.push(Input::OffsetsMoved { id: moving, refused: Vec::new() });
         inputs.push(Input::OffsetsMoved { id: moving, refused: vec![PARTITION] });
-        let id = self.facts.ledger_check.as_ref().map_or(NOBODY, |check| check.id);
+        let id = id_of(check);
         inputs.push(Input::LedgerChecked { id, refused: Vec::new(), held: Vec::new() });
         inputs.push(Input::LedgerChecked { id, refused: vec![PARTITION], held: Vec::new() });
         inputs.push(Input::LedgerChecked {
@@ -105,52 +107,52 @@ impl Small {
     }
 
     /// With its one row parked.
-    pub(super) fn push_acquired_parked(&self, inputs: &mut Vec<Input<()>>) {
-        if let Some(acquisition) = self.facts.acquisition.as_ref().filter(|it| it.gaps.is_empty()) {
+    fn push_acquired_parked(&self, inputs: &mut Vec<Input<()>>) {
+        if let Some(id) = self.outstanding.taking {
             let partitions = vec![self.acquired(vec![(WORKER, 1)])];
-            inputs.push(Input::Acquired { id: acquisition.id, partitions, held: Vec::new() });
+            inputs.push(Input::Acquired { id, partitions, held: Vec::new() });
         }
     }
 
     /// With its table out of order.
     fn out_of_order(&self, reason: HoldReason) -> Vec<Hold> {
-        let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
+        let epoch = self.epoch();
         vec![Hold { partition: PARTITION, epoch, reason, detail: Arc::from("") }]
     }
 
+    /// The present assignment's.
+    fn epoch(&self) -> Epoch {
+        self.machine.assignment(PARTITION).map_or(GONE, |(epoch, _)| epoch)
+    }
+
     fn acquired(&self, parked: Vec<(WorkerId, u64)>) -> Acquired {
-        let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
+        let epoch = self.epoch();
         let log = LogBounds { first: 0, end: 1 };
         Acquired { partition: PARTITION, epoch, ledger: Some(0), group: None, log, end_seen: None, parked }
     }
 
-    pub(super) fn push_records(&self, inputs: &mut Vec<Input<()>>) {
+    fn push_records(&self, inputs: &mut Vec<Input<()>>) {
         let record =
             |epoch, offset| Record { partition: PARTITION, epoch, offset, route: 0, bytes: 1, handle: () };
         inputs.push(Input::Records { records: vec![record(GONE, 0)] });
-        let Polling::Fetching { asked } = self.facts.polling else { return };
-        let Some(assignment) = self.assignment() else { return };
-        let next = assignment.window().map_or(0, |window| window.next_offset());
-        let records: Vec<_> =
-            (next..next + i64::from(asked)).map(|at| record(assignment.epoch, at)).collect();
+        let Some(asked) = self.outstanding.fetch else { return };
+        let Some((epoch, next)) = self.machine.assignment(PARTITION) else { return };
+        let records: Vec<_> = (next..next + i64::from(asked)).map(|at| record(epoch, at)).collect();
         inputs.push(Input::Records { records: records[..1].to_vec() });
         inputs.push(Input::Records { records });
     }
 
-    pub(super) fn push_write_replies(&self, inputs: &mut Vec<Input<()>>) {
-        let id = self.facts.workers.iter().find_map(|worker| match worker.writer {
-            Writer::Writing { id, .. } => Some(id),
-            Writer::Idle | Writer::BackingOff(_) | Writer::OutOfReach(_) | Writer::Retrying { .. } => None,
-        });
+    fn push_write_replies(&self, inputs: &mut Vec<Input<()>>) {
+        let id = id_of(self.outstanding.writing.map(|(id, _)| id));
         let mut push = |outcome| {
-            inputs.push(Input::BatchDone { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
+            inputs.push(Input::BatchDone { worker: WORKER, id, outcome });
         };
         let detail: Arc<str> = Arc::from("");
         let rejected =
             Rejected { index: 0, reason: Reject::TypeConflict, sqlstate: None, detail: Arc::clone(&detail) };
         push(WriteOutcome::Written { rejected: Vec::new(), parked: Vec::new() });
         push(WriteOutcome::Written { rejected: vec![rejected], parked: Vec::new() });
-        if self.facts.workers.iter().any(writes_parking) {
+        if self.outstanding.writing.is_some_and(|(_, parking)| parking == Parking::Park) {
             push(WriteOutcome::Written { rejected: Vec::new(), parked: vec![parked(1)] });
         }
         push(WriteOutcome::Refused { partitions: vec![PARTITION] });
@@ -164,13 +166,9 @@ impl Small {
         push(WriteOutcome::Failed { fault: Fault::Blocked, reason, sqlstate: None, detail });
     }
 
-    pub(super) fn push_retry_replies(&self, inputs: &mut Vec<Input<()>>) {
-        let id = self.facts.workers.iter().find_map(|worker| match worker.writer {
-            Writer::Retrying { id, .. } => Some(id),
-            Writer::Idle | Writer::BackingOff(_) | Writer::OutOfReach(_) | Writer::Writing { .. } => None,
-        });
-        let mut push =
-            |outcome| inputs.push(Input::ParkedRetried { worker: WORKER, id: id.unwrap_or(NOBODY), outcome });
+    fn push_retry_replies(&self, inputs: &mut Vec<Input<()>>) {
+        let id = id_of(self.outstanding.retrying);
+        let mut push = |outcome| inputs.push(Input::ParkedRetried { worker: WORKER, id, outcome });
         let done = |rows, is_changed, rejected| RetryOutcome::Done {
             parked: vec![parked(rows)],
             is_changed,
@@ -187,15 +185,15 @@ impl Small {
     }
 
     fn rejected_parked(&self) -> Vec<RejectedParked<()>> {
-        let epoch = self.assignment().map_or(GONE, |assignment| assignment.epoch);
+        let epoch = self.epoch();
         let row =
             Row { partition: PARTITION, epoch, seq: SeqNo(0), offset: 0, route: 0, bytes: 0, handle: () };
         let (reason, detail) = (Reject::CheckViolation, Arc::from(""));
         vec![RejectedParked { row, reason, sqlstate: None, detail, attempts: 1 }]
     }
 
-    pub(super) fn push_dead_letter_replies(&self, inputs: &mut Vec<Input<()>>) {
-        let id = self.facts.dead_letters.in_flight.first().map_or(NOBODY, |(id, _)| *id);
+    fn push_dead_letter_replies(&self, inputs: &mut Vec<Input<()>>) {
+        let id = id_of(self.outstanding.dead_letters.first().copied());
         inputs.push(Input::DeadLettered { id });
         inputs.extend(
             [Fault::Transient, Fault::Auth, Fault::Fatal].map(|fault| Input::DeadLetterFailed { id, fault }),

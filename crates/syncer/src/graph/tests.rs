@@ -1,7 +1,6 @@
 extern crate std;
 
 use super::*;
-use cdc_machine::{Effects, Machine};
 
 /// The small machine, which answers for its invariants after every step.
 #[derive(Clone)]
@@ -15,7 +14,7 @@ impl Machine for Checked {
     fn step(&mut self, config: &Config, input: Input<()>, out: &mut Effects<Effect<()>>) {
         let label = Small::input_label(&input);
         self.0.step(config, input, out);
-        assert_eq!(self.0.check_invariants(config), Ok(()), "{label} {:?}", self.0);
+        assert_eq!(self.0.machine.check_invariants(config), Ok(()), "{label} {:?}", self.0);
     }
 }
 
@@ -27,7 +26,7 @@ impl Explore for Checked {
     }
 
     fn state_name(&self) -> StateName {
-        self.0.state()
+        self.0.state_name()
     }
 
     fn inputs(&self, config: &Config) -> Vec<Input<()>> {

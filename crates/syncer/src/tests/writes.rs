@@ -1,5 +1,5 @@
 use super::*;
-use crate::worker::OVERTAKEN_MAX;
+use crate::writers::OVERTAKEN_MAX;
 
 /// Rows 0:0 and 0:1 in worker 0's batch, request 3.
 fn writing_two(config: Config) -> Bench {

@@ -11,12 +11,11 @@ use core::time::Duration;
 
 use cdc_machine::Cause;
 
-use crate::breaker::Breaker;
-use crate::facts::BadRow;
-use crate::partitions::Stage;
-use crate::state::State;
-use crate::turn::Turn;
-use crate::{HoldReason, Partition, Reject, Row, StopAfter, TimerKind, Topic};
+use super::breaker::Breaker;
+use crate::context::Context;
+use crate::hold::Holds;
+use crate::partitions::Partitions;
+use crate::{HoldReason, Reject, Row, StopAfter, TimerKind, Topic};
 
 /// A topic that is tried again, and has no more records to show, has a verdict after twice this at most.
 const PROBE_WAIT: Duration = Duration::from_secs(5);
@@ -25,8 +24,8 @@ const PROBE_WAIT: Duration = Duration::from_secs(5);
 const HELD_BACK_PART: u64 = 4;
 
 /// The topics' breakers, of those that have settled a record: as many as there are topics.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Breakers {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Breakers {
     of: BTreeMap<Topic, TopicBreaker>,
 }
 
@@ -86,65 +85,46 @@ impl TopicBreaker {
 }
 
 impl Breakers {
-    /// True while the topic is tried again.
-    fn is_probing(&self, topic: Topic) -> bool {
-        self.of.get(&topic).is_some_and(|breaker| breaker.probe.is_some())
+    pub(super) const fn new() -> Self {
+        Self { of: BTreeMap::new() }
     }
 
-    /// True where a topic has shown a record since it is tried again.
-    pub(crate) fn is_any_probed(&self) -> bool {
-        self.of.values().any(TopicBreaker::is_probed)
-    }
-
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
-        self.of.values().try_for_each(|breaker| breaker.last.check())
-    }
-
-    /// What tells one situation from another, of one topic: what it remembers counts only while it is tried again.
-    pub(crate) fn shape(&self, topic: Topic) -> u64 {
-        let probed = self.of.get(&topic).and_then(|breaker| Some((breaker, breaker.probe?)));
-        probed.map_or(0, |(breaker, probe)| {
-            let (bad, len) = (breaker.last.bad() as u64, breaker.last.len() as u64);
-            1 + u64::from(probe.is_seasoned) + 2 * (bad + 4 * len)
-        })
-    }
-}
-
-impl<R: Clone> Turn<'_, R> {
     /// Counts a record for its topic's breaker. The topic is held before any dead letter of the answer that was one
     /// too many is ordered; what has not settled by then is read again.
-    pub(crate) fn note(&mut self, state: State, row: &Row<R>, reason: Option<Reject>) -> Result<(), Cause> {
-        let limit = self.config.stop_after;
-        let Some(topic) = self.facts.partitions.topic(row.partition) else { return Ok(()) };
+    pub(super) fn note<R>(
+        &mut self,
+        row: &Row<R>,
+        reason: Option<Reject>,
+        holds: &mut Holds,
+        partitions: &mut Partitions,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        let limit = cx.config.stop_after;
+        let Some(topic) = partitions.topic(row.partition) else { return Ok(()) };
         let new = || TopicBreaker { last: Breaker::new(limit), probe: None };
-        let breaker = self.facts.breakers.of.entry(topic).or_insert_with(new);
-        let bytes_max = self.config.max_buffered_bytes / HELD_BACK_PART;
+        let breaker = self.of.entry(topic).or_insert_with(new);
+        let bytes_max = cx.config.max_buffered_bytes / HELD_BACK_PART;
         match breaker.note(reason, u64::from(row.bytes), limit, bytes_max) {
             Noted::Fine => Ok(()),
-            Noted::Trips => self.trip(state, topic),
+            Noted::Trips => self.trip(topic, holds, partitions, cx),
         }
-    }
-
-    /// True where the verdict on its topic decides what becomes of a bad row.
-    pub(crate) fn is_held_back(&self, bad: &BadRow<R>) -> bool {
-        let topic = self.facts.partitions.topic(bad.row.partition);
-        topic.is_some_and(|topic| self.facts.breakers.is_probing(topic))
     }
 
     /// Sees that the timer runs exactly while a topic is tried again and has shown a record.
-    pub(crate) fn time_probes(&mut self) {
-        if !self.facts.breakers.is_any_probed() {
-            self.cancel_timer(TimerKind::Probe);
-        } else if !self.facts.timers.is_running(TimerKind::Probe) {
-            self.set_timer(TimerKind::Probe, PROBE_WAIT);
-        }
+    pub(super) fn time_probes<R>(&self, cx: &mut Context<'_, R>) {
+        cx.run_timer_while(self.is_any_probed(), TimerKind::Probe, PROBE_WAIT);
     }
 
     /// Topics that have shown all their records are judged by those.
-    pub(crate) fn on_probe_due(&mut self, state: State) -> Result<(), Cause> {
-        let limit = self.config.stop_after;
+    pub(super) fn on_probe_due<R>(
+        &mut self,
+        holds: &mut Holds,
+        partitions: &mut Partitions,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        let limit = cx.config.stop_after;
         let mut tripped = Vec::new();
-        for (topic, breaker) in self.facts.breakers.of.iter_mut().filter(|(_, it)| it.is_probed()) {
+        for (topic, breaker) in self.of.iter_mut().filter(|(_, it)| it.is_probed()) {
             match &mut breaker.probe {
                 Some(probe @ Probe { is_seasoned: false, .. }) => probe.is_seasoned = true,
                 Some(_) | None => {
@@ -154,40 +134,45 @@ impl<R: Clone> Turn<'_, R> {
                 }
             }
         }
-        tripped.into_iter().try_for_each(|topic| self.trip(state, topic))
+        tripped.into_iter().try_for_each(|topic| self.trip(topic, holds, partitions, cx))
     }
 
-    /// Neither a drain nor a revocation waits for a verdict: what is held back stays in the topic, for the next owner.
-    pub(crate) fn let_go_of_probed(&mut self, state: State) {
-        if !self.facts.breakers.is_any_probed() {
-            return;
-        }
-        let is_draining = matches!(state, State::Draining(_));
-        let waiting = self.facts.dead_letters.waiting.iter();
-        let held_back: Vec<Partition> =
-            waiting.filter(|bad| self.is_held_back(bad)).map(|bad| bad.row.partition).collect();
-        let mut is_any_gone = false;
-        for partition in held_back {
-            let stage = self.facts.partitions.get(partition).map(|assignment| &assignment.stage);
-            let is_going = matches!(stage, Some(Stage::Revoking(_)));
-            if is_going || (is_draining && matches!(stage, Some(Stage::Serving(_)))) {
-                self.facts.partitions.remove(partition);
-                is_any_gone = true;
-            }
-        }
-        if is_any_gone {
-            self.facts.drop_stale_rows();
-        }
+    /// True while the topic is tried again.
+    pub(super) fn is_probing(&self, topic: Topic) -> bool {
+        self.of.get(&topic).is_some_and(|breaker| breaker.probe.is_some())
+    }
+
+    /// True where a topic has shown a record since it is tried again.
+    pub(super) fn is_any_probed(&self) -> bool {
+        self.of.values().any(TopicBreaker::is_probed)
+    }
+
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        self.of.values().try_for_each(|breaker| breaker.last.check())
+    }
+
+    /// Of one topic: what it remembers counts only while it is tried again.
+    pub(super) fn situation(&self, topic: Topic) -> u64 {
+        let probed = self.of.get(&topic).and_then(|breaker| Some((breaker, breaker.probe?)));
+        probed.map_or(0, |(breaker, probe)| {
+            let (bad, len) = (breaker.last.bad() as u64, breaker.last.len() as u64);
+            1 + u64::from(probe.is_seasoned) + 2 * (bad + 4 * len)
+        })
     }
 
     /// Too many of the topic's records are bad. From now on it is tried again before it is read on.
-    fn trip(&mut self, state: State, topic: Topic) -> Result<(), Cause> {
-        let new = TopicBreaker { last: Breaker::new(self.config.stop_after), probe: Some(Probe::default()) };
-        let Some(TopicBreaker { last, .. }) = self.facts.breakers.of.insert(topic, new) else {
-            return Ok(());
-        };
+    fn trip<R>(
+        &mut self,
+        topic: Topic,
+        holds: &mut Holds,
+        partitions: &mut Partitions,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        let last = Breaker::new(cx.config.stop_after);
+        let new = TopicBreaker { last, probe: Some(Probe::default()) };
+        let Some(TopicBreaker { last, .. }) = self.of.insert(topic, new) else { return Ok(()) };
         let detail = Arc::from(words(&last));
-        self.hold_topic(state, topic, HoldReason::TooManyBadRecords, &detail)
+        holds.hold_topic(topic, HoldReason::TooManyBadRecords, &detail, partitions, cx)
     }
 }
 

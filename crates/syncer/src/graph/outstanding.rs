@@ -1,0 +1,103 @@
+//! What a small machine has ordered, and waits for: its inputs are the answers.
+
+use alloc::vec::Vec;
+
+use cdc_machine::{EffectId, TimerId};
+
+use crate::{Effect, Input, Parking, TimerKind};
+
+/// Requests that are not answered, and timers that run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outstanding {
+    pub(super) database: Option<EffectId>,
+    pub(super) group: Option<EffectId>,
+    pub(super) leaving: Option<EffectId>,
+    pub(super) taking: Option<EffectId>,
+    pub(super) moving: Option<EffectId>,
+    pub(super) check: Option<EffectId>,
+    pub(super) commit: Option<EffectId>,
+    pub(super) retrying: Option<EffectId>,
+    pub(super) writing: Option<(EffectId, Parking)>,
+    pub(super) dead_letters: Vec<EffectId>,
+    /// The records that were asked for.
+    pub(super) fetch: Option<u32>,
+    /// The group waits for an answer of the machine's.
+    pub(super) is_revoking: bool,
+    timers: Vec<TimerId<TimerKind>>,
+}
+
+/// The request's number; one that was never made where there is none: what answers it must be ignored.
+pub(super) const fn id_of(request: Option<EffectId>) -> EffectId {
+    match request {
+        Some(id) => id,
+        None => EffectId(u64::MAX),
+    }
+}
+
+impl Outstanding {
+    pub(super) fn timer(&self, kind: TimerKind) -> Option<TimerId<TimerKind>> {
+        self.timers.iter().copied().find(|timer| timer.kind == kind)
+    }
+
+    pub(super) fn answered(&mut self, input: &Input<()>) {
+        match input {
+            Input::DatabaseReady { id } | Input::DatabaseFailed { id, .. } => take(&mut self.database, *id),
+            Input::Joined { id } => take(&mut self.group, *id),
+            Input::JoinFailed { id, .. } if self.group != Some(*id) => {}
+            Input::JoinFailed { .. } | Input::ConsumerFailed { .. } => {
+                (self.group, self.fetch, self.is_revoking) = (None, None, false);
+            }
+            Input::Left { id } => take(&mut self.leaving, *id),
+            Input::Acquired { id, .. } | Input::AcquireFailed { id, .. } | Input::OffsetsMoved { id, .. } => {
+                take(&mut self.taking, *id);
+                take(&mut self.moving, *id);
+            }
+            Input::LedgerChecked { id, .. } | Input::LedgerCheckFailed { id, .. } => {
+                take(&mut self.check, *id);
+            }
+            Input::Committed { id } | Input::CommitFailed { id, .. } => take(&mut self.commit, *id),
+            Input::ParkedRetried { id, .. } => take(&mut self.retrying, *id),
+            Input::BatchDone { id, .. } => drop(self.writing.take_if(|(asked, _)| asked == id)),
+            Input::DeadLettered { id } | Input::DeadLetterFailed { id, .. } => {
+                self.dead_letters.retain(|asked| asked != id);
+            }
+            Input::Records { .. } => self.fetch = None,
+            Input::Revoking { .. } => self.is_revoking = true,
+            Input::Timer(timer) => self.timers.retain(|set| set != timer),
+            Input::Start | Input::Assigned { .. } | Input::Lost { .. } | Input::Signal(_) => {}
+        }
+    }
+
+    pub(super) fn ordered(&mut self, effect: &Effect<()>) {
+        match effect {
+            Effect::ConnectDatabase { id } => self.database = Some(*id),
+            Effect::JoinGroup { id } => self.group = Some(*id),
+            Effect::LeaveGroup { id } => self.leaving = Some(*id),
+            Effect::AcquirePartitions { id, .. } => self.taking = Some(*id),
+            Effect::MoveOffsets { id, .. } => self.moving = Some(*id),
+            Effect::CheckLedger { id, .. } => self.check = Some(*id),
+            Effect::CommitOffsets { id, .. } => self.commit = Some(*id),
+            Effect::RetryParked { id, .. } => self.retrying = Some(*id),
+            Effect::WriteBatch { id, parking, .. } => self.writing = Some((*id, *parking)),
+            Effect::DeadLetter { id, .. } => self.dead_letters.push(*id),
+            Effect::Fetch { max_records, .. } => self.fetch = Some(*max_records),
+            Effect::Pause => self.fetch = None,
+            Effect::ConfirmRevoked { .. } => self.is_revoking = false,
+            Effect::SetTimer { timer, .. } => {
+                self.timers.retain(|set| set.kind != timer.kind);
+                self.timers.push(*timer);
+            }
+            Effect::CancelTimer { timer } => self.timers.retain(|set| set != timer),
+            Effect::StartFetching { .. }
+            | Effect::StopFetching { .. }
+            | Effect::Resume
+            | Effect::Skip { .. }
+            | Effect::StopAt { .. }
+            | Effect::Stop { .. } => {}
+        }
+    }
+}
+
+fn take(request: &mut Option<EffectId>, id: EffectId) {
+    request.take_if(|asked| *asked == id);
+}

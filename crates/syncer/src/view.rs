@@ -1,0 +1,146 @@
+//! What others may see of the machine: for logs, metrics and tests.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use cdc_machine::{Backoff, Cause, Epoch, Fault, Ids, Retry, StateName};
+
+use crate::context::Timers;
+use crate::outage::is_out_of_reach;
+use crate::partitions::{Assignment, Window};
+use crate::syncer::Handlers;
+use crate::{Config, Held, Partition, Syncer, Topic, WorkerId};
+
+impl<R: Clone> Syncer<R> {
+    /// A Syncer that waits for [`Input::Start`](crate::Input::Start).
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            state: StateName::Connecting,
+            cause: None,
+            handlers: Handlers::new(config),
+            timers: Timers::new(),
+            ids: Ids::default(),
+        }
+    }
+
+    /// What the Syncer waits for.
+    #[must_use]
+    pub const fn state(&self) -> StateName {
+        self.state
+    }
+
+    /// Why it stopped, once it has.
+    #[must_use]
+    pub const fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// Records from poll to offset commit.
+    #[must_use]
+    pub fn buffered_records(&self) -> u64 {
+        self.handlers.partitions.in_hand().records
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> u64 {
+        self.handlers.partitions.in_hand().bytes
+    }
+
+    /// Of each partition of which records are settled, the offset below which all are.
+    pub fn written(&self) -> impl Iterator<Item = (Partition, i64)> + '_ {
+        self.handlers.partitions.iter().filter_map(|(partition, assignment)| {
+            assignment.window().and_then(Window::settled).map(|settled| (partition, settled))
+        })
+    }
+
+    /// Rows that wait in the database for a unique value, of the partitions in hand.
+    #[must_use]
+    pub fn parked_rows(&self) -> u64 {
+        self.handlers.parked.rows()
+    }
+
+    /// The partitions whose table cannot be written, and why.
+    #[must_use]
+    pub const fn holds(&self) -> &BTreeMap<Partition, Held> {
+        self.handlers.holds.entries()
+    }
+
+    /// Inputs that answered what was gone, and changed nothing.
+    #[must_use]
+    pub const fn stale_inputs(&self) -> u64 {
+        self.ids.stale()
+    }
+
+    /// Inputs that nothing had asked for, and changed nothing.
+    #[must_use]
+    pub const fn unexpected_inputs(&self) -> u64 {
+        self.ids.unexpected()
+    }
+
+    /// Records and rows dropped because their assignment was gone or going.
+    #[must_use]
+    pub const fn stale_records(&self) -> u64 {
+        self.handlers.partitions.stale_records()
+    }
+
+    /// Retries used and allowed towards Kafka, for the log; `None` allows any number.
+    #[must_use]
+    pub fn kafka_attempt(&self, config: &Config) -> (u32, Option<u32>) {
+        let Handlers { connection, offsets, bad_rows, .. } = &self.handlers;
+        let used = [connection.retries().1, offsets.retries(), bad_rows.retries()];
+        most_used(used, config.retries.kafka)
+    }
+
+    /// Retries used and allowed towards PostgreSQL outside of writes, for the log.
+    #[must_use]
+    pub fn postgres_attempt(&self, config: &Config) -> (u32, Option<u32>) {
+        let Handlers { connection, acquisitions, outage, .. } = &self.handlers;
+        let used = [connection.retries().0, acquisitions.retries(), outage.retries()];
+        most_used(used, config.retries.postgres_connect)
+    }
+
+    /// Retries used and allowed for a worker's batch that fails so, for the log.
+    #[must_use]
+    pub fn write_attempt(&self, worker: WorkerId, fault: Fault, config: &Config) -> (u32, Option<u32>) {
+        if is_out_of_reach(fault) {
+            return self.postgres_attempt(config);
+        }
+        most_used(self.handlers.writers.retries(worker), config.retries.postgres_write)
+    }
+
+    /// What tells one situation from another, of one topic's partitions and one worker: all but the numbers that only
+    /// grow, and the timers.
+    #[must_use]
+    pub fn situation(&self, topic: Topic, worker: WorkerId) -> Vec<u64> {
+        if self.cause.is_some() {
+            return Vec::from([self.state as u64]);
+        }
+        let Handlers { partitions, outage, .. } = &self.handlers;
+        let mut situation = Vec::from([self.state as u64, self.handlers.polling.situation()]);
+        situation.extend(self.handlers.connection.situation());
+        situation.extend(partitions.iter().flat_map(|(_, assignment)| Assignment::situation(assignment)));
+        situation.push(u64::MAX);
+        situation.extend(self.handlers.writers.situation(partitions, outage));
+        situation.extend(self.handlers.parked.situation(worker, partitions));
+        situation.extend(self.handlers.acquisitions.situation());
+        situation.extend(self.handlers.ledger_checks.situation(partitions, outage));
+        situation.extend(self.handlers.offsets.situation(partitions));
+        situation.extend(self.handlers.bad_rows.situation(topic, partitions));
+        situation.extend(self.handlers.holds.situation());
+        situation.extend([self.handlers.revocations.situation(), u64::from(outage.retries().retries())]);
+        situation
+    }
+
+    /// The partition's present assignment, and the offset that it reads next.
+    #[must_use]
+    pub fn assignment(&self, partition: Partition) -> Option<(Epoch, i64)> {
+        let assignment = self.handlers.partitions.get(partition)?;
+        Some((assignment.epoch, assignment.window().map_or(0, Window::next_offset)))
+    }
+}
+
+fn most_used(used: impl IntoIterator<Item = Backoff>, allowed: Retry) -> (u32, Option<u32>) {
+    (used.into_iter().map(|backoff| backoff.retries()).max().unwrap_or(0), allowed.max_retries)
+}
