@@ -1,0 +1,109 @@
+//! `docs/log-events.md`: each event that the services log as an error, a warning or information, with its operation and
+//! its fields from the code, and with what to do from the page itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::sources::{Source, calls, constant, literal, shipped};
+use crate::{cells, check, root};
+
+const PAGE: &str = "docs/log-events.md";
+const LEVELS: [(&str, &str); 3] = [("error", "Errors"), ("warn", "Warnings"), ("info", "Information")];
+const HEAD: &str = "# Log events
+
+`make specs` writes everything here but the last column, which is kept: message, operation and fields come from the code. A
+new event fails the test until somebody has said what to do about it. Braces stand for what is filled in.
+
+Each line of the log is one JSON object with `timestamp`, `level`, `message` and the fields below. Errors carry `error_type`,
+`error` and `stack_trace` besides. A failure that is retried has the number of its try.
+";
+/// Fields that every line may have.
+const COMMON: [&str; 5] = ["service", "operation", "error_type", "error", "stack_trace"];
+
+struct Event {
+    operations: BTreeSet<String>,
+    fields: BTreeSet<String>,
+}
+
+/// The events of one level, by their messages.
+fn events(sources: &[Source], level: &str) -> BTreeMap<String, Event> {
+    let mut events: BTreeMap<String, Event> = BTreeMap::new();
+    for Source { text } in sources {
+        for arguments in calls(text, level) {
+            let operation = arguments.iter().find_map(|it| operation(text, it));
+            // What follows the message is filled into it.
+            let in_front = arguments.iter().take_while(|it| literal(it).is_none());
+            let fields: Vec<String> = in_front.filter_map(|it| field(it)).collect();
+            for message in messages(text, &arguments) {
+                let event = events
+                    .entry(message)
+                    .or_insert_with(|| Event { operations: BTreeSet::new(), fields: BTreeSet::new() });
+                event.operations.extend(operation.clone());
+                event.fields.extend(fields.iter().filter(|it| !COMMON.contains(&it.as_str())).cloned());
+            }
+        }
+    }
+    events
+}
+
+/// The message; those of its callers where the call stands in a local macro.
+fn messages(source: &str, arguments: &[String]) -> Vec<String> {
+    let direct = arguments.iter().find_map(|it| literal(it));
+    let handed_on = arguments.iter().any(|it| it.starts_with('$') && !it.contains('='));
+    if !handed_on {
+        return direct.into_iter().collect();
+    }
+    let macros = source.split("macro_rules! ").skip(1);
+    let names = macros.filter_map(|rest| rest.split_whitespace().next());
+    names.flat_map(|name| calls(source, name)).filter_map(|it| it.iter().find_map(|it| literal(it))).collect()
+}
+
+fn operation(source: &str, argument: &str) -> Option<String> {
+    let value = argument.strip_prefix("operation =")?.trim();
+    literal(value).or_else(|| constant(source, value))
+}
+
+/// The name of a field: in front of an equals sign, or a variable of its name.
+fn field(argument: &str) -> Option<String> {
+    let name = argument.split_once(" =").map_or(argument, |(name, _)| name);
+    let name = name.trim().trim_start_matches(['%', '?']);
+    let is_name = name.starts_with(|it: char| it.is_ascii_lowercase())
+        && name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_');
+    is_name.then(|| name.to_owned())
+}
+
+/// What the page says to do, by message.
+fn advice() -> BTreeMap<String, String> {
+    let page = std::fs::read_to_string(root().join(PAGE)).unwrap_or_default();
+    let rows = page.lines().filter(|line| line.starts_with("| ")).map(cells).filter(|row| row.len() == 4);
+    rows.map(|row| (row[0].to_owned(), row[3].to_owned())).collect()
+}
+
+fn page(advice: &BTreeMap<String, String>) -> String {
+    let sources = shipped();
+    let mut text = HEAD.to_owned();
+    for (level, title) in LEVELS {
+        write!(text, "\n## {title}\n\n| message | operation | fields | what to do |\n|---|---|---|---|\n")
+            .expect("a String takes everything");
+        for (message, Event { operations, fields }) in events(&sources, level) {
+            let message = message.replace('|', "\\|");
+            let code = |names: BTreeSet<String>| {
+                names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            };
+            let advice = advice.get(&message).map_or("", String::as_str);
+            writeln!(text, "| {message} | {} | {} | {advice} |", code(operations), code(fields))
+                .expect("a String takes everything");
+        }
+    }
+    text
+}
+
+#[test]
+fn the_page_of_log_events_has_each_event_and_no_other_and_says_what_to_do() {
+    let page = page(&advice());
+    check(PAGE, &page);
+    let rows = page.lines().filter(|line| line.starts_with("| ")).map(cells);
+    let silent: Vec<_> =
+        rows.filter(|row| row.len() != 4 || row[3].is_empty()).map(|row| row[0].to_owned()).collect();
+    assert!(silent.is_empty(), "{PAGE} does not say what to do about: {}", silent.join("\n"));
+}
