@@ -8,11 +8,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
 
+use crate::answered_producer::{Answer, AnsweredProducer, answered_producer};
 use crate::classify::{failure_from, fault_of};
 use crate::client_errors::ClientErrors;
 use crate::headers::HeadersIter;
 use crate::marker::{BODY_OMITTED, ERROR_REASON, SOURCE_TOPIC, describe_body};
-use crate::reports::{Answer, AnsweredProducer, answered_producer};
 use crate::settings::{ConsumerSettings, dead_letter_topic};
 use crate::topics::{DEAD_LETTER_PARTITIONS, TopicAdmin, Wanted, await_topic, missing};
 

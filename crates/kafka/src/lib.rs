@@ -1,5 +1,5 @@
-//! Kafka behind the executor's ports: the Watcher's producer, the Syncer's consumer, and nothing that
-//! decides. Both sit on librdkafka, whose errors are classified here ([`fault_of`]).
+//! Kafka behind the executor's ports: the Watcher's producer and the Syncer's consumer. Both sit on librdkafka, whose
+//! errors are classified here ([`fault_of`]). What they do without an order stands among ARCHITECTURE.md's named exceptions.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -7,19 +7,21 @@
 //! | `consumer` | [`KafkaConsumer`], the handle whose clones give orders |
 //! | `poller`, `rebalance` | the thread that owns polling, and the group's callbacks |
 //! | `orphans` | partitions that the group has given to nobody |
+//! | `partitions` | the names behind the machine's partition numbers |
 //! | `batches` | how large a batch may be, and which message was alone in its own |
-//! | `group` | whether a consumer group is gone and has read everything |
+//! | `group_state` | whether a consumer group is gone and has read everything |
 //! | `topics`, `ends` | topics that are made and looked at before the first message |
 //! | `probe`, `reach` | whether the brokers live, and why none answers |
-//! | `murmur2` | which partition a key falls into |
+//! | `partitioner` | which partition a key falls into |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
 //! | `dead_letter_reader`, `replay` | dead letters read back, and sent back to their topics |
-//! | `reports` | producers of a few records, each with an answer of its own |
+//! | `answered_producer` | producers of a few records, each with an answer of its own |
 //! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
 //! | `classify`, `client_errors` | librdkafka's errors as faults |
 //! | `owned` | librdkafka's properties that a user may not set |
 //! | `settings`, `config` | what a user may set, and what it becomes in librdkafka |
 
+mod answered_producer;
 mod arena;
 mod batches;
 mod classify;
@@ -30,12 +32,12 @@ mod dead_letter;
 mod dead_letter_reader;
 mod delivery;
 mod ends;
-mod group;
+mod group_state;
 mod headers;
 mod marker;
-mod murmur2;
 mod orphans;
 mod owned;
+mod partitioner;
 mod partitions;
 mod poller;
 mod preparation;
@@ -44,7 +46,6 @@ mod producer;
 mod reach;
 mod rebalance;
 mod replay;
-mod reports;
 mod settings;
 mod topics;
 
@@ -52,7 +53,7 @@ pub use classify::fault_of;
 pub use consumer::KafkaConsumer;
 pub use dead_letter_reader::{DeadLetter, DeadLetterReader};
 pub use ends::lineage_at_ends;
-pub use group::{Behind, GroupState, group_state};
+pub use group_state::{Behind, GroupState, group_state};
 pub use headers::HeadersIter;
 pub use owned::{ClientKind, check_property, owned_property};
 pub use producer::KafkaProducer;

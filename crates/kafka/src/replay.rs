@@ -11,11 +11,11 @@ use cdc_ports::Failure;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, Producer as _};
 
+use crate::answered_producer::{Answer, AnsweredProducer, answered_producer};
 use crate::classify::failure_from;
 use crate::dead_letter::replayed;
 use crate::dead_letter_reader::DeadLetter;
-use crate::murmur2::partition_of;
-use crate::reports::{Answer, AnsweredProducer, answered_producer};
+use crate::partitioner::partition_of;
 use crate::settings::ConnectionSettings;
 use crate::topics::listed;
 

@@ -12,7 +12,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cdc-watcher", &["cdc-machine"]),
     ("cdc-syncer", &["cdc-machine"]),
     ("cdc-event", &[]),
-    ("cdc-ports", &["cdc-event", "cdc-machine", "cdc-syncer", "cdc-watcher"]),
+    ("cdc-process", &[]),
+    ("cdc-ports", &["cdc-event", "cdc-machine", "cdc-process", "cdc-syncer", "cdc-watcher"]),
     ("cdc-executor", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-syncer", "cdc-watcher"]),
     ("cdc-mongo", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-watcher"]),
     ("cdc-kafka", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-syncer", "cdc-watcher"]),
@@ -48,6 +49,8 @@ const PURE: &[(&str, &[&str])] = &[
         "cdc-event",
         &["base64", "bson", "bytes", "itoa", "memchr", "ryu", "serde", "serde_json", "xxhash-rust"],
     ),
+    // Traits and their data: no runtime, so that an adapter is bound to none by what it answers.
+    ("cdc-ports", &["backtrace", "bytes", "strsim"]),
 ];
 
 fn packages() -> Vec<Package> {

@@ -13,8 +13,8 @@ use secrecy::ExposeSecret;
 
 use crate::classify;
 use crate::diagnosis;
+use crate::error_text::ErrorText;
 use crate::settings::MongoSettings;
-use crate::words::Told;
 
 /// The name in the server's logs and `currentOp`, and the cursor's comment.
 pub(crate) const APP_NAME: &str = "cdc-watcher";
@@ -261,7 +261,7 @@ impl Connection {
 }
 
 fn failure(fault: Fault, operation: &'static str, place: &str, advice: &str, error: &Error) -> Failure {
-    let told = Told::new(error);
+    let told = ErrorText::new(error);
     let brief = told.in_brief(error).map(String::into_boxed_str);
     let failure = Failure::new(fault, operation, format!("{place} refused or did not answer; {advice}"));
     Failure { brief, ..failure.because(told) }

@@ -2,13 +2,26 @@
 //! read in raw batches from a cursor of our own.
 //!
 //! The driver's change stream type is not used: its resume drops the token when the resume itself is
-//! retried, and goes on from "now" without an error. Here every opening names its start, nothing resumes by
-//! itself, and a broken cursor is a failure that the machine decides over.
+//! retried, and goes on from "now" without an error. Here every opening names its start, and a broken cursor is a
+//! failure that the machine decides over. The two openings that no machine orders (behind an `invalidate`, and by the
+//! token's time after a change of the collections) stand among ARCHITECTURE.md's named exceptions.
 //!
 //! ```text
 //!  MongoSource::open ──aggregate {$changeStream, $match}, batchSize 0──▶ cursor
 //!  MongoSource::next ◀─ replies, at most one ahead ─ reader task ◀─getMore─┘
 //! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `source`, `stream`, `reader` | [`MongoSource`], the stream that is open, the task that owns its cursor |
+//! | `pipeline` | the command that opens a stream |
+//! | `reply`, `batch` | a reply walked in place, and its events encoded into one buffer |
+//! | `images` | updates without their post-image |
+//! | `history` | whether the source's history is the one that a token was read from |
+//! | `catalog`, `lookout` | what stands behind the watched names, at the start and later |
+//! | `connection`, `diagnosis` | the client with its deadlines, and why no server answers |
+//! | `classify`, `error_text` | the driver's errors as faults, and in words without documents |
+//! | `settings` | what a user may set |
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "the driver's error kinds are an open list")]
 
@@ -17,6 +30,7 @@ mod catalog;
 mod classify;
 mod connection;
 mod diagnosis;
+mod error_text;
 mod history;
 mod images;
 mod lookout;
@@ -26,7 +40,6 @@ mod reply;
 mod settings;
 mod source;
 mod stream;
-mod words;
 
 pub use connection::Deployment;
 pub use settings::{MongoSettings, UpdateImage, check_uri};

@@ -15,6 +15,7 @@ use crate::batch::BatchEncoder;
 use crate::catalog;
 use crate::classify;
 use crate::connection::{Connection, Deployment};
+use crate::error_text::ErrorText;
 use crate::history;
 use crate::images;
 use crate::lookout::Lookout;
@@ -22,7 +23,6 @@ use crate::pipeline::{Start, aggregate};
 use crate::reply::{Unreadable, post_batch_token};
 use crate::settings::{MongoSettings, UpdateImage};
 use crate::stream::{Awaited, Cursor, READ, Stream};
-use crate::words::Told;
 
 const OPEN: &str = "change_stream_open";
 /// A change stream over one database, filtered to the watched collections.
@@ -190,7 +190,7 @@ impl MongoSource {
         tracing::warn!(
             operation = OPEN,
             cluster_time = time.t,
-            error = %Told::new(&why),
+            error = %ErrorText::new(&why),
             "the token is not in the stream, as after a change of the collections; going on by its time"
         );
         let start = Start::At(Timestamp { time: time.t, increment: time.i });

@@ -11,29 +11,28 @@
 //! | `token_store` | [`TokenStore`]: the leased record of the position |
 //! | `broker`, `report_sink` | [`Producer`] with its reports, and [`RecordConsumer`] |
 //! | `database` | [`Database`]: tables, ledger, parked rows |
-//! | `process`, `utc`, `similar` | what both sides name the same way: a process, a time, a name that was almost meant |
+//! | `similar` | a name that was almost meant: what [`Sighting`] and [`MissingTopic`] suggest |
 
 mod broker;
 mod database;
 mod failure;
-mod process;
 mod report_sink;
 mod similar;
 mod source;
 mod stack_trace;
 mod token_store;
-mod utc;
 
 pub use broker::{
     ConsumerEvent, Headers, KafkaRecord, MissingTopic, PolledRecord, Producer, ProducerReport,
     RecordConsumer, RejectedRecord, SendRefused, TopicPartition,
 };
+/// Which process holds a lease or a name.
+pub use cdc_process::{Life, ProcessId};
 pub use database::{
     CONTROL_KINDS, Database, LedgerCheck, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply,
     Share, TablesAtRisk, TopicRows, WriteCounts, WriteReply,
 };
 pub use failure::Failure;
-pub use process::{Life, ProcessId};
 pub use report_sink::ReportSink;
 pub use similar::similar;
 pub use source::{Opening, Serves, Sighting, Source, SourceBatch};
@@ -42,4 +41,3 @@ pub use token_store::{
     Acquisition, GapRecord, Holder, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore,
     Watched,
 };
-pub use utc::utc;

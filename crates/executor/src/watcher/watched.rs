@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::SERVICE;
 use crate::health::WatchedName;
 use crate::metrics::WatcherMetrics;
-use cdc_ports::utc;
 use cdc_ports::{Serves, Sighting};
 
 /// Missing collections that a reason names.
@@ -92,7 +91,7 @@ impl Watched {
     /// Says of each collection that holds documents from before the stream's begin that they are not copied. Returns them
     /// for the status page.
     pub(super) fn uncopied(&self, documents: Vec<(Arc<str>, Option<u64>)>, from: u32) -> Vec<(String, u64)> {
-        let from = utc(i64::from(from));
+        let from = jiff::Timestamp::from_second(i64::from(from)).unwrap_or_default();
         let mut told = Vec::new();
         for (name, documents) in documents {
             let Some(documents) = documents else {

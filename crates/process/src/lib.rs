@@ -10,8 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use crate::utc;
-
 /// Where the start time stands in `/proc/<pid>/stat`, counted from the state, the first field behind the name.
 const START_TIME: usize = 19;
 
@@ -74,10 +72,11 @@ impl ProcessId {
         }))
     }
 
-    /// Since when it runs, to the second.
+    /// Since when it runs, to the second: `2026-11-27T18:20:01Z`.
     #[must_use]
     pub fn since(&self) -> String {
-        utc(self.since_ms / 1000)
+        // A time beyond the calendar comes from nowhere but a record that was edited by hand.
+        jiff::Timestamp::from_second(self.since_ms / 1000).unwrap_or_default().to_string()
     }
 
     /// What the process of `observer` can tell of this one. It says nothing of itself: what stands under its own

@@ -17,9 +17,9 @@ const KIND: &str = "Kind: ";
 
 /// A driver's error as the cause of a failure: what it says, and nothing of a reply.
 #[derive(Debug)]
-pub(crate) struct Told(String);
+pub(crate) struct ErrorText(String);
 
-impl Told {
+impl ErrorText {
     pub(crate) fn new(error: &Error) -> Self {
         let text = match error.kind.as_ref() {
             ErrorKind::Command(command) => {
@@ -37,13 +37,13 @@ impl Told {
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for ErrorText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Told {}
+impl std::error::Error for ErrorText {}
 
 /// Errors inside of errors bring their replies along: each is cut from its labels to the end of its reply.
 fn without_replies(text: &str) -> String {
