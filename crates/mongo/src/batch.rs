@@ -147,13 +147,7 @@ impl BatchEncoder {
     ) -> Result<Filled, BatchError> {
         let max_events = usize::try_from(max_events.max(1)).unwrap_or(usize::MAX);
         let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-        let mut buffers = Buffers::default();
-        // An event takes about as much as its message: so many may be left.
-        let events = max_events.min(reply.bytes_left() / self.message_bytes + 1);
-        let expected = events.saturating_mul(self.message_bytes + self.message_bytes / 8);
-        buffers.messages.reserve(expected.min(max_bytes).min(RESERVE_BYTES_MAX));
-        buffers.tokens.reserve(events.saturating_mul(TOKEN_BYTES).min(RESERVE_BYTES_MAX));
-
+        let mut buffers = self.buffers(reply, max_events, max_bytes);
         let mut batch = SourceBatch::default();
         let mut invalidated = false;
         let mut is_read = false;
@@ -209,16 +203,36 @@ impl BatchEncoder {
         // An event right behind the last one taken is no reason to come again.
         let is_read = is_read || reply.peek()?.is_none();
         if buffers.placed.is_empty() && is_read && !passed_over {
-            let idle = self.token(reply.post_batch_token()?).map_err(BatchError::Token)?;
-            // A server that has not searched all of its history yet answers with nothing, too.
-            let searched = idle.position.cluster_time().map(|time| time.t);
-            let behind = reply.operation_seconds().zip(searched);
-            batch.behind_seconds = behind.map_or(0, |(now, searched)| now.saturating_sub(searched));
-            batch.idle = Some(ResumeToken { rests_on: idle.rests_on.or(last.rests_on), ..idle });
+            (batch.idle, batch.behind_seconds) = self.idle(reply, last)?;
         }
         self.message_bytes = buffers.message_bytes().unwrap_or(self.message_bytes);
         batch.events = buffers.into_events();
         Ok(Filled { batch, invalidated, is_read })
+    }
+
+    /// Buffers of about the size that the batch will have.
+    fn buffers(&self, reply: &ServerReply, max_events: usize, max_bytes: usize) -> Buffers {
+        // An event takes about as much as its message: so many may be left.
+        let events = max_events.min(reply.bytes_left() / self.message_bytes + 1);
+        let expected = events.saturating_mul(self.message_bytes + self.message_bytes / 8);
+        let mut buffers = Buffers::default();
+        buffers.messages.reserve(expected.min(max_bytes).min(RESERVE_BYTES_MAX));
+        buffers.tokens.reserve(events.saturating_mul(TOKEN_BYTES).min(RESERVE_BYTES_MAX));
+        buffers
+    }
+
+    /// The position that an empty reply gives, and how far behind the source's own clock it stands, in seconds: a server
+    /// that has not searched all of its history yet answers with nothing, too.
+    fn idle(
+        &self,
+        reply: &ServerReply,
+        last: &ResumeToken,
+    ) -> Result<(Option<ResumeToken>, u32), BatchError> {
+        let idle = self.token(reply.post_batch_token()?).map_err(BatchError::Token)?;
+        let searched = idle.position.cluster_time().map(|time| time.t);
+        let behind = reply.operation_seconds().zip(searched);
+        let behind = behind.map_or(0, |(now, searched)| now.saturating_sub(searched));
+        Ok((Some(ResumeToken { rests_on: idle.rests_on.or(last.rests_on), ..idle }), behind))
     }
 }
 

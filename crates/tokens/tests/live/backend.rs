@@ -41,6 +41,13 @@ pub(crate) trait Backend {
         self.store_of(cell, identity(), instance, LONG)
     }
 
+    /// A store that has the lease.
+    async fn holder(&self, cell: &str, instance: &str) -> Self::Store {
+        let mut store = self.store(cell, instance);
+        owned(store.acquire(false).await.unwrap());
+        store
+    }
+
     fn store_by_default(&self, cell: &str, earlier: &[&str], identity: StoreIdentity) -> Self::Store {
         self.standby_by_default(cell, earlier, identity, "a")
     }

@@ -34,8 +34,7 @@ async fn a_path_that_is_a_folder_is_fatal() {
 #[tokio::test]
 async fn only_the_owner_may_read_any_of_the_files() {
     let files = Files::new();
-    let mut store = files.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = files.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     let mut seen = Vec::new();
     for entry in fs::read_dir(files.folder.path()).unwrap() {
@@ -50,8 +49,7 @@ async fn only_the_owner_may_read_any_of_the_files() {
 #[tokio::test]
 async fn the_previous_copy_is_whole_and_one_save_older() {
     let files = Files::new();
-    let mut store = files.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = files.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     store.save(&token(2), LINEAGE, &plain()).await.unwrap();
     assert_same(&store.peek().await.unwrap().unwrap().token, &token(2));
@@ -63,8 +61,7 @@ async fn the_previous_copy_is_whole_and_one_save_older() {
 #[tokio::test]
 async fn what_a_crash_left_half_written_is_not_read() {
     let files = Files::new();
-    let mut store = files.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = files.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     fs::write(files.path("cell.tmp"), "{\"version\":1,\"incar").unwrap();
 
@@ -77,8 +74,7 @@ async fn what_a_crash_left_half_written_is_not_read() {
 #[tokio::test]
 async fn a_lock_that_is_never_given_back_is_a_failure_and_not_a_hang() {
     let files = Files::new();
-    let mut store = files.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = files.holder("cell", "a").await;
     let lock = fs::File::open(files.path("cell.lock")).unwrap();
     lock.lock().unwrap();
     let failure = store.save(&token(1), LINEAGE, &plain()).await.unwrap_err();
@@ -101,8 +97,7 @@ async fn what_is_no_text_or_endless_is_damaged_too() {
 #[tokio::test]
 async fn the_way_out_of_damage_is_the_previous_copy() {
     let files = Files::new();
-    let mut store = files.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = files.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     store.save(&token(2), LINEAGE, &plain()).await.unwrap();
     let whole = fs::read(files.path("cell")).unwrap();
@@ -185,8 +180,7 @@ async fn a_record_is_changed_by_hand_as_it_was_seen_and_while_nobody_holds_it() 
     };
     let mut hand = files.store("cell", "hand");
     assert!(matches!(hand.examine(HAND, true).await.unwrap(), Examination::Empty));
-    let mut watcher = files.store("cell", "a");
-    owned(watcher.acquire(false).await.unwrap());
+    let mut watcher = files.holder("cell", "a").await;
     let gap = Gap {
         from: None,
         to: token(2),

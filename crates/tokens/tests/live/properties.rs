@@ -35,8 +35,7 @@ async fn save_and_load(
     backend: &impl Backend,
     tokens: &[(ResumeToken, Lineage)],
 ) -> (TokenRecord, TokenRecord) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     for (token, lineage) in tokens {
         store.save(token, *lineage, &plain()).await.unwrap();
     }

@@ -43,8 +43,7 @@ async fn an_empty_store_gives_the_lease_and_no_position(backend: impl Backend) {
 }
 
 async fn what_was_saved_is_there_after_a_restart(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     for n in 1..=5 {
         store.save(&token(n), LINEAGE, &plain()).await.unwrap();
     }
@@ -67,8 +66,7 @@ async fn what_was_saved_is_there_after_a_restart(backend: impl Backend) {
 }
 
 async fn another_instance_waits_and_gets_what_was_given_back(backend: impl Backend) {
-    let mut first = backend.store("cell", "a");
-    owned(first.acquire(false).await.unwrap());
+    let mut first = backend.holder("cell", "a").await;
     first.save(&token(1), LINEAGE, &plain()).await.unwrap();
 
     let mut second = backend.store("cell", "b");
@@ -120,8 +118,7 @@ async fn a_holder_that_renews_keeps_an_expired_lease(backend: impl Backend) {
 }
 
 async fn the_same_instance_takes_over_at_once_but_not_twice(backend: impl Backend) {
-    let mut killed = backend.store("cell", "a");
-    owned(killed.acquire(false).await.unwrap());
+    let mut killed = backend.holder("cell", "a").await;
     killed.save(&token(1), LINEAGE, &plain()).await.unwrap();
 
     let mut restarted = backend.store("cell", "a");
@@ -156,8 +153,7 @@ async fn two_of_one_name_do_not_evict_each_other_for_ever(backend: impl Backend)
 }
 
 async fn a_flushed_store_is_written_again_from_memory(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
 
     backend.put("cell", None).await;
@@ -174,8 +170,7 @@ async fn a_flushed_store_is_written_again_from_memory(backend: impl Backend) {
 }
 
 async fn a_rolled_back_store_is_written_again_from_memory(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     let older = backend.get("cell").await.unwrap();
     store.save(&token(2), LINEAGE, &plain()).await.unwrap();
@@ -191,8 +186,7 @@ async fn a_rolled_back_store_is_written_again_from_memory(backend: impl Backend)
 }
 
 async fn anothers_record_fences_even_with_an_older_position(backend: impl Backend) {
-    let mut other = backend.store("cell", "b");
-    owned(other.acquire(false).await.unwrap());
+    let mut other = backend.holder("cell", "b").await;
     other.save(&token(1), LINEAGE, &plain()).await.unwrap();
     let theirs = backend.get("cell").await.unwrap();
     backend.put("cell", None).await;
@@ -216,8 +210,7 @@ async fn nothing_is_written_without_the_lease(backend: impl Backend) {
 }
 
 async fn another_source_or_topic_is_foreign(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     store.release().await.unwrap();
     let before = backend.get("cell").await;
@@ -243,8 +236,7 @@ async fn another_source_or_topic_is_foreign(backend: impl Backend) {
 }
 
 async fn a_changed_list_of_collections_resumes(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     store.release().await.unwrap();
 
@@ -273,8 +265,7 @@ async fn a_changed_list_of_collections_resumes(backend: impl Backend) {
 }
 
 async fn a_gap_comes_with_its_position_and_is_told_once(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     let gap = Gap {
         from: Some(token(1)),
         to: token(9),
@@ -302,8 +293,7 @@ async fn a_gap_comes_with_its_position_and_is_told_once(backend: impl Backend) {
 }
 
 async fn a_save_that_lost_its_store_opens_its_gap_once(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     let before = backend.get("cell").await.unwrap();
     let gap = Gap {
@@ -391,8 +381,7 @@ async fn a_newer_version_is_refused_by_name(backend: impl Backend) {
 }
 
 async fn a_damaged_record_is_never_an_empty_one(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     let whole = backend.get("cell").await.unwrap();
 
@@ -425,8 +414,7 @@ async fn a_damaged_record_is_never_an_empty_one(backend: impl Backend) {
 }
 
 async fn a_damaged_record_under_its_holder_is_written_again_from_memory(backend: impl Backend) {
-    let mut store = backend.store("cell", "a");
-    owned(store.acquire(false).await.unwrap());
+    let mut store = backend.holder("cell", "a").await;
     store.save(&token(1), LINEAGE, &plain()).await.unwrap();
     for (n, damaged) in (2..).zip(["", "null", "{\"version\":2,", "82AB"]) {
         backend.put("cell", Some(damaged)).await;
