@@ -14,7 +14,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `source`, `stream`, `reader` | [`MongoSource`], the stream that is open, the task that owns its cursor |
-//! | `pipeline` | the command that opens a stream |
+//! | `opening`, `pipeline` | how a stream is opened, and with which command |
 //! | `reply`, `batch` | a reply walked in place, and its events encoded into one buffer |
 //! | `images` | updates without their post-image |
 //! | `history` | whether the source's history is the one that a token was read from |
@@ -34,6 +34,7 @@ mod error_text;
 mod history;
 mod images;
 mod lookout;
+mod opening;
 mod pipeline;
 mod reader;
 mod reply;

@@ -1,30 +1,23 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use bson::{RawDocument, RawDocumentBuf, Timestamp};
-use bytes::Bytes;
-use cdc_event::{ClusterTime, ResumeToken, token_cluster_time};
+use bson::Timestamp;
+use cdc_event::{ClusterTime, ResumeToken};
 use cdc_machine::{Fault, Lineage};
 use cdc_ports::{Failure, Opening, Sighting, Source, SourceBatch};
 use cdc_watcher::{Reading, StartAt};
-use futures_util::StreamExt;
-use mongodb::error::Error;
-use mongodb::raw_batch_cursor::RawBatchCursor;
 
 use crate::batch::BatchEncoder;
 use crate::catalog;
 use crate::classify;
 use crate::connection::{Connection, Deployment};
-use crate::error_text::ErrorText;
 use crate::history;
 use crate::images;
 use crate::lookout::Lookout;
-use crate::pipeline::{Start, aggregate};
-use crate::reply::{Unreadable, post_batch_token};
+use crate::opening::{OPEN, Opener};
 use crate::settings::{MongoSettings, UpdateImage};
 use crate::stream::{Awaited, Cursor, READ, Stream};
 
-const OPEN: &str = "change_stream_open";
 /// A change stream over one database, filtered to the watched collections.
 pub struct MongoSource {
     settings: MongoSettings,
@@ -91,7 +84,8 @@ impl MongoSource {
         self.encoder.begin(lineage);
         let connection = self.connection().await?;
         self.refuse_before_oplog(&connection, time).await?;
-        self.open_now(&connection, Timestamp { time: time.t, increment: time.i }).await?;
+        let at = Timestamp { time: time.t, increment: time.i };
+        self.stream = Some(self.opener(&connection).at(at, &self.encoder).await?);
         self.opening(&connection).await
     }
 
@@ -132,93 +126,8 @@ impl MongoSource {
         Ok(connection)
     }
 
-    /// Opens a cursor and returns it with its reply's token, which stands before the first event.
-    async fn open_cursor(
-        settings: &MongoSettings,
-        connection: &Connection,
-        start: &Start,
-        reading: Reading,
-    ) -> Result<(RawBatchCursor, RawDocumentBuf), OpenError> {
-        let command = aggregate(settings, start, reading);
-        let action = connection
-            .database()
-            .run_cursor_command(command)
-            .batch_size(settings.batch_events)
-            .max_time(settings.max_await);
-        let action = match connection.selection() {
-            Some(selection) => action.selection_criteria(selection),
-            None => action,
-        };
-        let opening = async {
-            let mut cursor = action.batch().await?;
-            // The aggregate's own reply: no request is made for it.
-            let reply = cursor.next().await.transpose()?;
-            Ok((cursor, reply))
-        };
-        // An empty first batch is asked for, so that nothing is searched before the answer.
-        let answered = connection.answered(OPEN, connection.patience(), opening).await;
-        let (cursor, reply) = answered.map_err(OpenError::Silent)?.map_err(OpenError::Server)?;
-        let reply = reply.ok_or(OpenError::Unreadable(Unreadable("no first batch")))?;
-        let token = post_batch_token(reply.as_raw_document()).map_err(OpenError::Unreadable)?.to_owned();
-        Ok((cursor, token))
-    }
-
-    async fn open_after(&mut self, connection: &Connection, token: ResumeToken) -> Result<(), Failure> {
-        let start = Start::After(document(&token.bson, connection, OPEN)?);
-        let opened = match Self::open_cursor(&self.settings, connection, &start, self.reading).await {
-            Err(OpenError::Server(error)) if classify::is_token_not_in_stream(&error) => {
-                return self.open_by_time(connection, token, error).await;
-            }
-            opened => opened,
-        };
-        let (cursor, _) = opened.map_err(|error| error.into_failure(connection))?;
-        self.stream = Some(Stream::new(cursor, token));
-        Ok(())
-    }
-
-    /// The token is not in the stream, though its event is in the history: the list of collections has changed.
-    /// Nothing is lost: the stream is opened at the token's time, and what was delivered before is passed over.
-    async fn open_by_time(
-        &mut self,
-        connection: &Connection,
-        token: ResumeToken,
-        why: Error,
-    ) -> Result<(), Failure> {
-        let time = token_cluster_time(&token.bson).map_err(|error| {
-            Failure::new(Fault::HistoryLost, OPEN, "the saved token tells no cluster time").because(error)
-        })?;
-        tracing::warn!(
-            operation = OPEN,
-            cluster_time = time.t,
-            error = %ErrorText::new(&why),
-            "the token is not in the stream, as after a change of the collections; going on by its time"
-        );
-        let start = Start::At(Timestamp { time: time.t, increment: time.i });
-        let opened = Self::open_cursor(&self.settings, connection, &start, self.reading).await;
-        let (cursor, _) = opened.map_err(|error| error.into_failure(connection))?;
-        let floor = token.position;
-        let mut stream = Stream::new(cursor, token);
-        stream.floor = Some(floor);
-        // Once is enough: a second refusal is an answer.
-        stream.is_fresh = false;
-        self.stream = Some(stream);
-        Ok(())
-    }
-
-    async fn open_now(&mut self, connection: &Connection, operation_time: Timestamp) -> Result<(), Failure> {
-        let opened =
-            Self::open_cursor(&self.settings, connection, &Start::At(operation_time), self.reading).await;
-        let (cursor, token) = opened.map_err(|error| error.into_failure(connection))?;
-        let at = self.encoder.token(&token).map_err(|error| {
-            Failure::new(
-                Fault::Fatal,
-                OPEN,
-                format!("{} gave a token of an unknown form", connection.place()),
-            )
-            .because(error)
-        })?;
-        self.stream = Some(Stream::new(cursor, at));
-        Ok(())
+    const fn opener<'a>(&'a self, connection: &'a Connection) -> Opener<'a> {
+        Opener { settings: &self.settings, connection, reading: self.reading }
     }
 
     /// A batch out of the reply in hand, or out of the next one.
@@ -235,7 +144,7 @@ impl MongoSource {
                 Awaited::Broken(error) if stream.is_fresh && classify::is_token_not_in_stream(&error) => {
                     let token = stream.last.clone();
                     self.close().await;
-                    self.open_by_time(&connection, token, error).await?;
+                    self.stream = Some(self.opener(&connection).by_time(token, error).await?);
                     return Ok(SourceBatch::default());
                 }
                 Awaited::Broken(error) => return Err(connection.failure(READ, error)),
@@ -260,7 +169,7 @@ impl MongoSource {
         match self.stream.take() {
             Some(stream) if stream.invalidated => {
                 tracing::info!(operation = READ, "the stream was invalidated; going on behind it");
-                self.open_after(connection, stream.last).await?;
+                self.stream = Some(self.opener(connection).after(stream.last).await?);
                 Ok(SourceBatch::default())
             }
             _ => Err(Failure::new(
@@ -293,13 +202,14 @@ impl Source for MongoSource {
             Deployment::ReplicaSet { operation_time, .. } => operation_time,
             Deployment::Unfit(text) => return Err(Failure::new(Fault::Fatal, OPEN, text)),
         };
-        match from {
-            StartAt::Now => self.open_now(&connection, operation_time).await?,
+        let stream = match from {
+            StartAt::Now => self.opener(&connection).at(operation_time, &self.encoder).await?,
             StartAt::After(token) => {
                 history::verify(&connection, &token).await?;
-                self.open_after(&connection, token).await?;
+                self.opener(&connection).after(token).await?
             }
-        }
+        };
+        self.stream = Some(stream);
         self.opening(&connection).await
     }
 
@@ -339,41 +249,4 @@ impl Source for MongoSource {
             reader.close().await;
         }
     }
-}
-
-/// Why a cursor could not be opened.
-enum OpenError {
-    Server(Error),
-    Silent(Failure),
-    Unreadable(Unreadable),
-}
-
-impl OpenError {
-    fn into_failure(self, connection: &Connection) -> Failure {
-        match self {
-            Self::Server(error) => connection.failure(OPEN, error),
-            Self::Silent(failure) => failure,
-            Self::Unreadable(unreadable) => Failure::new(
-                Fault::Fatal,
-                OPEN,
-                format!("{} gave an unexpected reply: {}", connection.place(), unreadable.0),
-            ),
-        }
-    }
-}
-
-/// The saved token as a document; it was one when it was saved.
-fn document(
-    bytes: &Bytes,
-    connection: &Connection,
-    operation: &'static str,
-) -> Result<RawDocumentBuf, Failure> {
-    RawDocument::from_bytes(bytes).map(RawDocument::to_owned).map_err(|error| {
-        Failure::new(
-            Fault::HistoryLost,
-            operation,
-            format!("the saved token for {} is not a BSON document", connection.place()),
-        )
-        .because(error)
-    })
 }
