@@ -2,7 +2,9 @@ use std::future::Future;
 
 use cdc_event::Operation;
 use cdc_machine::Epoch;
-use cdc_syncer::{Batch, Held, Hold, OffsetGap, Parking, Partition, RetryOutcome, WorkerId, WriteOutcome};
+use cdc_syncer::{
+    Batch, Held, LedgerCheck, OffsetGap, Parking, Partition, RetryOutcome, WorkerId, WriteOutcome,
+};
 
 use crate::{Failure, KafkaRecord, TopicPartition};
 
@@ -28,16 +30,6 @@ pub struct LedgerEntry {
     pub parked: Vec<(WorkerId, u64)>,
     /// Why the table of its topic cannot be written, where it cannot.
     pub held: Option<Held>,
-}
-
-/// What a look at partitions in hand has found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LedgerCheck {
-    /// Those that are not ours any more, or whose offset in the ledger is lower than we left it: the database was
-    /// restored from a copy.
-    pub refused: Vec<Partition>,
-    /// Those whose tables cannot be written any more.
-    pub held: Vec<Hold>,
 }
 
 /// Tables that are written, but not as safely as they could be.

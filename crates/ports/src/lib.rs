@@ -28,9 +28,10 @@ pub use broker::{
 };
 /// Which process holds a lease or a name.
 pub use cdc_process::{Life, ProcessId};
+pub use cdc_syncer::LedgerCheck;
 pub use database::{
-    CONTROL_KINDS, Database, LedgerCheck, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply,
-    Share, TablesAtRisk, TopicRows, WriteCounts, WriteReply,
+    CONTROL_KINDS, Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share,
+    TablesAtRisk, TopicRows, WriteCounts, WriteReply,
 };
 pub use failure::Failure;
 pub use report_sink::ReportSink;

@@ -6,7 +6,7 @@ mod start_offset;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Asked, Backoff, Cause, Dependency, EffectId, Fault};
+use cdc_machine::{Asked, Backoff, Cause, Dependency, EffectId};
 
 use self::start_offset::{Start, start_of};
 use crate::context::Context;
@@ -15,7 +15,7 @@ use crate::parked::Parked;
 use crate::partitions::{Assignment, Partitions, Stage, Window};
 use crate::polling::Polling;
 use crate::verdict::Verdict;
-use crate::{Effect, FetchStart, OffsetGap, Partition, StartOffset, Taken, TimerKind};
+use crate::{Effect, FailedBy, FetchStart, OffsetGap, Partition, StartOffset, Taken, TimerKind};
 
 /// How long until a partition that the log does not have is looked for again.
 const MISSING_PARTITION_WAIT: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ impl Acquisitions {
         polling: Polling,
         partitions: &mut Partitions,
         cx: &mut Context<'_, R>,
-    ) -> Result<(), Cause> {
+    ) {
         let is_moved = |gap: &&OffsetGap| {
             !refused.contains(&gap.partition) && partitions.is_at(Stage::Moving, gap.partition, gap.epoch)
         };
@@ -116,14 +116,12 @@ impl Acquisitions {
         };
         let starts = gaps.iter().filter(is_moved).map(start).collect();
         self.serve(starts, polling, partitions, cx);
-        self.on_failed(Dependency::Postgres, Fault::Transient, partitions, cx)
     }
 
     /// What was asked for and not granted is asked for again after a wait.
     pub(crate) fn on_failed<R>(
         &mut self,
-        from: Dependency,
-        fault: Fault,
+        FailedBy { from, fault }: FailedBy,
         partitions: &mut Partitions,
         cx: &mut Context<'_, R>,
     ) -> Result<(), Cause> {

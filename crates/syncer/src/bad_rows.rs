@@ -33,6 +33,8 @@ pub(crate) struct BadRows<R> {
     in_flight: Vec<(EffectId, BadRow<R>)>,
     breakers: Breakers,
     retries: Backoff,
+    /// The row that the service ends at, by policy: nobody else knows which of a batch's it was.
+    last: Option<BadRow<R>>,
 }
 
 /// What is done with a bad row once it is put aside.
@@ -68,6 +70,7 @@ impl<R: Clone> BadRows<R> {
             in_flight: Vec::new(),
             breakers: Breakers::new(),
             retries: Backoff::new(),
+            last: None,
         }
     }
 
@@ -104,7 +107,7 @@ impl<R: Clone> BadRows<R> {
                 let BadRow { row, reason, detail, .. } = bad;
                 cx.order(Effect::Skip { row, reason, detail });
             }
-            Fate::Stop => return Err(stop_at(bad, cx)),
+            Fate::Stop => return Err(self.stop_at(bad)),
         }
         Ok(())
     }
@@ -135,7 +138,7 @@ impl<R: Clone> BadRows<R> {
                 let BadRow { row, reason, detail, .. } = bad;
                 cx.order(Effect::Skip { row, reason, detail });
             }
-            Fate::Stop => return Err(stop_at(bad, cx)),
+            Fate::Stop => return Err(self.stop_at(bad)),
         }
         Ok(())
     }
@@ -230,6 +233,11 @@ impl<R: Clone> BadRows<R> {
         self.retries
     }
 
+    /// The row that the service ended at.
+    pub(crate) const fn last(&self) -> Option<&BadRow<R>> {
+        self.last.as_ref()
+    }
+
     /// The rows whose slots are still to settle.
     pub(crate) fn read_rows(&self) -> impl Iterator<Item = &Row<R>> {
         self.all().filter(|bad| bad.origin == Origin::Read).map(|bad| &bad.row)
@@ -256,6 +264,11 @@ impl<R: Clone> BadRows<R> {
             self.breakers.situation(topic),
             u64::from(self.retries.retries()),
         ]
+    }
+
+    fn stop_at(&mut self, bad: BadRow<R>) -> Cause {
+        self.last = Some(bad);
+        Cause::BadRecord
     }
 
     /// Counts the row for its topic's breaker. The record that was one too many holds its topic, and stays in it.
@@ -300,13 +313,6 @@ fn settle_row<R>(row: &Row<R>, partitions: &mut Partitions) -> bool {
     let is_settled = window.is_some_and(|window| window.settle(row.seq) == Settlement::Settled);
     partitions.ignore_records(u64::from(!is_settled));
     is_settled
-}
-
-/// Names the record before the end for its sake: nobody else knows which of a batch's it was.
-fn stop_at<R>(bad: BadRow<R>, cx: &mut Context<'_, R>) -> Cause {
-    let BadRow { row, reason, detail, .. } = bad;
-    cx.order(Effect::StopAt { row, reason, detail });
-    Cause::BadRecord
 }
 
 const fn fate(reason: Reject, config: &Config) -> Fate {

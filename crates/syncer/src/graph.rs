@@ -14,8 +14,9 @@ use cdc_machine::{Effects, Explore, Machine, Retry, StateName, Transitions, expl
 use self::inputs::{GONE, MOVED_ON};
 use self::outstanding::Outstanding;
 use crate::{
-    Config, Effect, Input, OffsetPolicy, OnBadRecord, OnTableError, OnUniqueViolation, Partition, Retries,
-    RetryOutcome, StopAfter, Syncer, TimerKind, Topic, WorkerId, WriteOutcome,
+    CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, OffsetPolicy, OnBadRecord, OnTableError,
+    OnUniqueViolation, Partition, Retries, RetryOutcome, StopAfter, Syncer, Taken, TimerKind, Topic,
+    WorkerId, WriteOutcome,
 };
 
 /// Situations that one exploration visits at most; the small machines have fewer.
@@ -133,14 +134,20 @@ impl Explore for Small {
 
     fn input_label(input: &Input<()>) -> String {
         let detail = match input {
-            Input::Acquired { held, .. } | Input::LedgerChecked { held, .. } if !held.is_empty() => {
+            Input::PartitionsAcquired { result: Ok(taken), .. } => match taken {
+                Taken { held, .. } if !held.is_empty() => "the table cannot be written",
+                Taken { partitions, .. } if partitions.is_empty() => "an answer without the partition",
+                Taken { partitions, .. } if partitions.iter().all(|row| row.log == MOVED_ON) => {
+                    "at an offset that the log does not hold"
+                }
+                Taken { .. } => return String::from(input.name()),
+            },
+            Input::LedgerChecked { result: Ok(LedgerCheck { held, .. }), .. } if !held.is_empty() => {
                 "the table cannot be written"
             }
-            Input::Acquired { partitions, .. } if partitions.is_empty() => "an answer without the partition",
-            Input::Acquired { partitions, .. } if partitions.iter().all(|row| row.log == MOVED_ON) => {
-                "at an offset that the log does not hold"
-            }
-            Input::OffsetsMoved { refused, .. } | Input::LedgerChecked { refused, .. }
+            Input::OffsetsMoved { result: Ok(refused), .. }
+            | Input::LedgerChecked { result: Ok(LedgerCheck { refused, .. }), .. }
+            | Input::OffsetsCommitted { result: Err(CommitFailure { refused, .. }), .. }
                 if !refused.is_empty() =>
             {
                 "refused"
@@ -152,15 +159,15 @@ impl Explore for Small {
                     "of the assignment"
                 }
             }
-            Input::BatchDone { outcome, .. } => match outcome {
-                WriteOutcome::Written { parked, .. } if !parked.is_empty() => "written, one row parked",
-                WriteOutcome::Written { rejected, .. } if rejected.is_empty() => "written",
-                WriteOutcome::Written { .. } => "written, one row rejected",
+            Input::BatchWritten { result, .. } => match result {
+                WriteOutcome::Written { parked, .. } if !parked.is_empty() => "one row parked",
+                WriteOutcome::Written { rejected, .. } if !rejected.is_empty() => "one row rejected",
+                WriteOutcome::Written { .. } => return String::from(input.name()),
                 WriteOutcome::Refused { .. } => "refused",
                 WriteOutcome::Held { .. } => "the table cannot be written",
                 WriteOutcome::Failed { fault, .. } => fault.as_str(),
             },
-            Input::ParkedRetried { outcome, .. } => match outcome {
+            Input::ParkedRetried { result, .. } => match result {
                 RetryOutcome::Done { rejected, .. } if !rejected.is_empty() => "one row rejected",
                 RetryOutcome::Done { is_changed: true, .. } => "none left",
                 RetryOutcome::Done { .. } => "still blocked",
@@ -168,26 +175,25 @@ impl Explore for Small {
                 RetryOutcome::Held { .. } => "the table cannot be written",
                 RetryOutcome::Failed { fault } => fault.as_str(),
             },
-            Input::CommitFailed { refused, .. } if !refused.is_empty() => "refused",
-            Input::DatabaseFailed { fault, .. }
-            | Input::JoinFailed { fault, .. }
+            Input::DatabaseConnected { result: Err(fault), .. }
+            | Input::GroupJoined { result: Err(fault), .. }
             | Input::ConsumerFailed { fault }
-            | Input::AcquireFailed { fault, .. }
-            | Input::LedgerCheckFailed { fault, .. }
-            | Input::DeadLetterFailed { fault, .. }
-            | Input::CommitFailed { fault, .. } => fault.as_str(),
+            | Input::PartitionsAcquired { result: Err(FailedBy { fault, .. }), .. }
+            | Input::OffsetsMoved { result: Err(fault), .. }
+            | Input::LedgerChecked { result: Err(fault), .. }
+            | Input::DeadLettered { result: Err(fault), .. }
+            | Input::OffsetsCommitted { result: Err(CommitFailure { fault, .. }), .. } => fault.as_str(),
             Input::Start
-            | Input::DatabaseReady { .. }
-            | Input::Joined { .. }
+            | Input::DatabaseConnected { .. }
+            | Input::GroupJoined { .. }
+            | Input::GroupLeft { .. }
             | Input::Assigned { .. }
             | Input::Revoking { .. }
             | Input::Lost { .. }
-            | Input::Acquired { .. }
             | Input::OffsetsMoved { .. }
             | Input::LedgerChecked { .. }
             | Input::DeadLettered { .. }
-            | Input::Committed { .. }
-            | Input::Left { .. }
+            | Input::OffsetsCommitted { .. }
             | Input::Timer(_)
             | Input::Signal(_) => return String::from(input.name()),
         };

@@ -1,9 +1,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
+use cdc_machine::{Epoch, Fault, Reply, SeqNo};
 
-use crate::{Hold, TimerKind};
+use crate::Hold;
 
 /// A partition of a topic, by the number that the executor gave it at first sight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +59,16 @@ pub struct Taken {
     /// Their partitions. Those that the log does not have are left out.
     pub partitions: Vec<Acquired>,
     /// Those whose tables cannot be written.
+    pub held: Vec<Hold>,
+}
+
+/// What a look at partitions in hand has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LedgerCheck {
+    /// Those that are not ours any more, or whose offset in the ledger is lower than we left it: the database was
+    /// restored from a copy.
+    pub refused: Vec<Partition>,
+    /// Those whose tables cannot be written any more.
     pub held: Vec<Hold>,
 }
 
@@ -257,66 +267,16 @@ pub enum RetryOutcome<R> {
     Failed { fault: Fault },
 }
 
-/// A fact about the world, as the Syncer hears it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "a variant's own line says what its fields are")]
-pub enum Input<R> {
-    /// The service begins.
-    Start,
+impl Reply for WriteOutcome {
+    fn is_failure(&self) -> bool {
+        !matches!(self, Self::Written { .. })
+    }
+}
 
-    /// The pool is up, the bookkeeping schema is there, the tables are known.
-    DatabaseReady { id: EffectId },
-    /// They are not.
-    DatabaseFailed { id: EffectId, fault: Fault },
-    /// The consumer is subscribed; assignments will follow.
-    Joined { id: EffectId },
-    /// It is not.
-    JoinFailed { id: EffectId, fault: Fault },
-    /// The consumer died. Everything assigned is lost.
-    ConsumerFailed { fault: Fault },
-
-    /// The group gave us these partitions, each of a topic, beside those that we have. Fetching waits for `StartFetching`.
-    Assigned { partitions: Vec<(Partition, Topic)> },
-    /// The group takes these back, and waits for `ConfirmRevoked`.
-    Revoking { id: EffectId, partitions: Vec<Partition> },
-    /// These were taken without asking (the session ended).
-    Lost { partitions: Vec<Partition> },
-
-    /// The ledger's rows are ours. The tables of those that are `held` cannot be written.
-    Acquired { id: EffectId, partitions: Vec<Acquired>, held: Vec<Hold> },
-    /// They are not (yet), their offsets were not moved, or what Kafka holds is not known: `from` is who failed.
-    AcquireFailed { id: EffectId, from: Dependency, fault: Fault },
-    /// The offsets are moved behind their gaps, which are recorded; `refused` are owned by somebody else now.
-    OffsetsMoved { id: EffectId, refused: Vec<Partition> },
-    /// The ledger was asked. `refused` are owned by somebody else now, or stand lower than we left
-    /// them; the tables of those that are `held` cannot be written any more.
-    LedgerChecked { id: EffectId, refused: Vec<Partition>, held: Vec<Hold> },
-    /// It did not answer.
-    LedgerCheckFailed { id: EffectId, fault: Fault },
-
-    /// The answer to one `Fetch`: at most as much as it asked for, at least one record.
-    Records { records: Vec<Record<R>> },
-
-    /// The answer to one `WriteBatch`.
-    BatchDone { worker: WorkerId, id: EffectId, outcome: WriteOutcome },
-    /// The answer to one `RetryParked`.
-    ParkedRetried { worker: WorkerId, id: EffectId, outcome: RetryOutcome<R> },
-    /// The dead letter is durable.
-    DeadLettered { id: EffectId },
-    /// It is not.
-    DeadLetterFailed { id: EffectId, fault: Fault },
-
-    /// The offsets are recorded in the ledger and in Kafka.
-    Committed { id: EffectId },
-    /// They are not, or nobody knows. `from` is who failed; `refused` are owned by somebody else now.
-    CommitFailed { id: EffectId, from: Dependency, fault: Fault, refused: Vec<Partition> },
-    /// The group is left, or could not be: either way the service may end.
-    Left { id: EffectId },
-
-    /// A timer ran out.
-    Timer(TimerId<TimerKind>),
-    /// A person or a supervisor asks.
-    Signal(Signal),
+impl<R> Reply for RetryOutcome<R> {
+    fn is_failure(&self) -> bool {
+        !matches!(self, Self::Done { .. })
+    }
 }
 
 /// Where a row of a batch came from.

@@ -17,6 +17,7 @@
 //!
 //! | file | what it answers for |
 //! |---|---|
+//! | `requests` | what it asks, with the replies; what it orders, and what it hears |
 //! | `syncer` | who takes an input, what follows from it, and which state is next |
 //! | `connection`, `partitions`, `revocation` | the database, the group and its partitions |
 //! | `acquisition`, `ledger_check` | where a partition is read from, and whether it is still ours |
@@ -45,12 +46,12 @@ mod hold;
 mod input;
 mod invariants;
 mod ledger_check;
-mod names;
 mod offsets;
 mod outage;
 mod parked;
 mod partitions;
 mod polling;
+mod requests;
 mod revocation;
 mod syncer;
 mod verdict;
@@ -63,12 +64,13 @@ mod tests;
 
 pub use config::{Config, OffsetPolicy, OnBadRecord, OnTableError, OnUniqueViolation, Retries, StopAfter};
 pub use effect::{
-    Batch, Effect, FetchStart, OffsetCommit, OffsetGap, OffsetLoss, Parking, StartOffset, TimerKind,
+    Batch, CommitFailure, FailedBy, FetchStart, OffsetCommit, OffsetGap, OffsetLoss, Parking, StartOffset,
     WrittenOffset,
 };
 pub use hold::{Held, Hold, HoldReason};
 pub use input::{
-    Acquired, Input, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RejectedParked,
+    Acquired, LedgerCheck, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RejectedParked,
     RetryOutcome, Row, SqlState, Taken, Topic, WorkerId, WriteOutcome,
 };
+pub use requests::{Effect, Input, TimerKind};
 pub use syncer::Syncer;

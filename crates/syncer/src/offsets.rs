@@ -3,14 +3,14 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Asked, Backoff, Cause, Dependency, EffectId, Fault};
+use cdc_machine::{Asked, Backoff, Cause, EffectId, Fault};
 
 use crate::context::Context;
 use crate::invariants::ensure;
 use crate::partitions::{Assignment, Partitions, Window};
 use crate::polling::has_window_credit;
 use crate::verdict::Verdict;
-use crate::{Effect, OffsetCommit, Partition, TimerKind};
+use crate::{CommitFailure, Effect, OffsetCommit, TimerKind};
 
 /// The wait before another commit while the group rebalances. It uses up no retry: the rebalance ends by
 /// itself, or the consumer is told that it is out.
@@ -76,8 +76,7 @@ impl Offsets {
     pub(crate) fn on_failed<R>(
         &mut self,
         offsets: Vec<OffsetCommit>,
-        (from, fault): (Dependency, Fault),
-        refused: &[Partition],
+        CommitFailure { from, fault, refused }: CommitFailure,
         partitions: &mut Partitions,
         cx: &mut Context<'_, R>,
     ) -> Result<(), Cause> {

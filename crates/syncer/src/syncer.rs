@@ -1,6 +1,8 @@
 //! The machine on a page: what comes in, who takes it, and what follows.
 
-use cdc_machine::{Cause, Effects, Ids, Machine, Signal, StateName, TimerId};
+use alloc::vec::Vec;
+
+use cdc_machine::{Cause, Dependency, EffectId, Effects, Fault, Ids, Machine, Signal, StateName, TimerId};
 
 use crate::acquisition::Acquisitions;
 use crate::bad_rows::BadRows;
@@ -15,7 +17,9 @@ use crate::partitions::{Partitions, Stage};
 use crate::polling::{Polling, has_credit};
 use crate::revocation::Revocations;
 use crate::writers::{Worker, Writers};
-use crate::{Config, Effect, Input, Partition, Taken, TimerKind, Topic};
+use crate::{
+    CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, Partition, Taken, TimerKind, Topic,
+};
 
 /// The Syncer: reads partitions as far as there is credit, routes their records to workers by key, has each
 /// worker's rows written in batches, and commits the offsets over what is written without a gap.
@@ -90,21 +94,17 @@ impl<R: Clone> Handlers<R> {
     /// Hands the input to whom it concerns. What the machine orders and waits for next is for [`Self::advance`] to
     /// derive; an error is the end.
     fn take(&mut self, input: Input<R>, cx: &mut Context<'_, R>) -> Result<(), Cause> {
-        let Self { connection, partitions, acquisitions, revocations, polling, .. } = self;
+        let Self { connection, partitions, revocations, polling, .. } = self;
         match input {
             Input::Start => connection.on_start(cx),
-            Input::DatabaseReady { id } => connection.on_database(id, Ok(()), partitions, cx)?,
-            Input::DatabaseFailed { id, fault } => connection.on_database(id, Err(fault), partitions, cx)?,
-            Input::Joined { id } => {
-                connection.on_joined(id, Ok(()), polling, revocations, partitions, cx)?;
-            }
-            Input::JoinFailed { id, fault } => {
-                connection.on_joined(id, Err(fault), polling, revocations, partitions, cx)?;
+            Input::DatabaseConnected { id, result } => connection.on_database(id, result, partitions, cx)?,
+            Input::GroupJoined { id, result } => {
+                connection.on_joined(id, result, polling, revocations, partitions, cx)?;
             }
             Input::ConsumerFailed { fault } => {
                 connection.on_consumer_failed(fault, polling, revocations, partitions, cx)?;
             }
-            Input::Left { id } => connection.on_left(id, cx)?,
+            Input::GroupLeft { id, result: () } => connection.on_left(id, cx)?,
 
             Input::Assigned { partitions: given } => self.on_assigned(&given, cx),
             Input::Revoking { id, partitions: revoked } => {
@@ -114,64 +114,17 @@ impl<R: Clone> Handlers<R> {
                 let unknown = lost.iter().filter(|partition| !partitions.lose(**partition));
                 unknown.for_each(|_| cx.ids.ignore(true));
             }
-            Input::Acquired { id, partitions: rows, held } => {
-                if acquisitions.finish(id, cx).is_some() {
-                    self.in_reach(cx);
-                    let Self { partitions, acquisitions, holds, parked, polling, .. } = self;
-                    let taken = Taken { partitions: rows, held };
-                    acquisitions.on_acquired(taken, holds, parked, *polling, partitions, cx)?;
-                }
-            }
-            Input::OffsetsMoved { id, refused } => {
-                if let Some(moved) = acquisitions.finish(id, cx) {
-                    self.in_reach(cx);
-                    let Self { partitions, acquisitions, polling, .. } = self;
-                    acquisitions.on_offsets_moved(&moved, &refused, *polling, partitions, cx)?;
-                }
-            }
-            Input::AcquireFailed { id, from, fault } => {
-                if acquisitions.finish(id, cx).is_some() {
-                    acquisitions.on_failed(from, fault, partitions, cx)?;
-                }
-            }
-            Input::LedgerChecked { id, refused, held } => {
-                if let Some(asked) = self.ledger_checks.finish(id, cx) {
-                    self.on_question_answered(cx);
-                    // These are somebody else's now, or stand lower than we left them.
-                    for (partition, epoch) in asked.iter().filter(|(asked, _)| refused.contains(asked)) {
-                        self.partitions.drop_assignment(*partition, *epoch);
-                    }
-                    self.holds.hold(held, &mut self.partitions, cx)?;
-                }
-            }
-            Input::LedgerCheckFailed { id, fault } => {
-                if self.ledger_checks.finish(id, cx).is_some() {
-                    on_unanswered(id, fault, &mut self.outage, cx)?;
-                }
-            }
+            Input::PartitionsAcquired { id, result } => self.on_acquired(id, result, cx)?,
+            Input::OffsetsMoved { id, result } => self.on_offsets_moved(id, result, cx)?,
+            Input::LedgerChecked { id, result } => self.on_ledger_checked(id, result, cx)?,
 
             Input::Records { records } => polling.on_records(records, partitions, &mut self.writers, cx)?,
-            Input::BatchDone { worker, id, outcome } => self.on_batch_done(worker, id, outcome, cx)?,
-            Input::ParkedRetried { worker, id, outcome } => {
-                self.on_parked_retried(worker, id, outcome, cx)?;
+            Input::BatchWritten { worker, id, result } => self.on_batch_written(worker, id, result, cx)?,
+            Input::ParkedRetried { worker, id, result } => self.on_parked_retried(worker, id, result, cx)?,
+            Input::DeadLettered { id, result } => {
+                self.bad_rows.on_dead_lettered(id, result, &mut self.parked, partitions, cx)?;
             }
-            Input::DeadLettered { id } => {
-                self.bad_rows.on_dead_lettered(id, Ok(()), &mut self.parked, partitions, cx)?;
-            }
-            Input::DeadLetterFailed { id, fault } => {
-                self.bad_rows.on_dead_lettered(id, Err(fault), &mut self.parked, partitions, cx)?;
-            }
-            Input::Committed { id } => {
-                if let Some(commit) = self.offsets.finish(id, cx) {
-                    self.in_reach(cx);
-                    self.offsets.on_committed(commit, &mut self.partitions, cx);
-                }
-            }
-            Input::CommitFailed { id, from, fault, refused } => {
-                if let Some(commit) = self.offsets.finish(id, cx) {
-                    self.offsets.on_failed(commit, (from, fault), &refused, partitions, cx)?;
-                }
-            }
+            Input::OffsetsCommitted { id, result } => self.on_committed(id, result, cx)?,
 
             Input::Timer(timer) => self.on_timer(timer, cx)?,
             Input::Signal(Signal::Drain) => {
@@ -271,6 +224,81 @@ impl<R: Clone> Handlers<R> {
         }
     }
 
+    fn on_acquired(
+        &mut self,
+        id: EffectId,
+        result: Result<Taken, FailedBy>,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        if self.acquisitions.finish(id, cx).is_none() {
+            return Ok(());
+        }
+        if result.is_ok() {
+            self.in_reach(cx);
+        }
+        let Self { partitions, acquisitions, holds, parked, polling, .. } = self;
+        match result {
+            Ok(taken) => acquisitions.on_acquired(taken, holds, parked, *polling, partitions, cx),
+            Err(by) => acquisitions.on_failed(by, partitions, cx),
+        }
+    }
+
+    fn on_offsets_moved(
+        &mut self,
+        id: EffectId,
+        result: Result<Vec<Partition>, Fault>,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        let Some(gaps) = self.acquisitions.finish(id, cx) else { return Ok(()) };
+        if result.is_ok() {
+            self.in_reach(cx);
+        }
+        let Self { partitions, acquisitions, polling, .. } = self;
+        let moved =
+            result.map(|refused| acquisitions.on_offsets_moved(&gaps, &refused, *polling, partitions, cx));
+        // What was not granted is asked for again.
+        let fault = moved.err().unwrap_or(Fault::Transient);
+        acquisitions.on_failed(FailedBy { from: Dependency::Postgres, fault }, partitions, cx)
+    }
+
+    fn on_ledger_checked(
+        &mut self,
+        id: EffectId,
+        result: Result<LedgerCheck, Fault>,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        let Some(asked) = self.ledger_checks.finish(id, cx) else { return Ok(()) };
+        let LedgerCheck { refused, held } = match result {
+            Ok(check) => check,
+            Err(fault) => return on_unanswered(id, fault, &mut self.outage, cx),
+        };
+        // A standby answers a question, too: that says something only where nothing is to be written.
+        if self.writers.is_idle() && !self.parked.is_any_out_of_reach() {
+            self.in_reach(cx);
+        }
+        for (partition, epoch) in asked.iter().filter(|(asked, _)| refused.contains(asked)) {
+            self.partitions.drop_assignment(*partition, *epoch);
+        }
+        self.holds.hold(held, &mut self.partitions, cx)
+    }
+
+    fn on_committed(
+        &mut self,
+        id: EffectId,
+        result: Result<(), CommitFailure>,
+        cx: &mut Context<'_, R>,
+    ) -> Result<(), Cause> {
+        let Some(offsets) = self.offsets.finish(id, cx) else { return Ok(()) };
+        match result {
+            Ok(()) => {
+                self.in_reach(cx);
+                self.offsets.on_committed(offsets, &mut self.partitions, cx);
+                Ok(())
+            }
+            Err(failure) => self.offsets.on_failed(offsets, failure, &mut self.partitions, cx),
+        }
+    }
+
     /// PostgreSQL did as it was asked.
     pub(crate) fn in_reach(&mut self, cx: &mut Context<'_, R>) {
         if self.outage.end(cx) {
@@ -278,13 +306,6 @@ impl<R: Clone> Handlers<R> {
             // These most likely wait for the same server: `advance` finds them due.
             cx.cancel_timer(TimerKind::CommitRetry);
             cx.cancel_timer(TimerKind::AcquireRetry);
-        }
-    }
-
-    /// It answered a question, which a standby does, too: that says something only where nothing is to be written.
-    fn on_question_answered(&mut self, cx: &mut Context<'_, R>) {
-        if self.writers.is_idle() && !self.parked.is_any_out_of_reach() {
-            self.in_reach(cx);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::context::Timers;
 use crate::outage::is_out_of_reach;
 use crate::partitions::{Assignment, Window};
 use crate::syncer::Handlers;
-use crate::{Config, Held, Partition, Syncer, Topic, WorkerId};
+use crate::{Config, Held, Partition, Reject, Row, Syncer, Topic, WorkerId};
 
 impl<R: Clone> Syncer<R> {
     /// A Syncer that waits for [`Input::Start`](crate::Input::Start).
@@ -34,6 +34,12 @@ impl<R: Clone> Syncer<R> {
     #[must_use]
     pub const fn cause(&self) -> Option<Cause> {
         self.cause
+    }
+
+    /// The record that it stopped at, where the policy is to stop at a bad one, and what is wrong with it.
+    #[must_use]
+    pub fn stopped_at(&self) -> Option<(&Row<R>, Reject, &str)> {
+        self.handlers.bad_rows.last().map(|bad| (&bad.row, bad.reason, &*bad.detail))
     }
 
     /// Records from poll to offset commit.

@@ -20,7 +20,7 @@ use crate::{
 type Words = (Reject, Option<SqlState>, Arc<str>);
 
 impl<R: Clone> Handlers<R> {
-    pub(crate) fn on_batch_done(
+    pub(crate) fn on_batch_written(
         &mut self,
         worker: WorkerId,
         id: EffectId,

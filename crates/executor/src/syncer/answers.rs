@@ -4,74 +4,98 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use cdc_machine::{Cause, Dependency, EffectId, Fault, TimerId};
-use cdc_syncer::{Batch, OffsetGap, Partition, TimerKind, WorkerId};
-
-use super::accounts::DEAD_LETTERED;
-use super::{Driver, Hands, Input, SERVICE};
-use crate::given_up::GivenUp;
-use crate::report;
-use cdc_ports::{
-    ConsumerEvent, Database, Failure, KafkaRecord, LedgerCheck, LedgerCommit, MissingTopic, RecordConsumer,
-    RetryReply, WriteReply,
+use cdc_machine::{Cause, Dependency, Fault, TimerId};
+use cdc_syncer::{
+    Batch, CommitFailure, LedgerCheck, OffsetGap, Partition, RetryOutcome, TimerKind, WorkerId, WriteOutcome,
 };
 
-/// What a request comes to.
+use super::batch_log::DEAD_LETTERED;
+use super::{Driver, Hands, Input, SERVICE};
+use crate::given_up::GivenUp;
+use crate::health::Standing;
+use crate::report;
+use cdc_ports::{
+    ConsumerEvent, Database, Failure, KafkaRecord, LedgerCommit, MissingTopic, RecordConsumer, RetryCounts,
+    WriteCounts,
+};
+
+/// What a task comes to.
 #[derive(Debug)]
 pub(super) enum Reply {
-    Database(Input),
-    DatabaseFailed(Input, Failure),
-    Broker(Input),
-    BrokerFailed(Input, Failure),
-    Moved {
-        id: EffectId,
-        gaps: Vec<OffsetGap>,
-        refused: Vec<Partition>,
-    },
-    Checked {
-        id: EffectId,
-        check: LedgerCheck,
-    },
+    /// A request of the machine's is answered.
+    Answer(Box<Answer>),
     /// A sign of life, or none.
     Probed(Dependency, Result<(), Failure>),
-    /// The offsets are recorded and committed.
-    Committed {
-        id: EffectId,
-        records: Vec<LedgerCommit>,
-    },
-    /// Partitions were taken, and are found at these offsets before these ends.
-    Acquired {
-        input: Input,
-        places: Vec<(Partition, i64, i64)>,
-    },
     /// Where logs end, and the topics that are missing where that was asked and answered.
-    Looked {
-        ends: Vec<(Partition, i64)>,
-        missing: Option<Vec<MissingTopic>>,
-    },
-    /// A record is in the dead letters.
-    PutAside {
-        id: EffectId,
-        given_up: GivenUp,
-    },
+    Looked { ends: Vec<(Partition, i64)>, missing: Option<Vec<MissingTopic>> },
     /// The logs' ends were looked at.
     EndsSeen,
     /// PostgreSQL was asked, and says how many gaps are open.
     GapsCounted(Result<u64, Failure>),
-    Batch {
-        worker: WorkerId,
-        id: EffectId,
-        batch: Batch<KafkaRecord>,
-        oldest_ms: Option<i64>,
+}
+
+/// What the machine hears, what the neighbours have shown of themselves, and what else is told of it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) input: Input,
+    pub(super) heard: Heard,
+    pub(super) told: Told,
+}
+
+/// What the neighbours have shown of themselves.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// These did as they were asked.
+    Answered(&'static [Dependency]),
+    /// This one did not.
+    Failed(Dependency, Failure),
+    /// PostgreSQL wrote this worker's batch of so many rows, or says why not.
+    Wrote(WorkerId, usize, Option<Failure>),
+    /// It tried this worker's parked rows, or says why not.
+    Retried(WorkerId, Option<Failure>),
+}
+
+/// What is counted and logged of an answer.
+#[derive(Debug)]
+pub(super) enum Told {
+    Nothing,
+    /// Partitions are found at these offsets before these ends.
+    Places(Vec<(Partition, i64, i64)>),
+    /// These gaps are recorded.
+    Gaps(Vec<OffsetGap>),
+    /// These offsets are recorded and committed.
+    Commits(Vec<LedgerCommit>),
+    /// This record is in the dead letters.
+    PutAside(GivenUp),
+    Batch(WrittenBatch),
+    Retry {
         took: Duration,
-        reply: WriteReply,
+        counts: RetryCounts,
     },
-    Parked {
-        worker: WorkerId,
-        id: EffectId,
-        took: Duration,
-        reply: RetryReply,
-    },
+}
+
+/// A batch that was answered.
+#[derive(Debug)]
+pub(super) struct WrittenBatch {
+    pub(super) batch: Batch<KafkaRecord>,
+    pub(super) oldest_ms: Option<i64>,
+    pub(super) took: Duration,
+    pub(super) counts: WriteCounts,
+}
+
+impl Reply {
+    pub(super) fn answer(input: Input, heard: Heard, told: Told) -> Self {
+        Self::Answer(Box::new(Answer { input, heard, told }))
+    }
+
+    /// The machine is told, and nobody else.
+    pub(super) fn plain(input: Input, from: &'static [Dependency]) -> Self {
+        Self::answer(input, Heard::Answered(from), Told::Nothing)
+    }
+
+    pub(super) fn failed(input: Input, from: Dependency, failure: Failure) -> Self {
+        Self::answer(input, Heard::Failed(from, failure), Told::Nothing)
+    }
 }
 
 impl<C: RecordConsumer, D: Database> Driver<C, D> {
@@ -127,83 +151,26 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
 
     pub(super) fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
         match reply {
-            Reply::Database(input) => {
+            Reply::Answer(answer) => {
+                let Answer { input, heard, told } = *answer;
+                let is_committed = matches!(told, Told::Commits(_));
                 self.hands.answered(&input);
-                self.hands.postgres.answered();
-                self.feed(input)
-            }
-            Reply::Broker(input) => {
-                self.hands.answered(&input);
-                self.hands.kafka.answered();
-                self.feed(input)
-            }
-            Reply::Committed { id, records } => {
-                let input = Input::Committed { id };
-                self.hands.answered(&input);
-                self.hands.kafka.answered();
-                // The ledger before it.
-                self.hands.postgres.answered();
-                self.hands.ends.committed(&records);
+                self.tell_of(&input, told);
+                self.hear(heard);
                 self.feed(input)?;
-                self.look_at_ends();
-                ControlFlow::Continue(())
-            }
-            Reply::Acquired { input, places } => {
-                self.hands.answered(&input);
-                self.hands.postgres.answered();
-                self.hands.lags.found(&places);
-                self.feed(input)
+                if is_committed {
+                    self.look_at_ends();
+                }
             }
             Reply::Looked { ends, missing } => {
                 self.hands.lags.saw_ends(&ends);
                 self.hands.missing.looked(missing);
-                ControlFlow::Continue(())
-            }
-            Reply::PutAside { id, given_up } => {
-                self.hands.kafka.answered();
-                self.hands.gave_up(&given_up, "dead_letter", DEAD_LETTERED);
-                self.feed(Input::DeadLettered { id })
             }
             Reply::EndsSeen => {
                 self.hands.ends.is_looking = false;
                 self.look_at_ends();
-                ControlFlow::Continue(())
             }
-            Reply::DatabaseFailed(input, failure) => {
-                self.hands.answered(&input);
-                let attempt = self.machine.postgres_attempt(&self.config);
-                self.hands.postgres.failed(&failure, Some(attempt.into()));
-                self.log(&failure, attempt);
-                self.feed(input)
-            }
-            Reply::BrokerFailed(input, failure) => {
-                self.hands.answered(&input);
-                let attempt = self.machine.kafka_attempt(&self.config);
-                self.hands.kafka.failed(&failure, Some(attempt.into()));
-                self.log(&failure, attempt);
-                self.feed(input)
-            }
-            Reply::Moved { id, gaps, refused } => {
-                self.hands.owed.connection.answered();
-                self.hands.postgres.answered();
-                for gap in gaps.iter().filter(|gap| !refused.contains(&gap.partition)) {
-                    self.hands.moved_behind(gap);
-                }
-                self.hands.counted_gaps = None;
-                self.feed(Input::OffsetsMoved { id, refused })
-            }
-            Reply::Checked { id, check: LedgerCheck { refused, held } } => {
-                self.hands.owed.check.answered();
-                self.hands.postgres.answered();
-                if !refused.is_empty() {
-                    self.hands.refused("check", refused.len());
-                }
-                self.feed(Input::LedgerChecked { id, refused, held })
-            }
-            Reply::Probed(from, answer) => {
-                self.on_probed(from, answer);
-                ControlFlow::Continue(())
-            }
+            Reply::Probed(from, answer) => self.on_probed(from, answer),
             Reply::GapsCounted(answer) => {
                 if let Ok(open) = &answer {
                     self.hands.metrics.gaps_open.set(*open as f64);
@@ -214,45 +181,76 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 } else {
                     self.on_probed(Dependency::Postgres, answer.map(drop));
                 }
-                ControlFlow::Continue(())
             }
-            Reply::Batch { worker, id, batch, oldest_ms, took, reply } => {
-                self.hands.wrote(worker, &batch, oldest_ms, took, &reply);
-                if reply.counts.fenced_by_lineage > 0 {
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Answered(from) => from.iter().for_each(|from| self.hands.health_of(*from).answered()),
+            Heard::Failed(from, failure) => {
+                let attempt = match from {
+                    Dependency::Kafka => self.machine.kafka_attempt(&self.config),
+                    Dependency::Postgres
+                    | Dependency::MongoDb
+                    | Dependency::Redis
+                    | Dependency::TokenFile => self.machine.postgres_attempt(&self.config),
+                };
+                self.hands.health_of(from).failed(&failure, Some(attempt.into()));
+                self.log(&failure, attempt);
+            }
+            Heard::Wrote(worker, rows, Some(failure)) => {
+                let attempt = self.machine.write_attempt(worker, failure.fault, &self.config);
+                self.hands.postgres.failed(&failure, Some(attempt.into()));
+                self.log_write(&failure, worker, rows);
+            }
+            Heard::Wrote(_, _, None) => self.hands.postgres.answered(),
+            Heard::Retried(worker, Some(failure)) => {
+                self.log(&failure, self.machine.write_attempt(worker, failure.fault, &self.config));
+            }
+            Heard::Retried(_, None) => {}
+        }
+    }
+
+    fn tell_of(&mut self, input: &Input, told: Told) {
+        match told {
+            Told::Nothing => {}
+            Told::Places(places) => self.hands.lags.found(&places),
+            Told::Gaps(gaps) => {
+                let Input::OffsetsMoved { result: Ok(refused), .. } = input else { return };
+                for gap in gaps.iter().filter(|gap| !refused.contains(&gap.partition)) {
+                    self.hands.moved_behind(gap);
+                }
+                self.hands.counted_gaps = None;
+            }
+            Told::Commits(records) => self.hands.ends.committed(&records),
+            Told::PutAside(given_up) => self.hands.gave_up(&given_up, "dead_letter", DEAD_LETTERED),
+            Told::Batch(written) => {
+                let Input::BatchWritten { worker, result: WriteOutcome::Written { .. }, .. } = input else {
+                    return;
+                };
+                self.hands.wrote(*worker, &written);
+                if written.counts.fenced_by_lineage > 0 {
                     // Nothing has failed: no service ends of it.
-                    self.tell(&fenced_by_lineage(reply.counts.fenced_by_lineage), (0, Some(0)));
+                    self.tell(&fenced_by_lineage(written.counts.fenced_by_lineage), (0, Some(0)));
                 }
-                match &reply.failure {
-                    Some(failure) => {
-                        let attempt = self.machine.write_attempt(worker, failure.fault, &self.config);
-                        self.hands.postgres.failed(failure, Some(attempt.into()));
-                    }
-                    None => self.hands.postgres.answered(),
-                }
-                if let Some(failure) = &reply.failure {
-                    self.log_write(failure, worker, batch.rows().len());
-                }
-                self.feed(Input::BatchDone { worker, id, outcome: reply.outcome })
             }
-            Reply::Parked { worker, id, took, reply } => {
-                self.hands.retried(worker, took, &reply);
-                if let Some(failure) = &reply.failure {
-                    self.log(failure, self.machine.write_attempt(worker, failure.fault, &self.config));
+            Told::Retry { took, counts } => {
+                if let Input::ParkedRetried { worker, result: RetryOutcome::Done { .. }, .. } = input {
+                    self.hands.retried(*worker, took, &counts);
                 }
-                self.feed(Input::ParkedRetried { worker, id, outcome: reply.outcome })
             }
         }
     }
 
     fn on_probed(&mut self, from: Dependency, answer: Result<(), Failure>) {
         let hands = &mut self.hands;
-        let (standing, slot) =
-            if from == Dependency::Kafka { (&mut hands.kafka, 0) } else { (&mut hands.postgres, 1) };
-        hands.probing[slot] = false;
+        hands.probing[usize::from(from == Dependency::Postgres)] = false;
         match answer {
-            Ok(()) => standing.answered(),
+            Ok(()) => hands.health_of(from).answered(),
             Err(failure) => {
-                standing.failed(&failure, None);
+                hands.health_of(from).failed(&failure, None);
                 hands.metrics.common.failed(failure.fault);
                 report::no_sign_of_life(SERVICE, from, &failure);
             }
@@ -261,44 +259,51 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
 }
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
+    /// The request that the input answers is pending no longer.
     fn answered(&mut self, input: &Input) {
         match input {
-            Input::DatabaseReady { .. }
-            | Input::DatabaseFailed { .. }
-            | Input::Acquired { .. }
-            | Input::AcquireFailed { .. } => {
-                self.owed.connection.answered();
-            }
-            Input::Joined { .. } | Input::JoinFailed { .. } => {
-                self.owed.membership.answered();
-            }
-            Input::Committed { .. } => {
-                self.owed.commit.answered();
-            }
-            Input::CommitFailed { refused, .. } => {
-                self.owed.commit.answered();
-                if !refused.is_empty() {
+            Input::DatabaseConnected { .. }
+            | Input::PartitionsAcquired { .. }
+            | Input::OffsetsMoved { .. } => drop(self.pending.connection.answered()),
+            Input::GroupJoined { .. } => drop(self.pending.membership.answered()),
+            Input::OffsetsCommitted { result, .. } => {
+                self.pending.commit.answered();
+                if let Err(CommitFailure { refused, .. }) = result {
                     self.refused("commit", refused.len());
                 }
             }
-            Input::LedgerCheckFailed { .. } => {
-                self.owed.check.answered();
+            Input::LedgerChecked { result, .. } => {
+                self.pending.check.answered();
+                if let Ok(LedgerCheck { refused, .. }) = result {
+                    self.refused("check", refused.len());
+                }
             }
+            Input::BatchWritten { result, .. } => {
+                self.end_writing();
+                if let WriteOutcome::Refused { partitions } = result {
+                    self.refused("write", partitions.len());
+                }
+            }
+            Input::ParkedRetried { .. } => self.end_writing(),
             Input::Start
             | Input::ConsumerFailed { .. }
             | Input::Assigned { .. }
             | Input::Revoking { .. }
             | Input::Lost { .. }
-            | Input::OffsetsMoved { .. }
-            | Input::LedgerChecked { .. }
             | Input::Records { .. }
-            | Input::BatchDone { .. }
-            | Input::ParkedRetried { .. }
             | Input::DeadLettered { .. }
-            | Input::DeadLetterFailed { .. }
-            | Input::Left { .. }
+            | Input::GroupLeft { .. }
             | Input::Timer(_)
             | Input::Signal(_) => {}
+        }
+    }
+
+    const fn health_of(&mut self, from: Dependency) -> &mut Standing {
+        match from {
+            Dependency::Kafka => &mut self.kafka,
+            Dependency::Postgres | Dependency::MongoDb | Dependency::Redis | Dependency::TokenFile => {
+                &mut self.postgres
+            }
         }
     }
 }

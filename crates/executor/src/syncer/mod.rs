@@ -1,31 +1,30 @@
 //! The Syncer's executor: one driver loop owns the machine; the consumer's client has a thread of its own;
 //! each request to PostgreSQL or Kafka is a task that ends with one answer.
 
-mod accounts;
 mod answers;
+mod batch_log;
 mod ends;
 mod holds;
 mod lag;
 mod missing;
+mod orders;
 mod parked;
 mod requests;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use cdc_machine::{Cause, Dependency, EffectId, Effects, Machine, StateName};
-use cdc_syncer::{Config, Held, Partition, Syncer, TimerKind, Topic, WorkerId};
+use cdc_machine::{Cause, Dependency, EffectId, Effects, Machine};
+use cdc_syncer::{Config, Held, Partition, Syncer, TimerKind, Topic};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use self::accounts::SKIPPED;
 use self::answers::Reply;
 use self::ends::Ends;
 use self::lag::Lags;
@@ -33,8 +32,7 @@ use self::missing::Missing;
 pub use self::sums::BatchLog;
 use self::sums::Sums;
 use crate::clock::Clock;
-use crate::given_up::GivenUp;
-use crate::health::{HealthSign, PATIENCE, Standing, TopicLag, is_working, within_reason};
+use crate::health::{HealthSign, Standing, TopicLag, is_working};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
 use crate::owed::Owed;
@@ -42,7 +40,7 @@ use crate::report::{self, Attempt};
 use crate::shutdown::closing_time;
 use crate::timers::Timers;
 use crate::{Ended, Health, Shutdown, TICK};
-use cdc_ports::{Database, Failure, KafkaRecord, RecordConsumer, RejectedRecord, Share, TablesAtRisk};
+use cdc_ports::{Database, Failure, KafkaRecord, RecordConsumer, TablesAtRisk};
 
 pub(crate) type Input = cdc_syncer::Input<KafkaRecord>;
 type Effect = cdc_syncer::Effect<KafkaRecord>;
@@ -96,7 +94,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 database: database.clone(),
                 requests: JoinSet::new(),
                 timers: Timers::new(jitter, clock),
-                owed: Debts::default(),
+                pending: Pending::default(),
                 kafka: Standing::new(Dependency::Kafka.as_str()),
                 postgres: Standing::new(Dependency::Postgres.as_str()),
                 probing: [false; 2],
@@ -166,12 +164,9 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
     }
 }
 
-/// How often the open gaps are counted while there is work.
-const COUNT_GAPS_EVERY: Duration = Duration::from_secs(10);
-
-/// Since when each neighbour owes an answer.
+/// Since when an answer of each sort is pending.
 #[derive(Default)]
-struct Debts {
+struct Pending {
     connection: Owed,
     check: Owed,
     commit: Owed,
@@ -185,7 +180,7 @@ struct Hands<C, D> {
     database: D,
     requests: JoinSet<Reply>,
     timers: Timers<TimerKind>,
-    owed: Debts,
+    pending: Pending,
     kafka: Standing,
     postgres: Standing,
     /// Whether Kafka and PostgreSQL are being asked for a sign of life.
@@ -236,6 +231,9 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         }
         self.hands.tell_holds(self.machine.holds(), self.config.on_table_error);
         for effect in self.effects.drain() {
+            if let (Effect::Stop { .. }, Some((row, reason, detail))) = (&effect, self.machine.stopped_at()) {
+                self.hands.ended_at(row, reason, detail);
+            }
             self.hands.carry_out(effect)?;
         }
         ControlFlow::Continue(())
@@ -279,167 +277,5 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         self.hands.metrics.common.failed(failure.fault);
         let attempt = Attempt { retry: attempt.0, max: attempt.1 };
         report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);
-    }
-}
-
-impl<C: RecordConsumer, D: Database> Hands<C, D> {
-    /// Carries out one order. Every order has its line here; what it comes to returns as an input.
-    fn carry_out(&mut self, effect: Effect) -> ControlFlow<Cause> {
-        let (consumer, database) = (self.consumer.clone(), self.database.clone());
-        match effect {
-            Effect::ConnectDatabase { id } => {
-                self.owed.connection.asked();
-                self.request(requests::connect(id, database));
-            }
-            Effect::JoinGroup { id } => {
-                // A new client is given everything anew.
-                self.lags.rejoin();
-                self.revoking.clear();
-                self.owed.membership.asked();
-                self.request(requests::join(id, consumer));
-            }
-            Effect::LeaveGroup { id } => self.request(requests::leave(id, consumer)),
-            Effect::AcquirePartitions { id, partitions } => {
-                self.owed.connection.asked();
-                self.request(requests::acquire(id, partitions, self.workers, consumer, database));
-            }
-            Effect::MoveOffsets { id, gaps } => {
-                self.owed.connection.asked();
-                self.request(requests::move_offsets(id, gaps, database));
-            }
-            Effect::CheckLedger { id, partitions } => {
-                self.owed.check.asked();
-                self.request(requests::check_ledger(id, partitions, database));
-            }
-            Effect::StartFetching { starts } => {
-                self.lags.started(&starts);
-                consumer.start(&starts);
-            }
-            Effect::StopFetching { partitions } => consumer.stop(&partitions),
-            Effect::Fetch { max_records, max_bytes } => consumer.fetch(max_records, max_bytes),
-            Effect::Pause => consumer.pause(),
-            Effect::Resume => consumer.resume(),
-            Effect::ConfirmRevoked { id } => {
-                for (_, partitions) in self.revoking.extract_if(.., |(asked, _)| *asked == id) {
-                    self.lags.lost(&partitions);
-                }
-                consumer.confirm_revoked(id);
-            }
-            Effect::WriteBatch { worker, id, batch, parking } => {
-                self.begin_writing();
-                self.request(requests::write(self.share(worker), id, batch, parking, database));
-            }
-            Effect::RetryParked { worker, id, partitions, given_up } => {
-                self.begin_writing();
-                let share = self.share(worker);
-                self.request(requests::retry_parked(share, id, partitions, given_up, database));
-            }
-            Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts } => {
-                let origin = self.consumer.name(row.partition);
-                let given_up = GivenUp::new(origin.clone(), &row, reason, &detail);
-                let (offset, record) = (row.offset, row.handle);
-                let record = RejectedRecord { origin, offset, record, reason, sqlstate, detail, attempts };
-                self.request(requests::dead_letter(id, record, given_up, consumer));
-            }
-            Effect::Skip { row, reason, detail } => {
-                let place = self.consumer.name(row.partition);
-                self.gave_up(&GivenUp::new(place, &row, reason, &detail), "skip", SKIPPED);
-            }
-            Effect::StopAt { row, reason, detail } => {
-                let place = self.consumer.name(row.partition);
-                self.ended_by(&GivenUp::new(place, &row, reason, &detail));
-            }
-            Effect::CommitOffsets { id, offsets } => {
-                self.owed.commit.asked();
-                self.request(requests::commit(id, offsets, consumer, database));
-            }
-            Effect::SetTimer { timer, after } if timer.kind.has_jitter() => {
-                self.timers.set_with_jitter(timer, after);
-            }
-            Effect::SetTimer { timer, after } => self.timers.set(timer, after),
-            Effect::CancelTimer { timer } => self.timers.cancel(timer),
-            Effect::Stop { cause } => return ControlFlow::Break(cause),
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn tell_lag(&mut self) {
-        let (greatest, topics) = self.lags.tell();
-        match greatest {
-            Some(seconds) => self.metrics.common.lag.set(seconds),
-            // How far behind these are is not known yet, which is not to say that they are not.
-            None if self.lags.has_any() => {}
-            None => self.metrics.common.lag.end(),
-        }
-        self.lag_told = Some(topics);
-    }
-
-    /// Asks now and then where the logs end, and whether the topics are there.
-    fn look(&mut self) {
-        if let Some(look) = self.missing.begin_look() {
-            let (consumer, partitions) = (self.consumer.clone(), self.lags.partitions());
-            self.request(requests::look(partitions, look, consumer));
-        }
-    }
-
-    const fn share(&self, worker: WorkerId) -> Share {
-        Share { worker, of: self.workers }
-    }
-
-    fn begin_writing(&mut self) {
-        self.writing += 1;
-        self.owed.writes.asked();
-    }
-
-    fn end_writing(&mut self) {
-        self.writing -= 1;
-        self.owed.writes.answered();
-        if self.writing > 0 {
-            self.owed.writes.asked();
-        }
-    }
-
-    fn request(&mut self, request: impl Future<Output = Reply> + Send + 'static) {
-        self.requests.spawn(request);
-    }
-
-    fn moved(&self, from: StateName, to: StateName, input: &'static str) {
-        self.metrics.common.moved(from, to);
-        crate::log_transition(SERVICE, from, to, input);
-    }
-
-    /// Asks for a sign of life whoever was not heard for a while and owes nothing; and now and then how many gaps are
-    /// open, since a person may have acknowledged some.
-    fn probe(&mut self) {
-        let is_asked = self.owed.connection.age() + self.owed.commit.age() > Duration::ZERO;
-        if !self.probing[0] && !is_asked && self.kafka.is_quiet() {
-            self.probing[0] = true;
-            let consumer = self.consumer.clone();
-            self.request(
-                async move { Reply::Probed(Dependency::Kafka, within_reason(consumer.probe()).await) },
-            );
-        }
-        let is_quiet = !is_asked && self.writing == 0 && self.postgres.is_quiet();
-        let is_due = self.counted_gaps.is_none_or(|counted| counted.elapsed() >= COUNT_GAPS_EVERY);
-        if !self.probing[1] && (is_quiet || is_due) {
-            self.probing[1] = true;
-            self.counted_gaps = Some(Instant::now());
-            let database = self.database.clone();
-            self.request(async move { Reply::GapsCounted(within_reason(database.open_gaps()).await) });
-        }
-    }
-
-    /// Which neighbour gave a bad answer, or owes one for too long.
-    fn trouble(&self) -> Option<String> {
-        if let Some(trouble) = self.kafka.trouble().or(self.postgres.trouble()) {
-            return Some(trouble.to_owned());
-        }
-        let debts = [
-            ("postgres", self.owed.connection.age().max(self.owed.writes.age()).max(self.owed.check.age())),
-            ("postgres or kafka", self.owed.commit.age()),
-            ("kafka", self.owed.membership.age()),
-        ];
-        let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
-        (age > PATIENCE).then(|| format!("{name} owes an answer for {} s", age.as_secs()))
     }
 }

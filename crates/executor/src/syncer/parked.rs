@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use cdc_machine::Fault;
-use cdc_syncer::{OnUniqueViolation, RetryOutcome, WorkerId};
+use cdc_syncer::{OnUniqueViolation, WorkerId};
 
 use super::{Driver, Hands, SERVICE};
-use cdc_ports::{Database, Failure, RecordConsumer, RetryReply};
+use cdc_ports::{Database, Failure, RecordConsumer, RetryCounts};
 
 impl<C: RecordConsumer, D: Database> Driver<C, D> {
     /// A blocked batch that is written again with leave to park is counted like any failure, but is none. One that
@@ -52,12 +52,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
     /// Counts and logs a retry of parked rows.
-    pub(super) fn retried(&mut self, worker: WorkerId, took: Duration, reply: &RetryReply) {
-        self.end_writing();
-        if !matches!(reply.outcome, RetryOutcome::Done { .. }) {
-            return;
-        }
-        let counts = &reply.counts;
+    pub(super) fn retried(&mut self, worker: WorkerId, took: Duration, counts: &RetryCounts) {
         self.metrics.retried(counts);
         self.sums.retried(counts);
         tracing::debug!(

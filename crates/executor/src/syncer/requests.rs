@@ -4,42 +4,45 @@
 use std::collections::BTreeSet;
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault};
-use cdc_syncer::{Batch, Held, Hold, OffsetCommit, OffsetGap, Parking, Partition, WriteOutcome};
+use cdc_syncer::{
+    Batch, CommitFailure, FailedBy, Held, Hold, OffsetCommit, OffsetGap, Parking, Partition, Taken,
+    WriteOutcome,
+};
 
 use super::Input;
-use super::answers::Reply;
+use super::answers::{Heard, Reply, Told, WrittenBatch};
 use super::missing::Look;
 use super::sums::TOPICS_NAMED_MAX;
 use crate::given_up::GivenUp;
 use crate::health::within_reason;
 use cdc_ports::{
     Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RecordConsumer, RejectedRecord,
-    Share,
+    RetryReply, Share, WriteReply,
 };
 
 pub(super) async fn connect<D: Database>(id: EffectId, database: D) -> Reply {
     match database.connect().await {
-        Ok(()) => Reply::Database(Input::DatabaseReady { id }),
+        Ok(()) => Reply::plain(Input::DatabaseConnected { id, result: Ok(()) }, &[Dependency::Postgres]),
         Err(failure) => {
-            let fault = failure.fault;
-            Reply::DatabaseFailed(Input::DatabaseFailed { id, fault }, failure)
+            let result = Err(failure.fault);
+            Reply::failed(Input::DatabaseConnected { id, result }, Dependency::Postgres, failure)
         }
     }
 }
 
 pub(super) async fn join<C: RecordConsumer>(id: EffectId, consumer: C) -> Reply {
     match consumer.join().await {
-        Ok(()) => Reply::Broker(Input::Joined { id }),
+        Ok(()) => Reply::plain(Input::GroupJoined { id, result: Ok(()) }, &[Dependency::Kafka]),
         Err(failure) => {
-            let fault = failure.fault;
-            Reply::BrokerFailed(Input::JoinFailed { id, fault }, failure)
+            let result = Err(failure.fault);
+            Reply::failed(Input::GroupJoined { id, result }, Dependency::Kafka, failure)
         }
     }
 }
 
 pub(super) async fn leave<C: RecordConsumer>(id: EffectId, consumer: C) -> Reply {
     consumer.leave().await;
-    Reply::Broker(Input::Left { id })
+    Reply::plain(Input::GroupLeft { id, result: () }, &[Dependency::Kafka])
 }
 
 /// The ledger first: it waits for a former owner's write in flight, so that what the group and the log say is
@@ -55,30 +58,22 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         .iter()
         .map(|&(partition, epoch)| LedgerClaim { partition, epoch, name: consumer.name(partition) })
         .collect();
+    let failed = |from, failure: Failure| {
+        let result = Err(FailedBy { from, fault: failure.fault });
+        Reply::failed(Input::PartitionsAcquired { id, result }, from, failure)
+    };
     let ledger = match database.acquire(&claims, workers).await {
         Ok(ledger) => ledger,
-        Err(failure) => {
-            let fault = failure.fault;
-            let from = Dependency::Postgres;
-            return Reply::DatabaseFailed(Input::AcquireFailed { id, from, fault }, failure);
-        }
+        Err(failure) => return failed(Dependency::Postgres, failure),
     };
     let numbers: Vec<Partition> = partitions.iter().map(|&(partition, _)| partition).collect();
     let group = match consumer.committed(&numbers).await {
         Ok(group) => group,
-        Err(failure) => {
-            let fault = failure.fault;
-            let from = Dependency::Kafka;
-            return Reply::BrokerFailed(Input::AcquireFailed { id, from, fault }, failure);
-        }
+        Err(failure) => return failed(Dependency::Kafka, failure),
     };
     let bounds = match consumer.log_bounds(&numbers).await {
         Ok(bounds) => bounds,
-        Err(failure) => {
-            let fault = failure.fault;
-            let from = Dependency::Kafka;
-            return Reply::BrokerFailed(Input::AcquireFailed { id, from, fault }, failure);
-        }
+        Err(failure) => return failed(Dependency::Kafka, failure),
     };
     let mut held = Vec::new();
     let places = numbers.iter().zip(&ledger).zip(group.iter().zip(&bounds));
@@ -125,7 +120,8 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         })
         .collect();
     tell_acquired(&acquired, &held, &consumer);
-    Reply::Acquired { input: Input::Acquired { id, partitions: acquired, held }, places }
+    let input = Input::PartitionsAcquired { id, result: Ok(Taken { partitions: acquired, held }) };
+    Reply::answer(input, Heard::Answered(&[Dependency::Postgres]), Told::Places(places))
 }
 
 /// One line for all: a rebalance moves hundreds at once. Where each stands is told at debug level.
@@ -147,10 +143,13 @@ fn tell_acquired<C: RecordConsumer>(acquired: &[cdc_syncer::Acquired], held: &[H
 
 pub(super) async fn move_offsets<D: Database>(id: EffectId, gaps: Vec<OffsetGap>, database: D) -> Reply {
     match database.move_offsets(&gaps).await {
-        Ok(refused) => Reply::Moved { id, gaps, refused },
+        Ok(refused) => {
+            let input = Input::OffsetsMoved { id, result: Ok(refused) };
+            Reply::answer(input, Heard::Answered(&[Dependency::Postgres]), Told::Gaps(gaps))
+        }
         Err(failure) => {
-            let fault = failure.fault;
-            Reply::DatabaseFailed(Input::AcquireFailed { id, from: Dependency::Postgres, fault }, failure)
+            let result = Err(failure.fault);
+            Reply::failed(Input::OffsetsMoved { id, result }, Dependency::Postgres, failure)
         }
     }
 }
@@ -161,10 +160,10 @@ pub(super) async fn check_ledger<D: Database>(
     database: D,
 ) -> Reply {
     match database.check(&partitions).await {
-        Ok(check) => Reply::Checked { id, check },
+        Ok(check) => Reply::plain(Input::LedgerChecked { id, result: Ok(check) }, &[Dependency::Postgres]),
         Err(failure) => {
-            let fault = failure.fault;
-            Reply::DatabaseFailed(Input::LedgerCheckFailed { id, fault }, failure)
+            let result = Err(failure.fault);
+            Reply::failed(Input::LedgerChecked { id, result }, Dependency::Postgres, failure)
         }
     }
 }
@@ -177,15 +176,17 @@ pub(super) async fn write<D: Database>(
     database: D,
 ) -> Reply {
     let begun = tokio::time::Instant::now();
-    let reply = database.write(&batch, share, parking).await;
-    let oldest_ms = match reply.outcome {
+    let WriteReply { outcome, counts, failure } = database.write(&batch, share, parking).await;
+    let oldest_ms = match outcome {
         WriteOutcome::Written { .. } => {
             batch.rows().iter().map(|row| row.handle.timestamp_ms).filter(|ms| *ms > 0).min()
         }
         WriteOutcome::Refused { .. } | WriteOutcome::Held { .. } | WriteOutcome::Failed { .. } => None,
     };
-    let (worker, took) = (share.worker, begun.elapsed());
-    Reply::Batch { worker, id, batch, oldest_ms, took, reply }
+    let worker = share.worker;
+    let heard = Heard::Wrote(worker, batch.rows().len(), failure);
+    let told = Told::Batch(WrittenBatch { batch, oldest_ms, took: begun.elapsed(), counts });
+    Reply::answer(Input::BatchWritten { worker, id, result: outcome }, heard, told)
 }
 
 pub(super) async fn retry_parked<D: Database>(
@@ -196,8 +197,10 @@ pub(super) async fn retry_parked<D: Database>(
     database: D,
 ) -> Reply {
     let begun = tokio::time::Instant::now();
-    let reply = database.retry_parked(share, &partitions, &given_up).await;
-    Reply::Parked { worker: share.worker, id, took: begun.elapsed(), reply }
+    let RetryReply { outcome, counts, failure } = database.retry_parked(share, &partitions, &given_up).await;
+    let input = Input::ParkedRetried { worker: share.worker, id, result: outcome };
+    let told = Told::Retry { took: begun.elapsed(), counts };
+    Reply::answer(input, Heard::Retried(share.worker, failure), told)
 }
 
 /// The ledger first, then Kafka: the ledger decides where a restart begins, the group's offset is what
@@ -216,13 +219,13 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
             next_offset: *commit.offset.position(),
         })
         .collect();
+    let failed = |from, failure: Failure, refused| {
+        let result = Err(CommitFailure { from, fault: failure.fault, refused });
+        Reply::failed(Input::OffsetsCommitted { id, result }, from, failure)
+    };
     let refused = match database.record(&records).await {
         Ok(refused) => refused,
-        Err(failure) => {
-            let fault = failure.fault;
-            let failed = Input::CommitFailed { id, from: Dependency::Postgres, fault, refused: Vec::new() };
-            return Reply::DatabaseFailed(failed, failure);
-        }
+        Err(failure) => return failed(Dependency::Postgres, failure, Vec::new()),
     };
     if !refused.is_empty() {
         let text = format!(
@@ -231,19 +234,18 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
             records.len()
         );
         let failure = Failure::new(Fault::Fenced, "ledger_commit", text);
-        let (from, fault) = (Dependency::Postgres, Fault::Fenced);
-        return Reply::DatabaseFailed(Input::CommitFailed { id, from, fault, refused }, failure);
+        return failed(Dependency::Postgres, failure, refused);
     }
     let group: Vec<(Partition, i64)> =
         records.iter().map(|record| (record.partition, record.next_offset)).collect();
     match consumer.commit(&group).await {
-        Ok(()) => Reply::Committed { id, records },
-        Err(failure) => {
-            // The ledger has it. A commit that races a rebalance is fenced, and for the machine to wait with.
-            let fault = failure.fault;
-            let failed = Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() };
-            Reply::BrokerFailed(failed, failure)
+        Ok(()) => {
+            let heard = Heard::Answered(&[Dependency::Kafka, Dependency::Postgres]);
+            let input = Input::OffsetsCommitted { id, result: Ok(()) };
+            Reply::answer(input, heard, Told::Commits(records))
         }
+        // The ledger has it. A commit that races a rebalance is fenced, and for the machine to wait with.
+        Err(failure) => failed(Dependency::Kafka, failure, Vec::new()),
     }
 }
 
@@ -292,10 +294,14 @@ pub(super) async fn dead_letter<C: RecordConsumer>(
     consumer: C,
 ) -> Reply {
     match consumer.dead_letter(record).await {
-        Ok(()) => Reply::PutAside { id, given_up },
+        Ok(()) => {
+            let input = Input::DeadLettered { id, result: Ok(()) };
+            let heard = Heard::Answered(&[Dependency::Kafka]);
+            Reply::answer(input, heard, Told::PutAside(given_up))
+        }
         Err(failure) => {
-            let fault = failure.fault;
-            Reply::BrokerFailed(Input::DeadLetterFailed { id, fault }, failure)
+            let result = Err(failure.fault);
+            Reply::failed(Input::DeadLettered { id, result }, Dependency::Kafka, failure)
         }
     }
 }

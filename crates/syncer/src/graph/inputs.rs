@@ -9,8 +9,9 @@ use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
 use super::outstanding::{Outstanding, id_of};
 use super::{PARTITION, Small, TOPIC, WORKER, kinds};
 use crate::{
-    Acquired, Config, Hold, HoldReason, Input, LogBounds, OnUniqueViolation, ParkedRows, Parking, Record,
-    Reject, Rejected, RejectedParked, RetryOutcome, Row, WorkerId, WriteOutcome,
+    Acquired, CommitFailure, Config, FailedBy, Hold, HoldReason, Input, LedgerCheck, LogBounds,
+    OnUniqueViolation, ParkedRows, Parking, Record, Reject, Rejected, RejectedParked, RetryOutcome, Row,
+    Taken, WorkerId, WriteOutcome,
 };
 
 /// An assignment that never was.
@@ -43,12 +44,18 @@ impl Small {
         self.push_retry_replies(&mut inputs);
         self.push_dead_letter_replies(&mut inputs);
         let id = id_of(self.outstanding.commit);
-        inputs.push(Input::Committed { id });
+        inputs.push(Input::OffsetsCommitted { id, result: Ok(()) });
         for fault in [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal] {
-            inputs.push(Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() });
+            inputs.push(Input::OffsetsCommitted {
+                id,
+                result: Err(CommitFailure { from: Dependency::Kafka, fault, refused: Vec::new() }),
+            });
         }
         let from = Dependency::Postgres;
-        inputs.push(Input::CommitFailed { id, from, fault: Fault::Fenced, refused: vec![PARTITION] });
+        inputs.push(Input::OffsetsCommitted {
+            id,
+            result: Err(CommitFailure { from, fault: Fault::Fenced, refused: vec![PARTITION] }),
+        });
         inputs
     }
 
@@ -61,12 +68,12 @@ impl Small {
 
     fn push_connection_replies(&self, inputs: &mut Vec<Input<()>>) {
         let (database, group) = (id_of(self.outstanding.database), id_of(self.outstanding.group));
-        inputs.push(Input::DatabaseReady { id: database });
-        inputs.push(Input::Joined { id: group });
-        inputs.push(Input::Left { id: id_of(self.outstanding.leaving) });
+        inputs.push(Input::DatabaseConnected { id: database, result: Ok(()) });
+        inputs.push(Input::GroupJoined { id: group, result: Ok(()) });
+        inputs.push(Input::GroupLeft { id: id_of(self.outstanding.leaving), result: () });
         for fault in FAULTS {
-            inputs.push(Input::DatabaseFailed { id: database, fault });
-            inputs.push(Input::JoinFailed { id: group, fault });
+            inputs.push(Input::DatabaseConnected { id: database, result: Err(fault) });
+            inputs.push(Input::GroupJoined { id: group, result: Err(fault) });
             inputs.push(Input::ConsumerFailed { fault });
         }
     }
@@ -81,36 +88,47 @@ impl Small {
         }
         inputs.push(Input::Lost { partitions: vec![PARTITION] });
         let Outstanding { taking, moving, check, .. } = self.outstanding;
-        let (id, taking, moving) = (id_of(taking.or(moving)), id_of(taking), id_of(moving));
+        let (taking, moving) = (id_of(taking), id_of(moving));
         let row = self.acquired(Vec::new());
-        let mut push_acquired =
-            |partitions, held| inputs.push(Input::Acquired { id: taking, partitions, held });
+        let mut push_acquired = |partitions, held| {
+            inputs.push(Input::PartitionsAcquired { id: taking, result: Ok(Taken { partitions, held }) });
+        };
         push_acquired(vec![row.clone()], Vec::new());
         push_acquired(vec![Acquired { log: MOVED_ON, ..row }], Vec::new());
         push_acquired(Vec::new(), Vec::new());
         for reason in HELD_FOR {
             push_acquired(Vec::new(), self.out_of_order(reason));
         }
-        inputs.extend(FAULTS.map(|fault| Input::AcquireFailed { id, from: Dependency::Postgres, fault }));
-        inputs.push(Input::OffsetsMoved { id: moving, refused: Vec::new() });
-        inputs.push(Input::OffsetsMoved { id: moving, refused: vec![PARTITION] });
+        let from = Dependency::Postgres;
+        for fault in FAULTS {
+            let result = Err(FailedBy { from, fault });
+            inputs.push(Input::PartitionsAcquired { id: taking, result });
+            inputs.push(Input::OffsetsMoved { id: moving, result: Err(fault) });
+        }
+        inputs.push(Input::OffsetsMoved { id: moving, result: Ok(Vec::new()) });
+        inputs.push(Input::OffsetsMoved { id: moving, result: Ok(vec![PARTITION]) });
         let id = id_of(check);
-        inputs.push(Input::LedgerChecked { id, refused: Vec::new(), held: Vec::new() });
-        inputs.push(Input::LedgerChecked { id, refused: vec![PARTITION], held: Vec::new() });
         inputs.push(Input::LedgerChecked {
             id,
-            refused: Vec::new(),
-            held: self.out_of_order(HoldReason::Unwritable),
+            result: Ok(LedgerCheck { refused: Vec::new(), held: Vec::new() }),
+        });
+        inputs.push(Input::LedgerChecked {
+            id,
+            result: Ok(LedgerCheck { refused: vec![PARTITION], held: Vec::new() }),
+        });
+        inputs.push(Input::LedgerChecked {
+            id,
+            result: Ok(LedgerCheck { refused: Vec::new(), held: self.out_of_order(HoldReason::Unwritable) }),
         });
         let unanswered = FAULTS.into_iter().chain([Fault::Unreachable]);
-        inputs.extend(unanswered.map(|fault| Input::LedgerCheckFailed { id, fault }));
+        inputs.extend(unanswered.map(|fault| Input::LedgerChecked { id, result: Err(fault) }));
     }
 
     /// With its one row parked.
     fn push_acquired_parked(&self, inputs: &mut Vec<Input<()>>) {
         if let Some(id) = self.outstanding.taking {
             let partitions = vec![self.acquired(vec![(WORKER, 1)])];
-            inputs.push(Input::Acquired { id, partitions, held: Vec::new() });
+            inputs.push(Input::PartitionsAcquired { id, result: Ok(Taken { partitions, held: Vec::new() }) });
         }
     }
 
@@ -145,7 +163,7 @@ impl Small {
     fn push_write_replies(&self, inputs: &mut Vec<Input<()>>) {
         let id = id_of(self.outstanding.writing.map(|(id, _)| id));
         let mut push = |outcome| {
-            inputs.push(Input::BatchDone { worker: WORKER, id, outcome });
+            inputs.push(Input::BatchWritten { worker: WORKER, id, result: outcome });
         };
         let detail: Arc<str> = Arc::from("");
         let rejected =
@@ -168,7 +186,7 @@ impl Small {
 
     fn push_retry_replies(&self, inputs: &mut Vec<Input<()>>) {
         let id = id_of(self.outstanding.retrying);
-        let mut push = |outcome| inputs.push(Input::ParkedRetried { worker: WORKER, id, outcome });
+        let mut push = |outcome| inputs.push(Input::ParkedRetried { worker: WORKER, id, result: outcome });
         let done = |rows, is_changed, rejected| RetryOutcome::Done {
             parked: vec![parked(rows)],
             is_changed,
@@ -194,9 +212,10 @@ impl Small {
 
     fn push_dead_letter_replies(&self, inputs: &mut Vec<Input<()>>) {
         let id = id_of(self.outstanding.dead_letters.first().copied());
-        inputs.push(Input::DeadLettered { id });
+        inputs.push(Input::DeadLettered { id, result: Ok(()) });
         inputs.extend(
-            [Fault::Transient, Fault::Auth, Fault::Fatal].map(|fault| Input::DeadLetterFailed { id, fault }),
+            [Fault::Transient, Fault::Auth, Fault::Fatal]
+                .map(|fault| Input::DeadLettered { id, result: Err(fault) }),
         );
     }
 }

@@ -41,31 +41,27 @@ impl Outstanding {
 
     pub(super) fn answered(&mut self, input: &Input<()>) {
         match input {
-            Input::DatabaseReady { id } | Input::DatabaseFailed { id, .. } => take(&mut self.database, *id),
-            Input::Joined { id } => take(&mut self.group, *id),
-            Input::JoinFailed { id, .. } if self.group != Some(*id) => {}
-            Input::JoinFailed { .. } | Input::ConsumerFailed { .. } => {
-                (self.group, self.fetch, self.is_revoking) = (None, None, false);
-            }
-            Input::Left { id } => take(&mut self.leaving, *id),
-            Input::Acquired { id, .. } | Input::AcquireFailed { id, .. } | Input::OffsetsMoved { id, .. } => {
-                take(&mut self.taking, *id);
-                take(&mut self.moving, *id);
-            }
-            Input::LedgerChecked { id, .. } | Input::LedgerCheckFailed { id, .. } => {
-                take(&mut self.check, *id);
-            }
-            Input::Committed { id } | Input::CommitFailed { id, .. } => take(&mut self.commit, *id),
+            Input::DatabaseConnected { id, .. } => take(&mut self.database, *id),
+            Input::GroupJoined { id, result: Err(_) } if self.group == Some(*id) => self.lose_group(),
+            Input::GroupJoined { id, .. } => take(&mut self.group, *id),
+            Input::ConsumerFailed { .. } => self.lose_group(),
+            Input::GroupLeft { id, .. } => take(&mut self.leaving, *id),
+            Input::PartitionsAcquired { id, .. } => take(&mut self.taking, *id),
+            Input::OffsetsMoved { id, .. } => take(&mut self.moving, *id),
+            Input::LedgerChecked { id, .. } => take(&mut self.check, *id),
+            Input::OffsetsCommitted { id, .. } => take(&mut self.commit, *id),
             Input::ParkedRetried { id, .. } => take(&mut self.retrying, *id),
-            Input::BatchDone { id, .. } => drop(self.writing.take_if(|(asked, _)| asked == id)),
-            Input::DeadLettered { id } | Input::DeadLetterFailed { id, .. } => {
-                self.dead_letters.retain(|asked| asked != id);
-            }
+            Input::BatchWritten { id, .. } => drop(self.writing.take_if(|(asked, _)| asked == id)),
+            Input::DeadLettered { id, .. } => self.dead_letters.retain(|asked| asked != id),
             Input::Records { .. } => self.fetch = None,
             Input::Revoking { .. } => self.is_revoking = true,
             Input::Timer(timer) => self.timers.retain(|set| set != timer),
             Input::Start | Input::Assigned { .. } | Input::Lost { .. } | Input::Signal(_) => {}
         }
+    }
+
+    fn lose_group(&mut self) {
+        (self.group, self.fetch, self.is_revoking) = (None, None, false);
     }
 
     pub(super) fn ordered(&mut self, effect: &Effect<()>) {
@@ -92,7 +88,6 @@ impl Outstanding {
             | Effect::StopFetching { .. }
             | Effect::Resume
             | Effect::Skip { .. }
-            | Effect::StopAt { .. }
             | Effect::Stop { .. } => {}
         }
     }

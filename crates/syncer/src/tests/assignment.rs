@@ -5,7 +5,8 @@ fn an_assignment_takes_its_row_in_the_ledger_before_it_fetches() {
     let mut bench = Bench::joined(small());
     assert_eq!(bench.step(assigned(&[0, 1])), ["AcquirePartitions 2 [0@0 1@1]"]);
     let partitions = vec![acquired(0, 0, None, Some(9)), acquired(1, 1, Some(8), Some(5))];
-    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(2), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["StartFetching [0@0 all 1@1 5]", "Fetch 4 records 1000 bytes"]);
     assert_eq!(bench.at(), STREAMING);
 }
@@ -15,7 +16,8 @@ fn the_ledger_wins_over_a_group_that_is_ahead_or_unknown() {
     let mut bench = Bench::joined(small());
     bench.step(assigned(&[0, 1]));
     let partitions = vec![acquired(0, 0, Some(8), Some(9)), acquired(1, 1, Some(8), None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(2), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["StartFetching [0@0 8 1@1 8]", "Fetch 4 records 1000 bytes"]);
 }
 
@@ -25,7 +27,8 @@ fn one_look_at_the_ledger_at_a_time() {
     bench.step(assigned(&[0]));
     assert_eq!(bench.step(assigned(&[1])), NOTHING);
     let partitions = vec![acquired(0, 0, Some(0), None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(2), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["StartFetching [0@0 0]", "AcquirePartitions 3 [1@1]", "Fetch 4 records 1000 bytes"]);
 }
 
@@ -68,7 +71,13 @@ fn what_was_lost_before_its_row_was_taken_is_not_fetched() {
     bench.step(assigned(&[0]));
     assert_eq!(bench.step(lost(&[0])), NOTHING);
     let partitions = vec![acquired(0, 0, Some(0), None)];
-    assert_eq!(bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] }), NOTHING);
+    assert_eq!(
+        bench.step(Input::PartitionsAcquired {
+            id: EffectId(2),
+            result: Ok(Taken { partitions, held: vec![] })
+        }),
+        NOTHING
+    );
 }
 
 #[test]
@@ -112,7 +121,8 @@ fn behind(config: Config) -> (Bench, Vec<String>) {
     let log = LogBounds { first: 10, end: 20 };
     let partitions =
         vec![Acquired { log, ..acquired(0, 0, Some(5), Some(5)) }, acquired(1, 1, Some(8), None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(2), result: Ok(Taken { partitions, held: vec![] }) });
     (bench, lines)
 }
 
@@ -122,7 +132,7 @@ fn a_gap_is_recorded_before_reading_goes_on_behind_it() {
     let expected =
         ["StartFetching [1@1 8]", "MoveOffsets 3 [0@0 5 to 10 expired]", "Fetch 4 records 1000 bytes"];
     assert_eq!(lines, expected);
-    let lines = bench.step(Input::OffsetsMoved { id: EffectId(3), refused: vec![] });
+    let lines = bench.step(Input::OffsetsMoved { id: EffectId(3), result: Ok(vec![]) });
     assert_eq!(lines, ["StartFetching [0@0 10]"]);
 }
 
@@ -131,11 +141,15 @@ fn a_partition_that_the_log_does_not_have_is_waited_for_without_using_up_retries
     let mut bench = Bench::joined(small());
     bench.step(assigned(&[0, 1]));
     let partitions = vec![acquired(0, 0, Some(5), None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(2), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["StartFetching [0@0 5]", "SetTimer AcquireRetry#0 1s", "Fetch 4 records 1000 bytes"]);
     for n in 0..20 {
         assert_eq!(bench.expire(TimerKind::AcquireRetry), [format!("AcquirePartitions {} [1@1]", n + 3)]);
-        let lines = bench.step(Input::Acquired { id: EffectId(n + 3), partitions: vec![], held: vec![] });
+        let lines = bench.step(Input::PartitionsAcquired {
+            id: EffectId(n + 3),
+            result: Ok(Taken { partitions: vec![], held: vec![] }),
+        });
         assert_eq!(lines, [format!("SetTimer AcquireRetry#{} 1s", n + 1)]);
     }
     // Once the group has taken it back nobody looks for it any more.
@@ -163,7 +177,7 @@ fn a_gap_that_is_not_recorded_is_looked_at_again() {
     assert_eq!(bench.expire(TimerKind::AcquireRetry), ["AcquirePartitions 4 [0@0]"]);
 
     let (mut bench, _) = behind(small());
-    let lines = bench.step(Input::OffsetsMoved { id: EffectId(3), refused: partitions(&[0]) });
+    let lines = bench.step(Input::OffsetsMoved { id: EffectId(3), result: Ok(partitions(&[0])) });
     assert_eq!(lines, ["SetTimer AcquireRetry#0 1s"]);
 }
 
@@ -171,7 +185,7 @@ fn a_gap_that_is_not_recorded_is_looked_at_again() {
 fn a_partition_that_is_gone_when_its_gap_is_recorded_is_not_fetched() {
     let (mut bench, _) = behind(small());
     bench.step(lost(&[0]));
-    assert_eq!(bench.step(Input::OffsetsMoved { id: EffectId(3), refused: vec![] }), NOTHING);
+    assert_eq!(bench.step(Input::OffsetsMoved { id: EffectId(3), result: Ok(vec![]) }), NOTHING);
 }
 
 /// Retention overtook a running consumer: it is made anew, and what it gets next is the log's business.

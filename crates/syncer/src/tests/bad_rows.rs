@@ -16,7 +16,10 @@ fn writing_two(config: Config) -> Bench {
 fn a_bad_row_settles_once_its_dead_letter_is_durable() {
     let mut bench = writing_two(small());
     assert_eq!(bench.step(with_one_rejected(Reject::Malformed)), ["DeadLetter 4 0:0 malformed x1"]);
-    assert_eq!(bench.step(Input::DeadLettered { id: EffectId(4) }), ["CommitOffsets 5 [0@0 2]"]);
+    assert_eq!(
+        bench.step(Input::DeadLettered { id: EffectId(4), result: Ok(()) }),
+        ["CommitOffsets 5 [0@0 2]"]
+    );
 }
 
 #[test]
@@ -30,7 +33,7 @@ fn a_skipped_row_settles_at_once() {
 fn a_bad_row_ends_the_service_where_the_policy_says_so() {
     let mut bench = writing_two(Config { on_bad_record: OnBadRecord::Stop, ..small() });
     let lines = bench.step(with_one_rejected(Reject::Malformed));
-    assert_eq!(lines, ["StopAt 0:0 malformed", "Stop BadRecord"]);
+    assert_eq!(lines, ["Stop BadRecord at 0:0 malformed"]);
     assert_eq!(bench.at(), stopped(Cause::BadRecord));
 }
 
@@ -42,7 +45,7 @@ fn the_record_that_ends_the_service_is_the_one_whose_policy_says_so() {
     let mut bench = writing_two(config);
     let rejected = vec![rejected(0, Reject::UniqueViolation), rejected(1, Reject::Malformed)];
     let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected, parked: vec![] }));
-    assert_eq!(lines, ["Skip 0:0 unique_violation", "StopAt 0:1 malformed", "Stop BadRecord"]);
+    assert_eq!(lines, ["Skip 0:0 unique_violation", "Stop BadRecord at 0:1 malformed"]);
 }
 
 #[test]
@@ -58,7 +61,7 @@ fn unique_violations_have_a_policy_of_their_own() {
 fn a_failed_dead_letter_is_sent_again_after_a_wait() {
     let mut bench = writing_two(small());
     bench.step(with_one_rejected(Reject::Malformed));
-    let failed = |id| Input::DeadLetterFailed { id: EffectId(id), fault: Fault::Transient };
+    let failed = |id| Input::DeadLettered { id: EffectId(id), result: Err(Fault::Transient) };
     assert_eq!(bench.step(failed(4)), ["SetTimer DeadLetterRetry#0 1s"]);
     assert_eq!(bench.expire(TimerKind::DeadLetterRetry), ["DeadLetter 5 0:0 malformed x1"]);
     assert_eq!(bench.step(failed(5)), ["SetTimer DeadLetterRetry#1 2s"]);
@@ -70,7 +73,7 @@ fn one_outage_of_the_broker_uses_up_one_retry() {
     let rejected = vec![rejected(1, Reject::Malformed), rejected(0, Reject::Malformed)];
     let lines = bench.step(done(0, 3, WriteOutcome::Written { rejected, parked: vec![] }));
     assert_eq!(lines, ["DeadLetter 4 0:0 malformed x1", "DeadLetter 5 0:1 malformed x1"]);
-    let failed = |id| Input::DeadLetterFailed { id: EffectId(id), fault: Fault::Transient };
+    let failed = |id| Input::DeadLettered { id: EffectId(id), result: Err(Fault::Transient) };
     assert_eq!(bench.step(failed(4)), ["SetTimer DeadLetterRetry#0 1s"]);
     assert_eq!(bench.step(failed(5)), NOTHING);
     assert_eq!(bench.machine.kafka_attempt(&bench.config), (1, Some(5)));
@@ -81,7 +84,7 @@ fn a_lost_partition_takes_its_dead_letters_along() {
     let mut bench = writing_two(small());
     bench.step(with_one_rejected(Reject::Malformed));
     bench.step(lost(&[0]));
-    let failed = Input::DeadLetterFailed { id: EffectId(4), fault: Fault::Transient };
+    let failed = Input::DeadLettered { id: EffectId(4), result: Err(Fault::Transient) };
     assert_eq!(bench.step(failed), NOTHING);
 }
 

@@ -63,7 +63,10 @@ fn a_commit_that_the_ledger_fails_blames_postgres() {
         let mut bench = Bench::committing(small());
         for id in 4..=9 {
             let from = Dependency::Postgres;
-            bench.step(Input::CommitFailed { id: EffectId(id), from, fault, refused: Vec::new() });
+            bench.step(Input::OffsetsCommitted {
+                id: EffectId(id),
+                result: Err(CommitFailure { from, fault, refused: Vec::new() }),
+            });
             if bench.at() != STREAMING {
                 break;
             }

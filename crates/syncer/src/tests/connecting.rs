@@ -6,9 +6,9 @@ fn first_the_database_then_the_group() {
     assert_eq!(bench.at(), CONNECTING);
     assert_eq!(bench.step(Input::Start), ["ConnectDatabase 0"]);
     assert_eq!(bench.at(), CONNECTING);
-    assert_eq!(bench.step(Input::DatabaseReady { id: EffectId(0) }), ["JoinGroup 1"]);
+    assert_eq!(bench.step(Input::DatabaseConnected { id: EffectId(0), result: Ok(()) }), ["JoinGroup 1"]);
     assert_eq!(bench.at(), CONNECTING);
-    assert_eq!(bench.step(Input::Joined { id: EffectId(1) }), NOTHING);
+    assert_eq!(bench.step(Input::GroupJoined { id: EffectId(1), result: Ok(()) }), NOTHING);
     assert_eq!(bench.at(), STREAMING);
 }
 
@@ -23,12 +23,12 @@ fn the_database_is_tried_again_five_times() {
     bench.step(Input::Start);
     for (retry, seconds) in [1, 2, 4, 8, 16].into_iter().enumerate() {
         let id = EffectId(retry as u64);
-        let lines = bench.step(Input::DatabaseFailed { id, fault: Fault::Transient });
+        let lines = bench.step(Input::DatabaseConnected { id, result: Err(Fault::Transient) });
         assert_eq!(lines, [format!("SetTimer Reconnect#{retry} {seconds}s")]);
         assert_eq!(bench.at(), CONNECTING);
         assert_eq!(bench.expire(TimerKind::Reconnect), [format!("ConnectDatabase {}", retry + 1)]);
     }
-    let lines = bench.step(Input::DatabaseFailed { id: EffectId(5), fault: Fault::Transient });
+    let lines = bench.step(Input::DatabaseConnected { id: EffectId(5), result: Err(Fault::Transient) });
     assert_eq!(lines, ["Stop Unavailable(Postgres)"]);
     assert_eq!(bench.at(), stopped(Cause::Unavailable(Dependency::Postgres)));
 }
@@ -37,12 +37,12 @@ fn the_database_is_tried_again_five_times() {
 fn a_refused_password_is_not_tried_again() {
     let mut bench = Bench::new(small());
     bench.step(Input::Start);
-    let lines = bench.step(Input::DatabaseFailed { id: EffectId(0), fault: Fault::Auth });
+    let lines = bench.step(Input::DatabaseConnected { id: EffectId(0), result: Err(Fault::Auth) });
     assert_eq!(lines, ["Stop Refused(Postgres)"]);
     let mut bench = Bench::new(small());
     bench.step(Input::Start);
-    bench.step(Input::DatabaseReady { id: EffectId(0) });
-    let lines = bench.step(Input::JoinFailed { id: EffectId(1), fault: Fault::Auth });
+    bench.step(Input::DatabaseConnected { id: EffectId(0), result: Ok(()) });
+    let lines = bench.step(Input::GroupJoined { id: EffectId(1), result: Err(Fault::Auth) });
     assert_eq!(lines, ["Stop Refused(Kafka)"]);
 }
 
@@ -51,7 +51,7 @@ fn a_refused_password_is_not_tried_again() {
 fn a_name_that_another_process_has_is_not_joined_with() {
     let mut bench = Bench::new(small());
     bench.step(Input::Start);
-    let lines = bench.step(Input::DatabaseFailed { id: EffectId(0), fault: Fault::Fenced });
+    let lines = bench.step(Input::DatabaseConnected { id: EffectId(0), result: Err(Fault::Fenced) });
     assert_eq!(lines, ["Stop LeaseLost"]);
     assert_eq!(Cause::LeaseLost.exit_code(), 75);
 }
@@ -60,8 +60,8 @@ fn a_name_that_another_process_has_is_not_joined_with() {
 fn a_group_that_cannot_be_joined_is_tried_again() {
     let mut bench = Bench::new(small());
     bench.step(Input::Start);
-    bench.step(Input::DatabaseReady { id: EffectId(0) });
-    let lines = bench.step(Input::JoinFailed { id: EffectId(1), fault: Fault::Transient });
+    bench.step(Input::DatabaseConnected { id: EffectId(0), result: Ok(()) });
+    let lines = bench.step(Input::GroupJoined { id: EffectId(1), result: Err(Fault::Transient) });
     assert_eq!(lines, ["SetTimer Reconnect#0 1s"]);
     assert_eq!(bench.expire(TimerKind::Reconnect), ["JoinGroup 2"]);
     assert_eq!(bench.at(), CONNECTING);
@@ -80,7 +80,7 @@ fn a_dead_consumer_is_replaced_and_what_it_had_is_dropped() {
     // The batch in flight settles nothing any more, and nothing is left behind it.
     assert_eq!(bench.step(written(0, 3)), NOTHING);
     assert_eq!(bench.expire(TimerKind::Reconnect), ["JoinGroup 4"]);
-    bench.step(Input::Joined { id: EffectId(4) });
+    bench.step(Input::GroupJoined { id: EffectId(4), result: Ok(()) });
     assert_eq!(bench.at(), STREAMING);
     assert_eq!(bench.step(assigned(&[0])), ["AcquirePartitions 5 [0@2]"]);
 }
@@ -88,7 +88,7 @@ fn a_dead_consumer_is_replaced_and_what_it_had_is_dropped() {
 #[test]
 fn another_process_with_our_name_ends_this_one() {
     let mut bench = fenced_once();
-    bench.step(Input::Joined { id: EffectId(2) });
+    bench.step(Input::GroupJoined { id: EffectId(2), result: Ok(()) });
     let lines = bench.step(Input::ConsumerFailed { fault: Fault::Fenced });
     assert_eq!(lines.last().map(String::as_str), Some("Stop LeaseLost"));
 }
@@ -108,7 +108,7 @@ fn fenced_once() -> Bench {
 #[test]
 fn one_fencing_alone_is_got_over() {
     let mut bench = fenced_once();
-    bench.step(Input::Joined { id: EffectId(2) });
+    bench.step(Input::GroupJoined { id: EffectId(2), result: Ok(()) });
     assert_eq!(bench.at(), STREAMING);
     assert_eq!(bench.expire(TimerKind::Fencing), NOTHING);
     let lines = bench.step(Input::ConsumerFailed { fault: Fault::Fenced });
@@ -118,7 +118,7 @@ fn one_fencing_alone_is_got_over() {
 #[test]
 fn late_answers_and_unasked_ones_are_counted_apart() {
     let mut bench = Bench::joined(small());
-    assert_eq!(bench.step(Input::DatabaseReady { id: EffectId(0) }), NOTHING);
+    assert_eq!(bench.step(Input::DatabaseConnected { id: EffectId(0), result: Ok(()) }), NOTHING);
     assert_eq!((bench.machine.stale_inputs(), bench.machine.unexpected_inputs()), (1, 0));
     assert_eq!(bench.step(written(0, 77)), NOTHING);
     assert_eq!((bench.machine.stale_inputs(), bench.machine.unexpected_inputs()), (1, 1));

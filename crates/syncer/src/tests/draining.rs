@@ -12,7 +12,7 @@ fn a_drain_writes_commits_and_leaves_the_group() {
     assert_eq!(bench.step(written(0, 3)), ["CommitOffsets 4 [0@0 1]"]);
     assert_eq!(bench.step(committed(4)), ["SetTimer CommitSpacing#0 10ms", "LeaveGroup 5"]);
     assert_eq!(bench.at(), DRAINING);
-    assert_eq!(bench.step(Input::Left { id: EffectId(5) }), ["Stop Drained"]);
+    assert_eq!(bench.step(Input::GroupLeft { id: EffectId(5), result: () }), ["Stop Drained"]);
     assert_eq!(bench.at(), stopped(Cause::Drained));
 }
 
@@ -30,7 +30,7 @@ fn a_drain_before_the_group_is_joined_ends_at_once() {
     assert_eq!(bench.step(drain()), ["Stop Drained"]);
     let mut bench = Bench::new(small());
     bench.step(Input::Start);
-    bench.step(Input::DatabaseFailed { id: EffectId(0), fault: Fault::Transient });
+    bench.step(Input::DatabaseConnected { id: EffectId(0), result: Err(Fault::Transient) });
     assert_eq!(bench.step(drain()), ["CancelTimer Reconnect#0", "Stop Drained"]);
 }
 
@@ -38,10 +38,10 @@ fn a_drain_before_the_group_is_joined_ends_at_once() {
 fn a_drain_while_joining_leaves_the_group() {
     let mut bench = Bench::new(small());
     bench.step(Input::Start);
-    bench.step(Input::DatabaseReady { id: EffectId(0) });
+    bench.step(Input::DatabaseConnected { id: EffectId(0), result: Ok(()) });
     assert_eq!(bench.step(drain()), ["Pause", "LeaveGroup 2", "SetTimer Drain#0 25s"]);
-    assert_eq!(bench.step(Input::Joined { id: EffectId(1) }), NOTHING);
-    assert_eq!(bench.step(Input::Left { id: EffectId(2) }), ["Stop Drained"]);
+    assert_eq!(bench.step(Input::GroupJoined { id: EffectId(1), result: Ok(()) }), NOTHING);
+    assert_eq!(bench.step(Input::GroupLeft { id: EffectId(2), result: () }), ["Stop Drained"]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn leaving_the_group_gives_its_partitions_back() {
     let mut bench = Bench::streaming(small());
     assert_eq!(bench.step(drain()), ["Pause", "LeaveGroup 3", "SetTimer Drain#0 25s"]);
     assert_eq!(bench.step(revoking(50, &[0, 1])), ["ConfirmRevoked 50"]);
-    assert_eq!(bench.step(Input::Left { id: EffectId(3) }), ["Stop Drained"]);
+    assert_eq!(bench.step(Input::GroupLeft { id: EffectId(3), result: () }), ["Stop Drained"]);
 }
 
 #[test]
@@ -93,7 +93,13 @@ fn a_drain_takes_nothing_on() {
     bench.step(assigned(&[0]));
     assert_eq!(bench.step(drain()), ["Pause", "LeaveGroup 3", "SetTimer Drain#0 25s"]);
     let partitions = vec![acquired(0, 0, None, None)];
-    assert_eq!(bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] }), NOTHING);
+    assert_eq!(
+        bench.step(Input::PartitionsAcquired {
+            id: EffectId(2),
+            result: Ok(Taken { partitions, held: vec![] })
+        }),
+        NOTHING
+    );
     assert_eq!(bench.step(assigned(&[1])), NOTHING);
 }
 

@@ -32,7 +32,8 @@ fn full() -> Bench {
     let lines = bench.step(blocked(0, 6));
     assert_eq!(lines, ["StopFetching [0]", "CancelTimer ParkedRetry#0", "AcquirePartitions 7 [0@2]"]);
     let partitions = vec![Acquired { parked: vec![(WorkerId(0), 1)], ..acquired(0, 2, Some(1), None) }];
-    let lines = bench.step(Input::Acquired { id: EffectId(7), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(7), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["SetTimer HeldTable#0 30s", "SetTimer ParkedRetry#1 50ms"]);
     assert_eq!(reasons(&bench), [(0, "parked_full")]);
     bench
@@ -54,11 +55,12 @@ fn it_is_read_on_once_fewer_are_parked() {
     assert_eq!(bench.expire(TimerKind::HeldTable), ["SetTimer HeldTable#1 30s"], "still full");
     assert_eq!(bench.expire(RETRY), ["RetryParked w0 8 [0@2]"]);
     let outcome = RetryOutcome::Done { parked: parked(&[(0, 0)]), is_changed: true, rejected: vec![] };
-    let freed = Input::ParkedRetried { worker: WorkerId(0), id: EffectId(8), outcome };
+    let freed = Input::ParkedRetried { worker: WorkerId(0), id: EffectId(8), result: outcome };
     assert_eq!(bench.step(freed), NOTHING);
     assert_eq!(bench.expire(TimerKind::HeldTable), ["AcquirePartitions 9 [0@2]"]);
     let partitions = vec![acquired(0, 2, Some(1), None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(9), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(9), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["StartFetching [0@2 1]"]);
     assert_eq!(reasons(&bench), []);
 }

@@ -53,14 +53,18 @@ fn a_held_partition_is_looked_at_again_before_it_is_read() {
     let mut bench = with_a_held_one(UNWRITABLE);
     assert_eq!(bench.expire(TimerKind::HeldTable), ["AcquirePartitions 5 [0@2]"]);
     let still = Hold { epoch: Epoch(2), ..hold(0, HoldReason::TableMissing) };
-    let lines = bench.step(Input::Acquired { id: EffectId(5), partitions: vec![], held: vec![still] });
+    let lines = bench.step(Input::PartitionsAcquired {
+        id: EffectId(5),
+        result: Ok(Taken { partitions: vec![], held: vec![still] }),
+    });
     assert_eq!(lines, ["SetTimer HeldTable#1 30s"]);
     assert_eq!(reasons(&bench), [(0, "table_missing")]);
 
     assert_eq!(bench.expire(TimerKind::HeldTable), ["AcquirePartitions 6 [0@2]"]);
     assert_eq!(reasons(&bench), [(0, "table_missing")], "until it is known to be mended");
     let partitions = vec![acquired(0, 2, Some(0), None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(6), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(6), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["StartFetching [0@2 0]"]);
     assert_eq!(reasons(&bench), []);
 }
@@ -79,7 +83,8 @@ fn a_table_that_cannot_be_written_is_known_before_its_topic_is_read() {
     bench.step(assigned(&[0, 1]));
     let partitions = vec![acquired(1, 1, Some(0), None)];
     let held = vec![hold(0, HoldReason::Claimed)];
-    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions, held });
+    let lines =
+        bench.step(Input::PartitionsAcquired { id: EffectId(2), result: Ok(Taken { partitions, held }) });
     assert_eq!(
         lines,
         [
@@ -97,7 +102,8 @@ fn a_table_that_changes_while_nothing_is_written_is_found_by_the_look_at_the_led
     let mut bench = Bench::streaming(Config { ledger_check: Duration::from_secs(5), ..small() });
     assert_eq!(bench.expire(TimerKind::LedgerCheck), ["CheckLedger 3 [0@0 1@1]"]);
     let held = vec![hold(1, HoldReason::TableReplaced)];
-    let lines = bench.step(Input::LedgerChecked { id: EffectId(3), refused: vec![], held });
+    let lines = bench
+        .step(Input::LedgerChecked { id: EffectId(3), result: Ok(LedgerCheck { refused: vec![], held }) });
     assert_eq!(lines, ["StopFetching [1]", "SetTimer HeldTable#0 30s", "SetTimer LedgerCheck#1 5s"]);
     assert_eq!(reasons(&bench), [(1, "table_replaced")]);
 }
@@ -112,7 +118,7 @@ fn rows_that_were_in_hand_when_their_partition_was_held_settle_nothing() {
     bench.step(held(0, 3, vec![hold(0, UNWRITABLE)]));
     assert_eq!(bench.expire(TimerKind::HeldTable), ["AcquirePartitions 5 [0@2]"]);
     let partitions = vec![acquired(0, 2, Some(0), None)];
-    bench.step(Input::Acquired { id: EffectId(5), partitions, held: vec![] });
+    bench.step(Input::PartitionsAcquired { id: EffectId(5), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(bench.step(written(1, 4)), NOTHING);
     assert_eq!(bench.machine.stale_records(), 1);
 }

@@ -29,9 +29,10 @@ use cdc_machine::{
 };
 
 use crate::{
-    Acquired, Config, Effect, Hold, HoldReason, Input, LogBounds, OffsetLoss, OffsetPolicy, OnBadRecord,
-    OnTableError, ParkedRows, Parking, Partition, Record, Reject, Rejected, Retries, RetryOutcome, SqlState,
-    StartOffset, StopAfter, Syncer, TimerKind, Topic, WorkerId, WriteOutcome,
+    Acquired, CommitFailure, Config, Effect, FailedBy, Hold, HoldReason, Input, LedgerCheck, LogBounds,
+    OffsetLoss, OffsetPolicy, OnBadRecord, OnTableError, ParkedRows, Parking, Partition, Record, Reject,
+    Rejected, Retries, RetryOutcome, SqlState, StartOffset, StopAfter, Syncer, Taken, TimerKind, Topic,
+    WorkerId, WriteOutcome,
 };
 
 /// The topic of all partitions, where a test does not say otherwise.
@@ -83,7 +84,12 @@ impl Bench {
                 self.timers.retain(|set| set.kind != timer.kind);
                 self.timers.push(timer);
             }
-            lines.push(show(&effect));
+            lines.push(match (&effect, self.machine.stopped_at()) {
+                (Effect::Stop { .. }, Some((row, reason, _))) => {
+                    format!("{} at {}:{} {}", show(&effect), row.partition.0, row.offset, reason.as_str())
+                }
+                _ => show(&effect),
+            });
         }
         lines
     }
@@ -103,8 +109,8 @@ impl Bench {
     fn joined(config: Config) -> Self {
         let mut bench = Self::new(config);
         bench.step(Input::Start);
-        bench.step(Input::DatabaseReady { id: EffectId(0) });
-        bench.step(Input::Joined { id: EffectId(1) });
+        bench.step(Input::DatabaseConnected { id: EffectId(0), result: Ok(()) });
+        bench.step(Input::GroupJoined { id: EffectId(1), result: Ok(()) });
         assert_eq!(bench.at(), STREAMING);
         bench
     }
@@ -115,7 +121,10 @@ impl Bench {
         let mut bench = Self::joined(config);
         bench.step(assigned(&[0, 1]));
         let partitions = vec![acquired(0, 0, Some(0), None), acquired(1, 1, Some(0), None)];
-        bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+        bench.step(Input::PartitionsAcquired {
+            id: EffectId(2),
+            result: Ok(Taken { partitions, held: vec![] }),
+        });
         assert_eq!(bench.at(), STREAMING);
         bench
     }
@@ -197,7 +206,7 @@ fn show(effect: &Order) -> String {
             let place = format!("{}:{}", row.partition.0, row.offset);
             format!("{name} {} {place} {}{code} x{attempts}", id.0, reason.as_str())
         }
-        Effect::Skip { row, reason, .. } | Effect::StopAt { row, reason, .. } => {
+        Effect::Skip { row, reason, .. } => {
             format!("{name} {}:{} {}", row.partition.0, row.offset, reason.as_str())
         }
         Effect::CommitOffsets { id, offsets } => {
@@ -229,7 +238,7 @@ fn of_two_topics(config: Config) -> Bench {
     let partitions = [0, 1].map(|number| (Partition(number), Topic(number))).to_vec();
     bench.step(Input::Assigned { partitions });
     let partitions = vec![acquired(0, 0, Some(0), None), acquired(1, 1, Some(0), None)];
-    bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+    bench.step(Input::PartitionsAcquired { id: EffectId(2), result: Ok(Taken { partitions, held: vec![] }) });
     bench
 }
 
@@ -268,7 +277,7 @@ fn record(partition: u32, epoch: u64, offset: i64, route: u64) -> Record<&'stati
 }
 
 fn done(worker: u32, id: u64, outcome: WriteOutcome) -> Fact {
-    Input::BatchDone { worker: WorkerId(worker), id: EffectId(id), outcome }
+    Input::BatchWritten { worker: WorkerId(worker), id: EffectId(id), result: outcome }
 }
 
 fn written(worker: u32, id: u64) -> Fact {
@@ -285,7 +294,7 @@ fn written_with(worker: u32, id: u64, of: &[(u32, u64)]) -> Fact {
 }
 
 fn retried(worker: u32, id: u64, outcome: RetryOutcome<&'static str>) -> Fact {
-    Input::ParkedRetried { worker: WorkerId(worker), id: EffectId(id), outcome }
+    Input::ParkedRetried { worker: WorkerId(worker), id: EffectId(id), result: outcome }
 }
 
 fn rejected(index: usize, reason: Reject) -> Rejected {
@@ -312,17 +321,20 @@ fn transient(worker: u32, id: u64) -> Fact {
 }
 
 fn committed(id: u64) -> Fact {
-    Input::Committed { id: EffectId(id) }
+    Input::OffsetsCommitted { id: EffectId(id), result: Ok(()) }
 }
 
 /// A commit that failed in Kafka; a partition is refused by the ledger.
 fn commit_failed(id: u64, fault: Fault, refused: &[u32]) -> Fact {
     let from = if refused.is_empty() { Dependency::Kafka } else { Dependency::Postgres };
-    Input::CommitFailed { id: EffectId(id), from, fault, refused: partitions(refused) }
+    Input::OffsetsCommitted {
+        id: EffectId(id),
+        result: Err(CommitFailure { from, fault, refused: partitions(refused) }),
+    }
 }
 
 fn acquire_failed(id: u64, from: Dependency, fault: Fault) -> Fact {
-    Input::AcquireFailed { id: EffectId(id), from, fault }
+    Input::PartitionsAcquired { id: EffectId(id), result: Err(FailedBy { from, fault }) }
 }
 
 fn drain() -> Fact {

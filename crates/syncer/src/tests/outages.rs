@@ -83,7 +83,7 @@ fn a_commit_and_an_acquisition_that_wait_for_the_same_server_are_tried_at_once_t
     bench.step(assigned(&[2]));
     bench.step(acquire_failed(5, Dependency::Postgres, Fault::Unreachable));
     let (id, from, fault) = (EffectId(4), Dependency::Postgres, Fault::Unreachable);
-    let failed = Input::CommitFailed { id, from, fault, refused: vec![] };
+    let failed = Input::OffsetsCommitted { id, result: Err(CommitFailure { from, fault, refused: vec![] }) };
     assert_eq!(bench.step(failed), ["SetTimer CommitRetry#0 1s"]);
     bench.step(records(&[(0, 1, 0), (0, 2, 1)]));
     assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 6 [0:1]"]);
@@ -122,12 +122,13 @@ fn an_idle_syncer_uses_it_for_its_questions_to_the_ledger() {
     let config = Config { ledger_check: Duration::from_secs(5), ..small() };
     let once = Retries { postgres_connect: Retry::times(1), ..config.retries };
     let mut bench = Bench::streaming(Config { retries: once, ..config });
-    let unanswered = |id| Input::LedgerCheckFailed { id: EffectId(id), fault: Fault::Unreachable };
+    let unanswered = |id| Input::LedgerChecked { id: EffectId(id), result: Err(Fault::Unreachable) };
     assert_eq!(bench.expire(TimerKind::LedgerCheck), ["CheckLedger 3 [0@0 1@1]"]);
     assert_eq!(bench.step(unanswered(3)), ["SetTimer OutageRetry#0 1s", "SetTimer LedgerCheck#1 5s"]);
     assert_eq!(bench.expire(TimerKind::OutageRetry), NOTHING);
     bench.expire(TimerKind::LedgerCheck);
-    let answered = Input::LedgerChecked { id: EffectId(4), refused: vec![], held: vec![] };
+    let answered =
+        Input::LedgerChecked { id: EffectId(4), result: Ok(LedgerCheck { refused: vec![], held: vec![] }) };
     assert_eq!(bench.step(answered), ["SetTimer LedgerCheck#2 5s"]);
     bench.expire(TimerKind::LedgerCheck);
     assert_eq!(bench.step(unanswered(5)), ["SetTimer OutageRetry#1 1s", "SetTimer LedgerCheck#3 5s"]);
@@ -144,7 +145,8 @@ fn an_answered_question_is_no_progress_while_something_is_to_be_written() {
     assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 3 [0:0]"]);
     assert_eq!(bench.expire(TimerKind::LedgerCheck), ["CheckLedger 4 [0@0 1@1]"]);
     assert_eq!(bench.step(unreachable(0, 3)), ["SetTimer OutageRetry#0 1s"]);
-    let answered = Input::LedgerChecked { id: EffectId(4), refused: vec![], held: vec![] };
+    let answered =
+        Input::LedgerChecked { id: EffectId(4), result: Ok(LedgerCheck { refused: vec![], held: vec![] }) };
     assert_eq!(bench.step(answered), ["SetTimer LedgerCheck#1 5s"]);
     bench.expire(TimerKind::OutageRetry);
     assert_eq!(bench.step(unreachable(0, 5)), ["SetTimer OutageRetry#1 2s"]);
@@ -156,7 +158,8 @@ fn nor_while_parked_rows_are_to_be_tried_again() {
     assert_eq!(bench.expire(TimerKind::LedgerCheck), ["CheckLedger 7 [0@0 1@1]"]);
     let failed = retried(0, 6, RetryOutcome::Failed { fault: Fault::Unreachable });
     assert_eq!(bench.step(failed), ["SetTimer OutageRetry#0 1s"]);
-    let answered = Input::LedgerChecked { id: EffectId(7), refused: vec![], held: vec![] };
+    let answered =
+        Input::LedgerChecked { id: EffectId(7), result: Ok(LedgerCheck { refused: vec![], held: vec![] }) };
     assert_eq!(bench.step(answered), ["SetTimer LedgerCheck#1 5s"]);
     assert_eq!(bench.expire(TimerKind::OutageRetry), ["RetryParked w0 8 [0@0]"]);
 }

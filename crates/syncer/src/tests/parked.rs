@@ -152,7 +152,8 @@ fn a_retry_that_opens_a_cycle_stirs_the_other_workers_up() {
     bench.step(assigned(&[0]));
     let parked = vec![(WorkerId(0), 1), (WorkerId(1), 1)];
     let partitions = vec![Acquired { parked, ..acquired(0, 0, Some(0), None) }];
-    let lines = bench.step(Input::Acquired { id: EffectId(2), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(2), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines[1..3], ["SetTimer ParkedRetry#0 50ms", "SetTimer ParkedRetry#0 50ms"]);
     let other = TimerKind::ParkedRetry(WorkerId(1));
     assert_eq!(bench.expire(other), ["RetryParked w1 3 [0@0]"]);
@@ -232,7 +233,7 @@ fn refused_row(epoch: u64, offset: i64) -> Retried {
 }
 
 fn dead_lettered(id: u64) -> Fact {
-    Input::DeadLettered { id: EffectId(id) }
+    Input::DeadLettered { id: EffectId(id), result: Ok(()) }
 }
 
 #[test]
@@ -263,7 +264,7 @@ fn a_parked_row_that_fails_for_another_reason_follows_the_policy_for_bad_records
 
     let mut bench = retrying(Config { on_bad_record: OnBadRecord::Stop, ..small() });
     let lines = bench.step(retried(0, 6, refused_row(0, 0)));
-    assert_eq!(lines[1..], ["StopAt 0:0 check_violation", "Stop BadRecord"]);
+    assert_eq!(lines[1..], ["Stop BadRecord at 0:0 check_violation"]);
     assert_eq!(bench.at(), stopped(Cause::BadRecord));
 }
 

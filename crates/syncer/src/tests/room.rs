@@ -94,6 +94,7 @@ fn a_partition_that_starts_while_paused_is_paused_too() {
     bench.expire(TimerKind::Pause);
     assert_eq!(bench.step(assigned(&[2])), ["AcquirePartitions 4 [2@2]"]);
     let partitions = vec![acquired(2, 2, None, None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(4), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(4), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["StartFetching [2@2 all]", "Pause"]);
 }

@@ -33,7 +33,8 @@ fn tried_again() -> Bench {
     let mut bench = held();
     assert_eq!(bench.expire(TimerKind::HeldTable), ["AcquirePartitions 4 [0@2]"]);
     let partitions = vec![acquired(0, 2, Some(0), None)];
-    let lines = bench.step(Input::Acquired { id: EffectId(4), partitions, held: vec![] });
+    let lines = bench
+        .step(Input::PartitionsAcquired { id: EffectId(4), result: Ok(Taken { partitions, held: vec![] }) });
     assert_eq!(lines, ["StartFetching [0@2 0]"]);
     assert_eq!(reasons(&bench), []);
     let polled = vec![record(0, 2, 0, 0), record(0, 2, 1, 0)];
@@ -100,7 +101,7 @@ fn a_topic_without_more_records_is_judged_by_what_it_has_shown() {
     let lines = bench.expire(TimerKind::HeldTable);
     assert_eq!(lines, ["AcquirePartitions 7 [0@2]"]);
     let partitions = vec![acquired(0, 2, Some(0), None)];
-    bench.step(Input::Acquired { id: EffectId(7), partitions, held: vec![] });
+    bench.step(Input::PartitionsAcquired { id: EffectId(7), result: Ok(Taken { partitions, held: vec![] }) });
     bench.step(Input::Records { records: vec![record(0, 2, 0, 0), record(0, 2, 1, 0)] });
     let lines = bench.step(bad(0, 8, &[1]));
     assert_eq!(lines[0], "SetTimer Probe#0 5s", "it is held back: {lines:?}");

@@ -1,7 +1,10 @@
 //! What the world may do next. A move that is impossible does nothing.
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault, Signal};
-use cdc_syncer::{Acquired, Hold, HoldReason, Input, OffsetGap, Partition, TimerKind, Topic};
+use cdc_syncer::{
+    Acquired, CommitFailure, FailedBy, Hold, HoldReason, Input, LedgerCheck, OffsetGap, Partition, Taken,
+    TimerKind, Topic,
+};
 
 use super::names::Naming;
 use super::{PARTITIONS, Revoking, World};
@@ -104,8 +107,10 @@ impl World {
     pub(crate) fn connect(&mut self, outcome: Outcome) {
         let Some(id) = self.pending.connect.take() else { return };
         self.step(match outcome {
-            Outcome::Bad(fault, _) => Input::DatabaseFailed { id, fault },
-            Outcome::Good | Outcome::Rejected(_) | Outcome::Refused(_) => Input::DatabaseReady { id },
+            Outcome::Bad(fault, _) => Input::DatabaseConnected { id, result: Err(fault) },
+            Outcome::Good | Outcome::Rejected(_) | Outcome::Refused(_) => {
+                Input::DatabaseConnected { id, result: Ok(()) }
+            }
         });
     }
 
@@ -113,16 +118,16 @@ impl World {
         let Some(id) = self.pending.join.take() else { return };
         if let Outcome::Bad(fault, _) = outcome {
             self.leave_group();
-            return self.step(Input::JoinFailed { id, fault });
+            return self.step(Input::GroupJoined { id, result: Err(fault) });
         }
         self.is_member = true;
-        self.step(Input::Joined { id });
+        self.step(Input::GroupJoined { id, result: Ok(()) });
     }
 
     pub(crate) fn leave(&mut self) {
         let Some(id) = self.pending.leave.take() else { return };
         self.leave_group();
-        self.step(Input::Left { id });
+        self.step(Input::GroupLeft { id, result: () });
     }
 
     fn consumer_fails(&mut self, fault: Fault) {
@@ -184,15 +189,17 @@ impl World {
         let held = self.database.held(asked.iter().copied());
         let is_sound = |(partition, _): &&(Partition, _)| !self.database.broken.contains_key(partition);
         let input = match outcome {
-            Outcome::Bad(fault, _) => Input::AcquireFailed { id, from: Dependency::Postgres, fault },
+            Outcome::Bad(fault, _) => {
+                Input::PartitionsAcquired { id, result: Err(FailedBy { from: Dependency::Postgres, fault }) }
+            }
             Outcome::Rejected(_) => {
                 let partitions = asked.iter().skip(1).filter(is_sound).map(granted).collect();
                 let held = held.into_iter().filter(|held| held.partition != asked[0].0).collect();
-                Input::Acquired { id, partitions, held }
+                Input::PartitionsAcquired { id, result: Ok(Taken { partitions, held }) }
             }
             Outcome::Good | Outcome::Refused(_) => {
                 let partitions = asked.iter().filter(is_sound).map(granted).collect();
-                Input::Acquired { id, partitions, held }
+                Input::PartitionsAcquired { id, result: Ok(Taken { partitions, held }) }
             }
         };
         self.step(input);
@@ -213,15 +220,17 @@ impl World {
             }
         }
         self.step(match outcome {
-            Outcome::Bad(fault, _) => Input::AcquireFailed { id, from: Dependency::Postgres, fault },
-            Outcome::Good | Outcome::Rejected(_) | Outcome::Refused(_) => Input::OffsetsMoved { id, refused },
+            Outcome::Bad(fault, _) => Input::OffsetsMoved { id, result: Err(fault) },
+            Outcome::Good | Outcome::Rejected(_) | Outcome::Refused(_) => {
+                Input::OffsetsMoved { id, result: Ok(refused) }
+            }
         });
     }
 
     pub(crate) fn check_ledger(&mut self, outcome: Outcome) {
         let Some((id, asked)) = self.pending.check.take() else { return };
         if let Outcome::Bad(fault, _) = outcome {
-            return self.step(Input::LedgerCheckFailed { id, fault });
+            return self.step(Input::LedgerChecked { id, result: Err(fault) });
         }
         let (refused, ours): (Vec<_>, Vec<_>) =
             asked.into_iter().partition(|held| self.disowned.contains(held));
@@ -231,7 +240,7 @@ impl World {
             self.disown(*partition, *epoch);
         }
         let refused = refused.into_iter().map(|(partition, _)| partition).collect();
-        self.step(Input::LedgerChecked { id, refused, held });
+        self.step(Input::LedgerChecked { id, result: Ok(LedgerCheck { refused, held }) });
     }
 
     /// Records expire whether or not they have been read. A consumer that was about to read them dies of it.
@@ -270,10 +279,10 @@ impl World {
         let at = usize::from(which) % self.pending.dead_letters.len();
         let (id, row) = self.pending.dead_letters.remove(at);
         if let Outcome::Bad(fault, _) = outcome {
-            return self.step(Input::DeadLetterFailed { id, fault });
+            return self.step(Input::DeadLettered { id, result: Err(fault) });
         }
         self.finish(&row);
-        self.step(Input::DeadLettered { id });
+        self.step(Input::DeadLettered { id, result: Ok(()) });
     }
 
     pub(crate) fn finish_commit(&mut self, outcome: Outcome) {
@@ -305,16 +314,19 @@ impl World {
             self.disown(commit.partition, commit.epoch);
         }
         self.step(match outcome {
-            Outcome::Good | Outcome::Rejected(_) => Input::Committed { id },
-            Outcome::Refused(_) => Input::CommitFailed {
+            Outcome::Good | Outcome::Rejected(_) => Input::OffsetsCommitted { id, result: Ok(()) },
+            Outcome::Refused(_) => Input::OffsetsCommitted {
                 id,
-                from: Dependency::Postgres,
-                fault: Fault::Fenced,
-                refused: refused.map(|commit| commit.partition).into_iter().collect(),
+                result: Err(CommitFailure {
+                    from: Dependency::Postgres,
+                    fault: Fault::Fenced,
+                    refused: refused.map(|commit| commit.partition).into_iter().collect(),
+                }),
             },
-            Outcome::Bad(fault, _) => {
-                Input::CommitFailed { id, from: Dependency::Kafka, fault, refused: Vec::new() }
-            }
+            Outcome::Bad(fault, _) => Input::OffsetsCommitted {
+                id,
+                result: Err(CommitFailure { from: Dependency::Kafka, fault, refused: Vec::new() }),
+            },
         });
     }
 

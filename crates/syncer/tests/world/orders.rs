@@ -72,10 +72,6 @@ impl World {
                 self.pending.dead_letters.push((id, row));
             }
             Effect::Skip { row, .. } => self.finish(&row),
-            Effect::StopAt { row, .. } => {
-                assert_eq!(self.fate_mut(&row).copied(), Some(Fate::Rejected), "a good row ends the service");
-                assert_eq!(self.machine.cause(), Some(Cause::BadRecord));
-            }
             Effect::CommitOffsets { id, offsets } => {
                 for commit in &offsets {
                     self.check_commit(commit);
@@ -94,6 +90,10 @@ impl World {
             Effect::Stop { cause } => {
                 self.stops.push(cause);
                 assert_eq!(self.machine.state(), StateName::Stopped);
+                let at = self.machine.stopped_at().map(|(row, ..)| row.clone());
+                assert_eq!(at.is_some(), cause == Cause::BadRecord);
+                let fate = at.and_then(|row| self.fate_mut(&row).copied());
+                assert!(fate.is_none_or(|fate| fate == Fate::Rejected), "a good row ends the service");
             }
         }
     }

@@ -35,7 +35,7 @@ impl World {
             }
         };
         self.mark_unwritten(&write, &outcome);
-        self.step(Input::BatchDone { worker: write.worker, id: write.id, outcome });
+        self.step(Input::BatchWritten { worker: write.worker, id: write.id, result: outcome });
     }
 
     /// Where every record can be written, none is bad by itself.
@@ -193,7 +193,7 @@ impl World {
                 RetryOutcome::Failed { fault }
             }
         };
-        self.step(Input::ParkedRetried { worker, id, outcome });
+        self.step(Input::ParkedRetried { worker, id, result: outcome });
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cdc_syncer::{Batch, OffsetGap, WorkerId, WriteOutcome};
+use cdc_syncer::{Batch, OffsetGap, Reject, Row, WorkerId};
 
+use super::answers::WrittenBatch;
 use super::sums::{BatchLog, in_words};
 use super::{Hands, SERVICE};
 use crate::given_up::GivenUp;
 use cdc_ports::StackTrace;
-use cdc_ports::{Database, KafkaRecord, RecordConsumer, TopicRows, WriteCounts, WriteReply};
+use cdc_ports::{Database, KafkaRecord, RecordConsumer, TopicRows, WriteCounts};
 
 /// What is said of a record in the dead letters.
 pub(super) const DEAD_LETTERED: &str = "a record cannot be written; it is in the dead letters";
@@ -19,25 +20,12 @@ pub(super) const SKIPPED: &str = "a record cannot be written; it is skipped, as 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
     /// Counts a batch, and has it in the log: for each one, how many rows were inserted and how many updated, or in
     /// sums.
-    pub(super) fn wrote(
-        &mut self,
-        worker: WorkerId,
-        batch: &Batch<KafkaRecord>,
-        oldest_ms: Option<i64>,
-        took: Duration,
-        reply: &WriteReply,
-    ) {
-        self.end_writing();
-        if let WriteOutcome::Refused { partitions } = &reply.outcome {
-            self.refused("write", partitions.len());
-        }
-        if !matches!(reply.outcome, WriteOutcome::Written { .. }) {
-            return;
-        }
-        let (counts, messages) = (&reply.counts, batch.rows().len());
+    pub(super) fn wrote(&mut self, worker: WorkerId, written: &WrittenBatch) {
+        let WrittenBatch { batch, oldest_ms, took, counts } = written;
+        let messages = batch.rows().len();
         self.metrics.wrote(counts);
         self.metrics.batch_size.record(messages as f64);
-        self.metrics.flush_seconds.record(took);
+        self.metrics.flush_seconds.record(*took);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if let Some(oldest) = oldest_ms.and_then(|ms| u64::try_from(ms).ok()) {
             self.metrics.end_to_end.record(now.saturating_sub(Duration::from_millis(oldest)));
@@ -100,8 +88,9 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         given_up.tell(SERVICE, action, outcome);
     }
 
-    /// The same of the record that ends the service.
-    pub(super) fn ended_by(&mut self, given_up: &GivenUp) {
+    /// The same of the record that the service ends at.
+    pub(super) fn ended_at(&mut self, row: &Row<KafkaRecord>, reason: Reject, detail: &str) {
+        let given_up = GivenUp::new(self.consumer.name(row.partition), row, reason, detail);
         self.last_failure = Some(given_up.to_string());
         self.metrics.common.failed(given_up.fault());
         given_up.tell(SERVICE, "stop", "a record cannot be written, and the policy says to stop at it");
@@ -109,6 +98,9 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
 
     /// The ledger no longer counts partitions as ours: nothing of theirs was written or recorded.
     pub(super) fn refused(&self, what: &'static str, partitions: usize) {
+        if partitions == 0 {
+            return;
+        }
         self.metrics.refused(what);
         tracing::warn!(
             service = SERVICE,

@@ -1,0 +1,112 @@
+//! The machine's orders, each carried out by its line.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+
+use cdc_machine::Cause;
+use cdc_syncer::WorkerId;
+
+use super::answers::Reply;
+use super::batch_log::SKIPPED;
+use super::{Effect, Hands, requests};
+use crate::given_up::GivenUp;
+use cdc_ports::{Database, RecordConsumer, RejectedRecord, Share};
+
+impl<C: RecordConsumer, D: Database> Hands<C, D> {
+    /// Carries out one order. Every order has its line here; what it comes to returns as an input.
+    pub(super) fn carry_out(&mut self, effect: Effect) -> ControlFlow<Cause> {
+        let (consumer, database) = (self.consumer.clone(), self.database.clone());
+        match effect {
+            Effect::ConnectDatabase { id } => {
+                self.pending.connection.asked();
+                self.request(requests::connect(id, database));
+            }
+            Effect::JoinGroup { id } => {
+                // A new client is given everything anew.
+                self.lags.rejoin();
+                self.revoking.clear();
+                self.pending.membership.asked();
+                self.request(requests::join(id, consumer));
+            }
+            Effect::LeaveGroup { id } => self.request(requests::leave(id, consumer)),
+            Effect::AcquirePartitions { id, partitions } => {
+                self.pending.connection.asked();
+                self.request(requests::acquire(id, partitions, self.workers, consumer, database));
+            }
+            Effect::MoveOffsets { id, gaps } => {
+                self.pending.connection.asked();
+                self.request(requests::move_offsets(id, gaps, database));
+            }
+            Effect::CheckLedger { id, partitions } => {
+                self.pending.check.asked();
+                self.request(requests::check_ledger(id, partitions, database));
+            }
+            Effect::StartFetching { starts } => {
+                self.lags.started(&starts);
+                consumer.start(&starts);
+            }
+            Effect::StopFetching { partitions } => consumer.stop(&partitions),
+            Effect::Fetch { max_records, max_bytes } => consumer.fetch(max_records, max_bytes),
+            Effect::Pause => consumer.pause(),
+            Effect::Resume => consumer.resume(),
+            Effect::ConfirmRevoked { id } => {
+                for (_, partitions) in self.revoking.extract_if(.., |(asked, _)| *asked == id) {
+                    self.lags.lost(&partitions);
+                }
+                consumer.confirm_revoked(id);
+            }
+            Effect::WriteBatch { worker, id, batch, parking } => {
+                self.begin_writing();
+                self.request(requests::write(self.share(worker), id, batch, parking, database));
+            }
+            Effect::RetryParked { worker, id, partitions, given_up } => {
+                self.begin_writing();
+                let share = self.share(worker);
+                self.request(requests::retry_parked(share, id, partitions, given_up, database));
+            }
+            Effect::DeadLetter { id, row, reason, sqlstate, detail, attempts } => {
+                let origin = self.consumer.name(row.partition);
+                let given_up = GivenUp::new(origin.clone(), &row, reason, &detail);
+                let (offset, record) = (row.offset, row.handle);
+                let record = RejectedRecord { origin, offset, record, reason, sqlstate, detail, attempts };
+                self.request(requests::dead_letter(id, record, given_up, consumer));
+            }
+            Effect::Skip { row, reason, detail } => {
+                let place = self.consumer.name(row.partition);
+                self.gave_up(&GivenUp::new(place, &row, reason, &detail), "skip", SKIPPED);
+            }
+            Effect::CommitOffsets { id, offsets } => {
+                self.pending.commit.asked();
+                self.request(requests::commit(id, offsets, consumer, database));
+            }
+            Effect::SetTimer { timer, after } if timer.kind.has_jitter() => {
+                self.timers.set_with_jitter(timer, after);
+            }
+            Effect::SetTimer { timer, after } => self.timers.set(timer, after),
+            Effect::CancelTimer { timer } => self.timers.cancel(timer),
+            Effect::Stop { cause } => return ControlFlow::Break(cause),
+        }
+        ControlFlow::Continue(())
+    }
+
+    const fn share(&self, worker: WorkerId) -> Share {
+        Share { worker, of: self.workers }
+    }
+
+    fn begin_writing(&mut self) {
+        self.writing += 1;
+        self.pending.writes.asked();
+    }
+
+    pub(super) fn end_writing(&mut self) {
+        self.writing -= 1;
+        self.pending.writes.answered();
+        if self.writing > 0 {
+            self.pending.writes.asked();
+        }
+    }
+
+    pub(super) fn request(&mut self, request: impl Future<Output = Reply> + Send + 'static) {
+        self.requests.spawn(request);
+    }
+}
