@@ -3,14 +3,17 @@
 
 pub mod held;
 pub mod history;
-pub mod lane;
+
 pub mod load;
 pub mod log;
 pub mod messages;
 pub mod names;
+pub mod pipeline;
+pub mod sample;
 pub mod saved;
 pub mod site;
 pub mod small_disk;
+pub mod testbed;
 pub mod topic;
 pub mod verdict;
 pub mod waiting;
@@ -26,6 +29,14 @@ pub fn say(line: &str) {
     eprintln!("{line}");
 }
 
+/// How a line begins that the runner shows although the test has passed.
+pub const DRAWN: &str = "drawn: ";
+
+/// Says what a test has drawn by chance, and how to draw it again. It is shown although the test has passed.
+pub fn drawn(line: &str) {
+    say(&format!("{DRAWN}{line}"));
+}
+
 /// The seed of a test's random choices: what the variable says, else the clock. It is printed, so that a failure can be
 /// repeated.
 ///
@@ -38,6 +49,6 @@ pub fn seed(variable: &str) -> u64 {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
         Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     };
-    say(&format!("{variable}={seed}"));
+    drawn(&format!("{variable}={seed}"));
     seed
 }

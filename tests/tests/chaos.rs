@@ -14,12 +14,13 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use cdc_devstack::links::{LinkName, Links};
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE};
 use cdc_devstack::source::{COLLECTIONS, Source};
 use cdc_devstack::{KafkaOptions, MongodOptions, Options, Service, Stack, compare};
 use cdc_model::faults::{Fault, Server};
-use cdc_tests::lane::{Lane, heal_server, strike_server};
 use cdc_tests::load::{Load, Manner};
+use cdc_tests::pipeline::{Pipeline, heal_server, strike_server};
+use cdc_tests::testbed::Testbed;
 use cdc_tests::topic::{self, Offsets};
 use cdc_tests::{Failure, history, say, seed, verdict};
 
@@ -48,22 +49,27 @@ fn blows(rounds: u64) -> Vec<Blow> {
     (0..rounds).flat_map(|_| round()).collect()
 }
 
-async fn strike(stack: &mut Stack, lane: &mut Lane, blow: Blow, outage: Duration) -> Result<(), Failure> {
+async fn strike(
+    stack: &mut Stack,
+    pipeline: &mut Pipeline,
+    blow: Blow,
+    outage: Duration,
+) -> Result<(), Failure> {
     match blow {
         Blow::Kill(server) => {
             strike_server(stack, Fault::ServerKilled(server)).await?;
-            lane.wait(outage).await?;
+            pipeline.wait(outage).await?;
             heal_server(stack, Fault::ServerKilled(server)).await
         }
         Blow::Cut(link) => {
-            lane.links.get(link).cut();
-            lane.wait(outage).await?;
-            lane.links.get(link).heal();
+            pipeline.links.get(link).cut();
+            pipeline.wait(outage).await?;
+            pipeline.links.get(link).heal();
             Ok(())
         }
         Blow::KillService(role) => {
-            lane.kill(role).await?;
-            lane.wait(outage).await
+            pipeline.kill(role).await?;
+            pipeline.wait(outage).await
         }
     }
 }
@@ -89,36 +95,37 @@ async fn nothing_is_lost_whatever_breaks() {
         ("CDC__WORKERS__CHANNEL_BUFFER", "1000"),
         ("CDC__WORKERS__POOL_SIZE", "4"),
     ];
-    let mut lane = Box::pin(Lane::start_with(&stack, 0, &COLLECTIONS, [&watcher, &syncer])).await.unwrap();
-    lane.begin().await.unwrap();
+    let mut pipeline =
+        Box::pin(Pipeline::start_with(&stack, 0, &COLLECTIONS, [&watcher, &syncer])).await.unwrap();
+    pipeline.begin().await.unwrap();
     let manner =
         Manner { writers: 4, players: 75, padding: 200, pause: Duration::from_millis(12), survives: true };
-    lane.load_as(seed, manner);
+    pipeline.load_as(seed, manner);
 
     let mut blows = blows(rounds);
     random.shuffle(&mut blows);
     for blow in blows {
         let outage = Duration::from_millis(random.u64(100..1_500));
         let rest = Duration::from_millis(random.u64(200..1_200));
-        say(&format!("{:6} changes, {blow:?} for {outage:?}", lane.operations()));
-        Box::pin(strike(&mut stack, &mut lane, blow, outage)).await.unwrap();
-        lane.wait(rest).await.unwrap();
+        say(&format!("{:6} changes, {blow:?} for {outage:?}", pipeline.operations()));
+        Box::pin(strike(&mut stack, &mut pipeline, blow, outage)).await.unwrap();
+        pipeline.wait(rest).await.unwrap();
     }
-    lane.ensure_running().await.unwrap();
-    let assignments = Box::pin(rebalance_storm(&mut lane, &mut random)).await.unwrap();
-    say(&format!("{:6} changes, {assignments} assignments advanced", lane.operations()));
-    while lane.operations() < changes {
-        lane.wait(Duration::from_millis(100)).await.unwrap();
+    pipeline.ensure_running().await.unwrap();
+    let assignments = Box::pin(rebalance_storm(&mut pipeline, &mut random)).await.unwrap();
+    say(&format!("{:6} changes, {assignments} assignments advanced", pipeline.operations()));
+    while pipeline.operations() < changes {
+        pipeline.wait(Duration::from_millis(100)).await.unwrap();
     }
-    let exits = Box::pin(lane.arrive()).await.unwrap();
+    let exits = Box::pin(pipeline.arrive()).await.unwrap();
     say(&format!("exits: {exits:?}"));
     assert!(exits.iter().all(|code| EXPECTED_EXITS.contains(code)), "{exits:?}");
 }
 
 /// Two more Syncers join and leave, in order or by SIGKILL, until enough assignments have advanced the ledger.
-async fn rebalance_storm(lane: &mut Lane, random: &mut fastrand::Rng) -> Result<usize, Failure> {
+async fn rebalance_storm(pipeline: &mut Pipeline, random: &mut fastrand::Rng) -> Result<usize, Failure> {
     let wanted = usize::try_from(number("CDC_CHAOS_ASSIGNMENTS", 100))?;
-    let deployments = [lane.rival(Role::Syncer, "second")?, lane.rival(Role::Syncer, "third")?];
+    let deployments = [pipeline.rival(Role::Syncer, "second")?, pipeline.rival(Role::Syncer, "third")?];
     let mut rivals: [Option<Service>; 2] = [None, None];
     let mut ledger = Ledger::default();
     while ledger.advanced() < wanted {
@@ -145,8 +152,8 @@ async fn rebalance_storm(lane: &mut Lane, random: &mut fastrand::Rng) -> Result<
         let deadline = Instant::now() + REBALANCE_WITHIN;
         // Until the others have got on with what moved: then the next one, so that each assignment writes.
         while ledger.advanced() < before + 2 && Instant::now() < deadline {
-            lane.supervise()?;
-            ledger.look(lane).await?;
+            pipeline.supervise()?;
+            ledger.look(pipeline).await?;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         say(&format!("a Syncer {joined}: {} assignments have advanced", ledger.advanced()));
@@ -163,10 +170,10 @@ async fn rebalance_storm(lane: &mut Lane, random: &mut fastrand::Rng) -> Result<
 struct Ledger(BTreeMap<(String, i32, i64), (i64, i64)>);
 
 impl Ledger {
-    async fn look(&mut self, lane: &Lane) -> Result<(), Failure> {
+    async fn look(&mut self, pipeline: &Pipeline) -> Result<(), Failure> {
         let statement =
             "SELECT topic, partition, epoch, next_offset FROM cdc.partitions WHERE next_offset IS NOT NULL";
-        for row in lane.superuser().await?.query(statement, &[]).await? {
+        for row in pipeline.superuser().await?.query(statement, &[]).await? {
             let offset: i64 = row.get(3);
             let seen = self.0.entry((row.get(0), row.get(1), row.get(2))).or_insert((offset, offset));
             *seen = (seen.0.min(offset), seen.1.max(offset));
@@ -186,10 +193,8 @@ async fn a_failover_of_the_replica_set_loses_nothing() {
     const CHANGES_BETWEEN: u64 = 500;
     let _turn = crate::TURN.lock().await;
     let mongod = MongodOptions { members: 3, cache_gb: 0.25, oplog_mb: 128, ..MongodOptions::default() };
-    let mut stack = Box::pin(Stack::start(Options { mongod, ..Options::default() })).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { mut stack, endpoints, mongo, postgres } =
+        Testbed::with(Options { mongod, ..Options::default() }).await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
     postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let since = history::now(&mongo).await.unwrap();

@@ -1,10 +1,10 @@
 //! Columns that are not the pipeline's, through both services: what people add to a table and write into it stays.
 
 use bson::{Document, doc};
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
-use cdc_devstack::{Options, Stack};
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE};
 use cdc_tests::site::PATIENCE;
-use mongodb::{Client, Database};
+use cdc_tests::testbed::Testbed;
+use mongodb::Database;
 use tokio::time::Instant;
 
 const TABLES: &str = "
@@ -21,10 +21,8 @@ const COLLECTIONS: &str = "people,users,tickets,things";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_others_add_to_a_table_and_write_into_it_stays() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap().database(SOURCE_DATABASE);
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
+    let mongo = mongo.database(SOURCE_DATABASE);
     postgres.batch_execute(TABLES).await.unwrap();
     let watched = [
         ("CDC__MONGODB__COLLECTION", COLLECTIONS),

@@ -10,14 +10,14 @@
 
 use std::time::{Duration, Instant};
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOKEN_KEY};
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE, TOKEN_KEY};
 use cdc_devstack::source::{COLLECTIONS, Source, Target};
 use cdc_devstack::workload::{Writer, player_id};
-use cdc_devstack::{Options, Service, Stack, compare};
+use cdc_devstack::{Service, compare};
 use cdc_tests::load::Load;
+use cdc_tests::testbed::Testbed;
 use cdc_tests::topic::{self, Offsets};
 use cdc_tests::{Failure, history, saved, seed, verdict};
-use mongodb::Client;
 
 const CHANGES: u64 = 50_000;
 const WRITERS: u32 = 4;
@@ -64,11 +64,8 @@ async fn every_row_equals_its_document_after_kills_under_load() {
     let _turn = crate::TURN.lock().await;
     let seed = seed("CDC_CONVERGES_SEED");
     let mut random = fastrand::Rng::with_seed(seed);
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
+    let Testbed { stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let postgres = endpoints.postgres().await.unwrap();
     postgres.batch_execute(&source.tables_sql()).await.unwrap();
     earlier_rows(&postgres, &source).await.unwrap();
     let since = history::now(&mongo).await.unwrap();

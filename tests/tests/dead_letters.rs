@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
-use cdc_devstack::{Options, Stack};
 use cdc_tests::log::Log;
 use cdc_tests::site::PATIENCE;
+use cdc_tests::testbed::Testbed;
 use cdc_tests::waiting::until_number;
 use mongodb::{Client, Collection};
 use rdkafka::ClientConfig;
@@ -35,9 +35,7 @@ struct Stage {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_are_listed_shown_sent_back_and_given_up() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { stack, endpoints, postgres, .. } = Testbed::start().await.unwrap();
     postgres.batch_execute(TABLE).await.unwrap();
     let deploy = |role, name: &str, settings: &[(&str, &str)]| {
         Deployment::new(role, name, stack.folder(), &endpoints, settings).unwrap()

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE};
 use cdc_devstack::source::{COLLECTIONS, Source};
-use cdc_devstack::{Options, Service, Stack, compare};
+use cdc_devstack::{Service, compare};
 use cdc_tests::load::Load;
+use cdc_tests::testbed::Testbed;
 use cdc_tests::topic::{self, Offsets};
 use cdc_tests::{history, verdict};
-use mongodb::Client;
 
 /// The default `shutdown.timeout`.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
@@ -37,10 +37,7 @@ async fn metric(service: &Service, name: &str) -> f64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_under_load_exits_0_and_nothing_is_replayed() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
     postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let since = history::now(&mongo).await.unwrap();

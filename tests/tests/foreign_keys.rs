@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use bson::{Document, doc};
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
-use cdc_devstack::{Options, Stack};
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE};
+use cdc_tests::testbed::Testbed;
 use cdc_tests::topic;
 use mongodb::{Client, Database};
 
@@ -29,11 +29,8 @@ async fn rows_that_wait_for_each_other_end_up_as_the_collections_have_them() {
     let _turn = crate::TURN.lock().await;
     println!("seed {SEED:#x}");
     let mut random = fastrand::Rng::with_seed(SEED);
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    let Testbed { stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     let database = mongo.database(SOURCE_DATABASE);
-    let postgres = endpoints.postgres().await.unwrap();
     postgres.batch_execute(TABLES).await.unwrap();
     let collections = COLLECTIONS.join(",");
     let watched = [

@@ -11,7 +11,7 @@ use cdc_devstack::pipeline::Role;
 use cdc_devstack::source::PLAYERS;
 use cdc_devstack::{KafkaOptions, Options, PostgresOptions, Stack};
 use cdc_model::faults::State;
-use cdc_tests::lane::{End, Lane};
+use cdc_tests::pipeline::{End, Pipeline};
 use cdc_tests::{Failure, say};
 use futures_util::future::join_all;
 
@@ -32,40 +32,40 @@ fn processes() -> usize {
 }
 
 /// Everything in its state, the broker frozen, and whatever else held them let go.
-async fn freeze(stack: &mut Stack, lanes: &mut [(State, Lane)]) -> Result<(), Failure> {
-    let brought = lanes.iter_mut().map(async |(state, lane)| {
-        lane.begin().await?;
+async fn freeze(stack: &mut Stack, pipelines: &mut [(State, Pipeline)]) -> Result<(), Failure> {
+    let brought = pipelines.iter_mut().map(async |(state, pipeline)| {
+        pipeline.begin().await?;
         // The Syncer first: it needs the Watcher's events to get where it is to be.
         for role in ROLES {
-            Box::pin(lane.bring(role, *state, None)).await?;
+            Box::pin(pipeline.bring(role, *state, None)).await?;
         }
         Ok::<(), Failure>(())
     });
     join_all(brought).await.into_iter().collect::<Result<Vec<()>, _>>()?;
     stack.kafka.pause()?;
-    for (_, lane) in lanes.iter_mut() {
-        lane.release(None);
+    for (_, pipeline) in pipelines.iter_mut() {
+        pipeline.release(None);
     }
     Ok(())
 }
 
-fn ask_all(lanes: &mut [(State, Lane)], wanted: impl Fn(State) -> bool) -> Result<(), Failure> {
-    for (_, lane) in lanes.iter_mut().filter(|(state, _)| wanted(*state)) {
+fn ask_all(pipelines: &mut [(State, Pipeline)], wanted: impl Fn(State) -> bool) -> Result<(), Failure> {
+    for (_, pipeline) in pipelines.iter_mut().filter(|(state, _)| wanted(*state)) {
         for role in ROLES {
-            lane.ask_to_stop(role)?;
+            pipeline.ask_to_stop(role)?;
         }
     }
     Ok(())
 }
 
 /// How all of them ended, all within this time: they were asked at once, and one that is looked at later has no more.
-async fn ends(lanes: &mut [(State, Lane)], within: Duration) -> Result<(), Failure> {
+async fn ends(pipelines: &mut [(State, Pipeline)], within: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + within;
-    let ended = lanes.iter_mut().map(async |(state, lane)| {
+    let ended = pipelines.iter_mut().map(async |(state, pipeline)| {
         let mut wrong = Vec::new();
         for role in ROLES {
             let name = format!("{} in {state:?}", role.name());
-            match lane.end_of(role, deadline.saturating_duration_since(Instant::now())).await {
+            match pipeline.end_of(role, deadline.saturating_duration_since(Instant::now())).await {
                 Ok(end) => wrong.extend(judge(&end).map(|why| format!("{name}: {why}: {end:?}"))),
                 Err(error) => wrong.push(format!("{name}: {error}")),
             }
@@ -91,36 +91,39 @@ fn judge(End { code, last_line }: &End) -> Option<&'static str> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_the_state_it_ends_in_time_at_the_first_and_at_the_second_signal() {
     let _turn = crate::TURN.lock().await;
-    let lanes = processes() / 2;
-    let kafka = KafkaOptions { doors: lanes * Links::DOORS, ..KafkaOptions::default() };
+    let pipelines = processes() / 2;
+    let kafka = KafkaOptions { doors: pipelines * Links::DOORS, ..KafkaOptions::default() };
     let postgres = PostgresOptions { without_fsync: true, ..PostgresOptions::default() };
     let mut stack = Box::pin(Stack::start(Options { kafka, postgres, ..Options::default() })).await.unwrap();
-    let started = State::ALL.into_iter().take(lanes).enumerate().map(|(number, state)| {
+    let started = State::ALL.into_iter().take(pipelines).enumerate().map(|(number, state)| {
         let stack = &stack;
         async move {
             let settings = [DRAINS_WITHIN, DRAINS_WITHIN];
-            Ok::<_, Failure>((state, Box::pin(Lane::start_with(stack, number, &PLAYERS, settings)).await?))
+            Ok::<_, Failure>((
+                state,
+                Box::pin(Pipeline::start_with(stack, number, &PLAYERS, settings)).await?,
+            ))
         }
     });
-    let mut lanes: Vec<(State, Lane)> =
+    let mut pipelines: Vec<(State, Pipeline)> =
         join_all(started).await.into_iter().collect::<Result<_, _>>().unwrap();
 
     let begun = Instant::now();
-    freeze(&mut stack, &mut lanes).await.unwrap();
+    freeze(&mut stack, &mut pipelines).await.unwrap();
     // One that drains has been asked already.
-    ask_all(&mut lanes, |state| state != State::Draining).unwrap();
-    ends(&mut lanes, GONE_AT_FIRST).await.unwrap();
+    ask_all(&mut pipelines, |state| state != State::Draining).unwrap();
+    ends(&mut pipelines, GONE_AT_FIRST).await.unwrap();
     say(&format!("one signal: {:.1} s", begun.elapsed().as_secs_f64()));
 
     stack.kafka.resume().unwrap();
-    let recovered = lanes.iter_mut().map(async |(_, lane)| Box::pin(lane.recover()).await);
+    let recovered = pipelines.iter_mut().map(async |(_, pipeline)| Box::pin(pipeline.recover()).await);
     join_all(recovered).await.into_iter().collect::<Result<Vec<()>, _>>().unwrap();
 
     let begun = Instant::now();
-    freeze(&mut stack, &mut lanes).await.unwrap();
-    ask_all(&mut lanes, |state| state != State::Draining).unwrap();
+    freeze(&mut stack, &mut pipelines).await.unwrap();
+    ask_all(&mut pipelines, |state| state != State::Draining).unwrap();
     tokio::time::sleep(BETWEEN_SIGNALS).await;
-    ask_all(&mut lanes, |_| true).unwrap();
-    ends(&mut lanes, GONE_AT_SECOND).await.unwrap();
+    ask_all(&mut pipelines, |_| true).unwrap();
+    ends(&mut pipelines, GONE_AT_SECOND).await.unwrap();
     say(&format!("two signals: {:.1} s", begun.elapsed().as_secs_f64()));
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use cdc_devstack::pipeline::{
     Deployment, Endpoints, HEALTHY_WITHIN, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC,
 };
-use cdc_devstack::{KafkaOptions, Options, Service, Stack};
+use cdc_devstack::{KafkaOptions, Options, Service};
 use cdc_tests::Failure;
 use cdc_tests::log::Log;
-use mongodb::Client;
+use cdc_tests::testbed::Testbed;
 use tokio::time::Instant;
 
 const SAID_WITHIN: Duration = Duration::from_secs(10);
@@ -40,10 +40,8 @@ async fn unwell_with(service: &Service, since: Instant, word: &str) -> Result<St
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_server_is_named_within_ten_seconds_also_while_idle() {
     let _turn = crate::TURN.lock().await;
-    let mut stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    endpoints.postgres().await.unwrap().batch_execute(PLAYERS_TABLE).await.unwrap();
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    let Testbed { mut stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
+    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
     mongo.database(SOURCE_DATABASE).create_collection("players").await.unwrap();
     let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &[]).unwrap();
     let syncer = Deployment::new(Role::Syncer, "syncer", stack.folder(), &endpoints, &[]).unwrap();
@@ -92,11 +90,11 @@ async fn a_broker_that_announces_a_name_which_does_not_resolve_is_told_of_by_tha
     const HOST: &str = "no-such-host.invalid";
     let _turn = crate::TURN.lock().await;
     let kafka = KafkaOptions { doors: 1, door_host: HOST, ..KafkaOptions::default() };
-    let stack = Box::pin(Stack::start(Options { kafka, ..Options::default() })).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
+    let Testbed { stack, endpoints, postgres, .. } =
+        Testbed::with(Options { kafka, ..Options::default() }).await.unwrap();
     let log = Log::new(&endpoints.kafka_brokers).unwrap();
     log.create(TOPIC, 2, &[]).await.unwrap();
-    endpoints.postgres().await.unwrap().batch_execute(PLAYERS_TABLE).await.unwrap();
+    postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
     let door = stack.kafka.doors(0)[0];
     let endpoints = Endpoints { kafka_brokers: door.upstream.to_string(), ..endpoints };
     let announced = format!("{HOST}:{}", door.advertised);

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use bson::{Document, doc};
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
-use cdc_devstack::{Options, Service, Stack};
+use cdc_devstack::Service;
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE};
 use cdc_tests::site::PATIENCE;
-use mongodb::{Client, Database};
+use cdc_tests::testbed::Testbed;
+use mongodb::Database;
 use tokio::time::{Instant, sleep};
 
 const TABLES: &str = "
@@ -27,10 +28,8 @@ const DOCUMENTS: i32 = 50;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_written_holds_its_own_topic_and_nothing_else() {
     let _turn = crate::TURN.lock().await;
-    let mut stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap().database(SOURCE_DATABASE);
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { mut stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
+    let mongo = mongo.database(SOURCE_DATABASE);
     postgres.batch_execute(TABLES).await.unwrap();
     let names = COLLECTIONS.join(",");
     let watched = [

@@ -5,9 +5,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bson::{Binary, Document, doc, spec::BinarySubtype};
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOPIC, messages_in_topics};
-use cdc_devstack::{Options, Stack};
-use mongodb::Client;
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE, TOPIC, messages_in_topics};
+use cdc_tests::testbed::Testbed;
 
 const MIB: usize = 1024 * 1024;
 /// A document may have 16 MiB; the rest of it is small.
@@ -17,10 +16,7 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn documents_of_up_to_16_mib_arrive_whole() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &[]).unwrap();
     // By COPY, whose pieces are smaller than these rows; documents of 4 MiB go as arrays in the test of the memory.
     let syncer = Deployment::new(

@@ -14,6 +14,7 @@ use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
 use cdc_devstack::source::{COLLECTIONS, Copied, Source, Target};
 use cdc_devstack::workload::player_id;
 use cdc_devstack::{KafkaOptions, Options, Service, Stack};
+use cdc_tests::testbed::Testbed;
 use cdc_tests::{Failure, say};
 use mongodb::Collection;
 
@@ -128,12 +129,10 @@ async fn a_stalled_server_does_not_fill_the_memory() {
             (name.to_owned(), if name.starts_with("socket") { "104857600".to_owned() } else { limit.clone() })
         });
     let kafka = KafkaOptions { properties: properties.to_vec(), ..KafkaOptions::default() };
-    let mut stack = Box::pin(Stack::start(Options { kafka, ..Options::default() })).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { mut stack, mongo, postgres, .. } =
+        Testbed::with(Options { kafka, ..Options::default() }).await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
     postgres.batch_execute(&source.tables_sql()).await.unwrap();
-    let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let database = mongo.database(&source.database);
     let collections = source.names().map(|name| database.collection(name)).collect();
     let mut filler = Filler { collections, next: 0 };

@@ -4,11 +4,11 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, HEALTHY_WITHIN, Role, SOURCE_DATABASE, TOKEN_KEY};
+use cdc_devstack::pipeline::{Deployment, HEALTHY_WITHIN, Role, SOURCE_DATABASE, TOKEN_KEY};
 use cdc_devstack::source::{PLAYERS, Source};
-use cdc_devstack::{Options, Service, Stack, compare};
+use cdc_devstack::{Service, compare};
 use cdc_tests::load::Load;
-use mongodb::Client;
+use cdc_tests::testbed::Testbed;
 use tokio::time::Instant;
 
 const NAME: [(&str, &str); 1] = [("CDC__INSTANCE", "vm")];
@@ -58,11 +58,8 @@ async fn tells_age_since(service: &Service, saved_at_ms: f64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_of_one_name_disturbs_nobody_and_a_dead_one_is_replaced_at_once() {
     let _turn = crate::TURN.lock().await;
-    let mut stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
+    let Testbed { mut stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     let redis = stack.redis.url();
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let postgres = endpoints.postgres().await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &PLAYERS);
     postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let deploy = |role, file| Deployment::new(role, file, stack.folder(), &endpoints, &NAME).unwrap();

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use cdc_devstack::pipeline::{Endpoints, SOURCE_DATABASE, cdc_binary};
 use cdc_devstack::source::{COLLECTIONS, Source};
-use cdc_devstack::{Options, Service, ServiceCommand, Stack, compare};
+use cdc_devstack::{Service, ServiceCommand, Stack, compare};
 use cdc_tests::load::Load;
+use cdc_tests::testbed::Testbed;
 use cdc_tests::topic;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
@@ -19,10 +20,7 @@ const MORE: i64 = 500;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_services_in_one_process_copy_restart_and_drain() {
     let _turn = crate::TURN.lock().await;
-    let mut stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { mut stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
     postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let config = stack.folder().join("pipeline.yaml");

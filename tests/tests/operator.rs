@@ -1,11 +1,12 @@
 //! What an operator sees: what is missing or not copied at start, the lag while a server stands still, and a log in sums.
 
 use bson::{DateTime, Document, doc};
-use cdc_devstack::pipeline::{Deployment, Endpoints, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC};
-use cdc_devstack::{Options, Service, Stack};
+use cdc_devstack::Service;
+use cdc_devstack::pipeline::{Deployment, PLAYERS_TABLE, Role, SOURCE_DATABASE, TOPIC};
 use cdc_tests::site::PATIENCE;
+use cdc_tests::testbed::Testbed;
 use cdc_tests::waiting::{health, status, until, until_number};
-use mongodb::{Client, Collection};
+use mongodb::Collection;
 use serde_json::Value;
 
 /// Documents that are there before anybody watches.
@@ -26,11 +27,8 @@ async fn insert(players: &Collection<Document>, from: u64, count: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_missing_not_copied_or_behind_is_said() {
     let _turn = crate::TURN.lock().await;
-    let mut stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { mut stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     postgres.batch_execute(PLAYERS_TABLE).await.unwrap();
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let players = mongo.database(SOURCE_DATABASE).collection::<Document>("players");
     insert(&players, 0, EXISTING).await;
 

@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOPIC};
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE, TOPIC};
 use cdc_devstack::source::{PLAYERS, Source};
-use cdc_devstack::{KafkaOptions, Options, Service, Stack, compare};
+use cdc_devstack::{KafkaOptions, Options, Service, compare};
 use cdc_model::faults::{Outcome, State, cells};
 use cdc_tests::load::{Load, Manner};
 use cdc_tests::log::{Log, Taken};
 use cdc_tests::site::{PATIENCE, metric, until_metric};
+use cdc_tests::testbed::Testbed;
 use cdc_tests::{say, topic};
 
 const BROKERS: usize = 3;
@@ -29,12 +30,10 @@ const MANNER: Manner =
 async fn a_topic_with_too_few_replicas_is_waited_for() {
     let _turn = crate::TURN.lock().await;
     let kafka = KafkaOptions { brokers: BROKERS, heap_mib: HEAP_MIB, ..KafkaOptions::default() };
-    let mut stack = Box::pin(Stack::start(Options { kafka, ..Options::default() })).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { mut stack, endpoints, mongo, postgres } =
+        Testbed::with(Options { kafka, ..Options::default() }).await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &PLAYERS);
     postgres.batch_execute(&source.tables_sql()).await.unwrap();
-    let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let log = Log::new(&endpoints.kafka_brokers).unwrap();
     let all = BROKERS.to_string();
     log.create_replicated(PROBE, 1, &[("min.insync.replicas", &all)]).await.unwrap();

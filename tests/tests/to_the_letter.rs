@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bson::{DateTime, Document, doc};
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC};
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC};
 use cdc_devstack::source::{PLAYERS, Source};
 use cdc_devstack::workload::player_id;
-use cdc_devstack::{Options, Stack};
+use cdc_tests::testbed::Testbed;
 use cdc_tests::{history, saved, topic};
 use futures_util::StreamExt as _;
-use mongodb::Client;
 
 const EVENTS: u32 = 2_000;
 
@@ -18,9 +17,7 @@ const EVENTS: u32 = 2_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_event_is_saved_before_the_next_is_published() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+    let Testbed { stack, endpoints, mongo, .. } = Testbed::start().await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &PLAYERS);
     let since = history::now(&mongo).await.unwrap();
     let settings = [

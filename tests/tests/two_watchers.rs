@@ -3,15 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
-use cdc_devstack::pipeline::{
-    Deployment, Endpoints, HEALTHY_WITHIN, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC,
-};
+use cdc_devstack::Service;
+use cdc_devstack::pipeline::{Deployment, HEALTHY_WITHIN, Role, SOURCE_DATABASE, TOKEN_KEY, TOPIC};
 use cdc_devstack::source::{PLAYERS, Source};
-use cdc_devstack::{Options, Service, Stack};
 use cdc_tests::load::Load;
+use cdc_tests::testbed::Testbed;
 use cdc_tests::{history, saved, topic, verdict};
 use futures_util::StreamExt as _;
-use mongodb::Client;
 use tokio::time::Instant;
 
 /// What a Watcher logs that has to wait.
@@ -34,10 +32,8 @@ async fn record(redis: &str) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_works_and_the_other_waits_until_the_first_is_gone() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
+    let Testbed { stack, endpoints, mongo, .. } = Testbed::start().await.unwrap();
     let redis = stack.redis.url();
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &PLAYERS);
     let since = history::now(&mongo).await.unwrap();
     let first = Deployment::new(Role::Watcher, "first", stack.folder(), &endpoints, &[]).unwrap();

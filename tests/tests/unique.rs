@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOPIC};
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE, TOPIC};
 use cdc_devstack::source::{PLAYERS, Source};
-use cdc_devstack::{Options, Service, Stack, compare};
+use cdc_devstack::{Service, compare};
 use cdc_tests::names::Namings;
+use cdc_tests::testbed::Testbed;
 use cdc_tests::topic;
-use mongodb::Client;
 
 const WRITERS: u32 = 4;
 const PLAYERS_EACH: u32 = 100;
@@ -39,10 +39,7 @@ impl Tally {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swapped_and_handed_over_names_end_up_where_the_collection_has_them() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let postgres = endpoints.postgres().await.unwrap();
+    let Testbed { stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &PLAYERS);
     postgres.batch_execute(&source.tables_sql()).await.unwrap();
     let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &[]).unwrap();

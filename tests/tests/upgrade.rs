@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE, TOKEN_KEY, messages_in_topics};
+use cdc_devstack::compare;
+use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE, TOKEN_KEY, messages_in_topics};
 use cdc_devstack::source::{Copied, PLAYERS, Source, Target};
 use cdc_devstack::workload::{Applied, Writer};
-use cdc_devstack::{Options, Stack, compare};
+use cdc_tests::testbed::Testbed;
 use cdc_tests::topic::{self, Offsets, TopicMessage};
 use cdc_tests::{Failure, history, verdict};
-use mongodb::Client;
 use redis::AsyncCommands as _;
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
@@ -218,11 +218,8 @@ async fn refused(deployment: &Deployment) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_earlier_release_left_is_gone_on_with() {
     let _turn = crate::TURN.lock().await;
-    let stack = Box::pin(Stack::start(Options::default())).await.unwrap();
-    let endpoints = Endpoints::of(&stack);
+    let Testbed { stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &COLLECTIONS);
-    let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
-    let postgres = endpoints.postgres().await.unwrap();
     let mut redis =
         redis::Client::open(stack.redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let since = history::now(&mongo).await.unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bson::{Document, doc};
 use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
 use cdc_devstack::{KafkaOptions, MongodOptions, Options, Service, Stack};
+use cdc_tests::testbed::Testbed;
 use cdc_tests::topic::{self, TopicMessage};
 use cdc_tests::waiting::until;
 use mongodb::{Client, Collection, Database};
@@ -39,9 +40,8 @@ impl Rig {
         ];
         let properties = authorizer.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let kafka = KafkaOptions { properties, ..KafkaOptions::default() };
-        let stack = Box::pin(Stack::start(Options { mongod, kafka, ..Options::default() })).await.unwrap();
-        let endpoints = Endpoints::of(&stack);
-        let mongo = Client::with_uri_str(&endpoints.mongodb_uri).await.unwrap();
+        let Testbed { stack, endpoints, mongo, .. } =
+            Testbed::with(Options { mongod, kafka, ..Options::default() }).await.unwrap();
         let database = mongo.database(SOURCE_DATABASE);
         Self { stack, endpoints, mongo, database }
     }

@@ -47,6 +47,9 @@ service was brought into the state, and its `/metrics` said so right before the 
 service goes on, or is started again as a supervisor would, until the topic holds every event and the table equals
 the collection (missing 0, stale 0, too many 0).
 
+A run of `make test` strikes a third of what the first two tests of `matrix.rs` stand for, another third each day and
+all of it within three days, and says which. `make soak` strikes all of it.
+
 | cell | means |
 |---|---|
 | recovers | the process lives through it |

@@ -29,7 +29,7 @@ use brake::Brake;
 pub use stop::End;
 pub use strike::{heal_server, strike_server};
 
-/// Settings that make a lane's states quick to reach and its time-outs quick to pass. Retries, back-offs and
+/// Settings that make a pipeline's states quick to reach and its time-outs quick to pass. Retries, back-offs and
 /// the lease are the defaults.
 const WATCHER_SETTINGS: &[(&str, &str)] = &[
     ("CDC__MONGODB__CONNECTION_TIMEOUT", "1s"),
@@ -49,11 +49,11 @@ const SYNCER_SETTINGS: &[(&str, &str)] = &[
     ("CDC__SHUTDOWN__TIMEOUT", "60s"),
 ];
 
-/// What a lane's writers do: enough to fill the small windows at once, little enough for several lanes.
+/// What a pipeline's writers do: enough to fill the small windows at once, little enough for several pipelines.
 const MANNER: Manner =
     Manner { writers: 1, players: 40, padding: 20, pause: Duration::from_millis(4), survives: true };
 
-/// The longest that anything asked of a service in a lane may take.
+/// The longest that anything asked of a service in a pipeline may take.
 const SOON: Duration = Duration::from_secs(60);
 /// Of each service's log, the last errors that are shown with a failed cell, and how much of each.
 const COMPLAINTS_MAX: usize = 6;
@@ -61,7 +61,7 @@ const COMPLAINT_CHARS_MAX: usize = 420;
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// One of a lane's two services, with what became of it.
+/// One of a pipeline's two services, with what became of it.
 #[derive(Debug)]
 struct Post {
     deployment: Deployment,
@@ -73,7 +73,7 @@ struct Post {
 
 /// One pipeline.
 #[derive(Debug)]
-pub struct Lane {
+pub struct Pipeline {
     number: usize,
     /// Its links.
     pub links: Links,
@@ -92,8 +92,8 @@ pub struct Lane {
     ends: Offsets,
 }
 
-impl Lane {
-    /// Starts lane `number` (counted from 0) of a stack whose Kafka has doors for it. Both services are up.
+impl Pipeline {
+    /// Starts pipeline `number` (counted from 0) of a stack whose Kafka has doors for it. Both services are up.
     ///
     /// # Errors
     /// Whatever keeps it from starting.
@@ -112,7 +112,7 @@ impl Lane {
         [watcher_settings, syncer_settings]: [&[(&str, &str)]; 2],
     ) -> Result<Self, Failure> {
         let links = Links::start(stack, number).await?;
-        let name = format!("lane{number}");
+        let name = format!("pipeline{number}");
         let source = Source::new(&name, collections);
         stack.postgres.execute(&format!("CREATE ROLE {name} LOGIN")).await?;
         stack.postgres.execute(&format!("CREATE DATABASE {name} OWNER {name}")).await?;
@@ -137,7 +137,7 @@ impl Lane {
         let syncer = deploy(Role::Syncer, &links.syncer(&servers), &settings)?;
 
         let since = history::now(&mongo).await?;
-        let mut lane = Self {
+        let mut pipeline = Self {
             number,
             links,
             servers,
@@ -153,11 +153,11 @@ impl Lane {
             since,
             ends: Offsets::new(),
         };
-        lane.ensure_running().await?;
-        Ok(lane)
+        pipeline.ensure_running().await?;
+        Ok(pipeline)
     }
 
-    /// The whole of one cell whose fault strikes this lane alone.
+    /// The whole of one cell whose fault strikes this pipeline alone.
     ///
     /// # Errors
     /// If the state is not reached, or the outcome is another one than the cell's.
@@ -220,7 +220,7 @@ impl Lane {
         self.number
     }
 
-    /// A load of another manner than the lane's own.
+    /// A load of another manner than the pipeline's own.
     pub fn load_as(&mut self, seed: u64, manner: Manner) {
         self.load = Some(Load::start_as(&self.mongo, &self.source, seed, manner));
     }
@@ -239,7 +239,7 @@ impl Lane {
         Ok(self.post(role).deployment.rival(instance)?)
     }
 
-    /// A superuser's session in the lane's database, past the proxies.
+    /// A superuser's session in the pipeline's database, past the proxies.
     ///
     /// # Errors
     /// If PostgreSQL refuses.

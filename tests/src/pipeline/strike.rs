@@ -12,7 +12,7 @@ use cdc_model::faults::{Cell, Fault, Link, Server, State};
 use futures_util::TryStreamExt as _;
 
 use super::brake::Brake;
-use super::{Lane, SOON, link_of, name_of, role_of};
+use super::{Pipeline, SOON, link_of, name_of, role_of};
 use crate::{Failure, topic};
 
 /// How long a link stays broken, where nothing else is said.
@@ -36,8 +36,8 @@ const APART: Duration = Duration::from_millis(100);
 /// What the Syncer's commits begin with.
 const COMMIT: &[u8] = b"COMMIT;";
 
-impl Lane {
-    /// Strikes the lane.
+impl Pipeline {
+    /// Strikes the pipeline.
     ///
     /// # Errors
     /// If the strike is not carried out.
@@ -83,7 +83,7 @@ impl Lane {
             | Fault::ReadOnlyStandby
             | Fault::ReadOnlyReplica
             | Fault::OutOfMemory => {
-                return Err(format!("{:?} does not strike one lane alone", cell.fault).into());
+                return Err(format!("{:?} does not strike one pipeline alone", cell.fault).into());
             }
         }
         Ok(())
@@ -148,9 +148,9 @@ impl Lane {
         self.links.get(LinkName::SyncerPostgres).set(Direction::ToServer, Flow::ResetAt { text, moment });
     }
 
-    /// Kills the cursors of this lane's Watcher: they carry its name as a comment.
+    /// Kills the cursors of this pipeline's Watcher: they carry its name as a comment.
     async fn kill_cursors(&self) -> Result<(), Failure> {
-        let pipeline = vec![
+        let stages = vec![
             doc! { "$currentOp": { "allUsers": true, "idleCursors": true, "localOps": true } },
             doc! { "$match": {
                 "ns": { "$regex": format!("^{}\\.", self.name) },
@@ -158,7 +158,7 @@ impl Lane {
             } },
         ];
         let found: Vec<Document> =
-            self.mongo.database("admin").aggregate(pipeline).await?.try_collect().await?;
+            self.mongo.database("admin").aggregate(stages).await?.try_collect().await?;
         let mut killed = 0;
         for operation in found {
             let cursor = operation.get_document("cursor")?.get_i64("cursorId")?;
@@ -240,7 +240,7 @@ impl Lane {
     }
 }
 
-/// Strikes a server, and with it every lane.
+/// Strikes a server, and with it every pipeline.
 ///
 /// # Errors
 /// If the strike is not carried out.

@@ -6,11 +6,11 @@ use cdc_devstack::links::LinkName;
 use cdc_devstack::pipeline::Role;
 use cdc_model::faults::State;
 
-use super::{LOOK_INTERVAL, Lane, SOON};
+use super::{LOOK_INTERVAL, Pipeline, SOON};
 use crate::Failure;
 use crate::site::until_metric;
 
-/// What holds a service where it is. A lock is held by the session in `Lane::lock`.
+/// What holds a service where it is. A lock is held by the session in `Pipeline::lock`.
 #[derive(Debug)]
 pub(super) enum Brake {
     /// A link on which nothing arrives.
@@ -29,7 +29,7 @@ const LOCK_OFFSETS: &str = "BEGIN; LOCK TABLE cdc.partitions IN SHARE MODE";
 /// So many changes are made before a strike, so that something is at stake.
 const OPERATIONS_BEFORE: u64 = 10;
 
-impl Lane {
+impl Pipeline {
     /// Brings a service into a state. The last thing that it does is to read `cdc_state` from `/metrics`.
     /// `striking` is the link that will be struck: where there is a choice, another one is held.
     ///

@@ -1,10 +1,10 @@
-//! How a lane's services are asked to end, and how they did.
+//! How a pipeline's services are asked to end, and how they did.
 
 use std::time::Duration;
 
 use cdc_devstack::pipeline::Role;
 
-use super::Lane;
+use super::Pipeline;
 use crate::Failure;
 
 /// A service's end: its code, and the last line of its log.
@@ -16,7 +16,7 @@ pub struct End {
     pub last_line: String,
 }
 
-impl Lane {
+impl Pipeline {
     /// SIGTERM for a service. One that has just ended by itself needs none.
     ///
     /// # Errors

@@ -7,13 +7,13 @@ use cdc_devstack::compare;
 use cdc_devstack::pipeline::{HEALTHY_WITHIN, Role};
 use cdc_model::faults::{Cell, Outcome};
 
-use super::{LOOK_INTERVAL, Lane, SOON, role_of};
+use super::{LOOK_INTERVAL, Pipeline, SOON, role_of};
 use crate::{Failure, history, topic, verdict};
 
 /// Between two comparisons.
 const COMPARE_INTERVAL: Duration = Duration::from_millis(200);
 
-impl Lane {
+impl Pipeline {
     /// Ends the load, waits until everything has arrived, and says whether the cells' outcomes are what happened.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Ends the load and waits until everything that happened since [`Lane::begin`] is in the topic and in the
+    /// Ends the load and waits until everything that happened since [`Pipeline::begin`] is in the topic and in the
     /// table, and both services are ready. Returns the codes with which they have ended by themselves.
     ///
     /// # Errors
