@@ -5,6 +5,7 @@
 # and librdkafka and the drivers compile once.
 
 CARGO ?= cargo
+TARGET = $${CARGO_TARGET_DIR:-target}
 
 .PHONY: demo test setup build fmt lint unit specs worlds soak bench help
 
@@ -16,11 +17,13 @@ demo: ## the whole pipeline, live, on real servers that it installs and starts (
 	@$(CARGO) build --bins
 	@./target/debug/cdc-demo
 
-test: ## everything: format, lints, unit, snapshot, property and live tests
+# `make test ONLY="ledger kafka"` runs the tests whose names hold one of the words.
+test: ## everything: format, lints, unit, snapshot, property and live tests, side by side
 	@./scripts/setup.sh all
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test --no-fail-fast
+	$(CARGO) test --no-run
+	@$(TARGET)/debug/test-runner $(ONLY)
 
 setup: ## install what is missing
 	@./scripts/setup.sh all
@@ -37,13 +40,13 @@ worlds: ## write specs/worlds.md anew: what cdc says of each broken world
 	$(CARGO) build --bins
 	UPDATE_SPECS=1 $(CARGO) test --test live worlds::
 
-soak: ## the chaos run, the memory stalls and the frozen broker, longer (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS, CDC_FROZEN_PROCESSES)
+soak: ## the chaos run, the memory stalls and the frozen broker, longer, and all of the fault matrix (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS, CDC_FROZEN_PROCESSES)
 	@./scripts/setup.sh all
 	$(CARGO) build --bins
 	CDC_CHAOS_ROUNDS=$${CDC_CHAOS_ROUNDS:-20} CDC_CHAOS_CHANGES=$${CDC_CHAOS_CHANGES:-200000} \
 	CDC_CHAOS_ASSIGNMENTS=$${CDC_CHAOS_ASSIGNMENTS:-300} CDC_STALL_SECONDS=$${CDC_STALL_SECONDS:-60} \
-	CDC_FROZEN_PROCESSES=$${CDC_FROZEN_PROCESSES:-10} \
-	$(CARGO) test --test live -- --nocapture chaos:: memory:: frozen::
+	CDC_FROZEN_PROCESSES=$${CDC_FROZEN_PROCESSES:-10} CDC_MATRIX=all \
+	$(CARGO) test --test live -- --nocapture chaos:: memory:: frozen:: matrix::
 
 bench: ## load and ceiling measurements on real servers, optimised
 	@./scripts/setup.sh all

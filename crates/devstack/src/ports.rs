@@ -4,36 +4,73 @@
 //! must find its port free again, and a client that keeps connecting to a closed port *inside* the ephemeral range may
 //! be given that very port as its own, connect to itself, and block the server's return.
 
+//!
+//! Test processes run side by side, and a server that is down for a while must not lose its port to another process's.
+//! So ports are taken by the block, and a block belongs to a process for as long as it holds the lock on its file.
+
 use std::{
-    collections::{BTreeSet, hash_map::RandomState},
+    collections::hash_map::RandomState,
     fs,
+    fs::File,
     hash::{BuildHasher, Hasher},
     net::{Ipv4Addr, TcpListener},
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
-use crate::Error;
+use crate::{Error, binaries};
 
 /// Below it live the well-known ports and those that developers use by hand (5432, 6379, 9092).
 const LOWEST: u16 = 15_000;
 /// Linux's default start of the ephemeral range (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL_DEFAULT: u16 = 32_768;
-const ATTEMPTS_MAX: usize = 200;
+/// Ports that a process takes at once; few tests need more.
+const BLOCK: u16 = 64;
+/// Blocks tried at random before all are taken to be other processes'.
+const ATTEMPTS_MAX: usize = 2_000;
 
-/// Ports given out by this process: two servers that start at once must not be offered the same one.
-static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+/// The blocks of this process and what it has given out of them: two servers that start at once must not be offered
+/// the same port.
+static TAKEN: Mutex<Taken> = Mutex::new(Taken { left: Vec::new(), locks: Vec::new() });
 
-/// A port that nobody listens on now and that this process has not given out before.
+struct Taken {
+    left: Vec<u16>,
+    /// Held until the process ends.
+    locks: Vec<File>,
+}
+
+/// A port that nobody listens on now and that neither this process nor another one here has been given before.
 pub(crate) fn free_port() -> Result<u16, Error> {
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        while let Some(port) = taken.left.pop() {
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(port);
+            }
+        }
+        let (block, lock) = take_block(&binaries::devstack_folder().join("ports"))?;
+        taken.left.extend(block);
+        taken.locks.push(lock);
+    }
+}
+
+/// A block that is nobody's, with the lock that keeps it so.
+fn take_block(folder: &Path) -> Result<(std::ops::Range<u16>, File), Error> {
+    let failed =
+        |source| Error::io("devstack", format!("no port could be taken in {}", folder.display()), source);
+    fs::create_dir_all(folder).map_err(failed)?;
     let above = ephemeral_start();
+    let blocks = u64::from((above - LOWEST) / BLOCK);
     for _ in 0..ATTEMPTS_MAX {
-        let port = LOWEST + (random() % u64::from(above - LOWEST)) as u16;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if free && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
-            return Ok(port);
+        let start = LOWEST + BLOCK * (random() % blocks) as u16;
+        let file = File::create(folder.join(start.to_string())).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => return Ok((start..start + BLOCK, file)),
+            Err(fs::TryLockError::WouldBlock) => {}
+            Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
         }
     }
-    Err(Error::new("devstack", format!("{ATTEMPTS_MAX} ports between {LOWEST} and {above} were all taken")))
+    Err(Error::new("devstack", format!("all ports between {LOWEST} and {above} are taken")))
 }
 
 fn ephemeral_start() -> u16 {
@@ -51,6 +88,8 @@ fn random() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -58,5 +97,13 @@ mod tests {
         let ports: Vec<u16> = (0..50).map(|_| free_port().unwrap()).collect();
         assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len());
         assert!(ports.iter().all(|port| (LOWEST..ephemeral_start()).contains(port)));
+    }
+
+    #[test]
+    fn a_block_is_given_to_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken: Vec<_> = (0..50).map(|_| take_block(folder.path()).unwrap()).collect();
+        let starts: BTreeSet<u16> = taken.iter().map(|(block, _)| block.start).collect();
+        assert_eq!(starts.len(), taken.len());
     }
 }
