@@ -34,6 +34,7 @@ build: ## the binary, optimised, in target/release/cdc
 
 specs: ## write the state tables, the diagrams and the table of faults anew from the code
 	UPDATE_SPECS=1 $(CARGO) test -p cdc-model --test generated_pages --test reference_pages
+	UPDATE_SPECS=1 $(CARGO) test -p cdc --test configuration_page
 
 worlds: ## write specs/worlds.md anew: what cdc says of each broken world
 	@./scripts/setup.sh all

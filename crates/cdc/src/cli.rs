@@ -28,6 +28,9 @@ pub enum Command {
     Run(ConfigArgs),
     /// Check a configuration
     Validate(ValidateArgs),
+    /// Print a configuration as it holds, or the schema of its file
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Look at the saved position, or move it
     #[command(subcommand)]
     Token(TokenCommand),
@@ -69,6 +72,44 @@ pub struct ValidateArgs {
     /// Ask no server: check the configuration alone
     #[arg(long)]
     pub offline: bool,
+}
+
+/// The commands below `cdc config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print what holds of all files, variables and overrides, each key with its place; secrets are not shown
+    Print(ConfigPrintArgs),
+    /// Print the JSON Schema of a file, for an editor
+    Schema(ConfigSchemaArgs),
+}
+
+/// The arguments of `cdc config print`.
+#[derive(Debug, Args)]
+pub struct ConfigPrintArgs {
+    /// The files and overrides.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print the keys that nobody has set, too, with their defaults
+    #[arg(long)]
+    pub defaults: bool,
+}
+
+/// The arguments of `cdc config schema`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ConfigSchemaArgs {
+    /// Which file's
+    pub file: ConfigFile,
+}
+
+/// The kinds of configuration files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConfigFile {
+    /// For `cdc watch`
+    Watcher,
+    /// For `cdc sync`
+    Syncer,
+    /// For `cdc run`
+    Pipeline,
 }
 
 /// The commands below `cdc token`.

@@ -1,6 +1,6 @@
 //! The `cdc` binary. See the library of the same name.
 
-use cdc::cli::{Cli, Command, DeadLettersCommand, GapsCommand, TokenCommand};
+use cdc::cli::{Cli, Command, ConfigCommand, DeadLettersCommand, GapsCommand, TokenCommand};
 use cdc::commands;
 use cdc::exit::Exit;
 use clap::Parser as _;
@@ -17,6 +17,8 @@ fn main() {
         Command::Sync(arguments) => commands::sync(arguments),
         Command::Run(arguments) => commands::run(arguments),
         Command::Validate(arguments) => commands::validate(arguments),
+        Command::Config(ConfigCommand::Print(arguments)) => commands::config_print(arguments),
+        Command::Config(ConfigCommand::Schema(arguments)) => commands::config_schema(arguments),
         Command::Token(TokenCommand::Show(arguments)) => commands::token_show(arguments),
         Command::Token(TokenCommand::Reset(arguments)) => commands::token_reset(arguments),
         Command::Token(TokenCommand::Repartition(arguments)) => commands::token_repartition(arguments),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cdc_machine::Fault;
+use cdc_machine::{Fault, Word as _};
 use cdc_ports::Failure;
 use rdkafka::ClientConfig;
 
@@ -26,7 +26,7 @@ const METADATA_REFRESH: Duration = Duration::from_secs(2);
 /// rebalance: at Kafka's own ratio of 3 a lost member's partitions would stand still for 3 s longer.
 const HEARTBEATS_PER_SESSION: u32 = 10;
 /// Fetched ahead of the application, over all partitions, in KiB.
-const PREFETCH_KBYTES: u64 = 8 * 1024;
+pub const PREFETCH_KBYTES: u64 = 8 * 1024;
 /// How long a partition's fetcher rests once the prefetch is full. librdkafka's default of a second makes a
 /// small prefetch stutter.
 const FETCH_QUEUE_BACKOFF: Duration = Duration::from_millis(5);

@@ -50,6 +50,7 @@ mod settings;
 mod topics;
 
 pub use classify::fault_of;
+pub use config::PREFETCH_KBYTES;
 pub use consumer::KafkaConsumer;
 pub use dead_letter_reader::{DeadLetter, DeadLetterReader};
 pub use ends::lineage_at_ends;

@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cdc_machine::words;
+
 /// How to reach the brokers.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnectionSettings {
@@ -26,36 +28,21 @@ impl fmt::Debug for ConnectionSettings {
     }
 }
 
-/// How batches of messages are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// zlib.
-    Gzip,
-    /// Fast.
-    #[default]
-    Snappy,
-    /// Fast, and smaller than snappy.
-    Lz4,
-    /// Smallest.
-    Zstd,
-}
-
-impl Compression {
-    /// Every one.
-    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
-
-    /// librdkafka's name for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Snappy => "snappy",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        }
+words! {
+    /// How batches of messages are compressed. The words are librdkafka's.
+    #[derive(Default)]
+    pub enum Compression {
+        /// Not at all.
+        None = "none",
+        /// zlib.
+        Gzip = "gzip",
+        /// Fast.
+        #[default]
+        Snappy = "snappy",
+        /// Fast, and smaller than snappy.
+        Lz4 = "lz4",
+        /// Smallest.
+        Zstd = "zstd",
     }
 }
 

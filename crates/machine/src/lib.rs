@@ -17,6 +17,7 @@
 //! | [`requests!`](requests!) | the tables of what a machine asks, orders and hears |
 //! | [`context`](Context) | what every handler is handed beside its own part |
 //! | [`cause`](Cause) | why a machine stopped, and the exit code that says so |
+//! | [`options`](Visitor) | options and their words, each defined once beside its field |
 //! | [`explore`] | the state diagram and the state × input table, read off the code |
 
 #![no_std]
@@ -30,6 +31,7 @@ mod fault;
 mod ids;
 mod machine;
 mod observer;
+mod options;
 mod requests;
 mod state;
 mod timers;
@@ -43,6 +45,7 @@ pub use fault::Fault;
 pub use ids::{Asked, EffectId, Epoch, Ids, Lineage, SeqNo};
 pub use machine::{Effects, Machine, Signal};
 pub use observer::{Observer, Step};
+pub use options::{Key, Number, Visitor, Word};
 pub use requests::Reply;
 pub use state::StateName;
 pub use timers::{TimerEffects, TimerId, TimerKey, Timers};

@@ -1,18 +1,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cdc_machine::words;
 use mongodb::error::ErrorKind;
 use mongodb::options::ConnectionString;
 use secrecy::SecretString;
 
-/// What `full_document` carries in the event of an update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UpdateImage {
-    /// The document as it is when the event is read: it may be newer than the event, or gone.
-    #[default]
-    Lookup,
-    /// The document as the update left it, where the collection records post-images; else nothing.
-    PostImage,
+words! {
+    /// What `full_document` carries in the event of an update.
+    #[derive(Default)]
+    pub enum UpdateImage {
+        /// The document as it is when the event is read: it may be newer than the event, or gone.
+        #[default]
+        Lookup = "lookup",
+        /// The document as the update left it. The start is refused where a collection does not record post-images.
+        /// Where one ceases to, or they expire, updates are looked up and counted.
+        PostImage = "post_image",
+    }
 }
 
 /// Which change stream to read, and how.

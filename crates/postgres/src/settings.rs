@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cdc_machine::words;
 use cdc_ports::ProcessId;
 
 use crate::namespace::Namespace;
@@ -16,13 +17,16 @@ pub enum Endpoint {
     SocketDirectory(PathBuf),
 }
 
-/// What becomes of a table that has no column for the position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fence {
-    /// Nothing is written to it until the column is there.
-    Required,
-    /// Where the column cannot be added, the table is written without it, and that is said.
-    IfPossible,
+words! {
+    /// What becomes of a table that has no column for the position.
+    #[derive(Default)]
+    pub enum Fence {
+        /// Nothing is written to it until the column is there.
+        #[default]
+        Required = "required",
+        /// Where the column cannot be added, the table is written without it, which `cdc_unfenced_tables` counts.
+        IfPossible = "if_possible",
+    }
 }
 
 /// What a Syncer is called in its consumer group.

@@ -1,99 +1,92 @@
+//! What a Watcher can be told, each option with its default, its legal values and its text; and what is constant.
+
 use core::time::Duration;
 
-use cdc_machine::{Dependency, Retry};
+use cdc_machine::{Dependency, Retry, Visitor, options, words};
 
-/// Limits and policies of a Watcher, constant over its life. A limit below 1 counts as 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Acked events beyond the last save that make the next save due.
-    pub token_save_interval: u64,
-    /// The longest time that an acked event stays unsaved while traffic is slow.
-    pub token_save_max_delay: Duration,
-    /// The shortest time between the starts of two saves, where there is still room: a store must not be
-    /// hammered.
-    pub save_spacing: Duration,
-    /// The longest time that an idle position stays unsaved.
-    pub idle_save_interval: Duration,
-    /// The most events that a crash can replay: opened and not yet covered by a saved token.
-    pub max_replay_events: u64,
-    /// The most bytes handed to Kafka and not yet answered; one event that is larger passes alone.
-    pub max_in_flight_bytes: u64,
-    /// The most events of one pull.
-    pub max_pull_events: u32,
-    /// The most bytes of one pull: until the Kafka client has taken its copies, the whole pull is held beside
-    /// what is in flight.
-    pub max_pull_bytes: u64,
-    /// How often each dependency is tried again.
-    pub retries: Retries,
-    /// How long the lease lives without a renewal.
-    pub lease_ttl: Duration,
-    /// The time between two renewals.
-    pub lease_renew_every: Duration,
-    /// How long a drain may take.
-    pub drain_timeout: Duration,
-    /// Which token store this is, for the cause of a stop: `Redis` or `TokenFile`.
-    pub token_store: Dependency,
-    /// What becomes of a message that does not fit the broker's limits.
-    pub on_too_large: OnTooLarge,
-    /// What to do where the saved position is lost, or is no longer in the source's history.
-    pub on_history_lost: OnHistoryLost,
-}
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 
-/// Retries per dependency; a first try is not a retry, and progress starts the count over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retries {
-    /// Opening and reading the change stream.
-    pub mongodb: Retry,
-    /// Making the producer and delivering messages.
-    pub kafka: Retry,
-    /// Taking the lease and saving the token.
-    pub token_store: Retry,
-}
-
-/// What becomes of a message that does not fit the broker's limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnTooLarge {
-    /// A body-less marker goes to the dead letters, and the stream goes on once it is durable.
-    DeadLetter,
-    /// The stream goes on without it.
-    Skip,
-    /// The service stops.
-    Stop,
-}
-
-/// What to do where the saved position is of no use any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnHistoryLost {
-    /// The service stops; a person decides.
-    Stop,
-    /// The stream goes on from the present, with a gap on record.
-    FromNow,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            token_save_interval: 10,
-            token_save_max_delay: Duration::from_millis(200),
-            save_spacing: Duration::from_millis(10),
-            idle_save_interval: Duration::from_secs(10),
-            max_replay_events: 10_000,
-            max_in_flight_bytes: 32 * 1024 * 1024,
-            max_pull_events: 1_000,
-            max_pull_bytes: 4 * 1024 * 1024,
-            retries: Retries::default(),
-            lease_ttl: Duration::from_secs(15),
-            lease_renew_every: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(25),
-            token_store: Dependency::Redis,
-            on_too_large: OnTooLarge::DeadLetter,
-            on_history_lost: OnHistoryLost::Stop,
-        }
+options! {
+    /// Limits and policies of a Watcher, constant over its life. A limit below 1 counts as 1.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Config for pub impl Visitor {
+        /// Acknowledged events until a save.
+        pub token_save_interval: u64 = 10 => number("performance.token_save_interval", 1..=1_000_000),
+        /// How long an acknowledged event stays unsaved at most, while traffic is slow.
+        pub token_save_max_delay: Duration = Duration::from_millis(200)
+            => duration("performance.token_save_max_delay", MILLISECOND..=MINUTE),
+        /// The shortest time between the starts of two saves, where there is still room: a store must not be
+        /// hammered.
+        pub save_spacing: Duration = Duration::from_millis(10),
+        /// The longest time that an idle position stays unsaved.
+        pub idle_save_interval: Duration = Duration::from_secs(10),
+        /// The most events that a crash can replay: read, and not yet covered by a saved token.
+        pub max_replay_events: u64 = 10_000 => number("performance.max_replay_events", 1..=1_000_000),
+        /// The most bytes that are read and not yet acknowledged. One event that is larger passes alone.
+        pub max_in_flight_bytes: u64 = 32 * MIB
+            => bytes("performance.max_in_flight_bytes", 64 * KIB..=16 * GIB),
+        /// The most events of one pull.
+        pub max_pull_events: u32 = 1_000,
+        /// The most bytes of one pull: until the Kafka client has taken its copies, the whole pull is held beside
+        /// what is in flight.
+        pub max_pull_bytes: u64 = 4 * MIB,
+        /// How often each dependency is tried again.
+        pub retries: Retries = Retries::default() => nested(),
+        /// How long the lease lives without a renewal.
+        pub lease_ttl: Duration = Duration::from_secs(15),
+        /// The time between two renewals.
+        pub lease_renew_every: Duration = Duration::from_secs(5),
+        /// How long a drain may take. Supervisors should wait 4 s longer before SIGKILL.
+        pub drain_timeout: Duration = Duration::from_secs(25)
+            => duration("shutdown.timeout", Duration::from_secs(1)..=HOUR),
+        /// Which token store this is, for the cause of a stop: `Redis` or `TokenFile`.
+        pub token_store: Dependency = Dependency::Redis,
+        /// What becomes of a message that is too large for its topic, and of an event that is too large for a reply of
+        /// MongoDB (16 MiB). A batch that was refused for its size is read again, one message at a time, so that only
+        /// what is too large alone counts.
+        pub on_too_large: OnTooLarge = OnTooLarge::DeadLetter => word("on_too_large"),
+        /// What to do where the saved position is lost, or is no longer in the source's history. `stop` is the default
+        /// because nothing heals a gap yet.
+        pub on_history_lost: OnHistoryLost = OnHistoryLost::Stop => word("on_history_lost"),
     }
 }
 
-impl Default for Retries {
-    fn default() -> Self {
-        Self { mongodb: Retry::times(5), kafka: Retry::times(5), token_store: Retry::times(3) }
+options! {
+    /// Retries per dependency; a first try is not a retry, and progress starts the count over.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Retries for pub impl Visitor {
+        /// Retries of opening and reading the change stream.
+        pub mongodb: Retry = Retry::times(5) => retries("mongodb.max_retries"),
+        /// Retries of making the producer and delivering messages.
+        pub kafka: Retry = Retry::times(5) => retries("kafka.max_retries"),
+        /// Retries of taking the lease and saving the token.
+        pub token_store: Retry = Retry::times(3) => retries("token_storage.max_retries"),
+    }
+}
+
+words! {
+    /// What becomes of a message that does not fit the broker's limits.
+    pub enum OnTooLarge {
+        /// A marker without the body goes to the dead letters, and the stream goes on once it is durable there.
+        DeadLetter = "dead_letter",
+        /// The stream goes on without it.
+        Skip = "skip",
+        /// The service stops with exit code 65.
+        Stop = "stop",
+    }
+}
+
+words! {
+    /// What to do where the saved position is of no use any more.
+    pub enum OnHistoryLost, later ["snapshot"] {
+        /// The service stops with exit code 65, and a person decides.
+        Stop = "stop",
+        /// The stream goes on from the present, with a gap on record.
+        FromNow = "from_now",
     }
 }

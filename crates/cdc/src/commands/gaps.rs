@@ -52,7 +52,7 @@ pub fn gaps_acknowledge(arguments: ConfigArgs) -> Result<(), Failed> {
 }
 
 fn is_file(config: &WatcherConfig) -> bool {
-    matches!(config.token_storage.backend, TokenBackend::File { .. })
+    matches!(config.token_storage, TokenBackend::File { .. })
 }
 
 async fn of_watcher(config: &WatcherConfig) -> Result<Vec<GapRecord>, Failed> {

@@ -1,5 +1,6 @@
 //! The commands. Each takes its parsed arguments and returns what it has to say, or why it failed.
 
+mod config;
 mod dead_letters;
 mod gaps;
 mod graph;
@@ -10,6 +11,7 @@ mod token_repartition;
 mod token_reset;
 mod validate;
 
+pub use config::{config_print, config_schema};
 pub use dead_letters::{dead_letters_discard, dead_letters_list, dead_letters_replay, dead_letters_show};
 pub use gaps::{gaps_acknowledge, gaps_list};
 pub use graph::graph;

@@ -34,7 +34,7 @@ pub fn watch(arguments: ConfigArgs) -> Result<(), Failed> {
     let config = WatcherConfig::load(&arguments.sources())?;
     let telemetry = Telemetry::install(Voice::Watcher, config.logging)?;
     let shutdown = Shutdown::default();
-    let watchdog = Watchdog::start(vec![shutdown.clone()], config.shutdown_timeout)?;
+    let watchdog = Watchdog::start(vec![shutdown.clone()], config.machine.drain_timeout)?;
     block_on(&watchdog, async {
         telemetry.keep();
         let end = watcher(&config, &telemetry, &shutdown).await?;
@@ -50,7 +50,7 @@ pub fn sync(arguments: ConfigArgs) -> Result<(), Failed> {
     let config = SyncerConfig::load(&arguments.sources())?;
     let telemetry = Telemetry::install(Voice::Syncer, config.logging)?;
     let shutdown = Shutdown::default();
-    let watchdog = Watchdog::start(vec![shutdown.clone()], config.shutdown_timeout)?;
+    let watchdog = Watchdog::start(vec![shutdown.clone()], config.machine.drain_timeout)?;
     block_on(&watchdog, async {
         telemetry.keep();
         let end = syncer(&config, &telemetry, &shutdown).await?;
@@ -66,7 +66,7 @@ pub fn run(arguments: ConfigArgs) -> Result<(), Failed> {
     let config = PipelineConfig::load(&arguments.sources())?;
     let telemetry = Telemetry::install(Voice::Pipeline, config.watcher.logging)?;
     let (to_watcher, to_syncer) = (Shutdown::default(), Shutdown::default());
-    let drains_within = config.watcher.shutdown_timeout.max(config.syncer.shutdown_timeout);
+    let drains_within = config.watcher.machine.drain_timeout.max(config.syncer.machine.drain_timeout);
     let watchdog = Watchdog::start(vec![to_watcher.clone(), to_syncer.clone()], drains_within)?;
     block_on(&watchdog, async {
         telemetry.keep();
@@ -117,7 +117,7 @@ async fn watcher(
     // Until the source has said who it is there is no machine, but there are probes.
     let (start, starting) = Start::watcher();
     let probing = telemetry.probe(listener, starting, &config.instance);
-    let retry = config.mongodb.max_retries;
+    let retry = config.machine.retries.mongodb;
     let described = wiring::describe_source(&mut source, &config.mongodb.database, retry, &start, shutdown);
     let name = match described.await {
         Ok(name) => name,

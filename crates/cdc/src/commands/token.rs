@@ -24,7 +24,7 @@ const CLUSTER_TIME_AT: usize = 4;
 pub fn token_show(arguments: TokenShowArgs) -> Result<(), Failed> {
     let config = watcher_config(&arguments.config.sources())?;
     let runtime = runtime()?;
-    let is_file = matches!(config.token_storage.backend, TokenBackend::File { .. });
+    let is_file = matches!(config.token_storage, TokenBackend::File { .. });
     let record = runtime.block_on(peek(config)).map_err(|failure| refused(&failure, is_file))?;
     let Some(record) = record else { return print("null") };
     let fields = describe(&record).map_err(|what| Failed::new(Exit::Decision, what))?;

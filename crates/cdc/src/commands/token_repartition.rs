@@ -42,7 +42,7 @@ async fn repartition(
     syncer: Option<&SyncerConfig>,
     groups: &[String],
 ) -> Result<String, Failed> {
-    let is_file = matches!(config.token_storage.backend, TokenBackend::File { .. });
+    let is_file = matches!(config.token_storage, TokenBackend::File { .. });
     let of_store = |failure: Failure| refused(&failure, is_file);
     let of_server = |failure: Failure| refused(&failure, false);
     let mut source = wiring::source(config).map_err(of_server)?;

@@ -39,7 +39,7 @@ pub fn token_reset(arguments: TokenResetArgs) -> Result<(), Failed> {
 }
 
 async fn move_position(config: &WatcherConfig, target: Target, new_source: bool) -> Result<String, Failed> {
-    let is_file = matches!(config.token_storage.backend, TokenBackend::File { .. });
+    let is_file = matches!(config.token_storage, TokenBackend::File { .. });
     let of_store = |failure: Failure| refused(&failure, is_file);
     let of_source = |failure: Failure| refused(&failure, false);
     let mut source = wiring::source(config).map_err(of_source)?;

@@ -6,11 +6,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use cdc_kafka::{ClientKind, check_property, owned_property};
+use cdc_machine::{Key, Visitor, options, words};
 
+use super::described::Preset;
 use super::section::Section;
-
-/// How long a drain may take at most.
-const SHUTDOWN: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// How long a connection may take to come about.
 pub(super) const CONNECTION: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
@@ -18,84 +17,40 @@ pub(super) const CONNECTION: RangeInclusive<Duration> = Duration::from_millis(10
 /// The longest name that Kafka gives a topic, in bytes.
 const TOPIC_BYTES: usize = 249;
 
-/// The least severe level that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Every step of the machines.
-    Debug,
-    /// What an operator wants to read.
-    Info,
-    /// What may need a look.
-    Warn,
-    /// What has failed.
-    Error,
-}
-
-/// How a line of the log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Console,
-}
-
-/// `logging`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Logging {
-    /// `level`
-    pub level: LogLevel,
-    /// `format`
-    pub format: LogFormat,
-}
-
-impl Logging {
-    pub(super) fn read(logging: &mut Section<'_>) -> Self {
-        let levels = [
-            ("debug", LogLevel::Debug),
-            ("info", LogLevel::Info),
-            ("warn", LogLevel::Warn),
-            ("error", LogLevel::Error),
-        ];
-        let formats = [("json", LogFormat::Json), ("console", LogFormat::Console)];
-        Self {
-            level: logging.choice("level", &levels, &[], LogLevel::Info),
-            format: logging.choice("format", &formats, &[], LogFormat::Json),
-        }
+words! {
+    /// The least severe level that is logged.
+    pub enum LogLevel {
+        /// Every step of the machines.
+        Debug = "debug",
+        /// What an operator wants to read.
+        Info = "info",
+        /// What may need a look.
+        Warn = "warn",
+        /// What has failed.
+        Error = "error",
     }
 }
 
-/// What becomes of a record that can never be delivered or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnReject {
-    /// It is put aside, durably, and the stream goes on.
-    DeadLetter,
-    /// It is counted and logged, and the stream goes on.
-    Skip,
-    /// The service stops and a person decides.
-    Stop,
+words! {
+    /// How a line of the log is written.
+    pub enum LogFormat {
+        /// One JSON object a line.
+        Json = "json",
+        /// For people.
+        Console = "console",
+    }
 }
 
-/// What becomes of a record that other rows stand in the way of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnBlocked {
-    /// It waits in `cdc.parked` until they do no longer.
-    Park,
-    /// As for a record that can never be written.
-    Reject(OnReject),
+options! {
+    /// `logging`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Logging for pub(super) impl Visitor {
+        /// The least severe level that is logged.
+        pub level: LogLevel = LogLevel::Info => word("logging.level"),
+        /// How a line of the log is written.
+        pub format: LogFormat = LogFormat::Json => word("logging.format"),
+    }
 }
-
-/// The words for [`OnBlocked`].
-pub(super) const ON_BLOCKED: [(&str, OnBlocked); 4] = [
-    ("park", OnBlocked::Park),
-    ("dead_letter", OnBlocked::Reject(OnReject::DeadLetter)),
-    ("skip", OnBlocked::Reject(OnReject::Skip)),
-    ("stop", OnBlocked::Reject(OnReject::Stop)),
-];
-
-/// The words for [`OnReject`].
-pub(super) const ON_REJECT: [(&str, OnReject); 3] =
-    [("dead_letter", OnReject::DeadLetter), ("skip", OnReject::Skip), ("stop", OnReject::Stop)];
 
 /// A topic's name with placeholders: `cdc.{database}.{collection}`, `{topic}.dead-letters`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +67,11 @@ impl TopicTemplate {
     /// `cdc.{database}.{collection}`, the default.
     pub(super) fn by_collection() -> Self {
         Self("cdc.{database}.{collection}".to_owned())
+    }
+
+    /// `{topic}.dead-letters`, the default.
+    pub(super) fn dead_letters() -> Self {
+        Self("{topic}.dead-letters".to_owned())
     }
 
     /// The template as it was written.
@@ -139,15 +99,9 @@ pub(super) fn is_topic(name: &str) -> bool {
     !name.is_empty() && name.len() <= TOPIC_BYTES && name != "." && name != ".." && name.bytes().all(legal)
 }
 
-/// `topic` of the section `dead_letter`, of a service that reads or fills these topics: what falls must not come back
-/// as data.
-pub(super) fn dead_letter_topic(dead_letter: &mut Section<'_>, topics: &[String]) -> TopicTemplate {
-    dead_letter.not_available(&["retention"]);
-    let template = dead_letter
-        .value("topic", "letters, digits, '.', '_', '-' and {topic}", |text| {
-            TopicTemplate::parse(text, &["topic"])
-        })
-        .unwrap_or_else(|| TopicTemplate("{topic}.dead-letters".to_owned()));
+/// Refuses dead-letter topics of a service that reads or fills these topics: what falls must not come back as data.
+pub(super) fn check_dead_letters(service: &mut Section<'_>, template: &TopicTemplate, topics: &[String]) {
+    service.not_available(&["dead_letter.retention"]);
     let problem = topics.iter().filter(|topic| is_topic(topic)).find_map(|topic| {
         let dead = template.for_topic(topic);
         if topics.contains(&dead) {
@@ -162,9 +116,8 @@ pub(super) fn dead_letter_topic(dead_letter: &mut Section<'_>, topics: &[String]
         })
     });
     if let Some(text) = problem {
-        dead_letter.contradiction(&["topic"], &text);
+        service.contradiction(&["dead_letter.topic"], &text);
     }
-    template
 }
 
 /// What is said of dead letters that would be read as documents.
@@ -175,36 +128,76 @@ pub(super) fn come_back(topic: &str, dead: &str) -> String {
     )
 }
 
-/// `http.listen`.
-pub(super) fn http_listen(service: &mut Section<'_>, port: u16) -> SocketAddr {
-    let default = SocketAddr::from(([127, 0, 0, 1], port));
-    let legal = format!("an address and a port, such as \"{default}\" or \"0.0.0.0:{port}\"");
-    service.section("http", |http| http.value("listen", &legal, |text| text.parse().ok()).unwrap_or(default))
-}
+/// Readers of what both services have.
+impl Section<'_> {
+    /// A topic's name with these placeholders.
+    pub(super) fn template(&mut self, key: Key, value: &mut TopicTemplate, placeholders: &[&str]) {
+        let braced: Vec<String> = placeholders.iter().map(|name| format!("{{{name}}}")).collect();
+        let legal = match braced.as_slice() {
+            [first, last] => format!("letters, digits, '.', '_', '-', {first} and {last}"),
+            names => format!("letters, digits, '.', '_', '-' and {}", names.join(", ")),
+        };
+        let preset = Preset::Is(value.0.clone());
+        if let Some(template) =
+            self.value(key, &legal, preset, |text| TopicTemplate::parse(text, placeholders))
+        {
+            *value = template;
+        }
+    }
 
-/// `shutdown.timeout`.
-pub(super) fn shutdown_timeout(service: &mut Section<'_>) -> Duration {
-    service.section("shutdown", |shutdown| shutdown.duration("timeout", SHUTDOWN, Duration::from_secs(25)))
-}
+    /// An address to listen at.
+    pub(super) fn address(&mut self, key: Key, value: &mut SocketAddr) {
+        let legal = format!("an address and a port, such as \"{value}\" or \"0.0.0.0:{}\"", value.port());
+        let preset = Preset::Is(value.to_string());
+        *value = self.value(key, &legal, preset, |text| text.parse().ok()).unwrap_or(*value);
+    }
 
-/// `instance`; the host's name where it is not given.
-pub(super) fn instance(service: &mut Section<'_>) -> String {
-    service.text("instance").unwrap_or_else(host_name)
+    /// The process's name; the host's where it is not given.
+    pub(super) fn instance(&mut self, key: Key, value: &mut String) {
+        let mut given = None;
+        self.text(key, &mut given, Preset::Said("the host's name"));
+        *value = given.unwrap_or_else(host_name);
+    }
+
+    /// Host and port each.
+    pub(super) fn brokers(&mut self, key: Key, value: &mut Vec<String>) {
+        self.required_list(key, value);
+        if !value.iter().all(|broker| is_host_and_port(broker)) {
+            let text = "each broker is a host and a port, such as \"localhost:9092\"";
+            self.contradiction(&[key.path], text);
+        }
+    }
+
+    /// librdkafka's own. What the pipeline sets itself, or a key of its own stands for, is refused.
+    pub(super) fn properties(&mut self, key: Key, value: &mut Properties, client: ClientKind) {
+        let preset = match value.0.as_slice() {
+            [] => Preset::Nothing,
+            pairs => {
+                let pairs: Vec<String> =
+                    pairs.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+                Preset::Is(format!("{{{}}}", pairs.join(", ")))
+            }
+        };
+        let given = self.free_keys(key, preset);
+        for (name, value) in &given {
+            if let Some(why) = owned_property(client, name) {
+                let text = format!("{name} is set by the pipeline itself: {why}; take it out");
+                self.contradiction(&[key.path], &text);
+            } else if let Err(why) = check_property(name, value) {
+                self.contradiction(&[key.path], &why);
+            }
+        }
+        let defaults = std::mem::replace(&mut value.0, given);
+        for (name, default) in defaults {
+            if !value.0.iter().any(|(given, _)| *given == name) {
+                value.0.push((name, default));
+            }
+        }
+    }
 }
 
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// `kafka.brokers`: host and port each.
-pub(super) fn brokers(kafka: &mut Section<'_>) -> Vec<String> {
-    let brokers = kafka.required_list("brokers");
-    for broker in &brokers {
-        if !is_host_and_port(broker) {
-            kafka.contradiction(&["brokers"], "each broker is a host and a port, such as \"localhost:9092\"");
-        }
-    }
-    brokers
 }
 
 /// True for `host:port`, IPv6 hosts in brackets.
@@ -220,23 +213,9 @@ pub(super) fn is_host_and_port(text: &str) -> bool {
 pub struct Properties(Vec<(String, String)>);
 
 impl Properties {
-    /// `kafka.properties`. What the pipeline sets itself, or a key of its own stands for, is refused.
-    pub(super) fn read(kafka: &mut Section<'_>, client: ClientKind, defaults: &[(&str, &str)]) -> Self {
-        let mut pairs = kafka.free_keys("properties");
-        for (name, value) in &pairs {
-            if let Some(why) = owned_property(client, name) {
-                let text = format!("{name} is set by the pipeline itself: {why}; take it out");
-                kafka.contradiction(&["properties"], &text);
-            } else if let Err(why) = check_property(name, value) {
-                kafka.contradiction(&["properties"], &why);
-            }
-        }
-        for (name, value) in defaults {
-            if !pairs.iter().any(|(given, _)| given == name) {
-                pairs.push(((*name).to_owned(), (*value).to_owned()));
-            }
-        }
-        Self(pairs)
+    /// These, where nobody says otherwise.
+    pub(super) fn by_default(defaults: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        Self(defaults.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// Names and values, in the order of the file.

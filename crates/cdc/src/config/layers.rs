@@ -114,7 +114,8 @@ fn child<'n>(node: &'n mut Node, key: &str, origin: &Origin) -> Result<&'n mut N
 }
 
 /// The environment variable that sets a key.
-pub(super) fn variable_of(path: &str) -> String {
+#[must_use]
+pub fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "__").to_uppercase())
 }
 

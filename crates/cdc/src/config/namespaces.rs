@@ -2,19 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use cdc_machine::Key;
 use cdc_postgres::Namespace;
 
 use super::common::is_topic;
+use super::described::Preset;
 use super::section::Section;
 
 /// Topics with what they carry.
 pub type Namespaces = BTreeMap<String, Namespace>;
 
+/// `kafka.namespaces`.
+const NAMESPACES: Key = Key {
+    path: "namespaces",
+    text: "The collection of each topic whose name does not tell it, as `cdc.<database>.<collection>` does: \
+           `{topic: database.collection}`. Outside a file `topic=database.collection,…`.",
+};
+
 /// The collection of each of these topics: by `namespaces`, or by the topic's name. `filled` are the topics that a
 /// Watcher of the same file fills.
 pub(super) fn read(kafka: &mut Section<'_>, topics: &[String], filled: &Namespaces) -> Namespaces {
     let mut written = Namespaces::new();
-    for (topic, text) in kafka.free_pairs("namespaces") {
+    for (topic, text) in kafka.free_pairs(NAMESPACES, Preset::Said("by the topic's name")) {
         let Ok(namespace) = text.parse::<Namespace>() else {
             let text = format!("{text:?} of topic {topic} is not legal; legal: <database>.<collection>");
             kafka.contradiction(&["namespaces"], &text);

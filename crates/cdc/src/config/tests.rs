@@ -3,7 +3,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cdc_machine::Retry;
-use cdc_syncer::StopAfter;
+use cdc_mongo::UpdateImage;
+use cdc_syncer::{OnBadRecord, OnUniqueViolation, StopAfter};
+use cdc_watcher::{OnHistoryLost, OnTooLarge};
 use secrecy::ExposeSecret as _;
 
 use super::*;
@@ -68,16 +70,15 @@ fn the_watchers_file_of_the_design_document_works_unchanged() {
     assert_eq!(config.topics(), ["cdc.game_db.players"]);
     assert_eq!(config.kafka.compression, cdc_kafka::Compression::Snappy);
     assert_eq!((config.kafka.batch_size, config.kafka.batch_timeout), (100, millis(10)));
-    assert_eq!(config.kafka.max_retries, Retry::times(5));
-    let TokenBackend::Redis { addr, username, password, db, key, earlier } = &config.token_storage.backend
-    else {
+    assert_eq!(config.machine.retries.kafka, Retry::times(5));
+    let TokenBackend::Redis { addr, username, password, db, key, earlier } = &config.token_storage else {
         panic!("{:?}", config.token_storage)
     };
     assert_eq!((addr.as_str(), *db, key.as_str()), ("localhost:6379", 0, "cdc:watcher:resume_token"));
     assert!(username.is_none() && password.is_none(), "an empty password is none");
     assert_eq!(*earlier, None, "a key that is given is the only one");
     assert_eq!(config.logging, Logging { level: LogLevel::Info, format: LogFormat::Json });
-    assert_eq!(config.performance.token_save_interval, 10);
+    assert_eq!(config.machine.token_save_interval, 10);
 }
 
 #[test]
@@ -89,9 +90,9 @@ fn the_syncers_file_of_the_design_document_works_unchanged() {
     assert_eq!(config.postgres.port, 5432);
     assert_eq!(config.postgres.password.as_ref().unwrap().expose_secret(), "secret");
     assert_eq!((config.postgres.min_connections, config.postgres.max_connections), (10, 50));
-    assert_eq!(config.batch.flush_interval, millis(500));
-    assert_eq!((config.batch.buffer_size, config.batch.copy_threshold), (1000, 100));
-    assert_eq!((config.workers.pool_size, config.workers.channel_buffer), (10, 1000));
+    assert_eq!(config.machine.flush_interval, millis(500));
+    assert_eq!((config.machine.buffer_size, config.postgres.copy_threshold), (1000, 100));
+    assert_eq!((config.machine.pool_size, config.machine.channel_buffer), (10, 1000));
 }
 
 fn bound(config: &SyncerConfig) -> Vec<(&str, String)> {
@@ -104,33 +105,32 @@ fn what_is_not_written_has_its_default() {
     let watcher = WatcherConfig::load(&sources).unwrap();
     assert!(!watcher.instance.is_empty(), "the host's name");
     assert_eq!(watcher.topics(), ["cdc.game_db.players"]);
-    assert_eq!(watcher.mongodb.full_document, FullDocument::Lookup);
+    assert_eq!(watcher.mongodb.full_document, UpdateImage::Lookup);
     assert_eq!((watcher.kafka.partitions, watcher.kafka.replication_factor), (8, -1));
     assert_eq!(watcher.kafka.delivery_timeout, Duration::from_secs(30));
-    assert_eq!(watcher.token_storage.max_retries, Retry::times(3));
+    assert_eq!(watcher.machine.retries.token_store, Retry::times(3));
+    let machine = &watcher.machine;
+    assert_eq!((machine.token_save_interval, machine.token_save_max_delay), (10, millis(200)));
+    assert_eq!((machine.max_replay_events, machine.max_in_flight_bytes), (10_000, 32 * 1024 * 1024));
     assert_eq!(
-        watcher.performance,
-        PerformanceConfig {
-            token_save_interval: 10,
-            token_save_max_delay: millis(200),
-            max_replay_events: 10_000,
-            max_in_flight_bytes: 32 * 1024 * 1024,
-        }
+        (machine.on_history_lost, machine.on_too_large),
+        (OnHistoryLost::Stop, OnTooLarge::DeadLetter)
     );
-    assert_eq!((watcher.on_history_lost, watcher.on_too_large), (OnHistoryLost::Stop, OnReject::DeadLetter));
     assert_eq!(watcher.dead_letter_topic.for_topic("orders"), "orders.dead-letters");
     assert_eq!(watcher.http_listen, SocketAddr::from(([127, 0, 0, 1], 9464)));
-    assert_eq!(watcher.shutdown_timeout, Duration::from_secs(25));
+    assert_eq!(watcher.machine.drain_timeout, Duration::from_secs(25));
 
     let (_folder, sources) = files(&[("syncer.yaml", SYNCER)]);
     let syncer = SyncerConfig::load(&sources).unwrap();
-    assert_eq!(syncer.batch.linger, millis(5));
-    assert_eq!(syncer.batch.buffer_bytes, 8 * 1024 * 1024);
-    assert_eq!(syncer.workers.max_buffered_bytes, 32 * 1024 * 1024);
-    assert_eq!(syncer.postgres.write_max_retries, Retry::times(3));
+    assert_eq!(syncer.machine.linger, millis(5));
+    assert_eq!(syncer.machine.buffer_bytes, 8 * 1024 * 1024);
+    assert_eq!(syncer.machine.max_buffered_bytes, 32 * 1024 * 1024);
+    assert_eq!(syncer.machine.retries.postgres_write, Retry::times(3));
     assert!(syncer.postgres.manage_schema);
-    assert_eq!((syncer.on_bad_record, syncer.on_unique_violation), (OnReject::DeadLetter, OnBlocked::Park));
-    assert_eq!(syncer.max_parked_rows, 10_000);
+    let machine = &syncer.machine;
+    assert_eq!(machine.on_bad_record, OnBadRecord::DeadLetter);
+    assert_eq!(machine.on_unique_violation, OnUniqueViolation::Park);
+    assert_eq!(syncer.machine.max_parked_rows, 10_000);
     assert_eq!(syncer.http_listen, SocketAddr::from(([127, 0, 0, 1], 9465)));
     let properties: Vec<_> = syncer.kafka.properties.iter().collect();
     assert_eq!(properties, [("queued.max.messages.kbytes", "8192")]);
@@ -318,14 +318,14 @@ fn keys_that_contradict_each_other_are_refused() {
 #[test]
 fn a_shorter_flush_interval_shortens_the_default_linger() {
     let (_folder, sources) = files(&[("syncer.yaml", SYNCER), ("more.yaml", "batch: {flush_interval: 2ms}")]);
-    assert_eq!(SyncerConfig::load(&sources).unwrap().batch.linger, millis(2));
+    assert_eq!(SyncerConfig::load(&sources).unwrap().machine.linger, millis(2));
 }
 
 #[test]
 fn a_share_is_read_exactly() {
     let load = |text: &str| {
         let (_folder, sources) = files(&[("syncer.yaml", SYNCER), ("more.yaml", text)]);
-        SyncerConfig::load(&sources).map(|config| config.stop_after)
+        SyncerConfig::load(&sources).map(|config| config.machine.stop_after)
     };
     assert_eq!(load("").unwrap(), StopAfter { share: 500_000, window: 1_000, at_least: 100 });
     for (text, share) in [("0", 0), ("1", 1_000_000), ("1.0", 1_000_000), ("0.25", 250_000), ("0.000001", 1)]
@@ -489,7 +489,7 @@ fn both_services_in_one_process_need_two_addresses_and_one_log() {
 fn the_token_s_place_is_named_after_what_is_watched_unless_a_person_names_it() {
     let place = |more: &str| {
         let (_folder, sources) = files(&[("watcher.yaml", WATCHER), ("more.yaml", more)]);
-        match WatcherConfig::load(&sources).unwrap().token_storage.backend {
+        match WatcherConfig::load(&sources).unwrap().token_storage {
             TokenBackend::Redis { key, earlier, username, .. } => (key, earlier.is_some(), username),
             TokenBackend::File { path, earlier } => (path.display().to_string(), earlier.is_some(), None),
         }
@@ -533,7 +533,10 @@ fn retries_are_a_number_or_unlimited() {
         ("more.yaml", "kafka: {max_retries: unlimited}\nmongodb: {max_retries: 0}"),
     ]);
     let config = WatcherConfig::load(&sources).unwrap();
-    assert_eq!((config.kafka.max_retries, config.mongodb.max_retries), (Retry::UNLIMITED, Retry::times(0)));
+    assert_eq!(
+        (config.machine.retries.kafka, config.machine.retries.mongodb),
+        (Retry::UNLIMITED, Retry::times(0))
+    );
 }
 
 #[test]

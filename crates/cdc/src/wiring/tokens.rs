@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use cdc_event::ResumeToken;
-use cdc_machine::{Dependency, Lineage};
+use cdc_machine::Lineage;
 use cdc_ports::ProcessId;
 use cdc_ports::{Acquisition, Failure, Recorded, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_tokens::{
@@ -27,7 +27,7 @@ pub enum AnyTokenStore {
 pub fn token_store(config: &WatcherConfig, source: String) -> Result<AnyTokenStore, Failure> {
     let identity = identity(config, source);
     let (instance, process) = (config.instance.as_str(), ProcessId::own());
-    match &config.token_storage.backend {
+    match &config.token_storage {
         TokenBackend::Redis { addr, username, password, db, key, earlier } => {
             let settings = |key: &String| RedisSettings {
                 addr: addr.clone(),
@@ -68,14 +68,6 @@ pub fn identity(config: &WatcherConfig, source: String) -> StoreIdentity {
     let names = config.mongodb.collections.iter().cloned();
     let collections = names.zip(config.topics()).map(|(name, topic)| Watched { name, topic }).collect();
     StoreIdentity { source, collections }
-}
-
-/// Which dependency the configured store is.
-pub(super) const fn dependency(backend: &TokenBackend) -> Dependency {
-    match backend {
-        TokenBackend::Redis { .. } => Dependency::Redis,
-        TokenBackend::File { .. } => Dependency::TokenFile,
-    }
 }
 
 impl AnyTokenStore {

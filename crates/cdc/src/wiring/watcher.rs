@@ -5,11 +5,11 @@ use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::{Backoff, Cause, Dependency, Fault, Lineage, Retry, Signal};
 use cdc_mongo::{Deployment, MongoSettings, MongoSource};
 use cdc_ports::{Failure, ReportSink, Sighting};
-use cdc_watcher::{Config, OnTooLarge, Retries};
+use cdc_watcher::{Config, OnTooLarge};
 use tokio::sync::watch;
 
-use super::tokens::{dependency, token_store};
-use crate::config::{FullDocument, OnHistoryLost, OnReject, WatcherConfig};
+use super::tokens::token_store;
+use crate::config::WatcherConfig;
 
 /// Puts the Watcher together. `source_name` is what [`describe_source`] found.
 ///
@@ -40,10 +40,7 @@ pub fn source(config: &WatcherConfig) -> Result<MongoSource, Failure> {
         database: mongodb.database.clone(),
         collections,
         connection_timeout: mongodb.connection_timeout,
-        full_document: match mongodb.full_document {
-            FullDocument::Lookup => cdc_mongo::UpdateImage::Lookup,
-            FullDocument::PostImage => cdc_mongo::UpdateImage::PostImage,
-        },
+        full_document: mongodb.full_document,
         batch_events: MongoSettings::DEFAULT_BATCH_EVENTS,
         max_await: MongoSettings::DEFAULT_MAX_AWAIT,
     })
@@ -138,12 +135,12 @@ fn producer_settings(config: &WatcherConfig) -> ProducerSettings {
         batch_size: kafka.batch_size,
         batch_timeout: kafka.batch_timeout,
         delivery_timeout: kafka.delivery_timeout,
-        max_in_flight_events: config.performance.max_replay_events,
-        max_in_flight_bytes: config.performance.max_in_flight_bytes,
+        max_in_flight_events: u32::try_from(config.machine.max_replay_events).unwrap_or(u32::MAX),
+        max_in_flight_bytes: config.machine.max_in_flight_bytes,
         limits_timeout: ProducerSettings::LIMITS_TIMEOUT,
-        dead_letter_topic: match config.on_too_large {
-            OnReject::DeadLetter => Some(config.dead_letter_topic.as_str().to_owned()),
-            OnReject::Skip | OnReject::Stop => None,
+        dead_letter_topic: match config.machine.on_too_large {
+            OnTooLarge::DeadLetter => Some(config.dead_letter_topic.as_str().to_owned()),
+            OnTooLarge::Skip | OnTooLarge::Stop => None,
         },
     }
 }
@@ -153,28 +150,5 @@ pub(crate) fn pairs(properties: &crate::config::Properties) -> Vec<(String, Stri
 }
 
 fn limits(config: &WatcherConfig) -> Config {
-    Config {
-        token_save_interval: u64::from(config.performance.token_save_interval),
-        token_save_max_delay: config.performance.token_save_max_delay,
-        max_replay_events: u64::from(config.performance.max_replay_events),
-        max_in_flight_bytes: config.performance.max_in_flight_bytes,
-        retries: Retries {
-            mongodb: config.mongodb.max_retries,
-            kafka: config.kafka.max_retries,
-            token_store: config.token_storage.max_retries,
-        },
-        drain_timeout: config.shutdown_timeout,
-        token_store: dependency(&config.token_storage.backend),
-        on_too_large: match config.on_too_large {
-            OnReject::DeadLetter => OnTooLarge::DeadLetter,
-            OnReject::Skip => OnTooLarge::Skip,
-            OnReject::Stop => OnTooLarge::Stop,
-        },
-        on_history_lost: match config.on_history_lost {
-            OnHistoryLost::Stop => cdc_watcher::OnHistoryLost::Stop,
-            OnHistoryLost::FromNow => cdc_watcher::OnHistoryLost::FromNow,
-        },
-        lease_ttl: cdc_tokens::LEASE_TTL,
-        ..Config::default()
-    }
+    Config { lease_ttl: cdc_tokens::LEASE_TTL, ..config.machine.clone() }
 }

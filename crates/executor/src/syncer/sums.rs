@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cdc_machine::words;
 use tokio::time::Instant;
 
 use super::SERVICE;
@@ -16,14 +17,16 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 /// Topics that one line names: those with the most rows.
 pub(super) const TOPICS_NAMED_MAX: usize = 8;
 
-/// How the log tells of batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BatchLog {
-    /// In sums, at most one line a second.
-    #[default]
-    Sums,
-    /// A line for each batch.
-    Each,
+words! {
+    /// How the log tells of batches.
+    #[derive(Default)]
+    pub enum BatchLog {
+        /// In sums, topic by topic, at most one line a second.
+        #[default]
+        Sums = "sums",
+        /// A line for each batch.
+        Each = "each",
+    }
 }
 
 /// What was written since the last line.
