@@ -96,7 +96,7 @@ fn the_schema_knows_every_key_and_no_other() {
 }
 
 fn leaves(schema: &Value, path: &str, keys: &mut Vec<String>) {
-    for (name, inner) in schema["properties"].as_object().unwrap() {
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         if inner.get("properties").is_some() {
             leaves(inner, &path, keys);

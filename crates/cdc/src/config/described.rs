@@ -97,7 +97,7 @@ pub fn duration(value: Duration) -> String {
 pub fn bytes(value: u64) -> String {
     [(30, "GiB"), (20, "MiB"), (10, "KiB")]
         .into_iter()
-        .find(|(bits, _)| value > 0 && value % (1 << bits) == 0)
+        .find(|(bits, _)| value > 0 && value.is_multiple_of(1 << bits))
         .map_or_else(|| value.to_string(), |(bits, unit)| format!("{}{unit}", value >> bits))
 }
 
