@@ -12,11 +12,11 @@ use crate::client_errors::ClientErrors;
 use crate::config;
 use crate::settings::ConnectionSettings;
 
-/// What is done with a record's report: the offset that it has got, or why it is not there. Records of this kind are
-/// rare: each may have an allocation of its own.
+/// Takes a record's report: its offset, or why it was not delivered. Records of this kind are rare, so each may have an
+/// allocation of its own.
 pub(crate) type Answer = Box<dyn FnOnce(Result<i64, KafkaError>) + Send + Sync>;
 
-/// Its context tells what the brokers complain of.
+/// Its context has the errors that the brokers report.
 pub(crate) type AnsweredProducer = ThreadedProducer<ClientErrors>;
 
 impl ProducerContext for ClientErrors {

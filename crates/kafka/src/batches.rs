@@ -5,7 +5,7 @@ use cdc_watcher::Batching;
 /// The largest batch, framing included, in bytes, where the topics do not say less.
 const BATCH_BYTES: u32 = 1_000_000;
 
-/// What a topic says that it allows; `None` where nobody knows.
+/// What the topics allow, as they say themselves; `None` where they have not said it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TopicLimits {
     /// The least of all topics; `None` where one of them is unknown.

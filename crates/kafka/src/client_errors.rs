@@ -18,9 +18,8 @@ const HEARD_FOR: Duration = Duration::from_secs(60);
 /// How long a call goes on once a name has not resolved: where another broker can be reached it succeeds within that.
 const UNRESOLVED_GRACE: Duration = Duration::from_secs(5);
 
-/// What a client said of its own accord: librdkafka keeps knocking where a broker refuses the credentials, or stands
-/// behind a name that cannot be resolved, so the call that waits only ever times out. What is heard here is the reason
-/// for it.
+/// The errors that a client reports beside its calls. librdkafka tries again without an end where a broker refuses the
+/// credentials or its name does not resolve; the call that waits only times out. The reason is here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientErrors {
     refused: Arc<Mutex<Option<(Instant, RDKafkaErrorCode)>>>,
@@ -79,8 +78,7 @@ impl ClientErrors {
         }
     }
 
-    /// The refusal behind a failure, or the name behind which nobody can be reached, if there was one; else the failure
-    /// itself.
+    /// The failure, explained by a refusal or by a name that did not resolve, if there was one.
     pub(crate) fn explain(&self, mut failed: Failure) -> Failure {
         if failed.fault != Fault::Transient {
             return failed;
@@ -103,7 +101,7 @@ impl ClientErrors {
         tokio::time::sleep(UNRESOLVED_GRACE).await;
     }
 
-    /// A line of the client's log: remembered where it tells why nobody answers, and logged.
+    /// Logs a line of the client's log. Remembers it where it tells why no broker answers.
     pub(crate) fn log_line(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.hear_line(line);
         log_line(level, facility, line);

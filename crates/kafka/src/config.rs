@@ -54,7 +54,8 @@ fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
 
-/// Refuses the properties that a guarantee rests on, for whoever has not asked [`owned_property`] before.
+/// Refuses the properties that a guarantee rests on. The configuration asks [`owned_property`] before; other callers may
+/// not have.
 ///
 /// # Errors
 /// `Fatal`, naming the first of them.

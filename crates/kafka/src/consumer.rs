@@ -43,7 +43,7 @@ const EVENTS_MAX: usize = 256;
 ///
 /// The member is static: its name in the group is `instance`, and a process that comes back under it within
 /// the session time-out gets its partitions back without a rebalance. [`RecordConsumer::leave`] leaves the
-/// group in so many words, so that the others go on at once; a process that is killed does not.
+/// group explicitly, so that the others go on at once; a process that is killed does not.
 ///
 /// The partition assignor is cooperative-sticky and cannot be changed, so partitions that stay keep their
 /// records and their place through a rebalance. librdkafka itself fetches nothing while a revocation waits
@@ -330,7 +330,7 @@ impl RecordConsumer for KafkaConsumer {
     }
 }
 
-/// Those topics that are not among the ones that are there, each with one like it. Nobody means to read dead letters.
+/// The topics that do not exist, each with an existing one of a similar name. A topic of dead letters is never meant.
 fn without_partitions(
     topics: Vec<String>,
     there: &BTreeMap<String, Vec<i32>>,

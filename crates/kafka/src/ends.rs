@@ -29,8 +29,8 @@ const ENDS_TIMEOUT: Duration = Duration::from_secs(60);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait for one message.
 const POLL: Duration = Duration::from_millis(200);
-/// So many of a partition's last messages are looked at. Where none of them carries a position, they are
-/// somebody else's, or transaction markers, and more are: at most as many as the last number says.
+/// How many of a partition's last messages are looked at. Where none of them carries a position, they are other
+/// writers' or transaction markers, and the next number counts.
 const LAST_MESSAGES: [i64; 3] = [4, 64, 1_024];
 
 /// Reads the ends of topics. Nothing is committed, and no group is joined.

@@ -1,11 +1,11 @@
 //! Partitions that no member of the consumer group serves.
 //!
-//! A cooperative rebalance has two rounds: the first takes partitions from one member, and the second, which begins
-//! when that member has given them back, gives them to another. A static member that is killed in between and comes
-//! back within its session gets its last assignment again, without a rebalance (KIP-345): nobody knows then that a
-//! second round is owed, and the partitions are nobody's until the group changes for another reason. No client tells
-//! of it. So each member looks, and one that has found them idle for long leaves the group in so many words and joins
-//! anew: the rebalance that this brings gives them out.
+//! A cooperative rebalance has two rounds. The first takes partitions from one member; the second begins when that member
+//! has given them back, and gives them to another. A static member that is killed in between and comes back within its
+//! session gets its last assignment again, without a rebalance (KIP-345). The group has forgotten then that a second round
+//! is due, and no member has the partitions until the group changes for another reason. No client reports this. So each
+//! member looks. One that has found partitions without a member for long leaves the group explicitly and joins anew; the
+//! rebalance that follows gives them out.
 
 mod protocol;
 
@@ -25,10 +25,10 @@ use protocol::{assigned, subscribed};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The longest that one answer may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
-/// How much longer than a revocation may take partitions stay nobody's before a member acts. A second round is on its
-/// way that long.
+/// Partitions stay without a member this much longer than a revocation may take before a member acts: a second round may
+/// be on its way that long.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How much later each further member acts: one is enough.
+/// Each further member acts this much later: one is enough.
 const STAGGER: Duration = Duration::from_secs(15);
 /// How long a group whose members and partitions have not changed counts as whole without another look at its topics,
 /// which may have grown.
@@ -45,7 +45,7 @@ struct Member {
     assigned: Vec<(String, i32)>,
 }
 
-/// Partitions that nobody serves, and which member of the group has noticed.
+/// Partitions that no member serves, as one member of the group has found them.
 #[derive(Debug, PartialEq, Eq)]
 struct Orphans {
     partitions: Vec<(String, i32)>,
@@ -53,7 +53,8 @@ struct Orphans {
     turn: u32,
 }
 
-/// Looks again and again until the client's own thread ends, and has it leave where partitions stay nobody's.
+/// Looks at the group every [`LOOK_EVERY`] until the client's own thread ends. Has the client leave where partitions stay
+/// without a member.
 pub(crate) fn look_out(
     client: &Weak<GroupClient>,
     ended: &Receiver<()>,
@@ -138,7 +139,7 @@ fn members(group: &GroupInfo) -> Option<Vec<Member>> {
     group.members().iter().map(read).collect()
 }
 
-/// What is nobody's; `None` where nothing is, or where this process is no member.
+/// The partitions without a member; `None` where there are none, or where this process is no member.
 fn orphans(members: &[Member], sizes: &BTreeMap<String, i32>, instance: &str) -> Option<Orphans> {
     let served: BTreeSet<(&str, i32)> =
         members.iter().flat_map(|it| &it.assigned).map(|(topic, number)| (topic.as_str(), *number)).collect();

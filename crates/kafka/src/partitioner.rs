@@ -4,7 +4,7 @@
 const SEED: u32 = 0x9747_b28c;
 const MIX: u32 = 0x5bd1_e995;
 
-/// The partition of a key among so many.
+/// The partition of a key, of this many.
 pub(crate) fn partition_of(key: &[u8], partitions: u32) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;
     i32::try_from(positive % partitions.max(1)).unwrap_or_default()

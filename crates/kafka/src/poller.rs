@@ -1,8 +1,8 @@
 //! The thread that owns polling. It alone assigns, seeks and pauses, so nothing here needs a lock.
 //!
 //! It polls while there is credit, while nothing polled is waiting for credit, while fetching is paused and
-//! while a revocation waits. With a record in hand and no credit it waits for an order: whoever gives no credit
-//! for long pauses, so that rebalances are served meanwhile.
+//! while a revocation waits. With a record in hand and no credit it waits for an order. A driver that gives no credit
+//! for long pauses the fetching, so that rebalances are served meanwhile.
 
 mod fetches;
 mod membership;

@@ -7,11 +7,11 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 
-/// The longest that a sign of life may take: less than whoever asks for one waits, so that the reason is heard.
+/// The longest that a sign of life may take: less than the caller waits, so that the caller hears the reason.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// What a sign of life is called in the log.
 pub(crate) const PROBE: &str = "kafka_probe";
-/// What there is to say where none came.
+/// What a failure says where no sign came.
 pub(crate) const SILENT: &str = "the brokers give no sign of life";
 /// The least time that one of many leaders has to answer.
 const SHARE_MIN: Duration = Duration::from_millis(100);

@@ -21,7 +21,7 @@ use crate::preparation::{KnownTopics, Preparation, ProducerClient};
 use crate::probe::{PROBE, PROBE_TIMEOUT, SILENT, leaders_answer};
 use crate::settings::{ProducerSettings, dead_letter_topic};
 
-/// The longest that a former client is waited for. It is purged, so there is nothing to lose.
+/// The longest wait for a former client to close. It is purged, so nothing can be lost.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The idempotent producer behind one sequencer. Messages of one partition are appended in the order in

@@ -28,9 +28,9 @@ pub(crate) enum Notice {
     },
 }
 
-/// Receives the group's callbacks. They run inside a poll, so they only take a note: whoever polls acts on
-/// it when the poll is over, and goes on polling until a revocation is confirmed: events, errors and orders
-/// are served meanwhile.
+/// Receives the group's callbacks. They run inside a poll, so they only leave a notice. The polling thread acts on it
+/// when the poll is over, and goes on polling until a revocation is confirmed, so that events, errors and orders are
+/// served meanwhile.
 pub(crate) struct GroupCallbacks {
     errors: ClientErrors,
     notices: Mutex<VecDeque<Notice>>,
@@ -48,7 +48,7 @@ impl GroupCallbacks {
         }
     }
 
-    /// The oldest note that nobody has acted on.
+    /// The oldest notice that was not acted on yet.
     pub(crate) fn next_notice(&self) -> Option<Notice> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
@@ -69,7 +69,7 @@ impl GroupCallbacks {
         self.errors.explain(failed)
     }
 
-    /// From now on everything is given back on the spot: nobody polls again to act on a note.
+    /// From now on everything is given back on the spot: no poll follows after which a notice could be acted on.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }

@@ -82,7 +82,7 @@ struct Placed {
 enum What {
     Skip,
     Message(CollectionId, Arc<str>),
-    /// The server left out so many bytes of documents.
+    /// The server left out this many bytes of documents.
     Oversized(Arc<str>, u64),
     Control {
         notices: Vec<Notice<Message>>,

@@ -17,7 +17,7 @@ const OPERATION: &str = "mongodb_collections";
 /// The longest that the server may take to count a collection.
 const COUNT_MS_MAX: i32 = 2_000;
 
-/// Among so many collections a name like an absent one is looked for.
+/// The most collections that are searched for a name similar to an absent one.
 const SUGGESTED_FROM_MAX: i32 = 1000;
 
 /// One look at the watched names, and when it was.
@@ -64,7 +64,7 @@ pub(crate) async fn look(
     Ok(Catalog { sightings: names.iter().map(sighting).collect(), at })
 }
 
-/// Looks for names like those that are absent. It is a help and no more: where it fails there is none.
+/// Looks for names similar to those that are absent. A failure is ignored: it is only advice.
 pub(crate) async fn suggest(connection: &Connection, sightings: &mut [Sighting]) {
     if sightings.iter().all(|sighting| sighting.serves != Serves::Absent) {
         return;

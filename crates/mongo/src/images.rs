@@ -14,9 +14,9 @@ use crate::connection::{APP_NAME, Connection};
 use crate::reply::{Images, ServerReply, Unreadable};
 
 const OPERATION: &str = "post_image_lookup";
-/// So many documents are looked up before their events are handed on, at most.
+/// The most documents that are looked up before their events are handed on.
 const DOCUMENTS_MAX: usize = 64;
-/// And so many bytes of them, but for the last one.
+/// The most bytes of them; the last document may exceed it.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long the server may take for one, in milliseconds.
 const FIND_MAX_MS: i64 = 10_000;

@@ -21,13 +21,13 @@ pub(crate) struct Lookout {
     last: Option<Instant>,
     /// The look under way. It ends by the connection's own bounds.
     under_way: Option<JoinHandle<Result<Catalog, Failure>>>,
-    /// For each name one like it, as far as it was absent when the stream was opened: only then is all that there is
-    /// looked through.
+    /// A similar name for each name that was absent when the stream was opened. Only then are all collections looked
+    /// through.
     similar: Vec<Option<Arc<str>>>,
 }
 
 impl Lookout {
-    /// Somebody else has looked, at all that there is.
+    /// The opening has just looked, at all collections.
     pub(crate) fn looked(&mut self, sightings: &[Sighting]) {
         self.similar = sightings.iter().map(|sighting| sighting.similar.clone()).collect();
         self.last = Some(Instant::now());

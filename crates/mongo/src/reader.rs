@@ -12,8 +12,8 @@ const READ_AHEAD_BYTES: usize = 4 * 1024 * 1024;
 /// How long a reader may take to finish its `getMore` when it is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The task that owns the cursor. Nobody else touches it, and no `getMore` of it is ever cancelled half-way,
-/// which would leave the cursor in no defined state.
+/// The task that owns the cursor. Nothing else touches it, and none of its `getMore`s is ever cancelled half-way, which
+/// would leave the cursor in an undefined state.
 pub(crate) struct Reader {
     requests: mpsc::Sender<()>,
     replies: mpsc::Receiver<Result<RawBatch, Error>>,
@@ -60,7 +60,7 @@ impl Reader {
     }
 }
 
-/// Ends when nobody asks any more, and with the cursor.
+/// Ends when the requests end, and with the cursor.
 async fn read(
     mut cursor: RawBatchCursor,
     mut asked: mpsc::Receiver<()>,

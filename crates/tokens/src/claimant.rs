@@ -62,7 +62,7 @@ impl Claimant {
     /// Asks for the lease of a record.
     ///
     /// # Errors
-    /// What to answer where it is not to be had: the record is another's, or somebody holds it.
+    /// The answer where the lease is refused: the record is another pipeline's, or another process holds it.
     pub(crate) fn claim(
         &mut self,
         found: &Record,
@@ -121,7 +121,7 @@ impl Claimant {
         }))
     }
 
-    /// The lease is ours: nobody else is waited for.
+    /// The lease is ours: no other holder is waited for.
     pub(crate) fn forget_holder(&mut self) {
         self.seen = None;
         self.missed_since_ms = None;

@@ -1,4 +1,4 @@
-//! The cell behind its fence: of all that may write it, a write replaces only what this process knows.
+//! The cell behind its fence: a write replaces only the record that this process knows.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::clock::{RegisterClock, millis};
 use crate::record::{Record, RecordError, VERSION};
 use crate::register::{Expected, Reading, Register, Swap};
 
-/// How often one call tries again after somebody else wrote in between. More than two writers at once do
-/// not happen; a store that keeps changing under us is reported instead.
+/// The most compare-and-sets of one call. More than two writers at once do not happen; a store that keeps changing is
+/// reported instead.
 pub(crate) const SWAP_ATTEMPTS: u32 = 4;
 
 /// A register, and what this process knows of its content.
@@ -45,7 +45,7 @@ impl<R: Register> FencedCell<R> {
         self.mine = Some(record);
     }
 
-    /// The record is anybody's.
+    /// The record is no longer ours.
     pub(crate) fn forget(&mut self) {
         self.mine = None;
     }
@@ -200,7 +200,7 @@ impl<R: Register> FencedCell<R> {
         }
     }
 
-    /// A cell that changed with each try.
+    /// The failure of a cell that changed with each try.
     pub(crate) fn unsettled(&self, operation: &'static str) -> Failure {
         let place = self.register.place();
         Failure::new(

@@ -7,7 +7,7 @@ use cdc_ports::Life;
 use crate::record::Record;
 
 /// How long a lease lasts after its last renewal. The Watcher renews it every five seconds, so two
-/// renewals may fail before somebody else can take it.
+/// renewals may fail before another process can take it.
 pub const LEASE_TTL: Duration = Duration::from_secs(15);
 
 /// Who asks.
@@ -51,7 +51,7 @@ pub(crate) enum LeaseVerdict {
     Take,
     /// The lease still runs, and its holder is, for all that is known, an earlier process of the same instance.
     TakeOver,
-    /// Somebody else has it for this much longer.
+    /// Another process has it for this much longer.
     Held(Duration),
 }
 

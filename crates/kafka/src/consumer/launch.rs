@@ -22,10 +22,10 @@ use crate::settings::ConsumerSettings;
 pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that a broker which leads partitions may then take.
 pub(super) const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// So many errors of a client that could not join are heard; it says each only once.
+/// Errors that are taken from a client that could not join. It reports each only once.
 const ERRORS_MAX: u32 = 64;
 
-/// Hears what lies in the client's queue: its errors wait there until it is polled, one at a time.
+/// Polls the client for its errors: they wait in its queue, one for each poll.
 fn listen(client: &GroupClient) {
     for _ in 0..ERRORS_MAX {
         drop(client.poll(Duration::ZERO));
@@ -97,8 +97,8 @@ impl Launch {
         }
     }
 
-    /// Without the thread everything works but for partitions that a crash has left to nobody. It ends when what is
-    /// returned is dropped.
+    /// Without the thread everything works except that partitions which a crash left without a member stay so. It ends
+    /// when what is returned is dropped.
     fn look_out_for_orphans(&self, client: &Arc<GroupClient>) -> Sender<()> {
         let (until, ended) = std::sync::mpsc::channel();
         let (client, deadline) = (Arc::downgrade(client), self.revocation_deadline);

@@ -21,7 +21,7 @@ pub(super) const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that one partition's bounds may take to be read, and all of them.
 const BOUNDS_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const BOUNDS_TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest that the ends of all logs, or the list of the topics, may take to be read: nobody waits for them.
+/// The longest that the ends of all logs, or the list of the topics, may take to be read. No machine waits for them.
 pub(super) const ENDS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the group has committed of each partition.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::wire::{WireGap, saved_from};
 use super::{Record, RecordError};
 
-/// What is known of a collection by nobody.
+/// What a record of version 1 knows of a collection: nothing.
 pub(super) const UNSEEN: Known =
     Known { contents: Contents::Unknown, partitions: None, holds_messages: false };
 
