@@ -57,9 +57,9 @@ pub struct Settings {
     pub min_connections: u32,
     /// Connections at most.
     pub max_connections: u32,
-    /// A connection is replaced when it is this old.
+    /// A connection is replaced when it is this old, as the design document has it.
     pub max_connection_lifetime: Duration,
-    /// A connection beyond the minimum is closed when it has been idle for this long.
+    /// A connection beyond the minimum is closed when it has been idle for this long, as the design document has it.
     pub idle_timeout: Duration,
     /// Names the owner of the offsets and of the tables.
     pub consumer_group: String,
@@ -78,6 +78,9 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The consumer group of a Syncer that names none.
+    pub const DEFAULT_GROUP: &str = "cdc-syncer";
+
     /// The defaults, for a database on a host or in a socket's folder. They bind no topic.
     #[must_use]
     pub fn new(endpoint: Endpoint, database: impl Into<String>, user: impl Into<String>) -> Self {
@@ -92,11 +95,11 @@ impl Settings {
             max_connections: 50,
             max_connection_lifetime: Duration::from_secs(30 * 60),
             idle_timeout: Duration::from_secs(5 * 60),
-            consumer_group: "cdc-syncer".to_owned(),
+            consumer_group: Self::DEFAULT_GROUP.to_owned(),
             member: None,
             copy_threshold: 100,
             manage_schema: true,
-            fence: Fence::Required,
+            fence: Fence::default(),
             schema: "public".to_owned(),
             namespaces: BTreeMap::new(),
         }

@@ -3,8 +3,8 @@ use cdc_postgres::OffsetGapRecord;
 use cdc_tokens::Examination;
 use serde_json::{Value, json};
 
+use super::asking::{held, refused, runtime};
 use super::output::print;
-use super::token::{held, refused, runtime};
 use crate::cli::{ConfigArgs, GapsListArgs};
 use crate::config::{Services, SyncerConfig, TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};

@@ -1,5 +1,6 @@
 //! The commands. Each takes its parsed arguments and returns what it has to say, or why it failed.
 
+mod asking;
 mod config;
 mod dead_letters;
 mod gaps;

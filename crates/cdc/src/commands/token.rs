@@ -1,15 +1,12 @@
-use std::time::Duration;
-
-use cdc_machine::Fault;
-use cdc_mongo::Deployment;
-use cdc_ports::{Failure, Holder, TokenRecord, TokenStore as _};
+use cdc_ports::{Failure, TokenRecord, TokenStore as _};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::asking::{refused, runtime, watcher_config};
 use super::gaps::watchers_gap;
 use super::output::{field_lines, print};
 use crate::cli::TokenShowArgs;
-use crate::config::{AnyConfig, Sources, TokenBackend, WatcherConfig};
+use crate::config::{TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};
 use crate::wiring;
 
@@ -31,60 +28,9 @@ pub fn token_show(arguments: TokenShowArgs) -> Result<(), Failed> {
     if arguments.json { print(&format!("{:#}", Value::Object(fields))) } else { print(&field_lines(&fields)) }
 }
 
-/// The Watcher's configuration, alone or in a pipeline's file.
-pub(super) fn watcher_config(sources: &Sources) -> Result<WatcherConfig, Failed> {
-    match AnyConfig::load(sources)? {
-        AnyConfig::Watcher(config) => Ok(*config),
-        AnyConfig::Pipeline(config) => Ok(config.watcher),
-        AnyConfig::Syncer(_) => {
-            Err(Failed::new(Exit::Config, "a syncer has no resume token; give the watcher's configuration"))
-        }
-    }
-}
-
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failed> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failed::new(Exit::LocalIo, format!("no runtime: {error}")))
-}
-
 async fn peek(config: WatcherConfig) -> Result<Option<TokenRecord>, Failure> {
     // Reading compares no identity: what the record belongs to is what is asked.
     wiring::token_store(&config, String::new())?.peek().await
-}
-
-/// Why nothing is changed while a Watcher runs.
-pub(super) fn held(holder: &Holder, expires_in: Duration) -> Failed {
-    let seconds = expires_in.as_secs() + 1;
-    Failed::new(
-        Exit::Temporary,
-        format!("{holder} holds the lease for another {seconds} s; stop that Watcher, then try again"),
-    )
-}
-
-/// The name that a token record is made for.
-pub(super) fn source_name(deployment: Deployment, database: &str) -> Result<String, Failed> {
-    match deployment {
-        Deployment::ReplicaSet { name, .. } => Ok(format!("{name}/{database}")),
-        Deployment::Unfit(text) => Err(Failed::new(Exit::Config, text)),
-    }
-}
-
-pub(super) fn refused(failure: &Failure, is_file: bool) -> Failed {
-    let exit = match failure.fault {
-        Fault::Auth => Exit::Refused,
-        Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Unfit | Fault::Fatal if is_file => {
-            Exit::LocalIo
-        }
-        Fault::Transient | Fault::Unreachable | Fault::RetryNow => Exit::Unavailable,
-        Fault::Unfit | Fault::Fatal => Exit::Config,
-        Fault::Bug => Exit::Bug,
-        Fault::Blocked | Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fenced => {
-            Exit::Decision
-        }
-    };
-    Failed::new(exit, failure.chain())
 }
 
 /// The record's fields, in the order in which they are read.

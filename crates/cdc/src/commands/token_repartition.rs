@@ -5,8 +5,8 @@ use cdc_kafka::{ConnectionSettings, GroupState, group_state};
 use cdc_ports::Failure;
 use cdc_tokens::Examination;
 
+use super::asking::{held, refused, runtime, source_name};
 use super::output::print;
-use super::token::{held, refused, runtime, source_name};
 use crate::cli::TokenRepartitionArgs;
 use crate::config::{Services, SyncerConfig, TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};

@@ -9,8 +9,8 @@ use cdc_ports::{Failure, GapRecord, Opening, Source as _};
 use cdc_tokens::{Look, Reset, ResetOutcome};
 use cdc_watcher::{Reading, StartAt};
 
+use super::asking::{held, refused, runtime, source_name, watcher_config};
 use super::output::print;
-use super::token::{held, refused, runtime, source_name, watcher_config};
 use crate::cli::TokenResetArgs;
 use crate::config::{TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use cdc_executor::BatchLog;
 use cdc_kafka::{ClientKind, PREFETCH_KBYTES};
 use cdc_machine::{Key, Visitor as _, options};
-use cdc_postgres::Fence;
+use cdc_postgres::{Endpoint, Fence, Settings};
 use secrecy::SecretString;
 
 use super::common::{self, CONNECTION, Logging, Properties, TopicTemplate, is_topic};
@@ -18,7 +18,7 @@ use super::problem::ConfigError;
 use super::section::{Section, read_tree};
 
 /// The consumer group of a Syncer that names none.
-pub const DEFAULT_GROUP: &str = "cdc-syncer";
+pub const DEFAULT_GROUP: &str = Settings::DEFAULT_GROUP;
 
 options! {
     /// The Syncer's configuration, `syncer.yaml`.
@@ -77,7 +77,7 @@ options! {
         /// A host's name, an IP address, or the path of a socket's folder.
         pub host: String = String::new() => required_text("postgres.host"),
         /// The server's port. It also names the socket in a folder.
-        pub port: u16 = 5432 => number("postgres.port", 1..=u16::MAX),
+        pub port: u16 = adapters().port => number("postgres.port", 1..=u16::MAX),
         /// The database.
         pub database: String = String::new() => required_text("postgres.database"),
         /// The role to log in as. See docs/privileges.md.
@@ -85,20 +85,25 @@ options! {
         /// The role's password.
         pub password: Option<SecretString> = None => secret("postgres.password"),
         /// Connections that the pool keeps open; no more than `postgres.max_connections`.
-        pub min_connections: u32 = 10 => number("postgres.min_connections", 0..=10_000),
+        pub min_connections: u32 = adapters().min_connections => number("postgres.min_connections", 0..=10_000),
         /// Connections that the pool opens, at most.
-        pub max_connections: u32 = 50 => number("postgres.max_connections", 1..=10_000),
+        pub max_connections: u32 = adapters().max_connections => number("postgres.max_connections", 1..=10_000),
         /// How long to wait for a connection.
-        pub connection_timeout: Duration = Duration::from_secs(10)
+        pub connection_timeout: Duration = adapters().connection_timeout
             => duration("postgres.connection_timeout", CONNECTION),
         /// Whether the Syncer may create and alter tables. `false`: no DDL ever; the statements that are missing are
         /// printed.
-        pub manage_schema: bool = true => switch("postgres.manage_schema"),
+        pub manage_schema: bool = adapters().manage_schema => switch("postgres.manage_schema"),
         /// Rows of one statement from which on COPY is used.
-        pub copy_threshold: u32 = 100 => number("batch.copy_threshold", 1..=1_000_000),
+        pub copy_threshold: usize = adapters().copy_threshold => number("batch.copy_threshold", 1..=1_000_000),
         /// What becomes of a table that has no column for the position (`cdc_position`).
-        pub fence: Fence = Fence::default() => word("fence"),
+        pub fence: Fence = adapters().fence => word("fence"),
     }
+}
+
+/// The defaults of PostgreSQL's adapter.
+fn adapters() -> Settings {
+    Settings::new(Endpoint::Host(String::new()), "", "")
 }
 
 impl SyncerConfig {

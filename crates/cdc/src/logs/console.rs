@@ -9,7 +9,8 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{States, Voice, fields};
+use super::fields;
+use super::voice::{States, Voice};
 
 /// Writes a line: time, level, service, state, message, and the other fields as `name=value`. An error's words and its
 /// stack trace follow, indented, on lines of their own.

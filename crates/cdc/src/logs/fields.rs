@@ -9,7 +9,7 @@ use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use super::{States, Voice};
+use super::voice::{States, Voice};
 
 /// The longest field of a line, in bytes; a stack trace is the longest that there is.
 const FIELD_BYTES: usize = 16 * 1024;

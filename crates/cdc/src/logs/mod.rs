@@ -8,9 +8,9 @@ mod fields;
 mod repeats;
 #[cfg(test)]
 mod tests;
+mod voice;
 
 use std::io::IsTerminal as _;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use cdc_executor::Health;
@@ -30,45 +30,17 @@ use crate::config::{LogFormat, LogLevel, Logging};
 use console::Console;
 use repeats::Repeats;
 
+use voice::States;
+pub use voice::Voice;
+
 /// How often what was cut short is told.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Who runs in this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
-    /// The Watcher alone.
-    Watcher,
-    /// The Syncer alone.
-    Syncer,
-    /// Both. A line that does not say whose it is belongs to the service whose neighbour it speaks of.
-    Pipeline,
-}
 
 /// The installed log.
 #[derive(Clone, Debug)]
 pub struct Logs {
     repeats: Repeats,
     states: States,
-}
-
-/// The states of the services in this process, for the lines that do not tell them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct States(Arc<RwLock<Vec<watch::Receiver<Health>>>>);
-
-impl States {
-    fn follow(&self, health: watch::Receiver<Health>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(health);
-    }
-
-    /// The state of a service; `None` before it has begun.
-    pub(crate) fn of(&self, service: &str) -> Option<&'static str> {
-        let services = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        services
-            .iter()
-            .map(|health| health.borrow())
-            .find(|it| it.service == service)
-            .map(|it| it.state.as_str())
-    }
 }
 
 impl Logs {

@@ -7,8 +7,8 @@ use cdc_postgres::{Endpoint, Member, PostgresDatabase, Settings};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
+use super::jitter::jitter;
 use super::watcher::pairs;
-use super::{CONNECTION_IDLE, CONNECTION_LIFETIME};
 use crate::config::SyncerConfig;
 
 /// Puts the Syncer together.
@@ -19,8 +19,7 @@ pub fn syncer(
     let consumer = KafkaConsumer::new(consumer_settings(config));
     let member = Some(Member { instance: config.instance.clone(), process: ProcessId::own() });
     let database = PostgresDatabase::new(Settings { member, ..postgres_settings(config) });
-    let (service, health) =
-        SyncerService::new(config.machine.clone(), consumer, database, super::jitter("syncer"));
+    let (service, health) = SyncerService::new(config.machine.clone(), consumer, database, jitter("syncer"));
     (service.telling(config.batches), health)
 }
 
@@ -69,10 +68,8 @@ fn postgres_settings(config: &SyncerConfig) -> Settings {
         connection_timeout: postgres.connection_timeout,
         min_connections: postgres.min_connections,
         max_connections: postgres.max_connections,
-        max_connection_lifetime: CONNECTION_LIFETIME,
-        idle_timeout: CONNECTION_IDLE,
         consumer_group: config.kafka.consumer_group.clone(),
-        copy_threshold: postgres.copy_threshold as usize,
+        copy_threshold: postgres.copy_threshold,
         manage_schema: postgres.manage_schema,
         namespaces: config.kafka.namespaces.clone(),
         fence: postgres.fence,

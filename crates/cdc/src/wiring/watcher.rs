@@ -23,7 +23,7 @@ pub fn watcher(
     let sink = Arc::new(ReportSink::default());
     let producer = KafkaProducer::new(producer_settings(config), Arc::clone(&sink));
     let store = token_store(config, source_name)?;
-    let (database, jitter) = (config.mongodb.database.clone(), super::jitter("watcher"));
+    let (database, jitter) = (config.mongodb.database.clone(), super::jitter::jitter("watcher"));
     Ok(WatcherService::new(limits(config), database, source, producer, sink, store, jitter))
 }
 

@@ -1,8 +1,7 @@
-use cdc_kafka::DeadLetter;
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::desk::Letter;
+use super::selection::fell_at;
 
 /// The columns of the table.
 const HEADINGS: [&str; 7] = ["LETTER", "FELL AT", "REASON", "SQLSTATE", "READ FROM", "KEY HASH", "BYTES"];
@@ -46,13 +45,6 @@ pub(super) fn read_from(letter: &Letter) -> String {
         (Some(partition), Some(offset)) => format!("{topic}/{partition}/{offset}"),
         _ => topic.to_owned(),
     }
-}
-
-/// When it fell, for the table and the filters alike. A marker of the Watcher's says no time of its own: it was written
-/// when it fell.
-pub(super) fn fell_at(dead: &DeadLetter) -> Option<Timestamp> {
-    let written = || Timestamp::from_millisecond(dead.record.timestamp_ms).ok();
-    dead.fell_at().and_then(|text| text.parse().ok()).or_else(written)
 }
 
 /// The lines of a table; `with_state` adds how each letter is done with.

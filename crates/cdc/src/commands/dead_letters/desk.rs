@@ -6,8 +6,8 @@ use cdc_postgres::{Done, LetterBook, LetterPlace};
 
 use super::selection::{Place, Selection};
 use crate::cli::ConfigArgs;
+use crate::commands::asking::{refused, runtime};
 use crate::commands::output::tell;
-use crate::commands::token::{refused, runtime};
 use crate::config::Services;
 use crate::exit::{Exit, Failed};
 use crate::wiring;

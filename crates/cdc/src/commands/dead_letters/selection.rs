@@ -5,7 +5,6 @@ use std::time::Duration;
 use cdc_kafka::DeadLetter;
 use jiff::Timestamp;
 
-use super::describe::fell_at;
 use crate::cli::LetterFilter;
 use crate::exit::{Exit, Failed};
 
@@ -147,6 +146,13 @@ fn parse_time(text: &str, flag: &str, now: Timestamp) -> Result<Timestamp, Faile
         );
         Failed::new(Exit::Usage, text)
     })
+}
+
+/// When it fell, for the table and the filters alike. A marker of the Watcher's says no time of its own: it was written
+/// when it fell.
+pub(super) fn fell_at(dead: &DeadLetter) -> Option<Timestamp> {
+    let written = || Timestamp::from_millisecond(dead.record.timestamp_ms).ok();
+    dead.fell_at().and_then(|text| text.parse().ok()).or_else(written)
 }
 
 #[cfg(test)]
