@@ -7,10 +7,10 @@ use cdc_event::Envelope;
 use cdc_machine::Fault;
 use cdc_syncer::{Partition, Reject};
 
-use crate::failure::Trouble;
-use crate::holds::Holds;
+use crate::ledger::owned::Holds;
 use crate::namespace::Namespace;
-use crate::row::NoRow;
+use crate::plan::row::NoRow;
+use crate::server::trouble::Trouble;
 
 /// Characters of a name in a message that is refused for it.
 const NAME_CHARS: usize = 64;

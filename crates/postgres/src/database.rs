@@ -15,23 +15,23 @@ use tokio::time::Instant;
 
 use crate::bindings::{BatchTopics, Bindings};
 use crate::bookkeeping;
-use crate::closed::ClosedColumns;
-use crate::failure::Trouble;
-use crate::gaps;
-use crate::glances::Glances;
-use crate::judge::{InternalErrors, WrittenAs};
+use crate::catalog::closed::ClosedColumns;
+use crate::commands::gaps;
+use crate::credit::EncodingRoom;
+use crate::execute::judge::{InternalErrors, WrittenAs};
+use crate::execute::pieces::BadRows;
+use crate::execute::retry::{self, OPERATION as RETRY, Request, Retried};
+use crate::execute::write::{Job, OPERATION as WRITE, Written, write};
 use crate::ledger::Ledger;
-use crate::members::Members;
-use crate::piecewise::BadRows;
+use crate::ledger::members::Members;
 use crate::plan::{Plan, read_records};
-use crate::pool::Pool;
-use crate::retry::{self, OPERATION as RETRY, Request, Retried};
-use crate::room::EncodingRoom;
-use crate::session::Session;
+use crate::server::pool::Pool;
+use crate::server::session::Session;
+use crate::server::trouble::Trouble;
 use crate::settings::Settings;
-use crate::tables::Found;
-use crate::targets::{FeedWatch, Targets};
-use crate::write::{Job, OPERATION as WRITE, Written, write};
+use crate::tables::inspections::Glances;
+use crate::tables::lookup::Found;
+use crate::tables::targets::{FeedWatch, Targets};
 
 /// No call takes longer. The server's own time-outs are shorter; this one is for a server that has stopped
 /// answering at all. The connection in use is given up.

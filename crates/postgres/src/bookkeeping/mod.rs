@@ -11,9 +11,9 @@ use tokio_postgres::Error;
 
 use self::migrations::NEEDED;
 pub(crate) use self::migrations::{DEAD_LETTERS, LATEST, MEMBERS};
-use crate::failure::Trouble;
-use crate::session::Session;
-use crate::transaction::{begin, rollback};
+use crate::server::session::Session;
+use crate::server::transaction::{begin, rollback};
+use crate::server::trouble::Trouble;
 
 /// Serialises schema changes among the pipeline's own processes. `pg_advisory_xact_lock` takes any number;
 /// this one is "cdc-ddl" in ASCII.

@@ -1,0 +1,379 @@
+//! The statements that write one table, as text. Names come from the catalog and are quoted; values are
+//! parameters.
+//!
+//! Every statement reads its rows from a source `s` whose columns are `c0`, `c1`, … by the table's columns that
+//! the pipeline writes, and `k` with the row's id as text where the id column is not text itself. The source is
+//! either `unnest` over one array a column, or the temporary table that a COPY has filled.
+//!
+//! A column that no document has fed is in none of them. Where such a column has a default that changes, a
+//! sequence for instance, rows that are there are updated, and only the others are inserted: `ON CONFLICT` alone
+//! would evaluate that default for every row.
+
+pub(crate) mod lineage;
+pub(crate) mod stage;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use postgres_types::Type;
+
+use crate::statements::lineage::Outranked;
+use crate::statements::stage::Stage;
+use crate::table::{Column, ColumnType, Origin, Table, array_of, quote, quote_literal};
+use crate::values::buffer::ColumnBuffer;
+
+/// One column of a statement's source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SourceColumn {
+    /// Its name in the statement.
+    pub alias: String,
+    /// Its element type.
+    pub element: Type,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a column of the source holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The values of the table's column of this index.
+    Value(usize),
+    /// The row's id as text.
+    RowId,
+}
+
+/// The statements of one table.
+#[derive(Clone, Debug)]
+pub(crate) struct Statements {
+    /// The source's columns, in the order of the parameters and of COPY's fields.
+    pub source: Vec<SourceColumn>,
+    /// Upsert from arrays.
+    pub upsert: Arc<str>,
+    /// The arrays' types.
+    pub upsert_types: Vec<Type>,
+    /// The temporary table.
+    pub stage: Stage,
+    /// Upsert from it.
+    pub merge: Arc<str>,
+    /// Deletes by id, row id and position.
+    pub delete: Arc<str>,
+    /// The arrays' types.
+    pub delete_types: Vec<Type>,
+    /// Asks after rows that a higher lineage fences off.
+    pub outranked: Option<Outranked>,
+    /// Takes rows that are older than a position out of the table, by id and position, and leaves no
+    /// tombstone: the parked version fences.
+    pub withdraw: Arc<str>,
+    /// The arrays' types.
+    pub withdraw_types: Vec<Type>,
+}
+
+impl Statements {
+    /// The statements for a table.
+    #[must_use]
+    pub(crate) fn new(table: &Table) -> Self {
+        let source = source_columns(table);
+        let stage = Stage::new(&table.quoted(), &declared(&source));
+        let (arrays, rows) = (unnest(&source), format!("{} AS s", stage.quoted));
+        Self {
+            outranked: Outranked::new(table, &arrays, &rows),
+            upsert: upsert(table, &arrays).into(),
+            upsert_types: source.iter().map(|column| array_of(&column.element)).collect(),
+            merge: upsert(table, &rows).into(),
+            delete: delete(table).into(),
+            delete_types: vec![array_of(&id_type(table)), Type::TEXT_ARRAY, Type::BYTEA_ARRAY],
+            withdraw: withdraw(table).into(),
+            withdraw_types: vec![array_of(&id_type(table)), Type::BYTEA_ARRAY],
+            stage,
+            source,
+        }
+    }
+
+    /// Empty buffers, one a column of the source.
+    #[must_use]
+    pub(crate) fn buffers(&self) -> Vec<ColumnBuffer> {
+        self.source.iter().map(|column| ColumnBuffer::new(column.element.clone())).collect()
+    }
+}
+
+/// True where the id column holds the row's id as text, so that no second copy of it is needed.
+#[must_use]
+pub(crate) fn id_is_text(table: &Table) -> bool {
+    matches!(table.columns.first(), Some(Column { column_type: ColumnType::Text { .. }, .. }))
+}
+
+fn id_type(table: &Table) -> Type {
+    table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire())
+}
+
+fn source_columns(table: &Table) -> Vec<SourceColumn> {
+    let mut source = Vec::with_capacity(table.columns.len() + 1);
+    for (index, column) in table.written() {
+        source.push(SourceColumn {
+            alias: format!("c{index}"),
+            element: column.column_type.wire(),
+            content: Content::Value(index),
+        });
+    }
+    if !id_is_text(table) {
+        source.push(SourceColumn { alias: "k".to_owned(), element: Type::TEXT, content: Content::RowId });
+    }
+    source
+}
+
+/// The name of an element type in SQL.
+fn sql_type(element: &Type) -> &'static str {
+    match *element {
+        Type::INT2 => "smallint",
+        Type::INT4 => "integer",
+        Type::INT8 => "bigint",
+        Type::FLOAT4 => "real",
+        Type::FLOAT8 => "double precision",
+        Type::NUMERIC => "numeric",
+        Type::BOOL => "boolean",
+        Type::TIMESTAMP => "timestamp",
+        Type::TIMESTAMPTZ => "timestamp with time zone",
+        Type::DATE => "date",
+        Type::UUID => "uuid",
+        Type::BYTEA => "bytea",
+        Type::JSON => "json",
+        Type::JSONB => "jsonb",
+        _ => "text",
+    }
+}
+
+fn declared(source: &[SourceColumn]) -> String {
+    let columns: Vec<String> =
+        source.iter().map(|column| format!("{} {}", column.alias, sql_type(&column.element))).collect();
+    columns.join(", ")
+}
+
+fn unnest(source: &[SourceColumn]) -> String {
+    let arrays: Vec<String> = source
+        .iter()
+        .enumerate()
+        .map(|(index, column)| format!("${}::{}[]", index + 1, sql_type(&column.element)))
+        .collect();
+    let aliases: Vec<&str> = source.iter().map(|column| column.alias.as_str()).collect();
+    format!("unnest({}) AS s({})", arrays.join(", "), aliases.join(", "))
+}
+
+/// Rows that a tombstone does not keep off.
+fn living(table: &Table, source: &str) -> String {
+    let Some(position) = position_index(table) else { return source.to_owned() };
+    let key = key_of(table);
+    format!(
+        "{source} WHERE NOT EXISTS (SELECT FROM cdc.tombstones AS d WHERE d.table_name = {} \
+         AND d.id = s.{key} AND d.position >= s.c{position})",
+        quote_literal(&table.label()),
+    )
+}
+
+fn upsert(table: &Table, source: &str) -> String {
+    let living = living(table, source);
+    if table.evaluates_defaults() {
+        return update_then_insert(table, &living);
+    }
+    format!(
+        "WITH written AS ({}) SELECT inserted, written - inserted FROM ({}) AS counted",
+        insert(table, &living),
+        count_written(table),
+    )
+}
+
+/// All parts see the statement's one snapshot. What is inserted meanwhile meets the conflict clause.
+fn update_then_insert(table: &Table, living: &str) -> String {
+    let quoted = table.quoted();
+    let mut sql = format!("WITH s AS (SELECT s.* FROM {living}), updated AS (UPDATE {quoted} AS t SET ");
+    sql.push_str(&assignments(table, |name, index| format!("{name} = s.c{index}")));
+    sql.push_str(" FROM s WHERE t.\"id\" = s.c0");
+    if let Some(position) = position_index(table) {
+        let _infallible =
+            write!(sql, " AND (t.\"cdc_position\" IS NULL OR s.c{position} > t.\"cdc_position\")");
+    }
+    let absent = format!("s WHERE NOT EXISTS (SELECT FROM {quoted} AS o WHERE o.\"id\" = {})", "s.c0");
+    let _infallible = write!(
+        sql,
+        " RETURNING 1), written AS ({}) SELECT inserted, written - inserted + (SELECT count(*) FROM updated) \
+         FROM ({}) AS counted",
+        insert(table, &absent),
+        count_written(table),
+    );
+    sql
+}
+
+/// Counts the rows that were inserted, and all that were written. Of each it is asked once whether it is fresh: on a
+/// partitioned table that is a look at an index.
+fn count_written(table: &Table) -> String {
+    let fresh = fresh(table);
+    format!("SELECT count(*) FILTER (WHERE {fresh}) AS inserted, count(*) AS written FROM written")
+}
+
+/// Whether a written row was not there before. A partitioned table has no `xmax` to return; there the statement's
+/// snapshot is asked, which shows what was there when it began.
+fn fresh(table: &Table) -> String {
+    if table.partitioned {
+        format!("(NOT EXISTS (SELECT FROM {} AS o WHERE o.\"id\" = written.id))", table.quoted())
+    } else {
+        "fresh".to_owned()
+    }
+}
+
+/// `xmax` is zero in a row that the statement inserted, and holds the row lock that `DO UPDATE` took in one
+/// that it updated.
+fn insert(table: &Table, source: &str) -> String {
+    let names: Vec<String> = table.written().map(|(_, column)| quote(&column.name)).collect();
+    let values: Vec<String> = table.written().map(|(index, _)| format!("s.c{index}")).collect();
+    let mut sql = format!(
+        "INSERT INTO {} AS t ({}) SELECT {} FROM {source} ON CONFLICT (\"id\") DO UPDATE SET {}",
+        table.quoted(),
+        names.join(", "),
+        values.join(", "),
+        assignments(table, |name, _| format!("{name} = excluded.{name}")),
+    );
+    if table.fenced {
+        sql.push_str(" WHERE t.\"cdc_position\" IS NULL OR excluded.\"cdc_position\" > t.\"cdc_position\"");
+    }
+    sql.push_str(if table.partitioned {
+        " RETURNING t.\"id\" AS id"
+    } else {
+        " RETURNING (t.xmax = 0) AS fresh"
+    });
+    sql
+}
+
+/// Of every column but the id, unless there is no other.
+fn assignments(table: &Table, assign: impl Fn(&str, usize) -> String) -> String {
+    let alone = table.written().count() == 1;
+    let assigned: Vec<String> = table
+        .written()
+        .filter(|(_, column)| alone || column.origin != Origin::Id)
+        .map(|(index, column)| assign(&quote(&column.name), index))
+        .collect();
+    assigned.join(", ")
+}
+
+/// The source's column that holds the row's id as text.
+pub(crate) fn key_of(table: &Table) -> &'static str {
+    if id_is_text(table) { "c0" } else { "k" }
+}
+
+/// The rows to delete, as a source `s`.
+pub(crate) fn delete_rows(table: &Table) -> String {
+    let id = sql_type(&id_type(table));
+    format!("unnest($1::{id}[], $2::text[], $3::bytea[]) AS s(id, k, position)")
+}
+
+pub(crate) fn position_index(table: &Table) -> Option<usize> {
+    table.columns.iter().position(|column| column.origin == Origin::Position)
+}
+
+/// A row goes only where nothing of others would go with it: what a person wrote beside the document, or a key that
+/// a new row would not have.
+fn withdraw(table: &Table) -> String {
+    let mut sql = format!(
+        "DELETE FROM {} AS t USING unnest($1::{}[], $2::bytea[]) AS s(id, position) WHERE t.\"id\" = s.id{}",
+        table.quoted(),
+        sql_type(&id_type(table)),
+        older_than_source(table),
+    );
+    for condition in table.untouched().unwrap_or_else(|| vec!["false"]) {
+        let _infallible = write!(sql, " AND {condition}");
+    }
+    sql
+}
+
+fn older_than_source(table: &Table) -> &'static str {
+    if table.fenced { " AND (t.\"cdc_position\" IS NULL OR t.\"cdc_position\" < s.position)" } else { "" }
+}
+
+/// Answers how many rows were deleted, how many were there, and whether a policy may have hidden some. All parts see
+/// the statement's one snapshot.
+fn delete(table: &Table) -> String {
+    let quoted = table.quoted();
+    let mut sql = format!("WITH s AS (SELECT * FROM {})", delete_rows(table));
+    if table.fenced {
+        let _infallible = write!(
+            sql,
+            ", buried AS (INSERT INTO cdc.tombstones AS d (table_name, id, position) \
+             SELECT {}, s.k, s.position FROM s \
+             ON CONFLICT (table_name, id) DO UPDATE SET position = excluded.position \
+             WHERE excluded.position > d.position)",
+            quote_literal(&table.label()),
+        );
+    }
+    let fence = older_than_source(table);
+    let _infallible = write!(
+        sql,
+        ", deleted AS (DELETE FROM {quoted} AS t USING s WHERE t.\"id\" = s.id{fence} RETURNING 1) \
+         SELECT (SELECT count(*) FROM deleted), \
+         (SELECT count(*) FROM {quoted} AS t, s WHERE t.\"id\" = s.id), row_security_active({}::regclass)",
+        quote_literal(&quoted),
+    );
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::test_tables::{mirror, numbered, people, players};
+
+    #[test]
+    fn the_players_table() {
+        insta::assert_snapshot!(render(&Statements::new(&players())));
+    }
+
+    #[test]
+    fn a_mirror_table() {
+        insta::assert_snapshot!(render(&Statements::new(&mirror())));
+    }
+
+    #[test]
+    fn a_numbered_table_without_the_fence() {
+        insta::assert_snapshot!(render(&Statements::new(&numbered())));
+    }
+
+    #[test]
+    fn a_table_with_a_sequence_and_a_column_that_people_fill() {
+        insta::assert_snapshot!(render(&Statements::new(&people())));
+    }
+
+    #[test]
+    fn what_is_fed_is_written() {
+        let fed = people().feeding(&["pk".to_owned(), "note".to_owned()]);
+        assert!(!fed.evaluates_defaults());
+        let statements = Statements::new(&fed);
+        assert!(statements.upsert.contains("\"note\" = excluded.\"note\""), "{}", statements.upsert);
+    }
+
+    #[test]
+    fn a_row_is_taken_out_only_where_nothing_of_others_goes_with_it() {
+        let withdraw = |table: &Table| Statements::new(table).withdraw;
+        assert!(withdraw(&players()).ends_with("t.\"cdc_position\" < s.position)"));
+        let fed = people().feeding(&["pk".to_owned()]);
+        assert!(withdraw(&fed).ends_with(" AND t.\"note\" IS NULL"), "{}", withdraw(&fed));
+        let mut numbered = people();
+        numbered.others_untouched = None;
+        assert!(withdraw(&numbered).ends_with(" AND false"), "{}", withdraw(&numbered));
+    }
+
+    #[test]
+    fn of_each_row_of_a_partitioned_table_it_is_asked_once_whether_it_is_fresh() {
+        let mut partitioned = players();
+        partitioned.partitioned = true;
+        let upsert = Statements::new(&partitioned).upsert;
+        assert_eq!(upsert.matches("AS o WHERE o.\"id\" = written.id").count(), 1, "{upsert}");
+    }
+
+    fn render(statements: &Statements) -> String {
+        [
+            &*statements.upsert,
+            &statements.stage.create,
+            &statements.stage.empty,
+            &statements.stage.copy,
+            &statements.merge,
+            &statements.delete,
+        ]
+        .join("\n\n")
+    }
+}

@@ -1,0 +1,291 @@
+//! The tables of topics, as they are now or were a second ago: looked at when a topic's partitions are taken, while they
+//! are in use, and before a record is given up for what its table looks like.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cdc_machine::Epoch;
+use cdc_ports::{LedgerClaim, TablesAtRisk};
+use cdc_syncer::{Held, Hold, HoldReason, Partition};
+use tokio::time::Instant;
+
+use crate::bindings::{BatchTopics, Binding};
+use crate::catalog::ensure::{MAX_IDENTIFIER_BYTES, missing_table, name_too_long};
+use crate::database::PostgresDatabase;
+use crate::execute::write::OPERATION as WRITE;
+use crate::plan::{Doubt, KnownTable, Records};
+use crate::server::session::Session;
+use crate::server::trouble::Trouble;
+use crate::tables::inspect::{self, Wanted, glance};
+use crate::tables::inspections::LOOK_INTERVAL;
+use crate::tables::targets::Target;
+
+/// How long taking partitions may look at tables. What is left is looked at with the first record.
+const LOOKS_TIME: Duration = Duration::from_secs(20);
+
+/// How long a look waits for one that another worker has begun, before it looks again who may begin the next.
+const TURN_WAIT: Duration = Duration::from_millis(20);
+
+/// The tables of a batch's topics, or the topics that are to be held.
+pub(crate) enum Found {
+    Tables(Vec<Option<KnownTable>>),
+    Held(Vec<Hold>),
+}
+
+impl PostgresDatabase {
+    /// The tables of the topics that have candidates.
+    pub(crate) async fn tables_of(
+        &self,
+        topics: &BatchTopics,
+        records: &Records<'_>,
+    ) -> Result<Found, Trouble> {
+        let mut tables = Vec::with_capacity(topics.topics.len());
+        let mut holds = Vec::new();
+        for (binding, candidates) in topics.topics.iter().zip(&records.candidates) {
+            if candidates.is_empty() {
+                tables.push(None);
+                continue;
+            }
+            match self.table_of(binding).await {
+                Ok(target) => {
+                    let absent = self.shared.looks.absent(&binding.topic);
+                    tables.push(Some(KnownTable { target, absent }));
+                }
+                Err(trouble) => holds.extend(self.holds_for(binding, trouble)?),
+            }
+        }
+        Ok(if holds.is_empty() { Found::Tables(tables) } else { Found::Held(holds) })
+    }
+
+    /// All partitions of the topic that are in hand, where the trouble is with its table as a whole.
+    pub(crate) fn holds_for(&self, binding: &Binding, trouble: Trouble) -> Result<Vec<Hold>, Trouble> {
+        let Some(reason) = trouble.hold else { return Err(trouble) };
+        let detail: Arc<str> = trouble.failure.message.into();
+        Ok(self.holds_of(binding, reason, &detail).collect())
+    }
+
+    fn holds_of(
+        &self,
+        binding: &Binding,
+        reason: HoldReason,
+        detail: &Arc<str>,
+    ) -> impl Iterator<Item = Hold> {
+        let held = self.shared.ledger.assigned(&binding.topic).into_iter();
+        held.map(move |(partition, epoch)| Hold { partition, epoch, reason, detail: Arc::clone(detail) })
+    }
+
+    async fn table_of(&self, binding: &Binding) -> Result<Arc<Target>, Trouble> {
+        if !self.shared.looks.begin_if_due(&binding.topic)
+            && let Some(target) = self.shared.targets.get(&binding.topic)
+        {
+            return Ok(target);
+        }
+        let pool = self.pool(WRITE)?;
+        let mut session = pool.get(WRITE).await?;
+        self.look(&mut session, binding).await
+    }
+
+    /// Glances at the topic's table, and reads it anew where it is not as it was.
+    pub(crate) async fn look(
+        &self,
+        session: &mut Session,
+        binding: &Binding,
+    ) -> Result<Arc<Target>, Trouble> {
+        let looked = self.look_at(session, binding).await;
+        if looked.as_ref().is_err_and(|trouble| trouble.hold.is_some()) {
+            self.shared.looks.forget(&binding.topic);
+            self.shared.targets.forget_topic(&binding.topic);
+        }
+        looked
+    }
+
+    async fn look_at(&self, session: &mut Session, binding: &Binding) -> Result<Arc<Target>, Trouble> {
+        let label = self.label(binding);
+        let wanted = self.wanted(binding, &label);
+        let begun = Instant::now();
+        let found = glance(session, &wanted).await?;
+        found.check(&wanted)?;
+        if self.shared.looks.note(&binding.topic, begun, found)
+            && let Some(target) = self.shared.targets.get(&binding.topic)
+        {
+            return Ok(target);
+        }
+        if inspect::foreign_and_missing(&found) {
+            return Err(Trouble::held(
+                HoldReason::Claimed,
+                WRITE,
+                format!(
+                    "table {label} is claimed for another collection or by another consumer group, and is gone"
+                ),
+            ));
+        }
+        session.forget_statements();
+        let target = self.shared.targets.load(session, &self.shared.settings, binding).await?;
+        self.shared.closed.tell(&target.table);
+        // What has been claimed, made or altered by that is seen by this.
+        let made = glance(session, &wanted).await?;
+        made.check(&wanted)?;
+        made.bind(session, &wanted).await?;
+        Ok(target)
+    }
+
+    /// The topic's table, as it stands in the bookkeeping and in messages.
+    pub(crate) fn label(&self, binding: &Binding) -> String {
+        format!("{}.{}", self.shared.settings.schema, binding.namespace.collection())
+    }
+
+    fn wanted<'a>(&'a self, binding: &'a Binding, label: &'a str) -> Wanted<'a> {
+        Wanted {
+            schema: &self.shared.settings.schema,
+            name: binding.namespace.collection(),
+            label,
+            consumer_group: &self.shared.settings.consumer_group,
+            topic: &binding.topic,
+            database: binding.namespace.database(),
+            collection: binding.namespace.collection(),
+        }
+    }
+
+    /// Looks at the tables of topics whose partitions are being taken: what keeps them from being written is known
+    /// before a record is read. A table that is not there yet is made with its first record.
+    pub(crate) async fn look_at_taken(
+        &self,
+        session: &mut Session,
+        claims: &[LedgerClaim],
+    ) -> Result<BTreeMap<Arc<str>, Held>, Trouble> {
+        let begun = Instant::now();
+        let mut held = BTreeMap::new();
+        let mut topics: Vec<&Arc<str>> = claims.iter().map(|claim| &claim.name.topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        for topic in topics {
+            let Some(binding) = self.shared.bindings.get(topic) else { continue };
+            if begun.elapsed() > LOOKS_TIME {
+                tracing::warn!(
+                    operation = WRITE,
+                    topic = %topic,
+                    "too many tables to look at; this one is looked at with its first record"
+                );
+                continue;
+            }
+            let looked = match self.first_look(session, &binding).await {
+                Ok(true) => self.look(session, &binding).await.map(drop),
+                Ok(false) => Ok(()),
+                Err(trouble) => Err(trouble),
+            };
+            if let Err(trouble) = looked {
+                let Some(reason) = trouble.hold else { return Err(trouble) };
+                held.insert(Arc::clone(topic), Held { reason, detail: trouble.failure.message.into() });
+            }
+        }
+        Ok(held)
+    }
+
+    /// True where there is something to look at: a table, or a claim of one.
+    async fn first_look(&self, session: &mut Session, binding: &Binding) -> Result<bool, Trouble> {
+        let settings = &self.shared.settings;
+        let collection = binding.namespace.collection();
+        if collection.len() > MAX_IDENTIFIER_BYTES {
+            return Err(name_too_long(collection));
+        }
+        let label = self.label(binding);
+        let is_new = glance(session, &self.wanted(binding, &label)).await?.is_new();
+        if is_new && !settings.manage_schema {
+            return Err(missing_table(&settings.schema, collection, "postgres.manage_schema is false"));
+        }
+        Ok(!is_new)
+    }
+
+    /// Looks at the tables that are known and that nobody has looked at for a while: of topics on which nothing
+    /// happens.
+    pub(crate) async fn look_at_idle(
+        &self,
+        session: &mut Session,
+        partitions: &[(Partition, Epoch)],
+    ) -> Result<Vec<Hold>, Trouble> {
+        let mut holds = Vec::new();
+        for topic in self.shared.ledger.topics_of(partitions) {
+            let Some(binding) = self.shared.bindings.get(&topic) else { continue };
+            if self.shared.looks.is_known(&topic)
+                && self.shared.looks.begin_if_due(&topic)
+                && let Err(trouble) = self.look(session, &binding).await
+            {
+                holds.extend(self.holds_for(&binding, trouble)?);
+            }
+        }
+        Ok(holds)
+    }
+
+    /// Looks again before records are given up, or fields left out, for what their tables look like; true where
+    /// nothing has changed since the batch was begun, so that it may go on.
+    pub(crate) async fn settle_doubts(
+        &self,
+        topics: &BatchTopics,
+        tables: &[Option<KnownTable>],
+        doubts: &[Doubt],
+        begun: Instant,
+    ) -> Result<bool, Trouble> {
+        let mut is_settled = true;
+        for Doubt { place, unknown } in doubts {
+            let (Some(binding), Some(Some(known))) = (topics.topics.get(*place), tables.get(*place)) else {
+                continue;
+            };
+            let target = self.look_since(binding, begun).await?;
+            if Arc::ptr_eq(&target, &known.target) {
+                self.shared.looks.note_absent(&binding.topic, unknown);
+            } else {
+                is_settled = false;
+            }
+        }
+        Ok(is_settled)
+    }
+
+    /// The topic's table as it was no earlier than at this moment. Waits until a look may begin, a second at most.
+    async fn look_since(&self, binding: &Binding, moment: Instant) -> Result<Arc<Target>, Trouble> {
+        let until = Instant::now() + 2 * LOOK_INTERVAL;
+        loop {
+            if self.shared.looks.has_seen_since(&binding.topic, moment)
+                && let Some(target) = self.shared.targets.get(&binding.topic)
+            {
+                return Ok(target);
+            }
+            if self.shared.looks.begin_if_due(&binding.topic) || Instant::now() >= until {
+                let pool = self.pool(WRITE)?;
+                let mut session = pool.get(WRITE).await?;
+                return self.look(&mut session, binding).await;
+            }
+            tokio::time::sleep(TURN_WAIT).await;
+        }
+    }
+
+    /// A batch whose topic turned out to be refused while its doubts were settled.
+    pub(crate) fn holds_of_doubts(
+        &self,
+        topics: &BatchTopics,
+        doubts: &[Doubt],
+        trouble: Trouble,
+    ) -> Result<Vec<Hold>, Trouble> {
+        let Some(reason) = trouble.hold else { return Err(trouble) };
+        let detail: Arc<str> = trouble.failure.message.into();
+        // The one that was refused is forgotten; the others were looked at and are known.
+        Ok(doubts
+            .iter()
+            .filter_map(|doubt| topics.topics.get(doubt.place))
+            .filter(|binding| !self.shared.looks.is_known(&binding.topic))
+            .flat_map(|binding| self.holds_of(binding, reason, &detail))
+            .collect())
+    }
+
+    pub(crate) fn at_risk(&self) -> TablesAtRisk {
+        let unlogged = self.shared.looks.unlogged();
+        let label = |topic: &Arc<str>| {
+            let binding = self.shared.bindings.get(topic)?;
+            Some(self.label(&binding))
+        };
+        TablesAtRisk {
+            unfenced: self.shared.targets.unfenced(),
+            unlogged: unlogged.iter().filter_map(label).collect(),
+        }
+    }
+}
