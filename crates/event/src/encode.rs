@@ -1,12 +1,15 @@
-use std::fmt;
+//! A change event as a message: one pass over its bytes, into buffers that are used again.
+
 use std::ops::Range;
 
 use bson::RawDocument;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::bson_to_json::{self, Scratch};
-use crate::elements::{self, Element, Elements, Malformed, tag};
-use crate::token::{TokenError, cluster_time_of_data, position_of_data, token_data};
+use crate::elements::{self, Element, Elements, tag};
+use crate::encode_error::EncodeError;
+use crate::kind::Kind;
+use crate::token::{cluster_time_of_data, position_of_data, token_data};
 use crate::update::write_update;
 use crate::{ClusterTime, Position, WIRE_VERSION, json, key};
 
@@ -15,69 +18,6 @@ const SCRATCH_KEPT_BYTES: usize = 1 << 20;
 
 /// The field that a pipeline adds to an event in the place of the documents that it leaves out: their size.
 pub const OMITTED_FIELD: &str = "cdcOmittedBytes";
-
-/// What an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A document was inserted.
-    Insert,
-    /// A document was changed in part.
-    Update,
-    /// A document was replaced.
-    Replace,
-    /// A document was deleted.
-    Delete,
-    /// No document: the name of the operation (`drop`, `rename`, `invalidate`, …), or `unknown`.
-    Other(&'static str),
-}
-
-impl Kind {
-    /// The operations of a change stream that concern no document
-    /// (<https://www.mongodb.com/docs/manual/reference/change-events/>).
-    const OTHERS: [&'static str; 11] = [
-        "create",
-        "createIndexes",
-        "drop",
-        "dropDatabase",
-        "dropIndexes",
-        "invalidate",
-        "modify",
-        "refineCollectionShardKey",
-        "rename",
-        "reshardCollection",
-        "shardCollection",
-    ];
-
-    fn from_operation(name: &[u8]) -> Self {
-        match name {
-            b"insert" => Self::Insert,
-            b"update" => Self::Update,
-            b"replace" => Self::Replace,
-            b"delete" => Self::Delete,
-            _ => Self::Other(
-                Self::OTHERS.into_iter().find(|known| known.as_bytes() == name).unwrap_or("unknown"),
-            ),
-        }
-    }
-
-    /// The name as it stands in the event.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Update => "update",
-            Self::Replace => "replace",
-            Self::Delete => "delete",
-            Self::Other(name) => name,
-        }
-    }
-
-    /// True where the event becomes a message.
-    #[must_use]
-    pub fn is_document(self) -> bool {
-        !matches!(self, Self::Other(_))
-    }
-}
 
 /// Where an event's parts were put, and what it is. Ranges count from the buffers' beginnings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,53 +43,6 @@ pub struct Encoded<'e> {
     pub position: Position,
     /// The event's cluster time.
     pub cluster_time: ClusterTime,
-}
-
-/// An event that cannot become a message. Texts name fields, never values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// The event is not BSON.
-    Malformed(Malformed),
-    /// A field that every event of its kind has is not there.
-    Missing(&'static str),
-    /// A field has a type that it never has.
-    WrongType(&'static str),
-    /// The resume token has no position.
-    Token(TokenError),
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed(malformed) => write!(f, "the change event is {malformed}"),
-            Self::Missing(field) => write!(f, "the change event has no field {field}"),
-            Self::WrongType(field) => write!(f, "the change event's field {field} has an unexpected type"),
-            Self::Token(token) => write!(f, "the change event's position cannot be told: {token}"),
-        }
-    }
-}
-
-impl std::error::Error for EncodeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Malformed(malformed) => Some(malformed),
-            Self::Token(token) => Some(token),
-            Self::Missing(_) | Self::WrongType(_) => None,
-        }
-    }
-}
-
-impl From<Malformed> for EncodeError {
-    fn from(malformed: Malformed) -> Self {
-        Self::Malformed(malformed)
-    }
-}
-
-impl From<TokenError> for EncodeError {
-    fn from(token: TokenError) -> Self {
-        Self::Token(token)
-    }
 }
 
 /// Turns change events into messages. Owns scratch that is reused from event to event, so that encoding
