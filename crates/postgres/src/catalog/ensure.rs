@@ -11,7 +11,6 @@ use crate::server::transaction::{begin, rollback};
 use crate::server::trouble::Trouble;
 use crate::settings::{Fence, Settings};
 use crate::table::quote;
-use crate::tables::inspect::is_lock;
 
 const OPERATION: &str = "postgres_catalog";
 
@@ -142,6 +141,11 @@ async fn add_position(session: &mut Session, settings: &Settings, name: &str) ->
          replays may take its rows back to older versions for a while"
     );
     Ok(false)
+}
+
+/// True where a lock was in the way, for the pipeline's own waits.
+fn is_lock(trouble: &Trouble) -> bool {
+    trouble.failure.fault == Fault::RetryNow && trouble.sqlstate.is_some_and(|code| code.as_str() == "55P03")
 }
 
 /// True where the server has judged this table, and not the connection, itself or the transaction.

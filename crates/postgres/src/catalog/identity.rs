@@ -1,19 +1,10 @@
-//! Which `id` columns tell apart every two `_id`s that MongoDB tells apart, and what of an `_id` each takes.
-//!
-//! A text column holds the row id, which is made to be injective. Any other takes one class of BSON types: two
-//! classes could meet in one value, and then two documents would be one row.
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "a column lists the types that it takes, and refuses every other, future ones included"
-)]
+//! Which `id` columns tell apart every two `_id`s that MongoDB tells apart. A text column holds the row id,
+//! which is made to be injective; any other takes one class of BSON types.
 
-use cdc_event::Value;
 use tokio_postgres::{Error, Row};
 
 use crate::server::session::Session;
 use crate::table::ColumnType;
-use crate::values::decimal::Number;
-use crate::values::value_to_column::{self, Mismatch};
 
 /// Oids below are those of objects that `initdb` made (`FirstNormalObjectId` in PostgreSQL's source).
 const FIRST_NORMAL_OID: u32 = 16_384;
@@ -53,6 +44,7 @@ pub(crate) async fn arbiters(session: &Session, table: u32) -> Result<Vec<Arbite
 }
 
 /// Refuses an id column that takes two `_id`s for one. `blurs` where its own collation does.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other type tells its values apart")]
 pub(crate) fn check(column: &ColumnType, blurs: bool, arbiters: &[Arbiter]) -> Result<(), String> {
     const BLURS: &str = "a collation that is not deterministic, which takes different texts for equal";
     let what = match column {
@@ -101,71 +93,9 @@ pub(crate) fn check(column: &ColumnType, blurs: bool, arbiters: &[Arbiter]) -> R
     Ok(())
 }
 
-const OTHER_CLASS: Mismatch =
-    value_to_column::conflict("an id column of this type does not take an _id of this one");
-
-/// Appends an `_id` in the binary form of a column that is not text.
-///
-/// # Errors
-/// Where the `_id` is not of the one class that the column takes, or the column does not hold exactly this one.
-/// What was appended until then has to be taken back.
-pub(crate) fn write(
-    value: &Value<'_>,
-    json: &str,
-    column: &ColumnType,
-    out: &mut Vec<u8>,
-) -> Result<(), Mismatch> {
-    match (column, value) {
-        (ColumnType::Numeric { .. }, Value::Double(number)) if !is_decimal(*number) => {
-            Err(value_to_column::beyond(
-                "the double is not exactly the decimal that it is spelled as, and the column would not tell the \
-                 two apart",
-            ))
-        }
-        (
-            ColumnType::Int2
-            | ColumnType::Int4
-            | ColumnType::Int8
-            | ColumnType::Float4
-            | ColumnType::Float8
-            | ColumnType::Numeric { .. },
-            Value::Int32(_) | Value::Int64(_) | Value::Double(_) | Value::Decimal(_),
-        )
-        | (ColumnType::Bool, Value::Bool(_))
-        | (
-            ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. } | ColumnType::Date,
-            Value::Date(_),
-        )
-        | (ColumnType::Uuid, Value::Uuid(_))
-        | (ColumnType::Bytea, Value::Binary { subtype: 0, .. }) => {
-            value_to_column::write(value, json, column, out)
-        }
-        _ => Err(OTHER_CLASS),
-    }
-}
-
-/// True where the shortest text of a double is its exact value: of 0.5, not of 0.1.
-fn is_decimal(number: f64) -> bool {
-    match Number::parse(&format!("{number:e}")) {
-        Some(Number::Finite(decimal)) => decimal.to_f64().is_some(),
-        // MongoDB has one NaN and two infinities, whatever their type, and so has the column.
-        Some(Number::NaN | Number::Infinite { .. }) | None => !number.is_finite(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn doubles_that_are_their_spelling() {
-        for number in [0.0, -0.0, 0.5, 1.0, 1e22, 9_007_199_254_740_992.0, f64::NAN, f64::INFINITY] {
-            assert!(is_decimal(number), "{number}");
-        }
-        for number in [0.1, 1.1, 1e23, 1e300, f64::MIN_POSITIVE] {
-            assert!(!is_decimal(number), "{number}");
-        }
-    }
 
     #[test]
     fn an_index_of_its_own_is_asked_for() {

@@ -5,7 +5,8 @@ use cdc_machine::Fault;
 use cdc_ports::Failure;
 
 use crate::bookkeeping;
-use crate::database::{PostgresDatabase, bounded};
+use crate::database::PostgresDatabase;
+use crate::server::deadline::bounded;
 use crate::server::pool::{Loan, Pool};
 use crate::server::trouble::Trouble;
 
@@ -101,7 +102,7 @@ impl PostgresDatabase {
             let session = pool.get(OPERATION).await?;
             Ok(bookkeeping::usable(&session, OPERATION, bookkeeping::DEAD_LETTERS).await? > 0)
         };
-        let is_there = bounded(OPERATION, asked).await.map_err(|trouble| trouble.failure)?;
+        let is_there = bounded::<_, Trouble>(OPERATION, asked).await.map_err(|trouble| trouble.failure)?;
         Ok(LetterBook { database: self.clone(), pool, is_there })
     }
 }

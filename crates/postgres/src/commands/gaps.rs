@@ -4,10 +4,7 @@ use cdc_ports::Failure;
 
 use crate::bookkeeping::is_there;
 use crate::database::PostgresDatabase;
-use crate::server::pool::Pool;
-use crate::server::session::Session;
 use crate::server::trouble::Trouble;
-use crate::settings::Settings;
 
 /// One gap of `cdc.gaps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,27 +36,9 @@ FROM cdc.gaps WHERE consumer_group = $1 ORDER BY id";
 const ACKNOWLEDGE: &str =
     "UPDATE cdc.gaps SET acknowledged_at = now() WHERE consumer_group = $1 AND acknowledged_at IS NULL";
 
-const COUNT_OPEN: &str =
-    "SELECT count(*) FROM cdc.gaps WHERE consumer_group = $1 AND acknowledged_at IS NULL";
-
 const PARKED: &str = "SELECT count(*) FROM cdc.parked WHERE consumer_group = $1 AND topic = ANY($2)";
 
-/// Gaps that nobody has acknowledged.
-pub(crate) async fn count_open(
-    session: &Session,
-    consumer_group: &str,
-) -> Result<u64, tokio_postgres::Error> {
-    let row = session.client.query_one(COUNT_OPEN, &[&consumer_group]).await?;
-    Ok(row.get::<_, i64>(0).unsigned_abs())
-}
-
 impl PostgresDatabase {
-    /// For one question, without the pool that a Syncer keeps.
-    pub(crate) fn one_connection(&self) -> Pool {
-        let settings = Settings { min_connections: 0, max_connections: 1, ..self.settings().clone() };
-        Pool::new(&settings)
-    }
-
     /// The group's gaps, oldest first. None where there is no bookkeeping yet.
     ///
     /// # Errors

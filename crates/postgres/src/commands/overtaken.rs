@@ -11,14 +11,14 @@ use postgres_types::Type;
 
 use crate::bindings::Binding;
 use crate::catalog::ensure;
-use crate::catalog::identity;
 use crate::commands::dead_letters::LetterBook;
-use crate::database::bounded;
+use crate::server::deadline::bounded;
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
-use crate::statements::delete_rows;
+use crate::statements::source::delete_rows;
 use crate::table::{ColumnType, Table, array_of, quote_literal};
 use crate::values::buffer::ColumnBuffer;
+use crate::values::id_to_column;
 
 const OPERATION: &str = "dead_letters_overtaken";
 
@@ -118,7 +118,7 @@ impl LetterBook {
         let all_unknown = |standings: &mut [Standing], why: &str| {
             records.iter().for_each(|record| standings[record.place] = Standing::Unknown(why.to_owned()));
         };
-        let Some(binding) = self.database.shared.bindings.get(topic) else {
+        let Some(binding) = self.database.shared.tables.bindings.get(topic) else {
             let why = format!("topic {topic} is none of kafka.topic, so its table is not known");
             all_unknown(standings, &why);
             return Ok(());
@@ -140,7 +140,7 @@ impl LetterBook {
             all_unknown(standings, &why);
             return Ok(());
         }
-        let label = self.database.label(&binding);
+        let label = self.database.shared.tables.label(&binding);
         let id_type = table.as_ref().and_then(|table| Some(table.columns.first()?.column_type.clone()));
         let id_type = id_type.unwrap_or(ColumnType::Text { max_chars: None, padded: false });
         let mut ids = ColumnBuffer::new(id_type.wire());
@@ -210,7 +210,8 @@ fn push_id(record: &Identified<'_>, id: &ColumnType, ids: &mut ColumnBuffer) -> 
     let mut types = TypeIndex::default();
     types.load(envelope.bson_types).map_err(|error| error.to_string())?;
     let value = Value::read(json, types.get(Member::DocumentKey, &["_id"])).map_err(|_| unreadable)?;
-    ids.push_with(|out| identity::write(&value, json, id, out)).map_err(|mismatch| mismatch.what.to_owned())
+    ids.push_with(|out| id_to_column::write(&value, json, id, out))
+        .map_err(|mismatch| mismatch.what.to_owned())
 }
 
 /// Answers with row id, position and what is as new or newer; with nothing for those of which nothing is.

@@ -4,10 +4,11 @@ use cdc_machine::Fault;
 use cdc_ports::WriteCounts;
 use tokio_postgres::Statement;
 
-use crate::execute::pieces::{BadRows, Deed, Lot, Mark, execute, write_around};
-use crate::execute::retry::OPERATION;
+use crate::execute::pieces::{BadRows, Deed, Lot, write_around};
+use crate::execute::savepoint::{Mark, execute};
 use crate::parked::Blocked;
 use crate::plan::TablePlan;
+use crate::server::operation::RETRY_PARKED;
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
 use crate::table::Table;
@@ -17,11 +18,11 @@ const TRIES_MAX: usize = 3;
 
 /// The statements, by table.
 #[derive(Debug, Default)]
-pub(crate) struct Withdrawals<'p> {
+pub(crate) struct Evictions<'p> {
     statements: Vec<(&'p Table, &'p Statement)>,
 }
 
-impl<'p> Withdrawals<'p> {
+impl<'p> Evictions<'p> {
     pub(crate) fn add(&mut self, table: &'p TablePlan, statement: &'p Statement) {
         self.statements.push((&table.target.table, statement));
     }
@@ -36,36 +37,35 @@ impl<'p> Withdrawals<'p> {
 ///
 /// A row that waits for a foreign key gains nothing by a row less. So where one of these turns out to wait for a
 /// foreign key as well, or fails for a reason of its own, everything is taken back, and tried without it.
-pub(crate) async fn open_cycles(
+pub(crate) async fn break_cycles(
     session: &Session,
     lots: &mut [Lot<'_>],
-    withdrawals: &Withdrawals<'_>,
+    evictions: &Evictions<'_>,
     bad_rows: BadRows,
     counts: &mut WriteCounts,
 ) -> Result<u64, Trouble> {
     let mut spared: Vec<(usize, usize)> = Vec::new();
     for _ in 0..TRIES_MAX {
         let before: Vec<Left> = lots.iter().map(Left::of).collect();
-        execute(session, "SAVEPOINT cdc_open").await?;
-        let mut opened = 0;
-        let mut withdrawn = Vec::new();
+        execute(session, "SAVEPOINT cdc_evict").await?;
+        let mut evicted = 0;
+        let mut evicted_rows = Vec::new();
         for (number, lot) in lots.iter().enumerate() {
-            let rows: Vec<usize> =
-                withdrawable(lot).filter(|row| !spared.contains(&(number, *row))).collect();
-            if let Some(statement) = withdrawals.of(&lot.table.target.table).filter(|_| !rows.is_empty()) {
-                opened += withdraw(session, statement, lot, rows, number, &mut withdrawn).await?;
+            let rows: Vec<usize> = evictable(lot).filter(|row| !spared.contains(&(number, *row))).collect();
+            if let Some(statement) = evictions.of(&lot.table.target.table).filter(|_| !rows.is_empty()) {
+                evicted += evict(session, statement, lot, rows, number, &mut evicted_rows).await?;
             }
         }
-        if opened > 0 {
+        if evicted > 0 {
             write_around(session, lots, bad_rows, counts).await?;
         }
         let harmed: Vec<(usize, usize)> =
-            withdrawn.iter().filter(|(number, row)| is_harmed(&lots[*number], *row)).copied().collect();
+            evicted_rows.iter().filter(|(number, row)| is_harmed(&lots[*number], *row)).copied().collect();
         if harmed.is_empty() {
-            execute(session, "RELEASE SAVEPOINT cdc_open").await?;
-            return Ok(opened);
+            execute(session, "RELEASE SAVEPOINT cdc_evict").await?;
+            return Ok(evicted);
         }
-        execute(session, "ROLLBACK TO SAVEPOINT cdc_open; RELEASE SAVEPOINT cdc_open").await?;
+        execute(session, "ROLLBACK TO SAVEPOINT cdc_evict; RELEASE SAVEPOINT cdc_evict").await?;
         lots.iter_mut().zip(before).for_each(|(lot, left)| left.restore(lot));
         spared.extend(harmed);
     }
@@ -92,7 +92,7 @@ impl Left {
 }
 
 /// Rows of other tables would go or change with a row that they refer to by a rule.
-fn withdrawable(lot: &Lot<'_>) -> impl Iterator<Item = usize> {
+fn evictable(lot: &Lot<'_>) -> impl Iterator<Item = usize> {
     let may = lot.deed == Deed::Upsert && !lot.table.target.table.cascades;
     lot.blocked.iter().filter(move |blocked| may && blocked.is_about_a_value()).map(|blocked| blocked.row)
 }
@@ -104,18 +104,18 @@ fn is_harmed(lot: &Lot<'_>, row: usize) -> bool {
 
 /// Takes the older versions of these rows out of their table. Where a foreign key or a trigger forbids that of a
 /// row, it is left: it stays parked until its values are free.
-async fn withdraw(
+async fn evict(
     session: &Session,
     statement: &Statement,
     lot: &Lot<'_>,
     rows: Vec<usize>,
     number: usize,
-    withdrawn: &mut Vec<(usize, usize)>,
+    evicted_rows: &mut Vec<(usize, usize)>,
 ) -> Result<u64, Trouble> {
     let (Some(ids), Some(keys)) = (lot.table.upserts.buffers.first(), &lot.table.upserts.keys) else {
         return Ok(0);
     };
-    let mut opened = 0;
+    let mut evicted = 0;
     let mut refused = None;
     let mut pieces = vec![rows];
     let mut mark = Mark::begin(session).await?;
@@ -125,12 +125,12 @@ async fn withdraw(
         match session.client.execute(statement, &[&ids, &positions]).await {
             Ok(taken) => {
                 mark = Mark::Kept;
-                opened += taken;
-                withdrawn.extend(rows.iter().map(|row| (number, *row)));
+                evicted += taken;
+                evicted_rows.extend(rows.iter().map(|row| (number, *row)));
             }
             Err(error) => {
                 mark = Mark::Spoilt;
-                let trouble = Trouble::of_rows(OPERATION, Some(&lot.table.target.table), error);
+                let trouble = Trouble::of_rows(RETRY_PARKED, Some(&lot.table.target.table), error);
                 if !matches!(trouble.failure.fault, Fault::Poison | Fault::Blocked) {
                     return Err(trouble);
                 }
@@ -145,12 +145,12 @@ async fn withdraw(
     mark.end(session).await?;
     if let Some(trouble) = refused {
         tracing::warn!(
-            operation = OPERATION,
+            operation = RETRY_PARKED,
             table = lot.table.target.table.label(),
             error = trouble.failure.message,
             "the older versions of some parked rows cannot be taken out of their table, so that a cycle of values \
              cannot open there; they stay parked until their values are free"
         );
     }
-    Ok(opened)
+    Ok(evicted)
 }

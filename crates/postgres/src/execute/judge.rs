@@ -9,11 +9,12 @@ use cdc_ports::KafkaRecord;
 use cdc_syncer::{Hold, HoldReason, Partition, Row};
 use foldhash::fast::RandomState;
 
-use crate::bindings::{BatchTopics, Binding};
-use crate::database::PostgresDatabase;
+use crate::bindings::BatchTopics;
 use crate::plan::Plan;
 use crate::server::trouble::{Otherwise, Trouble};
-use crate::tables::targets::Target;
+use crate::stop::Stop;
+use crate::tables::lookup::Tables;
+use crate::tables::target::Target;
 
 /// What PostgreSQL answers where it did not foresee the error: somebody's function in C, or a change of the catalog at
 /// the same moment.
@@ -70,76 +71,82 @@ impl WrittenAs {
     }
 }
 
-impl PostgresDatabase {
-    /// The topics that are to be held; else the trouble, with the fault that it has come down to.
-    ///
-    /// The tables that the write met are looked at again, at once: nothing of the write is left, and a failed one is
-    /// dear anyhow. Where one has been altered, all is written once more to what it is now. `rows` are the
-    /// batch's, which is halved where the trouble is a row's; none of a retry, which halves by itself.
-    pub(crate) async fn judge(
-        &self,
-        mut trouble: Trouble,
-        topics: &BatchTopics,
-        written_as: &[WrittenAs],
-        rows: &[Row<KafkaRecord>],
-    ) -> Result<Vec<Hold>, Trouble> {
-        let Some(doubt) = trouble.doubt.take() else { return Err(trouble) };
-        // The batch is halved anyhow, down to a row that comes here alone: the table need not be read for each half.
-        if doubt.otherwise == Otherwise::Row && rows.len() > 1 && trouble.failure.fault == Fault::Poison {
+/// What a failed write comes to: the topics that are to be held, or the trouble with the fault that it has come down to.
+///
+/// The tables that the write met are looked at again, at once: nothing of the write is left, and a failed one is
+/// dear anyhow. Where one has been altered, all is written once more to what it is now. `rows` are the
+/// batch's, which is halved where the trouble is a row's; none of a retry, which halves by itself.
+pub(crate) async fn judge(
+    tables: &Tables,
+    internal_errors: &InternalErrors,
+    trouble: Trouble,
+    topics: &BatchTopics,
+    written_as: &[WrittenAs],
+    rows: &[Row<KafkaRecord>],
+) -> Stop {
+    match find_holds(tables, internal_errors, trouble, topics, written_as, rows).await {
+        Ok(holds) => Stop::Held(holds),
+        Err(trouble) => Stop::Failed(trouble),
+    }
+}
+
+async fn find_holds(
+    tables: &Tables,
+    internal_errors: &InternalErrors,
+    mut trouble: Trouble,
+    topics: &BatchTopics,
+    written_as: &[WrittenAs],
+    rows: &[Row<KafkaRecord>],
+) -> Result<Vec<Hold>, Trouble> {
+    let Some(doubt) = trouble.doubt.take() else { return Err(trouble) };
+    // The batch is halved anyhow, down to a row that comes here alone: the table need not be read for each half.
+    if doubt.otherwise == Otherwise::Row && rows.len() > 1 && trouble.failure.fault == Fault::Poison {
+        return Err(trouble);
+    }
+    let (mut suspects, mut holds, mut is_altered) = (Vec::new(), Vec::new(), false);
+    for before in written_as {
+        let label = before.target.table.label();
+        let Some(binding) = topics.topics.iter().find(|binding| tables.label(binding) == label) else {
+            continue;
+        };
+        if doubt.table.as_ref().is_some_and(|table| *table != label) {
+            continue;
+        }
+        if doubt.otherwise == Otherwise::Privilege && before.deletes {
+            tables.targets.note_deletes(&binding.topic);
+        }
+        match tables.look_anew(binding).await {
+            Ok(now) if now.table.has_columns_of(&before.target.table) => suspects.push(binding),
+            Ok(_) => is_altered = true,
+            Err(refused) => holds.extend(tables.holds_for(binding, refused)?),
+        }
+    }
+    if !holds.is_empty() {
+        return Ok(holds);
+    }
+    let (reason, next) = match doubt.otherwise {
+        _ if is_altered => {
+            trouble.failure.fault = Fault::RetryNow;
             return Err(trouble);
         }
-        let (mut suspects, mut holds, mut is_altered) = (Vec::new(), Vec::new(), false);
-        for before in written_as {
-            let label = before.target.table.label();
-            let Some(binding) = topics.topics.iter().find(|binding| self.label(binding) == label) else {
-                continue;
-            };
-            if doubt.table.as_ref().is_some_and(|table| *table != label) {
-                continue;
-            }
-            if doubt.otherwise == Otherwise::Privilege && before.deletes {
-                self.shared.targets.note_deletes(&binding.topic);
-            }
-            match self.look_now(binding).await {
-                Ok(now) if now.table.has_columns_of(&before.target.table) => suspects.push(binding),
-                Ok(_) => is_altered = true,
-                Err(refused) => holds.extend(self.holds_for(binding, refused)?),
-            }
-        }
-        if !holds.is_empty() {
-            return Ok(holds);
-        }
-        let (reason, next) = match doubt.otherwise {
-            _ if is_altered => {
+        Otherwise::Row => {
+            if let [row] = rows
+                && trouble.sqlstate.is_some_and(|code| code.as_str() == INTERNAL_ERROR)
+                && internal_errors.is_first_of(row)
+            {
                 trouble.failure.fault = Fault::RetryNow;
-                return Err(trouble);
             }
-            Otherwise::Row => {
-                if let [row] = rows
-                    && trouble.sqlstate.is_some_and(|code| code.as_str() == INTERNAL_ERROR)
-                    && self.shared.internal_errors.is_first_of(row)
-                {
-                    trouble.failure.fault = Fault::RetryNow;
-                }
-                return Err(trouble);
-            }
-            Otherwise::Statement => (HoldReason::Unwritable, ""),
-            Otherwise::Privilege => (HoldReason::NoPrivilege, ", to the role that the Syncer logs in as"),
-        };
-        for binding in suspects {
-            let message =
-                format!("table {} cannot be written: {}{next}", self.label(binding), trouble.failure.message);
-            holds.extend(self.holds_for(binding, Trouble::held(reason, trouble.failure.operation, message))?);
+            return Err(trouble);
         }
-        if holds.is_empty() { Err(trouble) } else { Ok(holds) }
+        Otherwise::Statement => (HoldReason::Unwritable, ""),
+        Otherwise::Privilege => (HoldReason::NoPrivilege, ", to the role that the Syncer logs in as"),
+    };
+    for binding in suspects {
+        let message =
+            format!("table {} cannot be written: {}{next}", tables.label(binding), trouble.failure.message);
+        holds.extend(tables.holds_for(binding, Trouble::held(reason, trouble.failure.operation, message))?);
     }
-
-    async fn look_now(&self, binding: &Binding) -> Result<Arc<Target>, Trouble> {
-        let pool = self.pool(crate::execute::write::OPERATION)?;
-        let mut session = pool.get(crate::execute::write::OPERATION).await?;
-        self.shared.targets.forget_topic(&binding.topic);
-        self.look(&mut session, binding).await
-    }
+    if holds.is_empty() { Err(trouble) } else { Ok(holds) }
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use cdc_ports::WriteCounts;
 use cdc_syncer::SqlState;
 use futures_util::future::join;
 use postgres_types::ToSql;
-use tokio_postgres::{Error, Statement};
+use tokio_postgres::{Error, Row, Statement};
 
-use crate::execute::write::{OPERATION, count, outranked};
+use crate::execute::count::{count_delete, count_fenced_by_lineage, count_upsert};
+use crate::execute::savepoint::Mark;
 use crate::parked::Blocked;
 use crate::plan::TablePlan;
+use crate::server::operation::WRITE;
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
 use crate::table::Table;
@@ -63,7 +65,7 @@ impl<'p> Lot<'p> {
             Deed::Delete => table.deletes.len(),
             Deed::Upsert => table.upserts.len(),
         };
-        let questions = table.target.statements.outranked.as_ref();
+        let questions = table.target.statements.fenced_by_lineage.as_ref();
         let question = questions.map(|questions| match deed {
             Deed::Delete => &*questions.delete,
             Deed::Upsert => &*questions.upsert,
@@ -124,19 +126,11 @@ impl<'p> Lot<'p> {
                 session.client.query_one(self.statement, &parameters),
             )
             .await;
-            marked.map_err(|error| Trouble::of(OPERATION, error))?;
+            marked.map_err(|error| Trouble::of(WRITE, error))?;
             let trouble = match written {
                 Ok(row) => {
                     *mark = Mark::Kept;
-                    if self.deed == Deed::Delete && row.get(2) {
-                        return Err(Trouble::hidden(OPERATION, &self.table.target.table));
-                    }
-                    let done = (count(row.get(0)), count(row.get(1)));
-                    let fenced = self.count(rows.len() as u64, done, counts);
-                    counts.fenced_by_lineage +=
-                        outranked(session, self.question, &parameters, fenced).await.map_err(|error| {
-                            Trouble::of_rows(OPERATION, Some(&self.table.target.table), error)
-                        })?;
+                    self.count(session, rows.len(), &row, &parameters, counts).await?;
                     continue;
                 }
                 Err(error) => {
@@ -159,24 +153,22 @@ impl<'p> Lot<'p> {
         Ok(())
     }
 
-    /// Counts what a statement did; returns how many rows the fence kept off.
-    fn count(&self, rows: u64, (first, second): (u64, u64), counts: &mut WriteCounts) -> u64 {
+    async fn count(
+        &self,
+        session: &Session,
+        rows: usize,
+        answer: &Row,
+        parameters: &[&(dyn ToSql + Sync)],
+        counts: &mut WriteCounts,
+    ) -> Result<(), Trouble> {
+        let table = &self.table.target.table;
         let fenced = match self.deed {
-            Deed::Delete => {
-                let (deleted, there) = (first, second);
-                counts.deleted += deleted;
-                counts.absent += rows.saturating_sub(there);
-                there.saturating_sub(deleted)
-            }
-            Deed::Upsert => {
-                let (inserted, updated) = (first, second);
-                counts.inserted += inserted;
-                counts.updated += updated;
-                rows.saturating_sub(inserted + updated)
-            }
+            Deed::Delete => count_delete(rows, table, answer, counts)?,
+            Deed::Upsert => count_upsert(rows, answer, counts)?,
         };
-        counts.fenced += fenced;
-        fenced
+        count_fenced_by_lineage(session, self.question, parameters, fenced, counts)
+            .await
+            .map_err(|error| Trouble::of_rows(WRITE, Some(table), error))
     }
 }
 
@@ -189,7 +181,7 @@ enum Failed {
 impl Failed {
     fn of(error: Error, table: &Table, bad_rows: BadRows) -> Result<Self, Trouble> {
         let constraint = error.as_db_error().and_then(|said| said.constraint()).map(str::to_owned);
-        let trouble = Trouble::of_rows(OPERATION, Some(table), error);
+        let trouble = Trouble::of_rows(WRITE, Some(table), error);
         let may_be_set_aside = match bad_rows {
             BadRows::Fail => false,
             BadRows::SetAside => true,
@@ -234,38 +226,4 @@ pub(crate) async fn write_around(
         }
     }
     mark.end(session).await
-}
-
-/// A savepoint that moves along: behind what was written, back before what failed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Mark {
-    Kept,
-    Spoilt,
-}
-
-impl Mark {
-    pub(crate) async fn begin(session: &Session) -> Result<Self, Trouble> {
-        execute(session, "SAVEPOINT cdc_piece").await?;
-        Ok(Self::Kept)
-    }
-
-    pub(crate) async fn end(self, session: &Session) -> Result<(), Trouble> {
-        let sql = match self {
-            Self::Kept => "RELEASE SAVEPOINT cdc_piece",
-            Self::Spoilt => "ROLLBACK TO SAVEPOINT cdc_piece; RELEASE SAVEPOINT cdc_piece",
-        };
-        execute(session, sql).await
-    }
-
-    /// What goes before the next statement.
-    pub(crate) const fn next(self) -> &'static str {
-        match self {
-            Self::Kept => "RELEASE SAVEPOINT cdc_piece; SAVEPOINT cdc_piece",
-            Self::Spoilt => "ROLLBACK TO SAVEPOINT cdc_piece",
-        }
-    }
-}
-
-pub(crate) async fn execute(session: &Session, sql: &str) -> Result<(), Trouble> {
-    session.client.batch_execute(sql).await.map_err(|error| Trouble::of(OPERATION, error))
 }

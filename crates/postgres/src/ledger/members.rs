@@ -75,7 +75,7 @@ struct Holder {
 
 /// What becomes of a name that has a row.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum NameVerdict {
     /// It is free.
     Take,
     Leave(Refusal),
@@ -147,13 +147,13 @@ impl Members {
             let found = found.map_err(|error| Trouble::of(OPERATION, error))?;
             let Some(holder) = found.map(|row| Holder::from(&row)) else { continue };
             match self.decide(&holder) {
-                Verdict::Take => {
+                NameVerdict::Take => {
                     if self.write(session, owner, Some(&holder)).await? {
                         self.set(|state| state.seen = None);
                         return Ok(None);
                     }
                 }
-                Verdict::Leave(refusal) => {
+                NameVerdict::Leave(refusal) => {
                     self.set(|state| {
                         // Kept from the first refusal on: any later change of the same owner shows that it lives.
                         if state.seen.as_ref().is_none_or(|(owner, _)| *owner != holder.owner) {
@@ -210,7 +210,7 @@ impl Members {
         written.map(|row| row.is_some()).map_err(|error| Trouble::of(OPERATION, error))
     }
 
-    fn decide(&self, holder: &Holder) -> Verdict {
+    fn decide(&self, holder: &Holder) -> NameVerdict {
         let process = holder.process.as_ref();
         let life =
             process.map_or(Life::Unknown, |process| process.life_seen_by(self.member.process.as_ref()));
@@ -246,21 +246,21 @@ impl Members {
     }
 }
 
-fn decide(holder: &Holder, life: Life, seen: Option<&(String, String)>) -> Verdict {
+fn decide(holder: &Holder, life: Life, seen: Option<&(String, String)>) -> NameVerdict {
     match life {
-        Life::Gone => return Verdict::Take,
-        Life::Lives => return Verdict::Leave(Refusal::Taken),
+        Life::Gone => return NameVerdict::Take,
+        Life::Lives => return NameVerdict::Leave(Refusal::Taken),
         Life::Unknown => {}
     }
     let left_ms = i64::try_from(TTL.as_millis()).unwrap_or(i64::MAX).saturating_sub(holder.silent_ms.max(0));
     if left_ms <= 0 {
-        return Verdict::Take;
+        return NameVerdict::Take;
     }
     // A holder that is gone refreshes nothing.
     if seen.is_some_and(|(owner, seen_at)| *owner == holder.owner && *seen_at != holder.seen_at) {
-        return Verdict::Leave(Refusal::Taken);
+        return NameVerdict::Leave(Refusal::Taken);
     }
-    Verdict::Leave(Refusal::Perhaps(Duration::from_millis(left_ms.unsigned_abs())))
+    NameVerdict::Leave(Refusal::Perhaps(Duration::from_millis(left_ms.unsigned_abs())))
 }
 
 impl From<&Row> for Holder {
@@ -292,16 +292,16 @@ mod tests {
             silent_ms,
         };
         let seen = |owner: &str, at: &str| Some((owner.to_owned(), at.to_owned()));
-        let taken = || Verdict::Leave(Refusal::Taken);
-        let perhaps = |ms| Verdict::Leave(Refusal::Perhaps(Duration::from_millis(ms)));
+        let taken = || NameVerdict::Leave(Refusal::Taken);
+        let perhaps = |ms| NameVerdict::Leave(Refusal::Perhaps(Duration::from_millis(ms)));
         let cases = [
-            ("gone", 0, Life::Gone, None, Verdict::Take),
+            ("gone", 0, Life::Gone, None, NameVerdict::Take),
             ("alive, whatever its row says", 60_000, Life::Lives, None, taken()),
             ("elsewhere, at the first look", 3_000, Life::Unknown, None, perhaps(12_000)),
             ("elsewhere, no sign since", 5_000, Life::Unknown, seen("theirs", "12:00:05"), perhaps(10_000)),
             ("elsewhere, a sign since", 1_000, Life::Unknown, seen("theirs", "12:00:00"), taken()),
             ("another since", 1_000, Life::Unknown, seen("hers", "12:00:00"), perhaps(14_000)),
-            ("elsewhere, silent", 15_000, Life::Unknown, None, Verdict::Take),
+            ("elsewhere, silent", 15_000, Life::Unknown, None, NameVerdict::Take),
             ("a clock that was set back", -5_000, Life::Unknown, None, perhaps(15_000)),
         ];
         for (name, silent_ms, life, seen, expected) in cases {

@@ -6,7 +6,7 @@ use cdc_syncer::Partition;
 
 /// A partition that is ours until somebody else takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct OwnedPartition {
     pub(crate) assignment: Epoch,
     pub(crate) name: TopicPartition,
     pub(crate) epoch: i64,
@@ -18,7 +18,7 @@ pub(crate) struct Held {
 
 /// Rows of the ledger, as arrays for its statements, sorted by topic and partition.
 #[derive(Debug, Default)]
-pub(crate) struct Holds {
+pub(crate) struct OwnedPartitions {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) topics: Vec<String>,
     pub(crate) numbers: Vec<i32>,
@@ -28,14 +28,14 @@ pub(crate) struct Holds {
     floors: Vec<Option<i64>>,
 }
 
-impl Holds {
-    pub(crate) fn push(&mut self, partition: Partition, held: &Held) {
+impl OwnedPartitions {
+    pub(crate) fn push(&mut self, partition: Partition, row: &OwnedPartition) {
         self.partitions.push(partition);
-        self.topics.push(held.name.topic.to_string());
-        self.numbers.push(held.name.partition);
-        self.epochs.push(held.epoch);
-        self.owners.push(held.owner.clone());
-        self.floors.push(held.floor);
+        self.topics.push(row.name.topic.to_string());
+        self.numbers.push(row.name.partition);
+        self.epochs.push(row.epoch);
+        self.owners.push(row.owner.clone());
+        self.floors.push(row.floor);
     }
 
     /// The partitions among these that the answer does not name, or names with a lower offset than we left.
@@ -45,14 +45,14 @@ impl Holds {
 
     /// Topic and number of one of these.
     pub(crate) fn name(&self, partition: Partition) -> Option<(&str, i32)> {
-        let at = self.partitions.iter().position(|held| *held == partition)?;
+        let at = self.partitions.iter().position(|owned| *owned == partition)?;
         Some((self.topics.get(at)?, *self.numbers.get(at)?))
     }
 
     /// The one of these with that name.
     pub(crate) fn named(&self, topic: &str, number: i32) -> Option<Partition> {
         let at =
-            self.topics.iter().zip(&self.numbers).position(|(held, of)| held == topic && *of == number)?;
+            self.topics.iter().zip(&self.numbers).position(|(owned, of)| owned == topic && *of == number)?;
         self.partitions.get(at).copied()
     }
 

@@ -1,18 +1,20 @@
 //! The table `cdc.parked`: rows and deletes that other rows stand in the way of. A parked row fences like one in its
 //! table, and a parked delete like one that is done.
 
+pub(crate) mod entries;
+
 use cdc_ports::KafkaRecord;
 use cdc_ports::Share;
 use cdc_syncer::{ParkedRows, Partition, Row, SqlState};
 use tokio_postgres::Error;
 
-use crate::ledger::owned::Holds;
+use crate::ledger::owned::OwnedPartitions;
 use crate::server::session::Session;
 use crate::values::buffer::ColumnBuffer;
 
 /// Takes out the parked rows that these are newer than, and names those of these that are not newer than a
 /// parked one. The first row of the answer counts the former.
-const HEED: &str = "\
+const FENCE: &str = "\
 WITH s AS (SELECT * FROM unnest($2::text[], $3::bytea[]) AS s(id, position)), \
 replaced AS (DELETE FROM cdc.parked AS p USING s \
 WHERE p.table_name = $1 AND p.id = s.id AND p.position < s.position RETURNING 1) \
@@ -59,7 +61,7 @@ impl Blocked {
 
 /// What became of the rows that were compared with their parked versions.
 #[derive(Debug)]
-pub(crate) struct Heeded {
+pub(crate) struct Fenced {
     /// Parked rows that newer ones take the place of.
     pub(crate) superseded: u64,
     /// These of the rows are not newer than their parked version: nothing may come of them.
@@ -67,29 +69,29 @@ pub(crate) struct Heeded {
 }
 
 /// Compares rows of one table with their parked versions.
-pub(crate) async fn heed(
+pub(crate) async fn fence(
     session: &mut Session,
     table: &str,
     row_ids: &ColumnBuffer,
     positions: &ColumnBuffer,
-) -> Result<Heeded, Error> {
-    let statement = session.prepare(&HEED.into(), &[]).await?;
+) -> Result<Fenced, Error> {
+    let statement = session.prepare(&FENCE.into(), &[]).await?;
     let answer = session.client.query(&statement, &[&table, row_ids, positions]).await?;
-    let mut heeded = Heeded { superseded: 0, fenced: Vec::new() };
+    let mut found = Fenced { superseded: 0, fenced: Vec::new() };
     let mut ids: Vec<String> = Vec::new();
     for row in &answer {
         match row.get::<_, Option<String>>(0) {
             Some(id) => ids.push(id),
-            None => heeded.superseded = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0),
+            None => found.superseded = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0),
         }
     }
     if !ids.is_empty() {
         let is_named = |row: &usize| {
             row_ids.value(*row).is_some_and(|id| ids.iter().any(|named| named.as_bytes() == id))
         };
-        heeded.fenced = (0..row_ids.len()).filter(is_named).collect();
+        found.fenced = (0..row_ids.len()).filter(is_named).collect();
     }
-    Ok(heeded)
+    Ok(found)
 }
 
 /// Rows on their way into `cdc.parked`: the records that they come from, with id, position and constraint.
@@ -132,7 +134,7 @@ impl<'a> Parcels<'a> {
         self.sqlstates.push(blocked.sqlstate.as_ref().map(SqlState::as_str));
     }
 
-    /// Parks them. Runs inside the transaction that holds their partitions.
+    /// Parks them. Runs inside the transaction that has locked their partitions.
     pub(crate) async fn park(&self, session: &mut Session, group: &str, table: &str) -> Result<u64, Error> {
         let statement = session.prepare(&PARK.into(), &[]).await?;
         session
@@ -160,21 +162,21 @@ impl<'a> Parcels<'a> {
     }
 }
 
-/// How many rows of each held partition and of the share are parked.
+/// How many rows of each owned partition and of the share are parked.
 pub(crate) async fn count(
     session: &mut Session,
     group: &str,
     share: Share,
-    holds: &Holds,
+    owned: &OwnedPartitions,
 ) -> Result<Vec<ParkedRows>, Error> {
     let statement = session.prepare(&COUNT.into(), &[]).await?;
     let (worker, of) = parameters(share);
     let rows =
-        session.client.query(&statement, &[&group, &holds.topics, &holds.numbers, &of, &worker]).await?;
+        session.client.query(&statement, &[&group, &owned.topics, &owned.numbers, &of, &worker]).await?;
     Ok(rows
         .iter()
         .filter_map(|row| {
-            let partition: Partition = holds.named(row.get(0), row.get(1))?;
+            let partition: Partition = owned.named(row.get(0), row.get(1))?;
             let rows = u64::try_from(row.get::<_, i64>(2)).unwrap_or(0);
             Some(ParkedRows { partition, rows })
         })

@@ -3,38 +3,24 @@
 use std::collections::BTreeSet;
 
 use cdc_event::{BsonType, Envelope, Fields, FullDocument, Member, TypeIndex, Value, lookup};
-use cdc_syncer::{Reject, Rejected};
+use cdc_syncer::Reject;
 
-use crate::catalog::identity;
-use crate::plan::{Candidate, Deletes, Upserts};
-use crate::statements::Content;
+use crate::decode::Candidate;
+use crate::decode::no_row::NoRow;
+use crate::plan::rows::{Deletes, Upserts};
+use crate::statements::source::Content;
 use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, FieldTarget, Origin, Table};
 use crate::tables::inspections::Names;
-use crate::tables::targets::Target;
+use crate::tables::target::Target;
 use crate::values::buffer::ColumnBuffer;
+use crate::values::id_to_column;
 use crate::values::pointers::{document_field, mirrored_types};
 use crate::values::value_to_column::{self, Mismatch, write_document, write_instant, write_text};
 
 /// Unknown fields of one batch that are looked for at once.
 const UNKNOWN_MAX: usize = 1_000;
 
-/// Why a record has no row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NoRow {
-    pub(crate) reason: Reject,
-    pub(crate) detail: String,
-}
-
 impl NoRow {
-    pub(crate) fn new(reason: Reject, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
-    }
-
-    /// The same, of the batch's record of this index.
-    pub(crate) fn rejects(self, index: usize) -> Rejected {
-        Rejected { index, reason: self.reason, sqlstate: None, detail: self.detail.into() }
-    }
-
     fn closed(table: &Table, closed: &Closed) -> Self {
         let (label, name) = (table.label(), &closed.name);
         let detail = match &closed.because {
@@ -328,7 +314,7 @@ impl<'t, 'a> RowWriter<'t, 'a> {
             ));
         }
         let bson_type = self.sidecar.get(Member::DocumentKey, &["_id"]);
-        push_converted(table, column, (json, bson_type), buffer, identity::write)
+        push_converted(table, column, (json, bson_type), buffer, id_to_column::write)
     }
 
     fn push_field(&self, index: usize, column: &Column, buffer: &mut ColumnBuffer) -> Result<(), NoRow> {

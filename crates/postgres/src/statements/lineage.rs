@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::statements::{delete_rows, key_of, position_index};
+use crate::statements::source::{delete_rows, key_of, position_index};
 use crate::table::{Table, quote_literal};
 
 /// How many bytes of a position are its lineage.
@@ -12,7 +12,7 @@ const LINEAGE_BYTES: u32 = 4;
 
 /// The questions for one table; each answers with one number.
 #[derive(Clone, Debug)]
-pub(crate) struct Outranked {
+pub(crate) struct FencedByLineage {
     /// Of the upsert from arrays, with its parameters.
     pub(crate) upsert: Arc<str>,
     /// Of the upsert from the temporary table.
@@ -21,7 +21,7 @@ pub(crate) struct Outranked {
     pub(crate) delete: Arc<str>,
 }
 
-impl Outranked {
+impl FencedByLineage {
     /// `None` for a table without the fence.
     pub(crate) fn new(table: &Table, arrays: &str, staged: &str) -> Option<Self> {
         let position = format!("c{}", position_index(table)?);

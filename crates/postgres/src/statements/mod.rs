@@ -9,7 +9,8 @@
 //! sequence for instance, rows that are there are updated, and only the others are inserted: `ON CONFLICT` alone
 //! would evaluate that default for every row.
 
-pub(crate) mod lineage;
+mod lineage;
+pub(crate) mod source;
 pub(crate) mod stage;
 
 use std::fmt::Write as _;
@@ -17,30 +18,13 @@ use std::sync::Arc;
 
 use postgres_types::Type;
 
-use crate::statements::lineage::Outranked;
-use crate::statements::stage::Stage;
-use crate::table::{Column, ColumnType, Origin, Table, array_of, quote, quote_literal};
+use self::lineage::FencedByLineage;
+use self::source::{
+    SourceColumn, declared, delete_rows, id_type, key_of, position_index, source_columns, sql_type, unnest,
+};
+use self::stage::Stage;
+use crate::table::{Origin, Table, array_of, quote, quote_literal};
 use crate::values::buffer::ColumnBuffer;
-
-/// One column of a statement's source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SourceColumn {
-    /// Its name in the statement.
-    pub alias: String,
-    /// Its element type.
-    pub element: Type,
-    /// What it holds.
-    pub content: Content,
-}
-
-/// What a column of the source holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// The values of the table's column of this index.
-    Value(usize),
-    /// The row's id as text.
-    RowId,
-}
 
 /// The statements of one table.
 #[derive(Clone, Debug)]
@@ -60,12 +44,12 @@ pub(crate) struct Statements {
     /// The arrays' types.
     pub delete_types: Vec<Type>,
     /// Asks after rows that a higher lineage fences off.
-    pub outranked: Option<Outranked>,
+    pub fenced_by_lineage: Option<FencedByLineage>,
     /// Takes rows that are older than a position out of the table, by id and position, and leaves no
     /// tombstone: the parked version fences.
-    pub withdraw: Arc<str>,
+    pub evict_older: Arc<str>,
     /// The arrays' types.
-    pub withdraw_types: Vec<Type>,
+    pub evict_types: Vec<Type>,
 }
 
 impl Statements {
@@ -76,14 +60,14 @@ impl Statements {
         let stage = Stage::new(&table.quoted(), &declared(&source));
         let (arrays, rows) = (unnest(&source), format!("{} AS s", stage.quoted));
         Self {
-            outranked: Outranked::new(table, &arrays, &rows),
+            fenced_by_lineage: FencedByLineage::new(table, &arrays, &rows),
             upsert: upsert(table, &arrays).into(),
             upsert_types: source.iter().map(|column| array_of(&column.element)).collect(),
             merge: upsert(table, &rows).into(),
             delete: delete(table).into(),
             delete_types: vec![array_of(&id_type(table)), Type::TEXT_ARRAY, Type::BYTEA_ARRAY],
-            withdraw: withdraw(table).into(),
-            withdraw_types: vec![array_of(&id_type(table)), Type::BYTEA_ARRAY],
+            evict_older: evict_older(table).into(),
+            evict_types: vec![array_of(&id_type(table)), Type::BYTEA_ARRAY],
             stage,
             source,
         }
@@ -94,68 +78,6 @@ impl Statements {
     pub(crate) fn buffers(&self) -> Vec<ColumnBuffer> {
         self.source.iter().map(|column| ColumnBuffer::new(column.element.clone())).collect()
     }
-}
-
-/// True where the id column holds the row's id as text, so that no second copy of it is needed.
-#[must_use]
-pub(crate) fn id_is_text(table: &Table) -> bool {
-    matches!(table.columns.first(), Some(Column { column_type: ColumnType::Text { .. }, .. }))
-}
-
-fn id_type(table: &Table) -> Type {
-    table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire())
-}
-
-fn source_columns(table: &Table) -> Vec<SourceColumn> {
-    let mut source = Vec::with_capacity(table.columns.len() + 1);
-    for (index, column) in table.written() {
-        source.push(SourceColumn {
-            alias: format!("c{index}"),
-            element: column.column_type.wire(),
-            content: Content::Value(index),
-        });
-    }
-    if !id_is_text(table) {
-        source.push(SourceColumn { alias: "k".to_owned(), element: Type::TEXT, content: Content::RowId });
-    }
-    source
-}
-
-/// The name of an element type in SQL.
-fn sql_type(element: &Type) -> &'static str {
-    match *element {
-        Type::INT2 => "smallint",
-        Type::INT4 => "integer",
-        Type::INT8 => "bigint",
-        Type::FLOAT4 => "real",
-        Type::FLOAT8 => "double precision",
-        Type::NUMERIC => "numeric",
-        Type::BOOL => "boolean",
-        Type::TIMESTAMP => "timestamp",
-        Type::TIMESTAMPTZ => "timestamp with time zone",
-        Type::DATE => "date",
-        Type::UUID => "uuid",
-        Type::BYTEA => "bytea",
-        Type::JSON => "json",
-        Type::JSONB => "jsonb",
-        _ => "text",
-    }
-}
-
-fn declared(source: &[SourceColumn]) -> String {
-    let columns: Vec<String> =
-        source.iter().map(|column| format!("{} {}", column.alias, sql_type(&column.element))).collect();
-    columns.join(", ")
-}
-
-fn unnest(source: &[SourceColumn]) -> String {
-    let arrays: Vec<String> = source
-        .iter()
-        .enumerate()
-        .map(|(index, column)| format!("${}::{}[]", index + 1, sql_type(&column.element)))
-        .collect();
-    let aliases: Vec<&str> = source.iter().map(|column| column.alias.as_str()).collect();
-    format!("unnest({}) AS s({})", arrays.join(", "), aliases.join(", "))
 }
 
 /// Rows that a tombstone does not keep off.
@@ -253,24 +175,9 @@ fn assignments(table: &Table, assign: impl Fn(&str, usize) -> String) -> String 
     assigned.join(", ")
 }
 
-/// The source's column that holds the row's id as text.
-pub(crate) fn key_of(table: &Table) -> &'static str {
-    if id_is_text(table) { "c0" } else { "k" }
-}
-
-/// The rows to delete, as a source `s`.
-pub(crate) fn delete_rows(table: &Table) -> String {
-    let id = sql_type(&id_type(table));
-    format!("unnest($1::{id}[], $2::text[], $3::bytea[]) AS s(id, k, position)")
-}
-
-pub(crate) fn position_index(table: &Table) -> Option<usize> {
-    table.columns.iter().position(|column| column.origin == Origin::Position)
-}
-
 /// A row goes only where nothing of others would go with it: what a person wrote beside the document, or a key that
 /// a new row would not have.
-fn withdraw(table: &Table) -> String {
+fn evict_older(table: &Table) -> String {
     let mut sql = format!(
         "DELETE FROM {} AS t USING unnest($1::{}[], $2::bytea[]) AS s(id, position) WHERE t.\"id\" = s.id{}",
         table.quoted(),
@@ -348,13 +255,13 @@ mod tests {
 
     #[test]
     fn a_row_is_taken_out_only_where_nothing_of_others_goes_with_it() {
-        let withdraw = |table: &Table| Statements::new(table).withdraw;
-        assert!(withdraw(&players()).ends_with("t.\"cdc_position\" < s.position)"));
+        let evict_older = |table: &Table| Statements::new(table).evict_older;
+        assert!(evict_older(&players()).ends_with("t.\"cdc_position\" < s.position)"));
         let fed = people().feeding(&["pk".to_owned()]);
-        assert!(withdraw(&fed).ends_with(" AND t.\"note\" IS NULL"), "{}", withdraw(&fed));
+        assert!(evict_older(&fed).ends_with(" AND t.\"note\" IS NULL"), "{}", evict_older(&fed));
         let mut numbered = people();
         numbered.others_untouched = None;
-        assert!(withdraw(&numbered).ends_with(" AND false"), "{}", withdraw(&numbered));
+        assert!(evict_older(&numbered).ends_with(" AND false"), "{}", evict_older(&numbered));
     }
 
     #[test]

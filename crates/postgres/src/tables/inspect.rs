@@ -1,7 +1,6 @@
 //! One cheap look at a table: whether it is still the one that its claim is about, and still has the shape that is
 //! remembered of it.
 
-use cdc_machine::Fault;
 use cdc_syncer::HoldReason;
 use tokio_postgres::{Error, Row};
 
@@ -15,7 +14,7 @@ const OPERATION: &str = "postgres_glance";
 /// Each part of a shape is read by an index of the catalog. Whatever the pipeline's statements depend on changes one of
 /// these rows: columns, defaults, indexes, the table's own constraints, and the triggers by which other tables refer
 /// to it. So do the policies that bind the pipeline's role, and its privileges.
-const GLANCE: &str = "\
+const INSPECT: &str = "\
 SELECT c.oid, coalesce(c.relpersistence = 'u' OR c.relkind = 'p' AND EXISTS (WITH RECURSIVE p(oid) AS \
 (SELECT inhrelid FROM pg_inherits WHERE inhparent = c.oid \
 UNION ALL SELECT i.inhrelid FROM p JOIN pg_inherits i ON i.inhparent = p.oid) \
@@ -61,9 +60,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) collection: &'a str,
 }
 
-/// What a glance has found.
+/// What a look has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Glance {
+pub(crate) struct Inspection {
     /// The table's oid; `None` where there is no table.
     pub(crate) relation: Option<u32>,
     pub(crate) unlogged: bool,
@@ -89,14 +88,14 @@ enum Claim {
     },
 }
 
-/// Glances at the table.
-pub(crate) async fn glance(session: &mut Session, wanted: &Wanted<'_>) -> Result<Glance, Trouble> {
+/// Inspections at the table.
+pub(crate) async fn inspect(session: &mut Session, wanted: &Wanted<'_>) -> Result<Inspection, Trouble> {
     let asked = async {
-        let statement = session.prepare(&GLANCE.into(), &[]).await?;
+        let statement = session.prepare(&INSPECT.into(), &[]).await?;
         session.client.query_one(&statement, &[&wanted.schema, &wanted.name, &wanted.label]).await
     };
     let row = asked.await.map_err(|error: Error| Trouble::of(OPERATION, error))?;
-    Ok(Glance {
+    Ok(Inspection {
         relation: row.get(0),
         unlogged: row.get(1),
         shape: row.get(2),
@@ -115,10 +114,15 @@ fn claim_of(row: &Row, wanted: &Wanted<'_>) -> Claim {
     Claim::Ours { relation: row.get(4), unlogged: row.get(5), is_whole: row.get(6) }
 }
 
-impl Glance {
+impl Inspection {
     /// True where there is neither a table nor a claim: the topic has never been written.
     pub(crate) fn is_new(&self) -> bool {
         self.relation.is_none() && self.claim == Claim::None
+    }
+
+    /// True where the claim is somebody else's and there is no table, so that none must be made.
+    pub(crate) fn is_foreign_and_missing(&self) -> bool {
+        self.relation.is_none() && self.claim == Claim::Foreign
     }
 
     /// True where a look that found this found the same table, of the same shape, and all that the claim has to say.
@@ -210,14 +214,4 @@ fn rewind_sql(wanted: &Wanted<'_>) -> String {
          UPDATE cdc.partitions SET next_offset = 0, epoch = epoch + 1, owner = NULL, end_seen = NULL \
          WHERE consumer_group = {group} AND topic = {topic}; COMMIT;"
     )
-}
-
-/// What the table's claim says where it is somebody else's and there is no table, so that none must be made.
-pub(crate) fn foreign_and_missing(found: &Glance) -> bool {
-    found.relation.is_none() && found.claim == Claim::Foreign
-}
-
-/// For the pipeline's own waits: whether a lock was in the way.
-pub(crate) fn is_lock(trouble: &Trouble) -> bool {
-    trouble.failure.fault == Fault::RetryNow && trouble.sqlstate.is_some_and(|code| code.as_str() == "55P03")
 }

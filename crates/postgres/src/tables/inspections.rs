@@ -1,4 +1,4 @@
-//! What the last look at each topic's table has found, and when it was: a table in use is glanced at once a second.
+//! What the last look at each topic's table has found, and when it was: a table in use is looked at once a second.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use crate::tables::inspect::Glance;
+use crate::tables::inspect::Inspection;
 
 /// The shortest time between two looks at one table.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ pub(crate) type Names = HashSet<String, RandomState>;
 
 /// The last looks, by topic.
 #[derive(Debug, Default)]
-pub(crate) struct Glances {
+pub(crate) struct Inspections {
     by_topic: Mutex<HashMap<Arc<str>, Look, RandomState>>,
 }
 
@@ -29,12 +29,12 @@ struct Look {
     /// When the last look began, whether or not it has ended.
     begun: Instant,
     /// When the last look began that has ended, and what it found.
-    seen: Option<(Instant, Glance)>,
+    seen: Option<(Instant, Inspection)>,
     /// Fields of documents that have no column in the table of this shape.
     absent: Arc<Names>,
 }
 
-impl Glances {
+impl Inspections {
     /// True where it is time for a look, which the caller then takes.
     pub(crate) fn begin_if_due(&self, topic: &Arc<str>) -> bool {
         let now = Instant::now();
@@ -63,7 +63,7 @@ impl Glances {
     }
 
     /// Notes what a look has found that began at this moment; true where that is what was known.
-    pub(crate) fn note(&self, topic: &Arc<str>, begun: Instant, found: Glance) -> bool {
+    pub(crate) fn note(&self, topic: &Arc<str>, begun: Instant, found: Inspection) -> bool {
         let mut looks = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
         let look = looks.entry(Arc::clone(topic)).or_insert_with(|| Look {
             begun,
@@ -118,7 +118,7 @@ impl Glances {
         topics
     }
 
-    fn seen<T>(&self, topic: &str, of: impl FnOnce(Instant, &Glance) -> T) -> Option<T> {
+    fn seen<T>(&self, topic: &str, of: impl FnOnce(Instant, &Inspection) -> T) -> Option<T> {
         let looks = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
         looks.get(topic).and_then(|look| look.seen.as_ref()).map(|(at, found)| of(*at, found))
     }

@@ -10,16 +10,21 @@ use cdc_ports::{LedgerClaim, TablesAtRisk};
 use cdc_syncer::{Held, Hold, HoldReason, Partition};
 use tokio::time::Instant;
 
-use crate::bindings::{BatchTopics, Binding};
+use crate::bindings::{BatchTopics, Binding, Bindings};
+use crate::catalog::closed::ClosedColumns;
 use crate::catalog::ensure::{MAX_IDENTIFIER_BYTES, missing_table, name_too_long};
-use crate::database::PostgresDatabase;
-use crate::execute::write::OPERATION as WRITE;
-use crate::plan::{Doubt, KnownTable, Records};
+use crate::decode::Records;
+use crate::ledger::Ledger;
+use crate::server::current_pool::CurrentPool;
+use crate::server::operation::WRITE;
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
-use crate::tables::inspect::{self, Wanted, glance};
-use crate::tables::inspections::LOOK_INTERVAL;
-use crate::tables::targets::Target;
+use crate::settings::Settings;
+use crate::stop::Stop;
+use crate::tables::inspect::{Wanted, inspect};
+use crate::tables::inspections::{Inspections, LOOK_INTERVAL};
+use crate::tables::target::{Doubt, KnownTable, Target};
+use crate::tables::targets::Targets;
 
 /// How long taking partitions may look at tables. What is left is looked at with the first record.
 const LOOKS_TIME: Duration = Duration::from_secs(20);
@@ -27,19 +32,37 @@ const LOOKS_TIME: Duration = Duration::from_secs(20);
 /// How long a look waits for one that another worker has begun, before it looks again who may begin the next.
 const TURN_WAIT: Duration = Duration::from_millis(20);
 
-/// The tables of a batch's topics, or the topics that are to be held.
-pub(crate) enum Found {
-    Tables(Vec<Option<KnownTable>>),
-    Held(Vec<Hold>),
+/// The tables of all topics, and the looks that keep true what is known of them.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    settings: Arc<Settings>,
+    pool: Arc<CurrentPool>,
+    ledger: Arc<Ledger>,
+    pub(crate) bindings: Bindings,
+    pub(crate) targets: Targets,
+    inspections: Inspections,
+    closed: ClosedColumns,
 }
 
-impl PostgresDatabase {
-    /// The tables of the topics that have candidates.
+impl Tables {
+    pub(crate) fn new(settings: Arc<Settings>, pool: Arc<CurrentPool>, ledger: Arc<Ledger>) -> Self {
+        Self {
+            bindings: Bindings::new(&settings.namespaces),
+            settings,
+            pool,
+            ledger,
+            targets: Targets::default(),
+            inspections: Inspections::default(),
+            closed: ClosedColumns::default(),
+        }
+    }
+
+    /// The tables of the topics that have candidates; or the topics that are to be held.
     pub(crate) async fn tables_of(
         &self,
         topics: &BatchTopics,
         records: &Records<'_>,
-    ) -> Result<Found, Trouble> {
+    ) -> Result<Vec<Option<KnownTable>>, Stop> {
         let mut tables = Vec::with_capacity(topics.topics.len());
         let mut holds = Vec::new();
         for (binding, candidates) in topics.topics.iter().zip(&records.candidates) {
@@ -49,13 +72,13 @@ impl PostgresDatabase {
             }
             match self.table_of(binding).await {
                 Ok(target) => {
-                    let absent = self.shared.looks.absent(&binding.topic);
+                    let absent = self.inspections.absent(&binding.topic);
                     tables.push(Some(KnownTable { target, absent }));
                 }
                 Err(trouble) => holds.extend(self.holds_for(binding, trouble)?),
             }
         }
-        Ok(if holds.is_empty() { Found::Tables(tables) } else { Found::Held(holds) })
+        if holds.is_empty() { Ok(tables) } else { Err(Stop::Held(holds)) }
     }
 
     /// All partitions of the topic that are in hand, where the trouble is with its table as a whole.
@@ -71,22 +94,30 @@ impl PostgresDatabase {
         reason: HoldReason,
         detail: &Arc<str>,
     ) -> impl Iterator<Item = Hold> {
-        let held = self.shared.ledger.assigned(&binding.topic).into_iter();
+        let held = self.ledger.assigned(&binding.topic).into_iter();
         held.map(move |(partition, epoch)| Hold { partition, epoch, reason, detail: Arc::clone(detail) })
     }
 
     async fn table_of(&self, binding: &Binding) -> Result<Arc<Target>, Trouble> {
-        if !self.shared.looks.begin_if_due(&binding.topic)
-            && let Some(target) = self.shared.targets.get(&binding.topic)
+        if !self.inspections.begin_if_due(&binding.topic)
+            && let Some(target) = self.targets.get(&binding.topic)
         {
             return Ok(target);
         }
-        let pool = self.pool(WRITE)?;
+        let pool = self.pool.get(WRITE)?;
         let mut session = pool.get(WRITE).await?;
         self.look(&mut session, binding).await
     }
 
-    /// Glances at the topic's table, and reads it anew where it is not as it was.
+    /// Reads the topic's table anew, whatever is known of it.
+    pub(crate) async fn look_anew(&self, binding: &Binding) -> Result<Arc<Target>, Trouble> {
+        let pool = self.pool.get(WRITE)?;
+        let mut session = pool.get(WRITE).await?;
+        self.targets.forget_topic(&binding.topic);
+        self.look(&mut session, binding).await
+    }
+
+    /// Looks at the topic's table, and reads it anew where it is not as it was.
     pub(crate) async fn look(
         &self,
         session: &mut Session,
@@ -94,8 +125,8 @@ impl PostgresDatabase {
     ) -> Result<Arc<Target>, Trouble> {
         let looked = self.look_at(session, binding).await;
         if looked.as_ref().is_err_and(|trouble| trouble.hold.is_some()) {
-            self.shared.looks.forget(&binding.topic);
-            self.shared.targets.forget_topic(&binding.topic);
+            self.inspections.forget(&binding.topic);
+            self.targets.forget_topic(&binding.topic);
         }
         looked
     }
@@ -104,14 +135,14 @@ impl PostgresDatabase {
         let label = self.label(binding);
         let wanted = self.wanted(binding, &label);
         let begun = Instant::now();
-        let found = glance(session, &wanted).await?;
+        let found = inspect(session, &wanted).await?;
         found.check(&wanted)?;
-        if self.shared.looks.note(&binding.topic, begun, found)
-            && let Some(target) = self.shared.targets.get(&binding.topic)
+        if self.inspections.note(&binding.topic, begun, found)
+            && let Some(target) = self.targets.get(&binding.topic)
         {
             return Ok(target);
         }
-        if inspect::foreign_and_missing(&found) {
+        if found.is_foreign_and_missing() {
             return Err(Trouble::held(
                 HoldReason::Claimed,
                 WRITE,
@@ -121,10 +152,10 @@ impl PostgresDatabase {
             ));
         }
         session.forget_statements();
-        let target = self.shared.targets.load(session, &self.shared.settings, binding).await?;
-        self.shared.closed.tell(&target.table);
+        let target = self.targets.load(session, &self.settings, binding).await?;
+        self.closed.tell(&target.table);
         // What has been claimed, made or altered by that is seen by this.
-        let made = glance(session, &wanted).await?;
+        let made = inspect(session, &wanted).await?;
         made.check(&wanted)?;
         made.bind(session, &wanted).await?;
         Ok(target)
@@ -132,15 +163,15 @@ impl PostgresDatabase {
 
     /// The topic's table, as it stands in the bookkeeping and in messages.
     pub(crate) fn label(&self, binding: &Binding) -> String {
-        format!("{}.{}", self.shared.settings.schema, binding.namespace.collection())
+        format!("{}.{}", self.settings.schema, binding.namespace.collection())
     }
 
     fn wanted<'a>(&'a self, binding: &'a Binding, label: &'a str) -> Wanted<'a> {
         Wanted {
-            schema: &self.shared.settings.schema,
+            schema: &self.settings.schema,
             name: binding.namespace.collection(),
             label,
-            consumer_group: &self.shared.settings.consumer_group,
+            consumer_group: &self.settings.consumer_group,
             topic: &binding.topic,
             database: binding.namespace.database(),
             collection: binding.namespace.collection(),
@@ -160,7 +191,7 @@ impl PostgresDatabase {
         topics.sort_unstable();
         topics.dedup();
         for topic in topics {
-            let Some(binding) = self.shared.bindings.get(topic) else { continue };
+            let Some(binding) = self.bindings.get(topic) else { continue };
             if begun.elapsed() > LOOKS_TIME {
                 tracing::warn!(
                     operation = WRITE,
@@ -184,13 +215,13 @@ impl PostgresDatabase {
 
     /// True where there is something to look at: a table, or a claim of one.
     async fn first_look(&self, session: &mut Session, binding: &Binding) -> Result<bool, Trouble> {
-        let settings = &self.shared.settings;
+        let settings = &self.settings;
         let collection = binding.namespace.collection();
         if collection.len() > MAX_IDENTIFIER_BYTES {
             return Err(name_too_long(collection));
         }
         let label = self.label(binding);
-        let is_new = glance(session, &self.wanted(binding, &label)).await?.is_new();
+        let is_new = inspect(session, &self.wanted(binding, &label)).await?.is_new();
         if is_new && !settings.manage_schema {
             return Err(missing_table(&settings.schema, collection, "postgres.manage_schema is false"));
         }
@@ -205,10 +236,10 @@ impl PostgresDatabase {
         partitions: &[(Partition, Epoch)],
     ) -> Result<Vec<Hold>, Trouble> {
         let mut holds = Vec::new();
-        for topic in self.shared.ledger.topics_of(partitions) {
-            let Some(binding) = self.shared.bindings.get(&topic) else { continue };
-            if self.shared.looks.is_known(&topic)
-                && self.shared.looks.begin_if_due(&topic)
+        for topic in self.ledger.topics_of(partitions) {
+            let Some(binding) = self.bindings.get(&topic) else { continue };
+            if self.inspections.is_known(&topic)
+                && self.inspections.begin_if_due(&topic)
                 && let Err(trouble) = self.look(session, &binding).await
             {
                 holds.extend(self.holds_for(&binding, trouble)?);
@@ -233,7 +264,7 @@ impl PostgresDatabase {
             };
             let target = self.look_since(binding, begun).await?;
             if Arc::ptr_eq(&target, &known.target) {
-                self.shared.looks.note_absent(&binding.topic, unknown);
+                self.inspections.note_absent(&binding.topic, unknown);
             } else {
                 is_settled = false;
             }
@@ -245,13 +276,13 @@ impl PostgresDatabase {
     async fn look_since(&self, binding: &Binding, moment: Instant) -> Result<Arc<Target>, Trouble> {
         let until = Instant::now() + 2 * LOOK_INTERVAL;
         loop {
-            if self.shared.looks.has_seen_since(&binding.topic, moment)
-                && let Some(target) = self.shared.targets.get(&binding.topic)
+            if self.inspections.has_seen_since(&binding.topic, moment)
+                && let Some(target) = self.targets.get(&binding.topic)
             {
                 return Ok(target);
             }
-            if self.shared.looks.begin_if_due(&binding.topic) || Instant::now() >= until {
-                let pool = self.pool(WRITE)?;
+            if self.inspections.begin_if_due(&binding.topic) || Instant::now() >= until {
+                let pool = self.pool.get(WRITE)?;
                 let mut session = pool.get(WRITE).await?;
                 return self.look(&mut session, binding).await;
             }
@@ -260,31 +291,25 @@ impl PostgresDatabase {
     }
 
     /// A batch whose topic turned out to be refused while its doubts were settled.
-    pub(crate) fn holds_of_doubts(
-        &self,
-        topics: &BatchTopics,
-        doubts: &[Doubt],
-        trouble: Trouble,
-    ) -> Result<Vec<Hold>, Trouble> {
-        let Some(reason) = trouble.hold else { return Err(trouble) };
+    pub(crate) fn stop_of_doubts(&self, topics: &BatchTopics, doubts: &[Doubt], trouble: Trouble) -> Stop {
+        let Some(reason) = trouble.hold else { return trouble.into() };
         let detail: Arc<str> = trouble.failure.message.into();
         // The one that was refused is forgotten; the others were looked at and are known.
-        Ok(doubts
+        let refused = doubts
             .iter()
             .filter_map(|doubt| topics.topics.get(doubt.place))
-            .filter(|binding| !self.shared.looks.is_known(&binding.topic))
-            .flat_map(|binding| self.holds_of(binding, reason, &detail))
-            .collect())
+            .filter(|binding| !self.inspections.is_known(&binding.topic));
+        Stop::Held(refused.flat_map(|binding| self.holds_of(binding, reason, &detail)).collect())
     }
 
     pub(crate) fn at_risk(&self) -> TablesAtRisk {
-        let unlogged = self.shared.looks.unlogged();
+        let unlogged = self.inspections.unlogged();
         let label = |topic: &Arc<str>| {
-            let binding = self.shared.bindings.get(topic)?;
+            let binding = self.bindings.get(topic)?;
             Some(self.label(&binding))
         };
         TablesAtRisk {
-            unfenced: self.shared.targets.unfenced(),
+            unfenced: self.targets.unfenced(),
             unlogged: unlogged.iter().filter_map(label).collect(),
         }
     }

@@ -3,4 +3,5 @@
 pub(crate) mod inspect;
 pub(crate) mod inspections;
 pub(crate) mod lookup;
+pub(crate) mod target;
 pub(crate) mod targets;

@@ -2,41 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use tokio::time::Instant;
 
 use crate::bindings::Binding;
 use crate::catalog::claim::{Claimant, claim};
 use crate::catalog::ensure::ensure_table;
-use crate::execute::write::OPERATION;
+use crate::server::operation::WRITE;
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
 use crate::settings::Settings;
-use crate::statements::Statements;
-use crate::table::Table;
-
-/// What is known of a table is read again after this long, so that an added column or a lifted constraint
-/// is noticed without a restart.
-const MAX_AGE: Duration = Duration::from_secs(60);
-
-/// A table with its statements.
-#[derive(Debug)]
-pub(crate) struct Target {
-    pub(crate) table: Table,
-    pub(crate) statements: Statements,
-    read_at: Instant,
-}
-
-impl Target {
-    /// The same target once documents have fed these columns, too.
-    #[must_use]
-    pub(crate) fn feeding(&self, columns: &[String]) -> Self {
-        let table = self.table.feeding(columns);
-        Self { statements: Statements::new(&table), table, read_at: self.read_at }
-    }
-}
+use crate::tables::target::{Feeding, Target};
 
 /// The tables that are known: one for each topic that the configuration names, at most.
 #[derive(Debug, Default)]
@@ -59,7 +35,7 @@ impl Targets {
     /// The topic's table, where it is known and fresh.
     pub(crate) fn get(&self, topic: &str) -> Option<Arc<Target>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.tables.get(topic).filter(|target| target.read_at.elapsed() < MAX_AGE).cloned()
+        known.tables.get(topic).filter(|target| target.is_fresh()).cloned()
     }
 
     /// Reads the table of the topic's collection, makes it where that is allowed, and claims it.
@@ -80,7 +56,7 @@ impl Targets {
         let claimant = Claimant { table: &label, consumer_group, database, collection };
         let table = shape.table(&claim(session, &claimant, &shape.looks()).await?)?;
         shape.check_privileges(&table, deletes)?;
-        let target = Arc::new(Target { statements: Statements::new(&table), table, read_at: Instant::now() });
+        let target = Arc::new(Target::new(table));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.generation == generation {
             known.tables.insert(Arc::clone(&binding.topic), Arc::clone(&target));
@@ -133,13 +109,6 @@ impl Targets {
     }
 }
 
-/// Columns of a table that a write feeds for the first time, as far as is known.
-#[derive(Clone, Debug)]
-pub(crate) struct Feeding {
-    pub(crate) table: String,
-    pub(crate) columns: Vec<String>,
-}
-
 /// Watches over a write that feeds columns. Unless it is known to be committed, what is known of the tables is
 /// forgotten, also where nobody waits for the write any more.
 #[derive(Debug)]
@@ -158,7 +127,7 @@ impl<'a> FeedWatch<'a> {
             let news = self.targets.learn(&feeding);
             if !news.is_empty() {
                 tracing::info!(
-                    operation = OPERATION,
+                    operation = WRITE,
                     table = feeding.table,
                     columns = news.join(", "),
                     "documents feed these columns from now on: they are written, and take their constant default or \

@@ -1,6 +1,7 @@
 //! Values in the binary form of their columns.
 
 pub(crate) mod buffer;
-pub(crate) mod decimal;
+mod decimal;
+pub(crate) mod id_to_column;
 pub(crate) mod pointers;
 pub(crate) mod value_to_column;
