@@ -1,12 +1,12 @@
 //! Rows and deletes that wait for rows of other documents: foreign keys and exclusion constraints.
 
 use cdc_machine::{Epoch, Fault};
-use cdc_ports::{Database, RetryCounts, WriteCounts};
+use cdc_ports::{Database, KafkaRecord, RetryCounts, WriteCounts};
 use cdc_postgres::PostgresDatabase;
-use cdc_syncer::{Parking, Partition, Reject, RejectedParked, RetryOutcome, SqlState, WriteOutcome};
+use cdc_syncer::{Parking, Partition, Reject, RejectedParked, SqlState, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{ALL, EPOCH, Stand, batch};
+use crate::stand::{ALL, EPOCH, Stand, batch, parked_after, retried};
 
 /// The tables sort themselves against the direction of their references.
 const TABLES: &str = "
@@ -55,18 +55,17 @@ async fn put(database: &PostgresDatabase, messages: &[Message]) -> (WriteCounts,
             panic!("{:?}", first.failure)
         }
     };
-    let WriteOutcome::Written { rejected, parked } = reply.outcome else { panic!("{:?}", reply.failure) };
-    assert_eq!(rejected, []);
-    (reply.counts, parked.iter().map(|it| it.rows).sum())
+    let (counts, parked) = parked_after(reply);
+    (counts, parked.iter().map(|it| it.rows).sum())
 }
 
-type Retried = (RetryCounts, u64, Vec<RejectedParked<cdc_ports::KafkaRecord>>);
-
-async fn retry(database: &PostgresDatabase, given_up: &[(Partition, i64)]) -> Retried {
+async fn retry(
+    database: &PostgresDatabase,
+    given_up: &[(Partition, i64)],
+) -> (RetryCounts, u64, Vec<RejectedParked<KafkaRecord>>) {
     let partitions: Vec<(Partition, Epoch)> = (0..3).map(|number| (Partition(number), EPOCH)).collect();
-    let reply = database.retry_parked(ALL, &partitions, given_up).await;
-    let RetryOutcome::Done { parked, rejected, .. } = reply.outcome else { panic!("{:?}", reply.failure) };
-    (reply.counts, parked.iter().map(|it| it.rows).sum(), rejected)
+    let (counts, parked, rejected) = retried(database.retry_parked(ALL, &partitions, given_up).await);
+    (counts, parked.iter().map(|it| it.rows).sum(), rejected)
 }
 
 async fn ids(stand: &Stand) -> String {

@@ -2,16 +2,10 @@
 
 use cdc_machine::{Epoch, Fault};
 use cdc_ports::Database;
-use cdc_postgres::PostgresDatabase;
-use cdc_syncer::{Held, HoldReason, Parking, WriteOutcome};
+use cdc_syncer::{HoldReason, Parking, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{ALL, EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
-
-/// Why a look at the topic refuses its table.
-async fn held(database: &PostgresDatabase, epoch: Epoch) -> Option<Held> {
-    database.acquire(&[claim(epoch)], 1).await.unwrap().remove(0).held
-}
+use crate::stand::{ALL, EPOCH, PARTITION, PLAYERS, Stand, batch, claim, held, write_all};
 
 /// The SQL that the words print.
 fn way_out(detail: &str) -> &str {

@@ -6,7 +6,7 @@ use cdc_postgres::PostgresDatabase;
 use cdc_syncer::{ParkedRows, Parking, Reject, RetryOutcome, WorkerId, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{ALL, EPOCH, PARTITION, PLAYERS, Stand, batch, claim, write_all};
+use crate::stand::{ALL, EPOCH, PARTITION, PLAYERS, Stand, batch, claim, parked_after, retried, write_all};
 
 fn named(id: &str, name: &str, position: u32) -> Message {
     let fields = format!("\"username\":\"{name}\",\"created_at\":\"2024-01-15T10:30:00Z\"");
@@ -19,12 +19,8 @@ pub(crate) async fn put(
     parking: Parking,
     messages: &[Message],
 ) -> (WriteCounts, u64) {
-    let reply = database.write(&batch(messages), ALL, parking).await;
-    let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
-    let WriteOutcome::Written { rejected, parked } = reply.outcome else { panic!("{shown}") };
-    assert_eq!(rejected, []);
-    let [ParkedRows { partition: PARTITION, rows }] = parked[..] else { panic!("{shown}") };
-    (reply.counts, rows)
+    let (counts, parked) = parked_after(database.write(&batch(messages), ALL, parking).await);
+    (counts, of_the_only_partition(&parked))
 }
 
 pub(crate) async fn retry(database: &PostgresDatabase, share: Share) -> (RetryCounts, u64) {
@@ -32,12 +28,14 @@ pub(crate) async fn retry(database: &PostgresDatabase, share: Share) -> (RetryCo
 }
 
 fn done(reply: RetryReply) -> (RetryCounts, u64) {
-    let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
-    let RetryOutcome::Done { parked, is_changed, rejected } = reply.outcome else { panic!("{shown}") };
+    let (counts, parked, rejected) = retried(reply);
     assert!(rejected.is_empty(), "{rejected:?}");
-    assert_eq!(is_changed, reply.counts.resolved + reply.counts.evicted > 0);
-    let [ParkedRows { partition: PARTITION, rows }] = parked[..] else { panic!("{shown}") };
-    (reply.counts, rows)
+    (counts, of_the_only_partition(&parked))
+}
+
+fn of_the_only_partition(parked: &[ParkedRows]) -> u64 {
+    let [ParkedRows { partition: PARTITION, rows }] = parked else { panic!("{parked:?}") };
+    *rows
 }
 
 /// All rows, in the order of their ids.

@@ -3,20 +3,15 @@
 use cdc_machine::Epoch;
 use cdc_ports::Database;
 use cdc_postgres::PostgresDatabase;
-use cdc_syncer::{Held, HoldReason, Parking, WriteOutcome};
+use cdc_syncer::{HoldReason, Parking, WriteOutcome};
 
 use crate::messages::Message;
-use crate::stand::{ALL, EPOCH, PARTITION, Stand, batch, claim, write_all};
+use crate::stand::{ALL, EPOCH, PARTITION, Stand, batch, claim, held, write_all};
 
 const NOTES: &str = "CREATE TABLE players (id text PRIMARY KEY, n int, cdc_position bytea);";
 
 fn note(id: &str, n: u32, position: u32) -> Message {
     Message::upsert("insert", id, &format!("\"n\":{n}"), position)
-}
-
-/// Why a look at the topic refuses its table.
-async fn held(database: &PostgresDatabase, epoch: Epoch) -> Option<Held> {
-    database.acquire(&[claim(epoch)], 1).await.unwrap().remove(0).held
 }
 
 /// Writes, and expects the topic to be held.

@@ -8,10 +8,14 @@ use bytes::Bytes;
 use cdc_devstack::{Postgres, PostgresOptions};
 use cdc_machine::{Epoch, SeqNo};
 use cdc_ports::{
-    Database, Headers, KafkaRecord, LedgerClaim, Share, TopicPartition, WriteCounts, WriteReply,
+    Database, Headers, KafkaRecord, LedgerClaim, RetryCounts, RetryReply, Share, TopicPartition, WriteCounts,
+    WriteReply,
 };
 use cdc_postgres::{Endpoint, Namespace, PostgresDatabase, Settings};
-use cdc_syncer::{Batch, Parking, Partition, Rejected, Row, WorkerId, WriteOutcome};
+use cdc_syncer::{
+    Batch, Held, ParkedRows, Parking, Partition, Rejected, RejectedParked, RetryOutcome, Row, WorkerId,
+    WriteOutcome,
+};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 
@@ -210,6 +214,27 @@ pub(crate) fn written(reply: WriteReply) -> (WriteCounts, Vec<Rejected>) {
     let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
     let WriteOutcome::Written { rejected, .. } = reply.outcome else { panic!("{shown}") };
     (reply.counts, rejected)
+}
+
+/// Expects the batch to be written, all of it or around what is parked after it.
+pub(crate) fn parked_after(reply: WriteReply) -> (WriteCounts, Vec<ParkedRows>) {
+    let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
+    let WriteOutcome::Written { rejected, parked } = reply.outcome else { panic!("{shown}") };
+    assert_eq!(rejected, []);
+    (reply.counts, parked)
+}
+
+/// Expects a retry of parked rows to be done; what is parked after it, and what is rejected.
+pub(crate) fn retried(reply: RetryReply) -> (RetryCounts, Vec<ParkedRows>, Vec<RejectedParked<KafkaRecord>>) {
+    let shown = format!("{:?}: {:?}", reply.outcome, reply.failure);
+    let RetryOutcome::Done { parked, is_changed, rejected } = reply.outcome else { panic!("{shown}") };
+    assert_eq!(is_changed, reply.counts.resolved + reply.counts.evicted > 0);
+    (reply.counts, parked, rejected)
+}
+
+/// Why a look at the topic refuses its table.
+pub(crate) async fn held(database: &PostgresDatabase, epoch: Epoch) -> Option<Held> {
+    database.acquire(&[claim(epoch)], 1).await.unwrap().remove(0).held
 }
 
 /// Writes, and expects every record to find its row.
