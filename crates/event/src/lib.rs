@@ -1,5 +1,17 @@
-//! The change event as a message, byte for byte: raw BSON in, JSON bytes out, without a document tree in
-//! between; and the way back to rows.
+//! The change event as a message, byte for byte, and the way back to rows. Raw BSON becomes JSON bytes without a
+//! document tree in between.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `encode`, `update` | an event into a message: [`Encoder`] |
+//! | `elements`, `bson_to_json`, `json` | BSON walked in place, its values as JSON text, and that text's spelling |
+//! | `sidecar`, `types` | the BSON types that JSON cannot express |
+//! | `decimal`, `date` | values whose text has rules of its own |
+//! | `key` | the message key, and the row id that is made from it |
+//! | `token`, `position`, `cluster_time` | the order of events, cut out of the resume token |
+//! | `message`, `control` | what goes to Kafka: [`Message`], [`Control`] |
+//! | `envelope`, `scan`, `fields` | a message read back, without copies: [`Envelope`], [`Fields`] |
+//! | `json_to_value` | one value read back with its type: [`Value`] |
 
 mod bson_to_json;
 mod cluster_time;

@@ -38,6 +38,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cdc-devstack", &[]),
     ("cdc-tests", &["cdc-devstack", "cdc-model"]),
     ("cdc-benches", &["cdc-devstack"]),
+    (
+        "cdc-instructions",
+        &["cdc-event", "cdc-machine", "cdc-ports", "cdc-postgres", "cdc-syncer", "cdc-watcher"],
+    ),
 ];
 
 /// Crates that know no I/O: the only dependencies from outside that they may have.
