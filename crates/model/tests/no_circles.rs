@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("syncer", "its handlers are being parted"),
     ("executor", "it follows both machines"),
-    ("cdc", "its options are being given one definition"),
     ("devstack", "the tests' kit is being drawn together"),
 ];
 
