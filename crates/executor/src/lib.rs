@@ -23,7 +23,6 @@ mod report;
 #[cfg(test)]
 mod scripted;
 mod shutdown;
-mod start;
 mod syncer;
 mod timers;
 mod watcher;
@@ -37,7 +36,6 @@ pub use given_up::GIVEN_UP;
 pub use health::{Health, HeldTopic, TopicLag};
 pub use jitter::Jitter;
 pub use shutdown::{Shutdown, Signals};
-pub use start::Start;
 pub use syncer::{BatchLog, SyncerService};
 pub use watcher::WatcherService;
 

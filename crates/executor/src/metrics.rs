@@ -182,24 +182,20 @@ pub fn start_watcher() {
     drop(WatcherMetrics::new());
 }
 
-/// Shows the saved position's age while the Watcher has no machine.
+/// Shows the saved position's age while the Watcher waits for its source.
 pub fn show_token_age(age: Duration) {
     gauge!(WATCHER_TOKEN_AGE).set(age.as_secs_f64());
 }
 
 /// Errors by type.
-pub(crate) struct Errors([Counter; Fault::ALL.len()]);
+struct Errors([Counter; Fault::ALL.len()]);
 
 impl Errors {
     fn new(name: &'static str) -> Self {
         Self(Fault::ALL.map(|fault| counter!(name, "error_type" => fault.as_str())))
     }
 
-    pub(crate) fn watcher() -> Self {
-        Self::new(WATCHER_ERRORS)
-    }
-
-    pub(crate) fn failed(&self, fault: Fault) {
+    fn failed(&self, fault: Fault) {
         self.0[fault as usize].increment(1);
     }
 }

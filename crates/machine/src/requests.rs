@@ -127,7 +127,7 @@ macro_rules! timers {
 /// }
 /// ```
 ///
-/// A request repeats its key (`id`) in its reply: `Effect::SaveToken { id, token, lineage }` is answered by
+/// A request repeats its key (`id`; none where only one can ever be out) in its reply: `Effect::SaveToken { id, token, lineage }` is answered by
 /// `Input::TokenSaved { id, result }`. `-> […]` names the facts that an order leads to.
 #[macro_export]
 macro_rules! requests {
@@ -136,7 +136,7 @@ macro_rules! requests {
         $(#[$input_meta:meta])* input $Input:ident<$($H:ident),+>;
         timer $Kind:ident;
         requests {$(
-            $(#[$request_meta:meta])* $Request:ident($($key:ident: $Key:ty),+) {
+            $(#[$request_meta:meta])* $Request:ident($($key:ident: $Key:ty),*) {
                 $($(#[$asked_meta:meta])* $asked:ident: $Asked:ty),* $(,)?
             }
             $(#[$reply_meta:meta])* -> $Reply:ident: $Result:ty;
@@ -156,7 +156,7 @@ macro_rules! requests {
             $(
                 $(#[$request_meta])*
                 #[doc = concat!("\n\nAnswered by [`", stringify!($Reply), "`](", stringify!($Input), "::", stringify!($Reply), ").")]
-                $Request { $($key: $Key,)+ $($(#[$asked_meta])* $asked: $Asked),* },
+                $Request { $($key: $Key,)* $($(#[$asked_meta])* $asked: $Asked),* },
             )*
             $(
                 $(#[$order_meta])*
@@ -176,7 +176,7 @@ macro_rules! requests {
             $(
                 $(#[$reply_meta])*
                 #[doc = concat!("\n\nAnswers [`", stringify!($Request), "`](", stringify!($Effect), "::", stringify!($Request), ").")]
-                $Reply { $($key: $Key,)+ result: $Result },
+                $Reply { $($key: $Key,)* result: $Result },
             )*
             $($(#[$fact_meta])* $Fact $({ $($(#[$told_meta])* $told: $Told),* })?,)*
             /// A timer ran out.
@@ -238,9 +238,9 @@ macro_rules! requests {
         impl<$($G: core::fmt::Debug),+> core::fmt::Display for $Effect<$($G),+> {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 match self {
-                    $(Self::$Request { $($key,)+ $($asked),* } => {
+                    $(Self::$Request { $($key,)* $($asked),* } => {
                         f.write_str(stringify!($Request))?;
-                        $(write!(f, concat!(" ", stringify!($key), "={:?}"), $key)?;)+
+                        $(write!(f, concat!(" ", stringify!($key), "={:?}"), $key)?;)*
                         $(write!(f, concat!(" ", stringify!($asked), "={:?}"), $asked)?;)*
                     })*
                     $(Self::$Order $({ $($ordered),* })? => {

@@ -5,13 +5,16 @@ use std::path::Path;
 use std::{env, fs};
 
 /// Each page's file, and what belongs into it.
-fn pages() -> [(&'static str, String); 5] {
+fn pages() -> [(&'static str, String); 7] {
+    let watcher = cdc_model::graph::watcher::transitions();
     [
         ("faults.md", cdc_model::faults::page()),
-        ("watcher-states.md", states("Watcher", "watcher", &cdc_watcher::graph::table())),
-        ("watcher.mmd", cdc_watcher::graph::mermaid()),
+        ("watcher-states.md", states("Watcher", "watcher", &watcher.markdown())),
+        ("watcher.mmd", watcher.mermaid()),
+        ("watcher.dot", watcher.dot("watcher")),
         ("syncer-states.md", states("Syncer", "syncer", &cdc_syncer::graph::table())),
         ("syncer.mmd", cdc_syncer::graph::mermaid()),
+        ("syncer.dot", cdc_syncer::graph::dot()),
     ]
 }
 

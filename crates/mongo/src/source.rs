@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bson::Timestamp;
 use cdc_event::{ClusterTime, ResumeToken};
 use cdc_machine::{Fault, Lineage};
-use cdc_ports::{Failure, Opening, Sighting, Source, SourceBatch};
+use cdc_ports::{Failure, Opening, Sighting, Source, SourceBatch, SourceIdentity};
 use cdc_watcher::{Reading, StartAt};
 
 use crate::batch::BatchEncoder;
@@ -188,6 +188,19 @@ fn in_words(seconds: u32) -> String {
 }
 
 impl Source for MongoSource {
+    async fn identify(&mut self) -> Result<SourceIdentity, Failure> {
+        let replica_set = match self.describe().await? {
+            Deployment::ReplicaSet { name, .. } => name,
+            Deployment::Unfit(text) => return Ok(SourceIdentity::Unwatchable(text)),
+        };
+        // With every name that cannot be watched.
+        let complaints: Vec<String> = self.survey().await?.iter().filter_map(Sighting::complaint).collect();
+        if complaints.is_empty() {
+            return Ok(SourceIdentity::Watchable(format!("{replica_set}/{}", self.settings.database)));
+        }
+        Ok(SourceIdentity::Unwatchable(complaints.join("; ")))
+    }
+
     async fn open(
         &mut self,
         from: StartAt<ResumeToken>,

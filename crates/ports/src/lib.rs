@@ -36,7 +36,7 @@ pub use database::{
 pub use failure::Failure;
 pub use report_sink::ReportSink;
 pub use similar::similar;
-pub use source::{Opening, Serves, Sighting, Source, SourceBatch};
+pub use source::{Opening, Serves, Sighting, Source, SourceBatch, SourceIdentity};
 pub use stack_trace::StackTrace;
 pub use token_store::{
     Acquisition, GapRecord, Holder, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore,

@@ -7,7 +7,7 @@ use cdc_watcher::{Contents, Event, Reading, StartAt};
 
 use crate::Failure;
 
-/// The answer to one pull.
+/// The answer to one fetch.
 #[derive(Debug, Default)]
 pub struct SourceBatch {
     /// In the source's order; at most as many as were asked for.
@@ -97,6 +97,16 @@ impl Sighting {
     }
 }
 
+/// What the source says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceIdentity {
+    /// What is watched can be. The replica set's name and the database, `rs0/game_db`: the token record is made for it.
+    Watchable(String),
+    /// It is none that can be watched, or does not have what the configuration names in a way that can be; the text says
+    /// what, and the way out.
+    Unwatchable(String),
+}
+
 /// A stream that was opened.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -110,6 +120,12 @@ pub struct Opening {
 
 /// A change stream. One task owns it, and no call is cancelled half-way.
 pub trait Source: Send + 'static {
+    /// Says who the source is, and whether what is watched can be.
+    ///
+    /// # Errors
+    /// Whatever keeps it from answering, classified.
+    fn identify(&mut self) -> impl Future<Output = Result<SourceIdentity, Failure>> + Send;
+
     /// Opens the stream. One that is open already is closed first.
     ///
     /// # Errors

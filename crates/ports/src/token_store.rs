@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cdc_event::{Position, ResumeToken};
 use cdc_machine::Lineage;
-use cdc_watcher::{Amendment, Known};
+use cdc_watcher::{Known, RecordChange};
 
 use crate::Failure;
 use crate::ProcessId;
@@ -181,6 +181,10 @@ pub struct Recorded {
 
 /// A leased and fenced place for the resume token. One task owns it.
 pub trait TokenStore: Send + 'static {
+    /// Says which source the record has to belong to, as [`SourceIdentity`](crate::SourceIdentity) names it. Called before
+    /// the lease is taken.
+    fn set_source(&mut self, source: &str);
+
     /// Takes the lease and reads the record. A process that lives beside this one is never evicted, and one that is
     /// gone is replaced at once. Elsewhere the same instance takes its own lease over at once, unless it did so within
     /// the last TTL. With `over_damage` the lease is taken over a damaged record too, which
@@ -205,7 +209,7 @@ pub trait TokenStore: Send + 'static {
         &mut self,
         token: &ResumeToken,
         lineage: Lineage,
-        amendment: &Amendment<ResumeToken>,
+        change: &RecordChange<ResumeToken>,
     ) -> impl Future<Output = Result<Recorded, Failure>> + Send;
 
     /// Gives the lease back.

@@ -6,7 +6,7 @@ use cdc_ports::{
     Acquisition, Failure, GapRecord, ProcessId, Recorded, RecordedCollection, StoreIdentity, TokenRecord,
     TokenStore,
 };
-use cdc_watcher::{Amendment, Gap};
+use cdc_watcher::{Gap, RecordChange};
 
 use crate::claimant::Claimant;
 use crate::clock::millis;
@@ -193,6 +193,10 @@ impl<R: Register> LeasedStore<R> {
 }
 
 impl<R: Register> TokenStore for LeasedStore<R> {
+    fn set_source(&mut self, source: &str) {
+        source.clone_into(&mut self.claimant.identity.source);
+    }
+
     async fn acquire(&mut self, over_damage: bool) -> Result<Acquisition, Failure> {
         const OPERATION: &str = "lease_acquire";
         let is_lost_elsewhere = match self.settle(OPERATION).await? {
@@ -243,9 +247,9 @@ impl<R: Register> TokenStore for LeasedStore<R> {
         &mut self,
         token: &ResumeToken,
         lineage: Lineage,
-        amendment: &Amendment<ResumeToken>,
+        change: &RecordChange<ResumeToken>,
     ) -> Result<Recorded, Failure> {
-        let watched = self.claimant.identity.collections.iter().zip(&amendment.known);
+        let watched = self.claimant.identity.collections.iter().zip(&change.known);
         let collections: Vec<RecordedCollection> = watched
             .map(|(watched, known)| RecordedCollection {
                 name: watched.name.clone(),
@@ -254,13 +258,13 @@ impl<R: Register> TokenStore for LeasedStore<R> {
             })
             .collect();
         let now_ms = self.cell.now_ms();
-        let opened: Vec<GapRecord> = amendment.gaps.iter().map(|gap| self.recorded(gap, now_ms)).collect();
+        let opened: Vec<GapRecord> = change.gaps.iter().map(|gap| self.recorded(gap, now_ms)).collect();
         let saving = self.cell.rewrite("token_save", self.claimant.ttl, |record, now_ms| {
             record.saved = Some(Saved { token: token.clone(), lineage, saved_at_ms: now_ms });
             record.position_lost = false;
             record.collections.clone_from(&collections);
             record.topics.clear();
-            if amendment.announced {
+            if change.announced {
                 record.gaps.iter_mut().for_each(|gap| gap.announced = true);
             }
             record.open_gaps(opened.iter().cloned());

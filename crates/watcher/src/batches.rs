@@ -2,7 +2,17 @@
 //! large says nothing of any message in it: all of them are read again, and each goes alone until past the refused
 //! ones. What is refused alone is too large.
 
-use crate::Batching;
+/// How the producer's messages share batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Batching {
+    /// As the configuration says; the largest batch, in bytes, is halved so many times.
+    Shared {
+        /// How often the broker has refused a batch before.
+        halvings: u8,
+    },
+    /// Each message alone, so that a refusal is the message's own.
+    Single,
+}
 
 /// The most often that the largest batch is halved: from one million bytes to about one thousand. A broker that
 /// refuses that too gets every message alone from then on.

@@ -1,12 +1,19 @@
 //! What is given up, and what a position is good for: the parts of the token record beside the position.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use cdc_machine::Lineage;
 
 /// A watched collection, by its place in the sorted list of the configuration. Its topic has the same place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CollectionId(pub u16);
+
+impl fmt::Debug for CollectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Which documents stand behind a collection's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,7 +87,7 @@ impl GapCause {
 }
 
 /// A part of the history that was not delivered, on its way into the record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Gap<T> {
     /// Where it begins; `None` where nobody knows, or at the very beginning.
     pub from: Option<T>,
@@ -94,9 +101,22 @@ pub struct Gap<T> {
     pub announced: bool,
 }
 
+/// `token_missing ?..12 of [0]`
+impl<T: fmt::Debug> fmt::Debug for Gap<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.cause.as_str())?;
+        match &self.from {
+            Some(from) => write!(f, "{from:?}")?,
+            None => f.write_str("?")?,
+        }
+        write!(f, "..{:?} of {:?}", self.to, self.collections)?;
+        f.write_str(if self.announced { " told" } else { "" })
+    }
+}
+
 /// What a save changes in the record beside the position, in the same compare-and-set.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Amendment<T> {
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RecordChange<T> {
     /// The watched collections, in the configuration's order.
     pub known: Vec<Known>,
     /// Gaps to add.
@@ -105,48 +125,10 @@ pub struct Amendment<T> {
     pub announced: bool,
 }
 
-/// A control message, for every partition of every topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Notice<R> {
-    /// The message.
-    pub record: R,
-    /// The size of one copy.
-    pub bytes: u32,
-}
-
-/// Something that is to be in the record no later than a position.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Note<T> {
-    pub(crate) at: T,
-    pub(crate) what: Noted<T>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Noted<T> {
-    Gap(Gap<T>),
-    /// The collection's topic holds messages.
-    Filled(CollectionId),
-    /// These documents stand behind the collection's name.
-    Found(CollectionId, Contents),
-}
-
-/// Collections behind whose names others stand than the position knows. Whatever the stream tells of one of them
-/// before it has come to where they were looked at explains that; what is left then was replaced behind the
-/// stream's back.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Unexplained<T> {
-    pub(crate) looked_at: T,
-    pub(crate) collections: Vec<(CollectionId, Contents)>,
-}
-
-/// Compares a collection with what the position knows of it. `None` in `recorded`: the position knows of no
-/// such collection. A collection that the stream tells of from its first document is no gap.
-pub(crate) fn uncopied(recorded: Option<Known>, now: Contents) -> Option<GapCause> {
-    match (recorded.map(|known| known.contents), now) {
-        (None, Contents::Uuid(_)) => Some(GapCause::CollectionAdded),
-        (Some(Contents::Uuid(before)), Contents::Uuid(now)) if before != now => {
-            Some(GapCause::CollectionRecreated)
-        }
-        _ => None,
+/// The gaps, and whether some are still to be announced. The collections are left out, since every save carries them all.
+impl<T: fmt::Debug> fmt::Debug for RecordChange<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.gaps)?;
+        f.write_str(if self.announced { "" } else { ", gaps to announce" })
     }
 }

@@ -1,19 +1,18 @@
-//! The lease on the token record: taken before anything else, renewed in every state, given back last.
+//! The lease on the token record: taken before anything is connected, renewed in every state, given back last.
 //!
 //! The machine has no clock. It counts the runs of the renewal timer instead: once they add up to the
 //! lease's time without one renewal, somebody else may hold it.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Cause, EffectId, Fault, Lineage};
+use cdc_machine::{Backoff, Cause, EffectId, Fault};
 
 use crate::config::OnHistoryLost;
-use crate::facts::{Lease, Origin};
-use crate::state::{Connecting, State};
-use crate::turn::Turn;
-use crate::verdict::Verdict;
-use crate::{Checkpoint, Effect, GapCause, Notice, Saved, TimerKind};
+use crate::context::Context;
+use crate::context::byte;
+use crate::ending::Ending;
+use crate::fault_verdict::FaultVerdict;
+use crate::{Effect, LeaseRefusal, Taken, TimerKind};
 
 /// How often a renewal that is not answered, or was refused, is looked after.
 const RENEWAL_CHECK: Duration = Duration::from_secs(1);
@@ -21,177 +20,210 @@ const RENEWAL_CHECK: Duration = Duration::from_secs(1);
 /// What a wait for somebody else's lease is longer than the lease, so that it is over by then.
 const LEASE_WAIT_MARGIN: Duration = Duration::from_millis(100);
 
-impl<R: Clone, T: Clone + Ord> Turn<'_, R, T> {
-    pub(crate) fn acquire_lease(&mut self, over_damage: bool) -> State {
-        let id = self.facts.new_effect();
-        self.facts.lease = Lease::Acquiring { id };
-        self.out.push(Effect::AcquireLease { id, over_damage });
-        State::Connecting(Connecting::Lease)
-    }
+/// The lease as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Lease {
+    phase: Phase,
+    retries: Backoff,
+}
 
-    /// True where `id` asked for the lease; it is answered then.
-    fn answers_acquisition(&mut self, id: EffectId) -> bool {
-        let answers = self.facts.lease == Lease::Acquiring { id };
-        if answers {
-            self.facts.lease = Lease::Free;
-        } else {
-            self.facts.ignore_reply(id);
-        }
-        answers
-    }
-
-    pub(crate) fn on_lease_acquired(
-        &mut self,
-        state: State,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Free,
+    Acquiring {
         id: EffectId,
-        saved: Saved<T>,
-        unannounced: Vec<Notice<R>>,
-        fresh: Lineage,
-    ) -> State {
-        if !self.answers_acquisition(id) {
-            return state;
+    },
+    /// A timer runs: a back-off, or somebody else's lease.
+    Waiting,
+    Held {
+        renewal: Option<EffectId>,
+        /// Time counted since the last renewal, in whole timer runs.
+        unrenewed: Duration,
+        /// What the running timer adds to that.
+        counting: Duration,
+    },
+    Releasing {
+        id: EffectId,
+    },
+}
+
+impl Lease {
+    pub(crate) const fn new() -> Self {
+        Self { phase: Phase::Free, retries: Backoff::new() }
+    }
+
+    /// True while it is ours; asks for it where nobody has.
+    pub(crate) fn is_taken<R, T>(&mut self, cx: &mut Context<'_, R, T>) -> bool {
+        if self.phase == Phase::Free {
+            self.acquire(false, cx);
         }
-        let every = self.config.lease_renew_every;
-        self.facts.lease = Lease::Held { renewal: None, unrenewed: Duration::ZERO, counting: every };
-        self.facts.retries.lease.reset();
-        let State::Connecting(_) = state else {
-            // A drain began meanwhile, and gives the lease back.
-            return state;
-        };
-        self.set_timer(TimerKind::LeaseRenew, every);
-        self.facts.fresh = fresh;
-        self.facts.unannounced = unannounced;
-        match saved {
-            Saved::Nothing => self.facts.begin_anew(None),
-            Saved::Lost => match self.config.on_history_lost {
-                OnHistoryLost::Stop => return self.end(state, Cause::TokenDamaged),
-                OnHistoryLost::FromNow => self.facts.begin_anew(Some(GapCause::TokenDamaged)),
+        self.is_held()
+    }
+
+    fn acquire<R, T>(&mut self, over_damage: bool, cx: &mut Context<'_, R, T>) {
+        let id = cx.ids.new_effect();
+        self.phase = Phase::Acquiring { id };
+        cx.order(Effect::AcquireLease { id, over_damage });
+    }
+
+    /// What the record holds, where the lease is ours now and still of use: an end that has begun meanwhile only gives it
+    /// back.
+    pub(crate) fn on_taken<R, T>(
+        &mut self,
+        id: EffectId,
+        result: Result<Taken<R, T>, LeaseRefusal>,
+        is_draining: bool,
+        cx: &mut Context<'_, R, T>,
+    ) -> Result<Option<Taken<R, T>>, Ending> {
+        if self.phase != (Phase::Acquiring { id }) {
+            cx.ids.ignore_reply(id);
+            return Ok(None);
+        }
+        self.phase = Phase::Free;
+        match result {
+            Ok(taken) => {
+                let every = cx.config.lease_renew_every;
+                self.phase = Phase::Held { renewal: None, unrenewed: Duration::ZERO, counting: every };
+                self.retries.reset();
+                if is_draining {
+                    return Ok(None);
+                }
+                cx.set_timer(TimerKind::LeaseRenew, every);
+                Ok(Some(taken))
+            }
+            Err(_) if is_draining => Ok(None),
+            Err(refusal) => self.on_refused(refusal, cx).map(|()| None),
+        }
+    }
+
+    fn on_refused<R, T>(&mut self, refusal: LeaseRefusal, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        let (timer, wait) = match refusal {
+            LeaseRefusal::Held { expires_in } => {
+                let wait = expires_in.saturating_add(LEASE_WAIT_MARGIN).min(cx.config.lease_renew_every);
+                (TimerKind::LeaseWait, wait)
+            }
+            LeaseRefusal::Failed(fault) => match FaultVerdict::on_token_store(fault, cx.config.token_store) {
+                FaultVerdict::Retry(exhausted) => {
+                    let wait = self.retries.next(cx.config.retries.token_store);
+                    (TimerKind::Reconnect, wait.ok_or(Ending::Drain(exhausted))?)
+                }
+                FaultVerdict::End(cause) => return Err(Ending::Stop(cause)),
             },
-            Saved::Position(Checkpoint { token, lineage, known }) => {
-                self.facts.origin = Origin::Recorded(token);
-                self.facts.lineage = lineage;
-                self.facts.known = known;
+            LeaseRefusal::Damaged => {
+                return match cx.config.on_history_lost {
+                    OnHistoryLost::Stop => Err(Ending::Stop(Cause::TokenDamaged)),
+                    OnHistoryLost::FromNow => {
+                        self.acquire(true, cx);
+                        Ok(())
+                    }
+                };
             }
-        }
-        self.prepare_producer()
-    }
-
-    pub(crate) fn on_lease_held(&mut self, state: State, id: EffectId, expires_in: Duration) -> State {
-        if self.answers_acquisition(id) && matches!(state, State::Connecting(_)) {
-            let wait = expires_in.saturating_add(LEASE_WAIT_MARGIN).min(self.config.lease_renew_every);
-            self.set_timer(TimerKind::LeaseWait, wait);
-        }
-        state
-    }
-
-    pub(crate) fn on_lease_failed(&mut self, state: State, id: EffectId, fault: Fault) -> State {
-        if !self.answers_acquisition(id) || !matches!(state, State::Connecting(_)) {
-            return state;
-        }
-        let store = self.config.token_store;
-        match Verdict::on_token_store(fault, store) {
-            Verdict::Retry(exhausted) => {
-                let wait = self.facts.retries.lease.next(self.config.retries.token_store);
-                self.back_off(wait, Connecting::Lease, exhausted)
-            }
-            Verdict::End(cause) => self.stop(cause),
-        }
-    }
-
-    /// The record is none of ours: it is left alone, whatever the policy.
-    pub(crate) fn on_lease_refused(&mut self, state: State, id: EffectId, cause: Cause) -> State {
-        if self.answers_acquisition(id) && matches!(state, State::Connecting(_)) {
-            return self.stop(cause);
-        }
-        state
-    }
-
-    pub(crate) fn on_lease_damaged(&mut self, state: State, id: EffectId) -> State {
-        if !self.answers_acquisition(id) || !matches!(state, State::Connecting(_)) {
-            return state;
-        }
-        match self.config.on_history_lost {
-            OnHistoryLost::Stop => self.stop(Cause::TokenDamaged),
-            OnHistoryLost::FromNow => self.acquire_lease(true),
-        }
-    }
-
-    pub(crate) fn on_renewal_due(&mut self, state: State) -> State {
-        let Lease::Held { renewal, unrenewed, counting } = self.facts.lease else {
-            return state;
+            // The record is none of ours: it is left alone, whatever the policy.
+            LeaseRefusal::OtherSource => return Err(Ending::Stop(Cause::OtherSource)),
+            LeaseRefusal::Unreadable => return Err(Ending::Stop(Cause::TokenUnreadable)),
         };
+        self.phase = Phase::Waiting;
+        cx.set_timer(timer, wait);
+        Ok(())
+    }
+
+    /// A back-off, or a wait for somebody else's lease, has ended.
+    pub(crate) fn on_wait_over(&mut self) {
+        if self.phase == Phase::Waiting {
+            self.phase = Phase::Free;
+        }
+    }
+
+    pub(crate) fn on_renewal_due<R, T>(&mut self, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        let Phase::Held { renewal, unrenewed, counting } = self.phase else { return Ok(()) };
         let unrenewed = unrenewed.saturating_add(counting);
-        if unrenewed >= self.config.lease_ttl {
-            return self.lose_lease();
+        if unrenewed >= cx.config.lease_ttl {
+            return Err(Ending::StoreLost(Cause::LeaseLost));
         }
         let renewal = renewal.unwrap_or_else(|| {
-            let id = self.facts.new_effect();
-            self.out.push(Effect::RenewLease { id });
+            let id = cx.ids.new_effect();
+            cx.order(Effect::RenewLease { id });
             id
         });
-        self.facts.lease = Lease::Held { renewal: Some(renewal), unrenewed, counting: RENEWAL_CHECK };
-        self.set_timer(TimerKind::LeaseRenew, RENEWAL_CHECK);
-        state
+        self.phase = Phase::Held { renewal: Some(renewal), unrenewed, counting: RENEWAL_CHECK };
+        cx.set_timer(TimerKind::LeaseRenew, RENEWAL_CHECK);
+        Ok(())
     }
 
-    /// True where `id` is the renewal under way; it is answered then.
-    fn answers_renewal(&mut self, id: EffectId) -> bool {
-        if let Lease::Held { renewal, .. } = &mut self.facts.lease
-            && *renewal == Some(id)
-        {
-            *renewal = None;
-            return true;
+    pub(crate) fn on_renewed<R, T>(
+        &mut self,
+        id: EffectId,
+        result: Result<(), Fault>,
+        cx: &mut Context<'_, R, T>,
+    ) -> Result<(), Ending> {
+        let Phase::Held { renewal, .. } = &mut self.phase else {
+            cx.ids.ignore_reply(id);
+            return Ok(());
+        };
+        if renewal.take_if(|renewal| *renewal == id).is_none() {
+            cx.ids.ignore_reply(id);
+            return Ok(());
         }
-        self.facts.ignore_reply(id);
-        false
-    }
-
-    pub(crate) fn on_lease_renewed(&mut self, state: State, id: EffectId) -> State {
-        if self.answers_renewal(id) {
-            let every = self.config.lease_renew_every;
-            self.facts.lease = Lease::Held { renewal: None, unrenewed: Duration::ZERO, counting: every };
-            self.set_timer(TimerKind::LeaseRenew, every);
-        }
-        state
-    }
-
-    pub(crate) fn on_lease_renew_failed(&mut self, state: State, id: EffectId, fault: Fault) -> State {
-        if !self.answers_renewal(id) {
-            return state;
-        }
-        match Verdict::on_token_store(fault, self.config.token_store) {
-            // The running timer asks again.
-            Verdict::Retry(_) => state,
-            Verdict::End(cause) => self.lose_store(cause),
+        match result {
+            Ok(()) => {
+                let every = cx.config.lease_renew_every;
+                self.phase = Phase::Held { renewal: None, unrenewed: Duration::ZERO, counting: every };
+                cx.set_timer(TimerKind::LeaseRenew, every);
+                Ok(())
+            }
+            Err(fault) => match FaultVerdict::on_token_store(fault, cx.config.token_store) {
+                // The running timer asks again.
+                FaultVerdict::Retry(_) => Ok(()),
+                FaultVerdict::End(cause) => Err(Ending::StoreLost(cause)),
+            },
         }
     }
 
-    pub(crate) fn release_lease(&mut self) {
-        self.cancel_timer(TimerKind::LeaseRenew);
-        let id = self.facts.new_effect();
-        self.facts.lease = Lease::Releasing { id };
-        self.out.push(Effect::ReleaseLease { id });
+    /// True once it is nobody's; gives it back where it is ours.
+    pub(crate) fn is_given_back<R, T>(&mut self, cx: &mut Context<'_, R, T>) -> bool {
+        if self.is_held() {
+            cx.cancel_timer(TimerKind::LeaseRenew);
+            let id = cx.ids.new_effect();
+            self.phase = Phase::Releasing { id };
+            cx.order(Effect::ReleaseLease { id });
+        }
+        matches!(self.phase, Phase::Free | Phase::Waiting)
     }
 
-    pub(crate) fn on_lease_released(&mut self, state: State, id: EffectId) -> State {
-        if self.facts.lease == (Lease::Releasing { id }) {
-            self.facts.lease = Lease::Free;
+    pub(crate) fn on_released<R, T>(&mut self, id: EffectId, cx: &mut Context<'_, R, T>) {
+        if self.phase == (Phase::Releasing { id }) {
+            self.phase = Phase::Free;
         } else {
-            self.facts.ignore_reply(id);
+            cx.ids.ignore_reply(id);
         }
-        state
     }
 
-    fn lose_lease(&mut self) -> State {
-        self.lose_store(Cause::LeaseLost)
+    pub(crate) const fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Held { .. })
     }
 
-    /// Nothing can be saved any more. What is only queued is taken back, since another instance may already
-    /// be sending the same.
-    pub(crate) fn lose_store(&mut self, cause: Cause) -> State {
-        if self.facts.window.unsettled() > 0 {
-            self.out.push(Effect::PurgeQueued);
-        }
-        self.stop(cause)
+    pub(crate) const fn is_releasing(&self) -> bool {
+        matches!(self.phase, Phase::Releasing { .. })
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.phase == Phase::Waiting
+    }
+
+    /// Retries used, as long as it is not ours.
+    pub(crate) const fn retries(&self) -> Option<Backoff> {
+        if self.is_held() { None } else { Some(self.retries) }
+    }
+
+    pub(crate) fn situation(&self) -> [u8; 3] {
+        let (phase, unrenewed) = match self.phase {
+            Phase::Free => (0, Duration::ZERO),
+            Phase::Acquiring { .. } => (1, Duration::ZERO),
+            Phase::Held { renewal: None, unrenewed, .. } => (2, unrenewed),
+            Phase::Held { renewal: Some(_), unrenewed, .. } => (3, unrenewed),
+            Phase::Releasing { .. } => (4, Duration::ZERO),
+            Phase::Waiting => (5, Duration::ZERO),
+        };
+        [phase, byte(unrenewed.as_secs()), byte(u64::from(self.retries.retries()))]
     }
 }

@@ -1,48 +1,61 @@
 //! The Watcher machine: MongoDB change stream to Kafka, as a pure transition function.
 //!
 //! ```text
-//!            Pull ──▶ Batch ──▶ Publish ──▶ Delivered ──▶ SaveToken ──▶ Saved
-//!  source ─────┘        │          │            │             │           │
-//!                       ▼          ▼            ▼             ▼           ▼
-//!                    opened    in flight     settled     settled prefix  saved
+//!           Fetch ──▶ Fetched ──▶ Publish ──▶ Delivered ──▶ SaveToken ──▶ TokenSaved
+//!  source ─────┘         │           │            │             │             │
+//!                        ▼           ▼            ▼             ▼             ▼
+//!                     opened     in flight     settled    settled prefix    saved
 //!
-//!  room = max_replay_events − (opened − saved)
+//!  credit = max_replay_events − (opened − saved)
 //! ```
 //!
-//! One file for each state says what happens there; `settle` derives from the facts which state is next.
-//! [`graph`] reads the state diagram and the state × input table off the code.
+//! [`Watcher`]'s own file is the machine on a page: `hear` hands an input to the part that it is for, `advance` derives
+//! the next state and orders what it waits for. Each part has a file, with what it owns, its handlers and its rules.
+//!
+//! | file | part |
+//! |---|---|
+//! | `requests.rs` | what the machine asks, orders and hears: the tables |
+//! | `identity.rs` | who the source is, asked before anything else |
+//! | `lease.rs` | the lease on the token record |
+//! | `publishing.rs` | the producer and Kafka's reports, with `batches.rs` and `announcements.rs` |
+//! | `stream.rs` | the change stream |
+//! | `origin.rs` | where the stream begins, and the lineage |
+//! | `window.rs` | what is read, acked and saved, and the credit to read more |
+//! | `record.rs` | what is on record beside the position, and the gaps that are still to be |
+//! | `saving.rs` | saves of the token |
+//! | `watcher/draining.rs` | the drain and the end |
 
 #![no_std]
 extern crate alloc;
 
-mod awaiting_ack;
+mod announcements;
 mod batches;
 mod config;
-mod connecting;
-mod draining;
-mod effect;
-mod facts;
+mod context;
+mod ending;
+mod events;
+mod fault_verdict;
 mod gap;
-pub mod graph;
-mod input;
-mod invariants;
+mod identity;
 mod lease;
-mod names;
-mod notes;
-mod saving_token;
-mod settle;
-mod state;
-mod streaming;
-mod timers;
-mod turn;
-mod verdict;
+mod origin;
+mod position;
+mod publishing;
+mod record;
+mod requests;
+mod saving;
+mod stream;
+mod trouble;
 mod watcher;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
+pub use batches::Batching;
 pub use config::{Config, OnHistoryLost, OnTooLarge, Retries};
-pub use effect::{AckedToken, Batching, Effect, Reading, StartAt, TimerKind};
-pub use gap::{Amendment, CollectionId, Contents, Gap, GapCause, Known, Notice, TopicState};
-pub use input::{Checkpoint, Event, Input, Payload, Saved};
+pub use events::{Batch, Event, Notice, Opened, Payload, Reading, SourceRefusal, StartAt};
+pub use gap::{CollectionId, Contents, Gap, GapCause, Known, RecordChange, TopicState};
+pub use position::{Checkpoint, LeaseRefusal, Saved, Taken};
+pub use requests::{AckedToken, Effect, Input, TimerKind};
 pub use watcher::Watcher;

@@ -1,131 +1,49 @@
-use cdc_machine::{Backoff, Cause, Effects, Lineage, Machine, Retry, StateName};
+mod draining;
+mod view;
 
-use crate::facts::Facts;
-use crate::state::{Connecting, State};
-use crate::turn::Turn;
-use crate::{Config, Contents, Effect, Input, Known};
+use alloc::vec::Vec;
 
-/// The Watcher: reads a change stream as far as there is room, hands each event to Kafka, and records the
+use cdc_machine::{Cause, Dependency, Effects, Fault, Ids, Machine, StateName, TimerId, Timers};
+
+use crate::context::Context;
+use crate::ending::{Ending, Life};
+use crate::identity::Identity;
+use crate::lease::Lease;
+use crate::origin::Origin;
+use crate::publishing::Publishing;
+use crate::record::Record;
+use crate::saving::{Saves, ToSave};
+use crate::stream::Stream;
+use crate::trouble::Trouble;
+use crate::window::Window;
+use crate::{Config, Effect, GapCause, Input, OnHistoryLost, Saved, Taken, TimerKind, TopicState};
+
+/// The Watcher: reads a change stream as far as there is credit, hands each event to Kafka, and records the
 /// position over what Kafka has acknowledged in order.
 ///
 /// `R` is a message's handle, which passes through unseen; `T` is a resume token, of which only the order
 /// matters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watcher<R, T> {
-    pub(crate) state: State,
-    pub(crate) facts: Facts<R, T>,
+    state: StateName,
+    parts: Parts<R, T>,
+    timers: Timers<TimerKind>,
+    ids: Ids,
 }
 
-impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
-    /// A Watcher that waits for [`Input::Start`].
-    #[must_use]
-    pub fn new() -> Self {
-        Self { state: State::Connecting(Connecting::NotStarted), facts: Facts::new() }
-    }
-
-    /// What the Watcher waits for.
-    #[must_use]
-    pub const fn state(&self) -> StateName {
-        self.state.name()
-    }
-
-    /// Why it stopped, once it has.
-    #[must_use]
-    pub const fn cause(&self) -> Option<Cause> {
-        match self.state {
-            State::Stopped(cause) => Some(cause),
-            State::Connecting(_)
-            | State::Streaming { .. }
-            | State::AwaitingAck(_)
-            | State::SavingToken { .. }
-            | State::Draining { .. } => None,
-        }
-    }
-
-    /// The lineage of the positions that are given out.
-    #[must_use]
-    pub const fn lineage(&self) -> Lineage {
-        self.facts.lineage
-    }
-
-    /// Events read and not yet covered by a saved token: what a crash now would replay.
-    #[must_use]
-    pub const fn unsaved_events(&self) -> u64 {
-        self.facts.window.unsaved_weight()
-    }
-
-    /// Messages handed to Kafka and not yet answered.
-    #[must_use]
-    pub const fn in_flight(&self) -> u64 {
-        self.facts.window.unsettled()
-    }
-
-    /// Of each watched collection, the partitions that its keys are spread among; `None` before its topic was
-    /// looked at.
-    pub fn recorded_partitions(&self) -> impl Iterator<Item = Option<u32>> + '_ {
-        self.facts.known.iter().map(|known| known.and_then(|known| known.partitions))
-    }
-
-    /// Of each watched collection, whether it is on record with the position.
-    pub fn is_recorded(&self) -> impl Iterator<Item = bool> + '_ {
-        self.facts.known.iter().map(Option::is_some)
-    }
-
-    /// Of each watched collection, whether the position knows documents of it, or its topic holds messages of them.
-    pub fn has_existed(&self) -> impl Iterator<Item = bool> + '_ {
-        let is_known = |known: Known| known.holds_messages || matches!(known.contents, Contents::Uuid(_));
-        self.facts.known.iter().map(move |known| known.is_some_and(is_known))
-    }
-
-    /// Answers to what was gone by then: late or doubled ones, expiries of timers that were replaced.
-    #[must_use]
-    pub const fn stale_inputs(&self) -> u64 {
-        self.facts.ignored.stale
-    }
-
-    /// Answers to what was never asked for. Anything but 0 is a bug in whoever drives the machine.
-    #[must_use]
-    pub const fn unexpected_inputs(&self) -> u64 {
-        self.facts.ignored.unexpected
-    }
-
-    /// Retries of the change stream used since its last progress, and the most there may be (`None`: no
-    /// limit).
-    #[must_use]
-    pub fn mongodb_attempt(&self, config: &Config) -> (u32, Option<u32>) {
-        attempt(self.facts.retries.mongodb, config.retries.mongodb)
-    }
-
-    /// The same for Kafka.
-    #[must_use]
-    pub fn kafka_attempt(&self, config: &Config) -> (u32, Option<u32>) {
-        attempt(self.facts.retries.kafka, config.retries.kafka)
-    }
-
-    /// The same for the token store: of the lease before it is held, of saves after.
-    #[must_use]
-    pub fn store_attempt(&self, config: &Config) -> (u32, Option<u32>) {
-        let used = match self.state {
-            State::Connecting(Connecting::Lease) => self.facts.retries.lease,
-            State::Connecting(_)
-            | State::Streaming { .. }
-            | State::AwaitingAck(_)
-            | State::SavingToken { .. }
-            | State::Draining { .. }
-            | State::Stopped(_) => self.facts.retries.save,
-        };
-        attempt(used, config.retries.token_store)
-    }
-}
-
-const fn attempt(used: Backoff, retry: Retry) -> (u32, Option<u32>) {
-    (used.retries(), retry.max_retries)
-}
-
-impl<R: Clone, T: Clone + Ord> Default for Watcher<R, T> {
-    fn default() -> Self {
-        Self::new()
-    }
+/// The parts of the machine. Each owns what it knows, with its rules and its handlers; what it needs of another part it
+/// is handed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Parts<R, T> {
+    identity: Identity,
+    lease: Lease,
+    publishing: Publishing<R, T>,
+    stream: Stream,
+    origin: Origin,
+    window: Window<T>,
+    record: Record<T>,
+    saves: Saves<T>,
+    life: Life,
 }
 
 impl<R: Clone, T: Clone + Ord> Machine for Watcher<R, T> {
@@ -134,12 +52,285 @@ impl<R: Clone, T: Clone + Ord> Machine for Watcher<R, T> {
     type Effect = Effect<R, T>;
 
     fn step(&mut self, config: &Config, input: Input<R, T>, out: &mut Effects<Effect<R, T>>) {
-        if let State::Stopped(_) = self.state {
-            self.facts.ignore(true);
+        if self.state == StateName::Stopped {
+            self.ids.ignore(true);
             return;
         }
-        let mut turn = Turn { config, facts: &mut self.facts, out };
-        let state = turn.take(self.state, input);
-        self.state = turn.settle(state);
+        let mut cx = Context { config, timers: &mut self.timers, ids: &mut self.ids, out };
+        let heard = self.parts.hear(input, &mut cx);
+        let mut next = heard.and_then(|()| self.parts.advance(&mut cx));
+        // From a drain only the end follows, and nothing from there.
+        while let Err(ending) = next {
+            self.parts.end(ending, &mut cx);
+            next = self.parts.advance(&mut cx);
+        }
+        self.state = next.unwrap_or(StateName::Stopped);
+    }
+}
+
+impl<R: Clone, T: Clone + Ord> Parts<R, T> {
+    /// Hands an input to the part that it is for.
+    fn hear(&mut self, input: Input<R, T>, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        let Self { identity, lease, publishing, stream, origin, window, record, saves, life } = self;
+        let is_draining = life.draining().is_some();
+        match input {
+            Input::Start if *life == Life::NotStarted => *life = Life::Running,
+            Input::Start => cx.ids.ignore(false),
+
+            Input::SourceIdentified { result } => return identity.on_identified(result, cx),
+            Input::LeaseTaken { id, result } => {
+                if let Some(taken) = lease.on_taken(id, result, is_draining, cx)? {
+                    return self.begin(taken, cx.config.on_history_lost);
+                }
+            }
+            Input::LeaseRenewed { id, result } => return lease.on_renewed(id, result, cx),
+            Input::LeaseReleased { id, result: () } => lease.on_released(id, cx),
+
+            Input::ProducerPrepared { id, result } => {
+                if let Some(topics) = publishing.on_prepared(id, result, cx)? {
+                    return self.look_at_topics(topics, cx.config);
+                }
+            }
+            Input::ProducerLost { fault } => return self.on_producer_lost(fault, cx),
+            Input::Delivered { seqs } => publishing.on_delivered(&seqs, window, cx),
+            Input::DeliveryFailed { seq, fault } => {
+                let present = stream.trouble();
+                if let Some(trouble) =
+                    publishing.on_delivery_failed((seq, fault), present, is_draining, window, cx)?
+                {
+                    stream.rewind_delivery(trouble, cx);
+                }
+            }
+            Input::DeliveryTooLarge { seq, marker } => {
+                return publishing.on_too_large(seq, marker, stream.trouble(), window, cx);
+            }
+
+            Input::StreamOpened { epoch, result } => {
+                return stream.on_opened(epoch, result, origin, window, record, cx);
+            }
+            Input::Fetched { epoch, result: Ok(batch) } => {
+                return stream.on_fetched(epoch, batch, window, record, publishing, cx);
+            }
+            Input::Fetched { epoch, result: Err(fault) } => {
+                return stream.on_broken(epoch, fault, origin, cx);
+            }
+
+            Input::TokenSaved { id, result } => {
+                let opened = saves.on_saved(id, result, window, record, origin, cx)?;
+                publishing.announcements().add(opened);
+            }
+            Input::Timer(timer) => return self.on_timer(timer, cx),
+            Input::Signal(signal) => return self.on_signal(signal),
+        }
+        Ok(())
+    }
+
+    /// Derives the next state, and orders what it waits for: an end, a rewind, a connection, a start on record, then
+    /// credit, then acks, then a save.
+    fn advance(&mut self, cx: &mut Context<'_, R, T>) -> Result<StateName, Ending> {
+        match self.life {
+            Life::NotStarted => return Ok(StateName::Connecting),
+            Life::Running => {}
+            Life::Draining(cause) => return self.drain(cause, cx),
+            Life::Stopped(_) => return Ok(StateName::Stopped),
+        }
+        if let Some(trouble) = self.stream.trouble() {
+            if self.window.unsettled() > 0 {
+                self.save_when_due(cx);
+                return Ok(StateName::AwaitingAck);
+            }
+            self.reconnect(trouble, cx)?;
+        }
+        if !self.is_connected(cx) {
+            self.save_when_due(cx);
+            return Ok(StateName::Connecting);
+        }
+        if self.stream.asked().is_some() {
+            self.save_when_due(cx);
+            return Ok(StateName::Streaming);
+        }
+        if self.has_start_to_record() {
+            self.save_now(cx);
+            return Ok(StateName::Connecting);
+        }
+        self.save_when_due(cx);
+        let announcements = self.publishing.announcements();
+        if announcements.are_due() && self.window.fetch_credit(cx.config) > 0 {
+            announcements.send_waiting(&mut self.window, cx);
+        }
+        match self.window.fetch_credit(cx.config) {
+            0 if self.window.unsettled() > 0 => Ok(StateName::AwaitingAck),
+            0 => Ok(StateName::SavingToken),
+            asked => {
+                self.stream.fetch(asked, &self.window, cx);
+                Ok(StateName::Streaming)
+            }
+        }
+    }
+
+    /// The way to an open stream, one thing after the other: each is asked for once, and waited for.
+    fn is_connected(&mut self, cx: &mut Context<'_, R, T>) -> bool {
+        self.identity.is_known(cx)
+            && self.lease.is_taken(cx)
+            && self.publishing.is_ready(self.window.newest(), cx)
+            && self.stream.is_open(&self.origin, &self.window, cx)
+    }
+
+    /// Everything in flight is answered: rewinds, and goes back to where the trouble was.
+    fn reconnect(&mut self, trouble: Trouble, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        self.rewind();
+        self.stream.open_anew();
+        let (mongodb, kafka) = (Dependency::MongoDb, Dependency::Kafka);
+        match trouble {
+            Trouble::Reopen => {}
+            Trouble::Rebatch | Trouble::Refused => self.publishing.make_anew(),
+            Trouble::Source => self.stream.open_after_retry(Cause::Unavailable(mongodb), cx)?,
+            Trouble::Misfit => self.stream.open_after_retry(Cause::Unsupported(mongodb), cx)?,
+            Trouble::Delivery => {
+                let wait = self.publishing.next_wait(Cause::Unavailable(kafka), cx)?;
+                self.stream.open_after(wait, cx);
+            }
+            Trouble::Producer => self.publishing.make_after_wait(Cause::Unavailable(kafka), cx)?,
+        }
+        Ok(())
+    }
+
+    /// Forgets what is in flight; it is read again.
+    fn rewind(&mut self) {
+        self.window.rewind();
+        self.publishing.rewind();
+        self.record.rewind(self.window.newest());
+    }
+
+    /// The lease is ours: begins with what the record holds.
+    fn begin(&mut self, taken: Taken<R, T>, on_history_lost: OnHistoryLost) -> Result<(), Ending> {
+        let Taken { saved, unannounced, fresh } = taken;
+        self.publishing.announcements().add(unannounced);
+        match (saved, on_history_lost) {
+            (Saved::Nothing, _) => self.origin.begin_anew(fresh, None),
+            (Saved::Lost, OnHistoryLost::Stop) => return Err(Ending::Drain(Cause::TokenDamaged)),
+            (Saved::Lost, OnHistoryLost::FromNow) => {
+                self.origin.begin_anew(fresh, Some(GapCause::TokenDamaged));
+            }
+            (Saved::Position(checkpoint), _) => {
+                self.origin.resume(fresh, checkpoint.lineage);
+                self.window.begin_after(checkpoint.token);
+                self.record.resume(checkpoint.known);
+            }
+        }
+        Ok(())
+    }
+
+    /// The producer is ready: compares its topics with what the position knows of them.
+    fn look_at_topics(&mut self, topics: Vec<TopicState>, config: &Config) -> Result<(), Ending> {
+        self.record.look_at_topics(topics, self.window.newest(), config).map_err(Ending::Drain)?;
+        let never_opened = self.origin.is_empty() && self.window.is_untouched();
+        if never_opened && !self.origin.is_lost() && self.record.any_topic_holds_messages() {
+            match config.on_history_lost {
+                OnHistoryLost::Stop => return Err(Ending::Drain(Cause::TokenMissing)),
+                OnHistoryLost::FromNow => self.origin.miss_position(),
+            }
+        }
+        self.origin.outrank(self.record.lineage_at_the_ends(), never_opened);
+        Ok(())
+    }
+
+    /// The producer died, and with it the reports on what it held: all of that is read again.
+    fn on_producer_lost(&mut self, fault: Fault, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        if self.life.draining().is_some() {
+            let is_incomplete = self.window.unsettled() > 0;
+            self.rewind();
+            let ending = Err(Ending::Undeliverable(Cause::DrainIncomplete));
+            return if is_incomplete { ending } else { Ok(()) };
+        }
+        if !self.publishing.has_producer() {
+            // There is none, or a new one is on its way.
+            cx.ids.ignore(true);
+            return Ok(());
+        }
+        self.rewind();
+        if fault == Fault::Auth {
+            return Err(Ending::Drain(Cause::Refused(Dependency::Kafka)));
+        }
+        self.stream.close_for(Trouble::Producer, cx);
+        Ok(())
+    }
+
+    fn on_timer(&mut self, timer: TimerId<TimerKind>, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        if !cx.timers.expire(timer) {
+            cx.ids.ignore(cx.timers.was_set(timer));
+            return Ok(());
+        }
+        match timer.kind {
+            // One of them waits.
+            TimerKind::Reconnect | TimerKind::LeaseWait => {
+                self.identity.on_wait_over();
+                self.lease.on_wait_over();
+                self.publishing.on_wait_over();
+                self.stream.on_wait_over();
+            }
+            TimerKind::SaveRetry => {
+                let (saves, what) = self.saving();
+                saves.on_retry_due(&what, cx);
+            }
+            TimerKind::SaveDelay | TimerKind::IdleSave => self.save_now(cx),
+            // What the spacing held back, `advance` finds due.
+            TimerKind::SaveSpacing => {}
+            TimerKind::LeaseRenew => return self.lease.on_renewal_due(cx),
+            TimerKind::Drain => return self.on_drain_timeout(cx),
+        }
+        Ok(())
+    }
+
+    /// True where something is still to be recorded before anything is read: a start, or a gap before it.
+    fn has_start_to_record(&self) -> bool {
+        !self.origin.is_recorded() || self.record.has_gap_to_record()
+    }
+
+    fn saving(&mut self) -> (&mut Saves<T>, ToSave<'_, T>) {
+        let what = ToSave {
+            window: &self.window,
+            record: &self.record,
+            lineage: self.origin.lineage(),
+            are_gaps_told: self.publishing.are_gaps_told(),
+        };
+        (&mut self.saves, what)
+    }
+
+    fn save_now(&mut self, cx: &mut Context<'_, R, T>) {
+        let (saves, what) = self.saving();
+        saves.save_now(&what, cx);
+    }
+
+    fn save_when_due(&mut self, cx: &mut Context<'_, R, T>) {
+        let (saves, what) = self.saving();
+        saves.save_when_due(&what, cx);
+    }
+
+    /// True once nothing is in flight and all that is acked is saved.
+    fn is_settled_and_saved(&mut self, cx: &mut Context<'_, R, T>) -> bool {
+        if self.window.unsettled() > 0 {
+            return false;
+        }
+        self.save_now(cx);
+        !self.saves.is_under_way()
+    }
+
+    /// Nothing is read or connected any more.
+    fn disconnect(&mut self, cx: &mut Context<'_, R, T>) {
+        self.identity.give_up();
+        self.publishing.give_up();
+        self.stream.close(cx);
+    }
+
+    fn purge_unsettled(&self, cx: &mut Context<'_, R, T>) {
+        if self.window.unsettled() > 0 {
+            cx.order(Effect::PurgeQueued);
+        }
+    }
+
+    fn stop(&mut self, cause: Cause, cx: &mut Context<'_, R, T>) {
+        self.life = Life::Stopped(cause);
+        cx.order(Effect::Stop { cause });
     }
 }

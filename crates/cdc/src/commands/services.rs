@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
-use cdc_executor::{Ended, Health, Shutdown, Start};
+use cdc_executor::{Ended, Health, Shutdown};
 use cdc_machine::{Cause, Signal};
 use cdc_ports::Failure;
 use cdc_ports::StackTrace;
@@ -108,28 +108,19 @@ async fn watcher(
     shutdown: &Shutdown,
 ) -> Result<Ended, Failed> {
     let listener = http::bind("http.listen", config.http_listen).await?;
-    let mut source = wiring::source(config).map_err(refused)?;
+    let (mut service, health) = wiring::watcher(config).map_err(refused)?;
     cdc_executor::metrics::start_watcher();
     let token_age = wiring::follow_token_age(config).map_err(refused)?;
     if let Some(needed) = config.needed_namespaces() {
         tracing::info!(service = "watcher", operation = "start", "{needed}");
     }
-    // Until the source has said who it is there is no machine, but there are probes.
-    let (start, starting) = Start::watcher();
-    let probing = telemetry.probe(listener, starting, &config.instance);
-    let retry = config.machine.retries.mongodb;
-    let described = wiring::describe_source(&mut source, &config.mongodb.database, retry, &start, shutdown);
-    let name = match described.await {
-        Ok(name) => name,
-        Err(end) => {
-            shutdown.stopped(end.cause);
-            return Ok(end);
-        }
-    };
-    let (service, health) = wiring::watcher(config, source, name).map_err(refused)?;
-    drop(token_age);
-    probing.follow(start.into_sender(), health.clone());
+    let probing = telemetry.probe(listener, health.clone(), &config.instance);
     telemetry.logs.follow(health);
+    let identified = service.until_identified();
+    tokio::spawn(async move {
+        identified.await;
+        drop(token_age);
+    });
     let end = Box::pin(service.run(shutdown.clone())).await;
     probing.end().await;
     Ok(end)
@@ -193,19 +184,6 @@ struct Probing {
 }
 
 impl Probing {
-    /// Passes a service's health on to probes that began before it did.
-    fn follow(&self, to: watch::Sender<Health>, mut from: watch::Receiver<Health>) {
-        tokio::spawn(async move {
-            loop {
-                let health = from.borrow_and_update().clone();
-                // No probe is left to hear it: the process is ending.
-                if to.send(health).is_err() || from.changed().await.is_err() {
-                    break;
-                }
-            }
-        });
-    }
-
     /// Closes the port.
     async fn end(self) {
         self.stop.cancel();

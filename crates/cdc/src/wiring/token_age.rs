@@ -13,7 +13,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often the gauge is brought up to date.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Shows the saved position's age while there is no machine yet, because the source has not said who it is. It ends
+/// Shows the saved position's age while nobody takes the lease, because the source has not said who it is. It ends
 /// with this handle.
 pub struct TokenAge(JoinHandle<()>);
 

@@ -8,7 +8,7 @@ use cdc_tokens::{
     Examination, Examined, FileRegister, FileStore, Look, RedisRegister, RedisSettings, RedisStore, Reset,
     ResetOutcome,
 };
-use cdc_watcher::Amendment;
+use cdc_watcher::RecordChange;
 
 use crate::config::{TokenBackend, WatcherConfig};
 
@@ -20,7 +20,7 @@ pub enum AnyTokenStore {
     File(Box<FileStore>),
 }
 
-/// Makes the configured store for a source.
+/// Makes the configured store for a source; its name may be told later.
 ///
 /// # Errors
 /// When its address or path cannot be used.
@@ -132,6 +132,13 @@ impl AnyTokenStore {
 }
 
 impl TokenStore for AnyTokenStore {
+    fn set_source(&mut self, source: &str) {
+        match self {
+            Self::Redis(store) => store.set_source(source),
+            Self::File(store) => store.set_source(source),
+        }
+    }
+
     async fn acquire(&mut self, over_damage: bool) -> Result<Acquisition, Failure> {
         match self {
             Self::Redis(store) => store.acquire(over_damage).await,
@@ -150,11 +157,11 @@ impl TokenStore for AnyTokenStore {
         &mut self,
         token: &ResumeToken,
         lineage: Lineage,
-        amendment: &Amendment<ResumeToken>,
+        change: &RecordChange<ResumeToken>,
     ) -> Result<Recorded, Failure> {
         match self {
-            Self::Redis(store) => store.save(token, lineage, amendment).await,
-            Self::File(store) => store.save(token, lineage, amendment).await,
+            Self::Redis(store) => store.save(token, lineage, change).await,
+            Self::File(store) => store.save(token, lineage, change).await,
         }
     }
 

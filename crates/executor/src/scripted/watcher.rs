@@ -5,13 +5,13 @@ use bytes::Bytes;
 use cdc_event::{Message, Position, ResumeToken};
 use cdc_machine::{Fault, Lineage, SeqNo};
 use cdc_watcher::{
-    Amendment, Batching, CollectionId, Contents, Event, Known, Payload, Reading, StartAt, TopicState,
+    Batching, CollectionId, Contents, Event, Known, Payload, Reading, RecordChange, StartAt, TopicState,
 };
 
 use super::World;
 use cdc_ports::{
     Acquisition, Failure, Holder, Opening, Producer, ProducerReport, Recorded, ReportSink, SendRefused,
-    Serves, Sighting, Source, SourceBatch, TokenRecord, TokenStore,
+    Serves, Sighting, Source, SourceBatch, SourceIdentity, TokenRecord, TokenStore,
 };
 
 fn token(number: u32) -> ResumeToken {
@@ -38,6 +38,10 @@ fn record() -> TokenRecord {
 }
 
 impl Source for World {
+    async fn identify(&mut self) -> Result<SourceIdentity, Failure> {
+        self.call("identify").map(|()| SourceIdentity::Watchable("rs0/db".to_owned()))
+    }
+
     async fn open(&mut self, from: StartAt<ResumeToken>, _: Lineage, _: Reading) -> Result<Opening, Failure> {
         self.call("open")?;
         let at = match from {
@@ -129,6 +133,8 @@ impl Producer for Reporting {
 }
 
 impl TokenStore for World {
+    fn set_source(&mut self, _: &str) {}
+
     async fn acquire(&mut self, _: bool) -> Result<Acquisition, Failure> {
         match self.call("lease") {
             // Somebody else has it.
@@ -151,7 +157,7 @@ impl TokenStore for World {
         &mut self,
         _: &ResumeToken,
         _: Lineage,
-        _: &Amendment<ResumeToken>,
+        _: &RecordChange<ResumeToken>,
     ) -> Result<Recorded, Failure> {
         self.call("save").map(|()| Recorded::default())
     }

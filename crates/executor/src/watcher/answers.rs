@@ -1,22 +1,28 @@
-//! What comes in, from the lanes and from the producer, on its way to the machine: who has given a sign of life, what
+//! What comes in, from the tasks and from the producer, on its way to the machine: who has given a sign of life, what
 //! is logged and counted, and the input that it becomes.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdc_machine::{Cause, Dependency, Epoch, Fault, Lineage, SeqNo};
-use cdc_watcher::OnTooLarge;
+use cdc_event::{Message, ResumeToken};
+use cdc_machine::{Cause, Dependency, Fault, Lineage, SeqNo};
+use cdc_watcher::{Event, OnTooLarge, Opened, Payload};
 use tokio::task::JoinError;
 
-use super::lanes::SourceOrder;
-use super::{Driver, Hands, Input, Prepared, SERVICE, SavedAt};
+use super::neighbours::SavedAt;
+use super::tasks::SourceOrder;
+use super::{Driver, Hands, Input, Prepared, SERVICE};
 use crate::report;
 use cdc_ports::{Failure, Holder, Producer, ProducerReport, Serves, Sighting, SourceBatch};
 
-/// What a lane tells the driver.
+/// What a task tells the driver: an input for the machine, and what came beside it.
 #[derive(Debug)]
 pub(super) enum Reply {
+    /// The source's name.
+    Identified(Input, Arc<str>),
+    /// Why the source is none that can be watched.
+    Unwatchable(Input, String),
     /// A stream was opened, over what was seen under the watched names.
     Opened(Input, Vec<Sighting>),
     SourceFailed(Input, Failure),
@@ -25,10 +31,8 @@ pub(super) enum Reply {
         documents: Vec<(Arc<str>, Option<u64>)>,
         from: u32,
     },
-    Batch {
-        epoch: Epoch,
-        batch: SourceBatch,
-    },
+    /// The events are the input's.
+    Fetched(Input, SourceBatch),
     Store(Input),
     /// Somebody else holds the lease, and saved a position this long ago.
     Held(Input, Holder, Option<Duration>),
@@ -36,6 +40,7 @@ pub(super) enum Reply {
     /// record has been without one since now.
     Record(Input, u64, Duration),
     StoreFailed(Input, Failure),
+    SaveFailed(Input, Failure),
 }
 
 impl<P: Producer> Driver<P> {
@@ -89,14 +94,29 @@ impl<P: Producer> Driver<P> {
 
     pub(super) fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
         match reply {
-            Reply::Batch { epoch, mut batch } => {
+            Reply::Identified(input, name) => {
                 self.hands.owed.source.answered();
                 self.hands.standing.source.answered();
-                if let Some(sightings) = batch.sightings.take() {
+                self.hands.source_name = Some(name);
+                // Nobody may wait for it.
+                drop(self.hands.identified.take());
+                self.feed(input)
+            }
+            Reply::Unwatchable(input, text) => {
+                self.hands.last_failure = Some(text);
+                self.feed(input)
+            }
+            Reply::Fetched(input, mut read) => {
+                self.hands.owed.source.answered();
+                self.hands.standing.source.answered();
+                if let Some(sightings) = read.sightings.take() {
                     self.hands.see(sightings, self.machine.has_existed());
                 }
-                self.hands.read(&batch);
-                self.feed(Input::Batch { epoch, events: batch.events, idle: batch.idle })
+                if let Input::Fetched { result: Ok(batch), .. } = &input {
+                    self.hands.read(batch.events.len(), &read);
+                    self.tell_oversized(&batch.events);
+                }
+                self.feed(input)
             }
             Reply::Counted { documents, from } => {
                 self.hands.uncopied = Some(self.hands.watched.uncopied(documents, from));
@@ -153,27 +173,44 @@ impl<P: Producer> Driver<P> {
                 self.hands.standby = None;
                 self.hands.saved = Some(SavedAt::ago(saved_ago));
                 self.hands.metrics.gaps_open.set(open_gaps as f64);
-                if matches!(input, Input::Saved { .. }) {
+                if matches!(input, Input::TokenSaved { .. }) {
                     self.hands.metrics.save_seconds.record(self.hands.owed.save.answered());
                 }
                 self.feed(input)
             }
-            Reply::StoreFailed(input, failure) => {
-                self.hands.owed.store.answered();
-                let attempt = self.machine.store_attempt(&self.config);
-                self.hands.standing.store.failed(&failure, Some(attempt.into()));
-                if matches!(input, Input::SaveFailed { .. }) {
-                    self.hands.owed.save.answered();
-                }
-                self.log(&failure, attempt);
-                self.feed(input)
+            Reply::SaveFailed(input, failure) => {
+                self.hands.owed.save.answered();
+                self.on_store_failed(input, &failure)
+            }
+            Reply::StoreFailed(input, failure) => self.on_store_failed(input, &failure),
+        }
+    }
+
+    fn on_store_failed(&mut self, input: Input, failure: &Failure) -> ControlFlow<Cause> {
+        self.hands.owed.store.answered();
+        let attempt = self.machine.store_attempt(&self.config);
+        self.hands.standing.store.failed(failure, Some(attempt.into()));
+        self.log(failure, attempt);
+        self.feed(input)
+    }
+
+    /// Events that came without their documents are left out where the policy says so.
+    fn tell_oversized(&mut self, events: &[Event<Message, ResumeToken>]) {
+        if self.config.on_too_large != OnTooLarge::Skip {
+            return;
+        }
+        for event in events {
+            if let Payload::Oversized { marker } = &event.payload {
+                self.tell_too_large(marker);
             }
         }
     }
 
     /// Of collections that the position does not know, the documents that are there will not be copied: asks how many.
     fn count_existing(&mut self, opened: &Input, sightings: &[Sighting]) -> ControlFlow<Cause> {
-        let Input::Opened { at, .. } = opened else { return ControlFlow::Continue(()) };
+        let Input::StreamOpened { result: Ok(Opened { at, .. }), .. } = opened else {
+            return ControlFlow::Continue(());
+        };
         let recorded = self.machine.is_recorded().chain(std::iter::repeat(false));
         let names: Vec<Arc<str>> = sightings
             .iter()
@@ -214,7 +251,7 @@ impl<P: Producer> Driver<P> {
                 self.hands.standing.broker.answered();
                 let found: Vec<u32> = topics.iter().map(|topic| topic.partitions).collect();
                 let before = self.machine.lineage();
-                self.feed(Input::ProducerReady { id, topics })?;
+                self.feed(Input::ProducerPrepared { id, result: Ok(topics) })?;
                 self.compare_lineage(before);
                 self.compare_partitions(&found);
                 ControlFlow::Continue(())
@@ -223,7 +260,7 @@ impl<P: Producer> Driver<P> {
                 let attempt = self.machine.kafka_attempt(&self.config);
                 self.hands.standing.broker.failed(&failure, Some(attempt.into()));
                 self.log(&failure, attempt);
-                self.feed(Input::ProducerFailed { id, fault: failure.fault })
+                self.feed(Input::ProducerPrepared { id, result: Err(failure.fault) })
             }
         }
     }
@@ -285,8 +322,8 @@ impl<P: Producer> Hands<P> {
         self.seen = Some(self.watched.see(sightings, recorded, &self.metrics));
     }
 
-    fn read(&mut self, batch: &SourceBatch) {
-        self.metrics.processed.increment(batch.events.len() as u64);
+    fn read(&mut self, events: usize, batch: &SourceBatch) {
+        self.metrics.processed.increment(events as u64);
         if batch.looked_up > 0 {
             self.metrics.images_missing.increment(batch.looked_up);
             self.watched.looked_up(batch.looked_up);

@@ -1,13 +1,15 @@
-//! The Watcher's executor: one driver loop owns the machine; the source and the token store have a lane
+//! The Watcher's executor: one driver loop owns the machine; the source and the token store have a task
 //! each; the producer is called from the loop itself, which is therefore the one sequencer (trap T6).
 
 mod answers;
 mod growth;
 mod lag;
-mod lanes;
+mod neighbours;
+mod orders;
 mod publishing;
 mod sending;
 mod sums;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -15,28 +17,27 @@ mod watched;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cdc_event::{Message, ResumeToken};
-use cdc_machine::{Cause, Dependency, Effects, Machine, StateName};
+use cdc_machine::{Cause, Effects, Machine};
 use cdc_watcher::{Config, OnTooLarge, TimerKind, TopicState, Watcher};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use self::answers::Reply;
 use self::growth::Growth;
 use self::lag::SourceLag;
-use self::lanes::{SourceOrder, StoreOrder, source_lane, store_lane};
+use self::neighbours::{Debts, Neighbours, SavedAt};
 use self::publishing::Publishing;
 use self::sums::Sums;
+use self::tasks::{SourceOrder, StoreOrder, source_task, store_task};
 use self::watched::Watched;
 use crate::clock::Clock;
-use crate::given_up::{Told, key_hash};
-use crate::health::{HealthSign, PATIENCE, Standing, WatchedName, is_working, within_reason};
+use crate::given_up::Told;
+use crate::health::{HealthSign, WatchedName, is_working};
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
-use crate::owed::Owed;
 use crate::report::{self, Attempt};
 use crate::shutdown::{Tasks, closing_time};
 use crate::timers::Timers;
@@ -57,14 +58,16 @@ pub struct WatcherService<P> {
     source_orders: mpsc::Sender<SourceOrder>,
     store_orders: mpsc::Sender<StoreOrder>,
     replies: mpsc::Receiver<Reply>,
-    lanes: Tasks,
+    tasks: Tasks,
     health: HealthSign,
+    identified: oneshot::Sender<()>,
+    until_identified: Option<oneshot::Receiver<()>>,
     jitter: Jitter,
     clock: Clock,
 }
 
 impl<P: Producer> WatcherService<P> {
-    /// Puts the service together and starts its lanes; nothing is ordered before [`Self::run`]. The
+    /// Puts the service together and starts its tasks; nothing is ordered before [`Self::run`]. The
     /// producer reports into `sink`.
     /// `database` is the source's, for the messages of gaps.
     pub fn new(
@@ -79,10 +82,11 @@ impl<P: Producer> WatcherService<P> {
         let (source_orders, source_inbox) = mpsc::channel(LANE_ORDERS);
         let (store_orders, store_inbox) = mpsc::channel(LANE_ORDERS);
         let (reply_sender, replies) = mpsc::channel(LANE_ORDERS);
-        let lanes = Tasks::default();
-        lanes.spawn(source_lane(source, source_inbox, reply_sender.clone()));
-        lanes.spawn(store_lane(store, store_inbox, reply_sender, database.clone()));
+        let tasks = Tasks::default();
+        tasks.spawn(source_task(source, source_inbox, reply_sender.clone()));
+        tasks.spawn(store_task(store, store_inbox, reply_sender, database.clone()));
         let (health, receiver) = HealthSign::new(SERVICE);
+        let (identified, until_identified) = oneshot::channel();
         let service = Self {
             config,
             database,
@@ -91,12 +95,25 @@ impl<P: Producer> WatcherService<P> {
             source_orders,
             store_orders,
             replies,
-            lanes,
+            tasks,
             health,
+            identified,
+            until_identified: Some(until_identified),
             jitter,
             clock: Clock::default(),
         };
         (service, receiver)
+    }
+
+    /// Waits until the source has said who it is, or the service ends.
+    pub fn until_identified(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        let waiting = self.until_identified.take();
+        async move {
+            if let Some(waiting) = waiting {
+                // A service that ends drops its end.
+                let _ = waiting.await;
+            }
+        }
     }
 
     /// Runs until the machine stops, and says why it did.
@@ -114,8 +131,10 @@ impl<P: Producer> WatcherService<P> {
             source_orders,
             store_orders,
             mut replies,
-            lanes,
+            tasks,
             health,
+            identified,
+            until_identified: _,
             jitter,
             clock,
         } = self;
@@ -139,6 +158,8 @@ impl<P: Producer> WatcherService<P> {
                 standing: neighbours,
                 metrics: WatcherMetrics::new(),
                 saved: None,
+                source_name: None,
+                identified: Some(identified),
                 standby: None,
                 lag: SourceLag::default(),
                 watched: Watched::new(database),
@@ -188,9 +209,10 @@ impl<P: Producer> WatcherService<P> {
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
         shutdown.stopped(cause);
+        replies.close();
         let last_failure = driver.hands.last_failure.take();
         drop(driver);
-        lanes.close(closing_time(cause)).await;
+        tasks.close(closing_time(cause)).await;
         Ended { cause, last_failure }
     }
 }
@@ -204,48 +226,6 @@ async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::J
     match task {
         Some(handle) => handle.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Since when each neighbour owes an answer.
-#[derive(Default)]
-struct Debts {
-    source: Owed,
-    store: Owed,
-    save: Owed,
-    broker: Owed,
-}
-
-/// What each neighbour has shown of itself.
-struct Neighbours {
-    source: Standing,
-    store: Standing,
-    broker: Standing,
-}
-
-impl Neighbours {
-    fn new(token_store: Dependency) -> Self {
-        Self {
-            source: Standing::new(Dependency::MongoDb.as_str()),
-            store: Standing::new(token_store.as_str()),
-            broker: Standing::new(Dependency::Kafka.as_str()),
-        }
-    }
-}
-
-/// A moment in the past, also one before this process began.
-struct SavedAt {
-    known_at: Instant,
-    before: Duration,
-}
-
-impl SavedAt {
-    fn ago(before: Duration) -> Self {
-        Self { known_at: Instant::now(), before }
-    }
-
-    fn age(&self) -> Duration {
-        self.before.saturating_add(self.known_at.elapsed())
     }
 }
 
@@ -268,6 +248,9 @@ struct Hands<P> {
     metrics: WatcherMetrics,
     /// When the position was saved; `None` until the store has told.
     saved: Option<SavedAt>,
+    /// Who the source is, once it has said so: what the token record has to belong to. Told to whoever waits for that.
+    source_name: Option<Arc<str>>,
+    identified: Option<oneshot::Sender<()>>,
     /// Who holds the lease, while it is waited for.
     standby: Option<Holder>,
     lag: SourceLag,
@@ -302,10 +285,8 @@ impl<P: Producer> Driver<P> {
     }
 
     fn step(&mut self, input: Input) -> ControlFlow<Cause> {
-        if let Input::DeliveryTooLarge { marker, .. } = &input
-            && self.config.on_too_large == OnTooLarge::Stop
-        {
-            self.hands.tell_too_large(marker, "the service stops at it, as on_too_large says");
+        if let Input::DeliveryTooLarge { marker, .. } = &input {
+            self.tell_too_large(marker);
         }
         let from = self.machine.state();
         let name = input.name();
@@ -320,6 +301,17 @@ impl<P: Producer> Driver<P> {
         let sent = std::mem::take(&mut self.hands.published_now);
         self.hands.publishing.sent(sent, self.hands.lag.newest_unix_seconds());
         ControlFlow::Continue(())
+    }
+
+    /// Says of an event that does not fit what becomes of it by policy. A marker of it is told of when it is sent.
+    fn tell_too_large(&mut self, marker: &Message) {
+        match self.config.on_too_large {
+            OnTooLarge::DeadLetter => {}
+            OnTooLarge::Skip => self.hands.tell_too_large(marker, "it is left out, as on_too_large says"),
+            OnTooLarge::Stop => {
+                self.hands.tell_too_large(marker, "the service stops at it, as on_too_large says");
+            }
+        }
     }
 
     fn on_tick(&mut self) {
@@ -344,144 +336,5 @@ impl<P: Producer> Driver<P> {
         self.hands.metrics.common.failed(failure.fault);
         let attempt = Attempt { retry: attempt.0, max: attempt.1 };
         report::failure(SERVICE, self.machine.state().as_str(), failure, attempt);
-    }
-}
-
-impl<P: Producer> Hands<P> {
-    /// Carries out one order. Every order has its line here; what it comes to returns as an input.
-    fn carry_out(&mut self, effect: Effect) -> ControlFlow<Cause> {
-        match effect {
-            Effect::AcquireLease { id, over_damage } => {
-                self.order_store(StoreOrder::Acquire { id, over_damage })
-            }
-            Effect::RenewLease { id } => self.order_store(StoreOrder::Renew { id }),
-            Effect::ReleaseLease { id } => self.order_store(StoreOrder::Release { id }),
-            Effect::SaveToken { id, token, lineage, amendment } => {
-                self.owed.save.asked();
-                self.sums.acknowledged(token.position().position);
-                self.order_store(StoreOrder::Save { id, token, lineage, amendment })
-            }
-            Effect::OpenStream { epoch, from, lineage, reading } => {
-                self.owed.source.asked();
-                self.order_source(SourceOrder::Open { epoch, from, lineage, reading })
-            }
-            Effect::Pull { epoch, max_events, max_bytes } => {
-                self.owed.source.asked();
-                self.order_source(SourceOrder::Pull { epoch, max_events, max_bytes })
-            }
-            Effect::CloseStream { epoch: _ } => self.order_source(SourceOrder::Close),
-            Effect::PrepareProducer { id, batching } => self.prepare(id, batching),
-            Effect::Publish { seq, record, partitions } => {
-                tracing::debug!(
-                    service = SERVICE,
-                    operation = "kafka_publish",
-                    seq = seq.0,
-                    topic = &*record.topic,
-                    position = %record.position,
-                    key_hash = %format_args!("{:016x}", key_hash(&record.key)),
-                    bytes = record.value.len(),
-                    "an event is published"
-                );
-                self.send(seq, |producer| producer.send(seq, record, partitions));
-                ControlFlow::Continue(())
-            }
-            Effect::PublishControl { seq, records, copies } => {
-                for record in &records {
-                    self.send_control(seq, record, copies);
-                }
-                ControlFlow::Continue(())
-            }
-            Effect::PublishMarker { seq, marker } => {
-                self.tell_too_large(&marker, "a marker without the body goes to the dead letters");
-                self.send(seq, |producer| producer.send_marker(seq, marker));
-                ControlFlow::Continue(())
-            }
-            Effect::LeaveOut { marker } => {
-                self.tell_too_large(&marker, "it is left out, as on_too_large says");
-                ControlFlow::Continue(())
-            }
-            Effect::PurgeQueued => {
-                if let Some(producer) = &mut self.producer {
-                    producer.purge_queued();
-                }
-                ControlFlow::Continue(())
-            }
-            Effect::SetTimer { timer, after } => {
-                match timer.kind {
-                    TimerKind::Reconnect | TimerKind::SaveRetry => self.timers.set_with_jitter(timer, after),
-                    TimerKind::SaveSpacing
-                    | TimerKind::SaveDelay
-                    | TimerKind::IdleSave
-                    | TimerKind::LeaseRenew
-                    | TimerKind::LeaseWait
-                    | TimerKind::Drain => self.timers.set(timer, after),
-                }
-                ControlFlow::Continue(())
-            }
-            Effect::CancelTimer { timer } => {
-                self.timers.cancel(timer);
-                ControlFlow::Continue(())
-            }
-            Effect::Stop { cause } => ControlFlow::Break(cause),
-        }
-    }
-
-    fn order_source(&mut self, order: SourceOrder) -> ControlFlow<Cause> {
-        match self.source.try_send(order) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(Cause::Invariant("the source lane has more orders than it can owe")),
-        }
-    }
-
-    fn order_store(&mut self, order: StoreOrder) -> ControlFlow<Cause> {
-        self.owed.store.asked();
-        match self.store.try_send(order) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(Cause::Invariant("the store lane has more orders than it can owe")),
-        }
-    }
-
-    fn moved(&self, from: StateName, to: StateName, input: &'static str) {
-        self.metrics.common.moved(from, to);
-        crate::log_transition(SERVICE, from, to, input);
-    }
-
-    /// Asks the brokers for a sign of life where there is nothing to publish, and now and then how large the topics
-    /// are. The source is read all the time, and the store's lease is renewed; only the brokers can be quiet for
-    /// long.
-    fn probe(&mut self) {
-        let is_quiet = !self.has_reports_due() && self.standing.broker.is_quiet();
-        if self.probing.is_some() || !(is_quiet || self.growth.is_due()) {
-            return;
-        }
-        self.growth.asked();
-        if let Some(producer) = &self.producer {
-            self.probing = Some(tokio::spawn(within_reason(producer.probe())));
-        }
-    }
-
-    fn has_reports_due(&self) -> bool {
-        self.publishing.age() > Duration::ZERO
-    }
-
-    /// Which neighbour gave a bad answer, or owes one for too long.
-    fn trouble(&self) -> Option<String> {
-        let Neighbours { source, store, broker } = &self.standing;
-        if let Some(trouble) = [source, store, broker].into_iter().find_map(Standing::trouble) {
-            return Some(trouble.to_owned());
-        }
-        if let Some(holder) = &self.standby {
-            return Some(holder.why_waiting());
-        }
-        let debts = [
-            ("mongodb", self.owed.source.age()),
-            ("the token store", self.owed.store.age()),
-            ("kafka", self.owed.broker.age().max(self.publishing.age())),
-        ];
-        let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
-        if age > PATIENCE {
-            return Some(format!("{name} owes an answer for {} s", age.as_secs()));
-        }
-        self.watched.trouble()
     }
 }

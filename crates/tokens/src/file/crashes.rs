@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cdc_event::{Position, ResumeToken};
 use cdc_machine::Lineage;
 use cdc_ports::{Acquisition, StoreIdentity, TokenStore as _};
-use cdc_watcher::Amendment;
+use cdc_watcher::RecordChange;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
@@ -101,7 +101,7 @@ async fn live(disk: ModelDisk, acts: &[Act]) -> Result<(), String> {
         };
         disk.plan(act.troubles.clone(), crash_at);
         if act.is_save {
-            let plain = Amendment { known: Vec::new(), gaps: Vec::new(), announced: true };
+            let plain = RecordChange { known: Vec::new(), gaps: Vec::new(), announced: true };
             match running.save(&token(n), LINEAGE, &plain).await {
                 Ok(_) => allowed = Allowed { confirmed: Some(n), tried: Vec::new() },
                 Err(_) => allowed.tried.push(n),

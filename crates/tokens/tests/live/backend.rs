@@ -11,7 +11,7 @@ use cdc_event::{Position, ResumeToken};
 use cdc_machine::Lineage;
 use cdc_ports::{Acquisition, StoreIdentity, TokenRecord, TokenStore, Watched};
 use cdc_tokens::{FileRegister, FileStore, RedisRegister, RedisSettings, RedisStore};
-use cdc_watcher::{Amendment, Contents, Known};
+use cdc_watcher::{Contents, Known, RecordChange};
 use tempfile::TempDir;
 
 pub(crate) const LINEAGE: Lineage = Lineage(1_700_000_000);
@@ -245,8 +245,8 @@ pub(crate) const KNOWN: Known =
     Known { contents: Contents::Uuid([7; 16]), partitions: Some(8), holds_messages: true };
 
 /// A save that changes nothing but the position.
-pub(crate) fn plain() -> Amendment<ResumeToken> {
-    Amendment { known: vec![KNOWN], gaps: Vec::new(), announced: true }
+pub(crate) fn plain() -> RecordChange<ResumeToken> {
+    RecordChange { known: vec![KNOWN], gaps: Vec::new(), announced: true }
 }
 
 /// The token of the `n`th event.

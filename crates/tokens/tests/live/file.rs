@@ -9,7 +9,7 @@ use std::process::Command;
 use cdc_machine::Fault;
 use cdc_ports::{Acquisition, StoreIdentity, TokenStore};
 use cdc_tokens::{Examination, FileStore};
-use cdc_watcher::{Amendment, CollectionId, Gap, GapCause};
+use cdc_watcher::{CollectionId, Gap, GapCause, RecordChange};
 
 use crate::backend::{Backend, Files, LINEAGE, LONG, assert_same, identity, owned, plain, token, watched};
 
@@ -188,7 +188,7 @@ async fn a_record_is_changed_by_hand_as_it_was_seen_and_while_nobody_holds_it() 
         collections: vec![CollectionId(0)],
         announced: true,
     };
-    watcher.save(&token(2), LINEAGE, &Amendment { gaps: vec![gap], ..plain() }).await.unwrap();
+    watcher.save(&token(2), LINEAGE, &RecordChange { gaps: vec![gap], ..plain() }).await.unwrap();
     assert!(
         matches!(hand.examine(HAND, true).await.unwrap(), Examination::Held { holder, .. } if holder.instance == "a")
     );

@@ -3,7 +3,7 @@
 use cdc_event::ResumeToken;
 use cdc_machine::Fault;
 use cdc_ports::{Acquisition, StoreIdentity, TokenStore};
-use cdc_watcher::Amendment;
+use cdc_watcher::RecordChange;
 
 use crate::backend::{
     Backend, KNOWN, LINEAGE, LONG, assert_same, held, identity, on_both, owned, plain, token, watched,
@@ -28,8 +28,8 @@ fn watching(names: &[&str]) -> StoreIdentity {
     StoreIdentity { collections: names.iter().map(|name| watched(name)).collect(), ..identity() }
 }
 
-fn knowing(names: &[&str]) -> Amendment<ResumeToken> {
-    Amendment { known: vec![KNOWN; names.len()], ..plain() }
+fn knowing(names: &[&str]) -> RecordChange<ResumeToken> {
+    RecordChange { known: vec![KNOWN; names.len()], ..plain() }
 }
 
 /// A pipeline that knows of one place only, and saves there.

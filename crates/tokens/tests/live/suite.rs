@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cdc_machine::Fault;
 use cdc_ports::{Acquisition, StoreIdentity, TokenStore, Watched};
-use cdc_watcher::{Amendment, CollectionId, Gap, GapCause, Known};
+use cdc_watcher::{CollectionId, Gap, GapCause, Known, RecordChange};
 
 use crate::backend::{
     Backend, KNOWN, LINEAGE, LONG, SHORT, assert_same, held, identity, on_both, owned, plain, token, watched,
@@ -256,7 +256,7 @@ async fn a_changed_list_of_collections_resumes(backend: impl Backend) {
     let mut store = backend.store_of("cell", more, "a", LONG);
     owned(store.acquire(false).await.unwrap());
     let empty = Known { holds_messages: false, ..KNOWN };
-    store.save(&token(1), LINEAGE, &Amendment { known: vec![KNOWN, empty], ..plain() }).await.unwrap();
+    store.save(&token(1), LINEAGE, &RecordChange { known: vec![KNOWN, empty], ..plain() }).await.unwrap();
     store.release().await.unwrap();
     match store.acquire(false).await.unwrap() {
         Acquisition::Position { known, .. } => assert_eq!(known, [Some(KNOWN), Some(empty)]),
@@ -273,7 +273,7 @@ async fn a_gap_comes_with_its_position_and_is_told_once(backend: impl Backend) {
         collections: vec![CollectionId(0)],
         announced: false,
     };
-    let opening = Amendment { gaps: vec![gap], ..plain() };
+    let opening = RecordChange { gaps: vec![gap], ..plain() };
     let recorded = store.save(&token(9), LINEAGE, &opening).await.unwrap();
     assert_eq!((recorded.opened.len(), recorded.open_gaps), (1, 1));
 
@@ -285,7 +285,7 @@ async fn a_gap_comes_with_its_position_and_is_told_once(backend: impl Backend) {
     assert_eq!((found.from, found.to), (Some(token(1).position), token(9).position));
     assert_eq!((found.cause.as_str(), &found.collections[..]), ("history_lost", &["players".to_owned()][..]));
     assert!(!found.announced && found.healed_at.is_none() && found.opened_at.ends_with('Z'), "{found:?}");
-    store.save(&token(9), LINEAGE, &Amendment { announced: false, ..plain() }).await.unwrap();
+    store.save(&token(9), LINEAGE, &RecordChange { announced: false, ..plain() }).await.unwrap();
     assert!(!store.peek().await.unwrap().unwrap().gaps[0].announced);
     let recorded = store.save(&token(10), LINEAGE, &plain()).await.unwrap();
     assert_eq!((recorded.opened.len(), recorded.open_gaps), (0, 1), "told is not healed");
@@ -303,7 +303,7 @@ async fn a_save_that_lost_its_store_opens_its_gap_once(backend: impl Backend) {
         collections: vec![CollectionId(0)],
         announced: true,
     };
-    store.save(&token(2), LINEAGE, &Amendment { gaps: vec![gap], ..plain() }).await.unwrap();
+    store.save(&token(2), LINEAGE, &RecordChange { gaps: vec![gap], ..plain() }).await.unwrap();
     backend.put("cell", Some(&before)).await;
     store.save(&token(3), LINEAGE, &plain()).await.unwrap();
     assert_eq!(store.peek().await.unwrap().unwrap().gaps.len(), 1);

@@ -12,7 +12,7 @@ mod recreated;
 mod saving;
 mod streaming;
 
-use std::string::String;
+use std::string::{String, ToString as _};
 use std::time::Duration;
 use std::vec::Vec;
 use std::{assert_eq, format, vec};
@@ -22,8 +22,8 @@ use cdc_machine::{
 };
 
 use crate::{
-    Batching, Checkpoint, CollectionId, Config, Contents, Effect, Event, Gap, Input, Known, Payload, Reading,
-    Saved, StartAt, TimerKind, TopicState, Watcher,
+    Batch, Checkpoint, CollectionId, Config, Contents, Effect, Event, Input, Known, LeaseRefusal, Opened,
+    Payload, Saved, Taken, TimerKind, TopicState, Watcher,
 };
 
 type Order = Effect<&'static str, u32>;
@@ -57,9 +57,16 @@ impl Bench {
                 self.timers.retain(|set| set.kind != timer.kind);
                 self.timers.push(timer);
             }
-            lines.push(show(&effect));
+            // Handles are texts here; what they are is plain without the quotes.
+            lines.push(effect.to_string().replace('"', ""));
         }
         lines
+    }
+
+    /// Begins, and hears who the source is.
+    fn start(&mut self) -> Vec<String> {
+        assert_eq!(self.step(Input::Start), ["IdentifySource"]);
+        self.step(Input::SourceIdentified { result: Ok(()) })
     }
 
     /// The state that the machine is in, with the cause of its end.
@@ -76,7 +83,7 @@ impl Bench {
     /// Resumed after token 10, with the first pull outstanding.
     fn streaming(config: Config) -> Self {
         let mut bench = Self::new(config);
-        bench.step(Input::Start);
+        bench.start();
         bench.step(acquired(0, Some(10)));
         bench.step(ready(1, true));
         bench.step(opened(0, 10));
@@ -92,61 +99,6 @@ impl Bench {
     }
 }
 
-fn show(effect: &Order) -> String {
-    let name = effect.name();
-    match effect {
-        Effect::AcquireLease { id, over_damage: true } => format!("{name} {} over damage", id.0),
-        Effect::AcquireLease { id, over_damage: false }
-        | Effect::RenewLease { id }
-        | Effect::ReleaseLease { id }
-        | Effect::PrepareProducer { id, batching: Batching::Shared { halvings: 0 } } => {
-            format!("{name} {}", id.0)
-        }
-        Effect::PrepareProducer { id, batching: Batching::Shared { halvings } } => {
-            format!("{name} {} halved {halvings}", id.0)
-        }
-        Effect::PrepareProducer { id, batching: Batching::Single } => format!("{name} {} single", id.0),
-        Effect::LeaveOut { marker } => format!("{name} {marker}"),
-        Effect::Publish { seq, record, partitions: 2 } | Effect::PublishMarker { seq, marker: record } => {
-            format!("{name} {} {record}", seq.0)
-        }
-        Effect::Publish { seq, record, partitions } => {
-            format!("{name} {} {record} among {partitions}", seq.0)
-        }
-        Effect::PublishControl { seq, records, copies } => {
-            format!("{name} {} {} to {copies}", seq.0, records.join(" "))
-        }
-        Effect::PurgeQueued => String::from(name),
-        Effect::OpenStream { epoch, from, lineage, reading } => {
-            let from = match from {
-                StartAt::Now => String::from("now"),
-                StartAt::After(token) => format!("after {token}"),
-            };
-            let stripped = if *reading == Reading::Stripped { " stripped" } else { "" };
-            format!("{name} {} {from} in {}{stripped}", epoch.0, lineage.0)
-        }
-        Effect::Pull { epoch, max_events, max_bytes } => {
-            format!("{name} {} {max_events} events {max_bytes} bytes", epoch.0)
-        }
-        Effect::CloseStream { epoch } => format!("{name} {}", epoch.0),
-        Effect::SaveToken { id, token, lineage, amendment } => {
-            let gaps: String = amendment.gaps.iter().map(show_gap).collect();
-            let announced = if amendment.announced { "" } else { ", gaps to announce" };
-            format!("{name} {} {} in {}{gaps}{announced}", id.0, token.position(), lineage.0)
-        }
-        Effect::SetTimer { timer, after } => format!("{name}#{} {after:?}", timer.generation),
-        Effect::CancelTimer { timer } => format!("{name}#{}", timer.generation),
-        Effect::Stop { cause } => format!("{name} {cause:?}"),
-    }
-}
-
-fn show_gap(gap: &Gap<u32>) -> String {
-    let from = gap.from.map_or_else(|| String::from("?"), |from| format!("{from}"));
-    let told = if gap.announced { " told" } else { "" };
-    let places: Vec<u16> = gap.collections.iter().map(|id| id.0).collect();
-    format!(", {} {from}..{} of {places:?}{told}", gap.cause.as_str(), gap.to)
-}
-
 /// The one watched collection.
 const PLAYERS: CollectionId = CollectionId(0);
 
@@ -160,15 +112,21 @@ fn acquired(id: u64, saved: Option<u32>) -> Fact {
     let saved = saved.map_or(Saved::Nothing, |token| {
         Saved::Position(Checkpoint { token, lineage: Lineage(7), known: vec![Some(KNOWN)] })
     });
-    Input::LeaseAcquired { id: EffectId(id), saved, unannounced: vec![], fresh: Lineage(9) }
+    Input::LeaseTaken {
+        id: EffectId(id),
+        result: Ok(Taken { saved, unannounced: vec![], fresh: Lineage(9) }),
+    }
 }
 
 fn ready(id: u64, holds_messages: bool) -> Fact {
-    Input::ProducerReady { id: EffectId(id), topics: vec![TopicState { holds_messages, ..TOPIC }] }
+    Input::ProducerPrepared { id: EffectId(id), result: Ok(vec![TopicState { holds_messages, ..TOPIC }]) }
 }
 
 fn opened(epoch: u64, at: u32) -> Fact {
-    Input::Opened { epoch: Epoch(epoch), at, contents: vec![UUID], looked_at: at }
+    Input::StreamOpened {
+        epoch: Epoch(epoch),
+        result: Ok(Opened { at, contents: vec![UUID], looked_at: at }),
+    }
 }
 
 fn message(token: u32) -> Event<&'static str, u32> {
@@ -177,11 +135,11 @@ fn message(token: u32) -> Event<&'static str, u32> {
 
 fn batch(epoch: u64, tokens: &[u32]) -> Fact {
     let events = tokens.iter().copied().map(message).collect();
-    Input::Batch { epoch: Epoch(epoch), events, idle: None }
+    Input::Fetched { epoch: Epoch(epoch), result: Ok(Batch { events, idle: None }) }
 }
 
 fn idle(epoch: u64, token: u32) -> Fact {
-    Input::Batch { epoch: Epoch(epoch), events: vec![], idle: Some(token) }
+    Input::Fetched { epoch: Epoch(epoch), result: Ok(Batch { events: vec![], idle: Some(token) }) }
 }
 
 fn delivered(seqs: &[u64]) -> Fact {
@@ -193,7 +151,7 @@ fn failed(seq: u64, fault: Fault) -> Fact {
 }
 
 fn saved(id: u64) -> Fact {
-    Input::Saved { id: EffectId(id), unannounced: vec![] }
+    Input::TokenSaved { id: EffectId(id), result: Ok(vec![]) }
 }
 
 fn drain() -> Fact {

@@ -6,22 +6,28 @@ use super::*;
 /// Opened over another collection than the position knows; it was looked at when all before `looked_at` had
 /// happened.
 pub(super) fn opened_other(epoch: u64, at: u32, looked_at: u32) -> Fact {
-    Input::Opened { epoch: Epoch(epoch), at, contents: vec![Contents::Uuid([2; 16])], looked_at }
+    Input::StreamOpened {
+        epoch: Epoch(epoch),
+        result: Ok(Opened { at, contents: vec![Contents::Uuid([2; 16])], looked_at }),
+    }
 }
 
 fn told(epoch: u64, token: u32, payload: Payload<&'static str>) -> Fact {
-    Input::Batch { epoch: Epoch(epoch), events: vec![Event { token, payload }], idle: None }
+    Input::Fetched {
+        epoch: Epoch(epoch),
+        result: Ok(Batch { events: vec![Event { token, payload }], idle: None }),
+    }
 }
 
 /// Resumed after token 10, over another collection than the position knows.
 fn recreated(looked_at: u32) -> Bench {
     let mut b = Bench::new(small());
-    b.step(Input::Start);
+    b.start();
     b.step(acquired(0, Some(10)));
     b.step(ready(1, true));
     assert_eq!(
         b.step(opened_other(0, 10, looked_at)),
-        ["Pull 0 4 events 100 bytes"],
+        ["Fetch epoch=0 max_events=4 max_bytes=100"],
         "the stream may tell why"
     );
     b
@@ -44,42 +50,47 @@ fn a_collection_recreated_while_nobody_watched_is_no_gap_where_the_stream_tells_
 #[test]
 fn a_collection_of_which_the_stream_tells_nothing_was_replaced_behind_its_back() {
     let mut b = recreated(12);
-    let spaced = ["Publish 0 body", "Pull 0 3 events 99 bytes"];
+    let spaced = ["Publish seq=0 record=body partitions=2", "Fetch epoch=0 max_events=3 max_bytes=99"];
     assert_eq!(b.step(batch(0, &[11])), spaced, "it has not come that far");
     b.step(delivered(&[0]));
     assert_eq!(
         b.step(idle(0, 12))[..2],
-        ["CloseStream 0", "OpenStream 1 after 12 in 7"],
+        ["CloseStream epoch=0", "OpenStream epoch=1 from=After(12) lineage=7 reading=Whole"],
         "nothing more is read"
     );
     let effects = b.step(opened_other(1, 12, 13));
     assert!(
-        effects.contains(&String::from("SaveToken 2 12 in 7, collection_recreated ?..12 of [0]")),
+        effects.contains(&String::from(
+            "SaveToken id=2 token=12 lineage=7 change=[collection_recreated ?..12 of [0]]"
+        )),
         "{effects:?}"
     );
-    assert_eq!(b.step(saved_with_gap(2))[0], "PublishControl 3 gap to 2");
+    assert_eq!(b.step(saved_with_gap(2))[0], "PublishControl seq=3 records=[gap] copies=2");
     // It is known from now on.
-    b.step(Input::SourceFailed { epoch: Epoch(1), fault: Fault::Transient });
+    b.step(Input::Fetched { epoch: Epoch(1), result: Err(Fault::Transient) });
     b.step(delivered(&[3, 3]));
     let due = b.expiry(TimerKind::Reconnect);
     b.step(due);
     b.step(opened_other(2, 12, 13));
     let effects = b.step(idle(2, 14));
-    assert_eq!(effects[0], "Pull 2 3 events 100 bytes", "{effects:?}");
+    assert_eq!(effects[0], "Fetch epoch=2 max_events=3 max_bytes=100", "{effects:?}");
 }
 
 #[test]
 fn what_was_not_explained_before_a_rewind_is_looked_at_again() {
     let mut b = recreated(11);
-    assert_eq!(b.step(batch(0, &[11])), ["Publish 0 body", "CloseStream 0"]);
+    assert_eq!(b.step(batch(0, &[11])), ["Publish seq=0 record=body partitions=2", "CloseStream epoch=0"]);
     // The gap waits behind an event that does not arrive.
     b.step(failed(0, Fault::Transient));
     let due = b.expiry(TimerKind::Reconnect);
-    assert_eq!(b.step(due), ["OpenStream 1 after 10 in 7"]);
+    assert_eq!(b.step(due), ["OpenStream epoch=1 from=After(10) lineage=7 reading=Whole"]);
     b.step(opened_other(1, 10, 12));
-    assert_eq!(b.step(batch(1, &[11])), ["Publish 1 body", "Pull 1 3 events 99 bytes"]);
+    assert_eq!(
+        b.step(batch(1, &[11])),
+        ["Publish seq=1 record=body partitions=2", "Fetch epoch=1 max_events=3 max_bytes=99"]
+    );
     b.step(delivered(&[1]));
-    assert_eq!(b.step(idle(1, 13))[0], "CloseStream 1");
+    assert_eq!(b.step(idle(1, 13))[0], "CloseStream epoch=1");
     let effects = b.step(opened_other(2, 13, 13));
     assert!(effects.concat().contains("collection_recreated ?..13 of [0]"), "{effects:?}");
 }

@@ -8,7 +8,14 @@ use super::*;
 #[test]
 fn a_batch_goes_to_kafka_in_order_and_the_next_pull_waits_for_no_report() {
     let mut b = Bench::streaming(small());
-    assert_eq!(b.step(batch(0, &[11, 12])), ["Publish 0 body", "Publish 1 body", "Pull 0 2 events 98 bytes"]);
+    assert_eq!(
+        b.step(batch(0, &[11, 12])),
+        [
+            "Publish seq=0 record=body partitions=2",
+            "Publish seq=1 record=body partitions=2",
+            "Fetch epoch=0 max_events=2 max_bytes=98"
+        ]
+    );
     assert_eq!(b.at(), STREAMING);
 }
 
@@ -16,7 +23,15 @@ fn a_batch_goes_to_kafka_in_order_and_the_next_pull_waits_for_no_report() {
 fn without_room_nothing_is_pulled() {
     let mut b = Bench::streaming(small());
     let effects = b.step(batch(0, &[11, 12, 13, 14]));
-    assert_eq!(effects, ["Publish 0 body", "Publish 1 body", "Publish 2 body", "Publish 3 body"]);
+    assert_eq!(
+        effects,
+        [
+            "Publish seq=0 record=body partitions=2",
+            "Publish seq=1 record=body partitions=2",
+            "Publish seq=2 record=body partitions=2",
+            "Publish seq=3 record=body partitions=2"
+        ]
+    );
     assert_eq!(b.at(), AWAITING_ACK);
 }
 
@@ -25,23 +40,26 @@ fn a_lone_event_larger_than_the_byte_bound_passes_and_holds_the_next_pull_back()
     let mut b = Bench::streaming(small());
     let event =
         Event { token: 11, payload: Payload::Message { record: "large", bytes: 500, collection: PLAYERS } };
-    let large = Input::Batch { epoch: Epoch(0), events: vec![event], idle: None };
-    assert_eq!(b.step(large), ["Publish 0 large"]);
+    let large = Input::Fetched { epoch: Epoch(0), result: Ok(Batch { events: vec![event], idle: None }) };
+    assert_eq!(b.step(large), ["Publish seq=0 record=large partitions=2"]);
     assert_eq!(b.at(), AWAITING_ACK);
-    assert_eq!(b.step(delivered(&[0])), ["SetTimer SaveDelay#0 200ms", "Pull 0 3 events 100 bytes"]);
+    assert_eq!(
+        b.step(delivered(&[0])),
+        ["SetTimer SaveDelay#0 after=200ms", "Fetch epoch=0 max_events=3 max_bytes=100"]
+    );
     assert_eq!(b.at(), STREAMING);
 }
 
 #[test]
 fn a_pull_asks_for_at_most_max_pull_events() {
     let mut b = Bench::streaming(Config { max_pull_events: 3, ..small() });
-    assert_eq!(b.step(batch(0, &[])), ["Pull 0 3 events 100 bytes"]);
+    assert_eq!(b.step(batch(0, &[])), ["Fetch epoch=0 max_events=3 max_bytes=100"]);
 }
 
 #[test]
 fn a_pull_asks_for_at_most_max_pull_bytes() {
     let mut b = Bench::streaming(Config { max_pull_bytes: 60, ..small() });
-    assert_eq!(b.step(batch(0, &[])), ["Pull 0 4 events 60 bytes"]);
+    assert_eq!(b.step(batch(0, &[])), ["Fetch epoch=0 max_events=4 max_bytes=60"]);
 }
 
 #[test]
@@ -49,12 +67,15 @@ fn an_event_that_carries_nothing_waits_its_turn_and_takes_no_room() {
     let mut b = Bench::streaming(small());
     let events = vec![message(11), Event { token: 12, payload: Payload::Skip }];
     assert_eq!(
-        b.step(Input::Batch { epoch: Epoch(0), events, idle: None }),
-        ["Publish 0 body", "Pull 0 3 events 99 bytes"]
+        b.step(Input::Fetched { epoch: Epoch(0), result: Ok(Batch { events, idle: None }) }),
+        ["Publish seq=0 record=body partitions=2", "Fetch epoch=0 max_events=3 max_bytes=99"]
     );
     b.step(delivered(&[0]));
     let due = b.expiry(TimerKind::SaveDelay);
-    assert_eq!(b.step(due), ["SaveToken 2 12 in 7", "SetTimer SaveSpacing#0 10ms"]);
+    assert_eq!(
+        b.step(due),
+        ["SaveToken id=2 token=12 lineage=7 change=[]", "SetTimer SaveSpacing#0 after=10ms"]
+    );
 }
 
 #[test]
@@ -62,7 +83,7 @@ fn tokens_that_do_not_increase_are_a_bug() {
     for tokens in [&[10][..], &[12, 12], &[12, 11]] {
         let mut b = Bench::streaming(small());
         let effects = b.step(batch(0, tokens));
-        assert!(effects.last().is_some_and(|last| last.starts_with("Stop Invariant")), "{effects:?}");
+        assert!(effects.last().is_some_and(|last| last.starts_with("Stop cause=Invariant")), "{effects:?}");
         assert_eq!(b.machine.state(), StateName::Stopped);
     }
 }
@@ -78,11 +99,17 @@ fn more_events_than_asked_for_are_a_bug() {
 #[test]
 fn an_idle_position_that_says_nothing_new_opens_nothing() {
     let mut b = Bench::streaming(small());
-    assert_eq!(b.step(idle(0, 10)), ["Pull 0 4 events 100 bytes"]);
-    assert_eq!(b.step(idle(0, 11)), ["SetTimer IdleSave#0 10s", "Pull 0 4 events 100 bytes"]);
-    assert_eq!(b.step(idle(0, 12)), ["Pull 0 4 events 100 bytes"]);
+    assert_eq!(b.step(idle(0, 10)), ["Fetch epoch=0 max_events=4 max_bytes=100"]);
+    assert_eq!(
+        b.step(idle(0, 11)),
+        ["SetTimer IdleSave#0 after=10s", "Fetch epoch=0 max_events=4 max_bytes=100"]
+    );
+    assert_eq!(b.step(idle(0, 12)), ["Fetch epoch=0 max_events=4 max_bytes=100"]);
     let due = b.expiry(TimerKind::IdleSave);
-    assert_eq!(b.step(due), ["SaveToken 2 12 in 7", "SetTimer SaveSpacing#0 10ms"]);
+    assert_eq!(
+        b.step(due),
+        ["SaveToken id=2 token=12 lineage=7 change=[]", "SetTimer SaveSpacing#0 after=10ms"]
+    );
     assert_eq!(b.at(), STREAMING);
 }
 

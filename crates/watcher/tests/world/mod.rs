@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cdc_machine::{Cause, EffectId, Effects, Epoch, Machine, SeqNo, StateName, TimerId};
 use cdc_watcher::{
-    AckedToken, Amendment, Config, Effect, Input, Known, Reading, StartAt, TimerKind, Watcher,
+    AckedToken, Config, Effect, Input, Known, Reading, RecordChange, StartAt, TimerKind, Watcher,
 };
 
 pub(crate) use moves::{Move, Outcome};
@@ -88,8 +88,6 @@ pub(crate) struct World {
     acked: BTreeSet<Token>,
     /// Gaps of which Kafka has told that every partition has them, by the positions at which they end.
     told: BTreeSet<Token>,
-    /// Events of which the log says that they do not fit and are left out.
-    left_out: BTreeSet<Token>,
     record: Record,
     is_damaged: bool,
     /// The topic was deleted and not made since.
@@ -99,6 +97,7 @@ pub(crate) struct World {
 
     pub(crate) machine: Watcher<Token, Token>,
     out: Effects<Effect<Token, Token>>,
+    is_identity_asked: bool,
     acquisition: Option<(EffectId, bool)>,
     renewal: Option<EffectId>,
     release: Option<EffectId>,
@@ -116,11 +115,11 @@ pub(crate) struct World {
     announced: BTreeSet<Token>,
     /// Copies of each slot that Kafka has, and whether one was refused.
     copies: BTreeMap<SeqNo, (u32, bool)>,
-    pull: Option<(Epoch, u32)>,
-    /// A pull of a stream that was closed since; its answer may still come.
+    fetch: Option<(Epoch, u32)>,
+    /// A fetch of a stream that was closed since; its answer may still come.
     late: Option<Epoch>,
     in_flight: Vec<Sent>,
-    save: Option<(EffectId, AckedToken<Token>, Amendment<Token>)>,
+    save: Option<(EffectId, AckedToken<Token>, RecordChange<Token>)>,
     timers: BTreeMap<TimerKind, TimerId<TimerKind>>,
     /// Acknowledged in this life, and not to be read again since.
     acked_and_past: BTreeSet<Token>,
@@ -137,13 +136,13 @@ impl World {
             birth: None,
             acked: BTreeSet::new(),
             told: BTreeSet::new(),
-            left_out: BTreeSet::new(),
             record: Record::default(),
             is_damaged: false,
             is_topic_gone: false,
             unsaved: BTreeSet::new(),
             machine: Watcher::new(),
             out: Effects::new(),
+            is_identity_asked: false,
             acquisition: None,
             renewal: None,
             release: None,
@@ -156,7 +155,7 @@ impl World {
             jumped_to: None,
             announced: BTreeSet::new(),
             copies: BTreeMap::new(),
-            pull: None,
+            fetch: None,
             late: None,
             in_flight: Vec::new(),
             save: None,
@@ -177,7 +176,6 @@ impl World {
             birth: self.birth,
             acked: std::mem::take(&mut self.acked),
             told: std::mem::take(&mut self.told),
-            left_out: std::mem::take(&mut self.left_out),
             record: self.record.clone(),
             is_damaged: self.is_damaged,
             is_topic_gone: self.is_topic_gone,
@@ -209,12 +207,7 @@ impl World {
             let holds = |gap: &RecordedGap| gap.from.is_none_or(|from| from < token) && token <= gap.to;
             self.record.gaps.iter().chain(more).any(holds)
         };
-        (first..=token).all(|token| {
-            is_skipped(token)
-                || self.acked.contains(&token)
-                || is_excused(token)
-                || self.left_out.contains(&token)
-        })
+        (first..=token).all(|token| is_skipped(token) || self.acked.contains(&token) || is_excused(token))
     }
 
     /// Every event since the first start is in Kafka and under the saved token, or on record as given up; and

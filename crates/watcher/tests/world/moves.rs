@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use cdc_machine::{Epoch, Fault, Lineage, Signal};
 use cdc_watcher::{
-    Checkpoint, CollectionId, Contents, Event, Input, Notice, Payload, Reading, Saved, StartAt, TopicState,
+    Batch, Checkpoint, CollectionId, Contents, Event, Input, LeaseRefusal, Notice, Opened, Payload, Reading,
+    Saved, SourceRefusal, StartAt, Taken, TopicState,
 };
 
 use super::orders::recorded;
@@ -22,7 +23,7 @@ pub(crate) enum Move {
     Write(u8),
     /// The source answers; `at_most` bounds a batch.
     Source(Outcome, u8),
-    /// The answer to a pull of a closed stream arrives.
+    /// The answer to a fetch of a closed stream arrives.
     LateBatch,
     /// Kafka reports on one of the messages in flight, oldest first from 0.
     Report(u8, Outcome),
@@ -57,7 +58,7 @@ impl World {
             Move::LateBatch => {
                 if let Some(epoch) = self.late.take() {
                     let events = vec![event(self.log, Reading::Stripped)];
-                    self.feed(Input::Batch { epoch, events, idle: None });
+                    self.feed(Input::Fetched { epoch, result: Ok(Batch { events, idle: None }) });
                 }
             }
             Move::Report(which, outcome) => self.report(usize::from(which), outcome),
@@ -76,7 +77,10 @@ impl World {
             Move::Lease(outcome) => self.answer_lease(outcome),
             Move::LeaseHeld => {
                 if let Some((id, _)) = self.acquisition.take() {
-                    self.feed(Input::LeaseHeld { id, expires_in: Duration::from_secs(3) });
+                    self.feed(Input::LeaseTaken {
+                        id,
+                        result: Err(LeaseRefusal::Held { expires_in: Duration::from_secs(3) }),
+                    });
                 }
             }
             Move::Timer(which) => self.fire(usize::from(which)),
@@ -109,15 +113,21 @@ impl World {
     }
 
     pub(super) fn answer_source(&mut self, outcome: Outcome, at_most: u8) {
-        if let Some((epoch, from, reading)) = self.opening.take() {
+        if std::mem::take(&mut self.is_identity_asked) {
+            let result = match outcome {
+                Outcome::Good => Ok(()),
+                Outcome::Bad(fault) => Err(SourceRefusal::Failed(fault)),
+            };
+            self.feed(Input::SourceIdentified { result });
+        } else if let Some((epoch, from, reading)) = self.opening.take() {
             match outcome {
                 Outcome::Good => self.open(epoch, from, reading),
-                Outcome::Bad(fault) => self.feed(Input::OpenFailed { epoch, fault }),
+                Outcome::Bad(fault) => self.feed(Input::StreamOpened { epoch, result: Err(fault) }),
             }
-        } else if let Some((epoch, asked)) = self.pull.take() {
+        } else if let Some((epoch, asked)) = self.fetch.take() {
             match outcome {
                 Outcome::Good => self.send_batch(epoch, asked.min(u32::from(at_most))),
-                Outcome::Bad(fault) => self.feed(Input::SourceFailed { epoch, fault }),
+                Outcome::Bad(fault) => self.feed(Input::Fetched { epoch, result: Err(fault) }),
             }
         }
     }
@@ -138,7 +148,10 @@ impl World {
             StartAt::After(token) => token,
         };
         self.stream = Some((epoch, at, reading));
-        self.feed(Input::Opened { epoch, at, contents: vec![Contents::Absent], looked_at: self.log });
+        self.feed(Input::StreamOpened {
+            epoch,
+            result: Ok(Opened { at, contents: vec![Contents::Absent], looked_at: self.log }),
+        });
     }
 
     fn send_batch(&mut self, epoch: Epoch, at_most: u32) {
@@ -147,13 +160,13 @@ impl World {
         };
         let through = self.log.min(cursor + at_most);
         if reading == Reading::Whole && (cursor + 1..=through).any(is_large) {
-            self.feed(Input::SourceFailed { epoch, fault: Fault::TooLarge });
+            self.feed(Input::Fetched { epoch, result: Err(Fault::TooLarge) });
             return;
         }
         self.stream = Some((epoch, through, reading));
         let events: Vec<_> = (cursor + 1..=through).map(|token| event(token, reading)).collect();
         let idle = events.is_empty().then_some(through);
-        self.feed(Input::Batch { epoch, events, idle });
+        self.feed(Input::Fetched { epoch, result: Ok(Batch { events, idle }) });
     }
 
     /// Kafka has one message, or one copy of one.
@@ -244,15 +257,15 @@ impl World {
                     let holds_messages = !was_made && !self.acked.is_empty();
                     let topic =
                         TopicState { partitions: PARTITIONS, was_made, holds_messages, lineage: None };
-                    self.feed(Input::ProducerReady { id, topics: vec![topic] });
+                    self.feed(Input::ProducerPrepared { id, result: Ok(vec![topic]) });
                 }
-                Outcome::Bad(fault) => self.feed(Input::ProducerFailed { id, fault }),
+                Outcome::Bad(fault) => self.feed(Input::ProducerPrepared { id, result: Err(fault) }),
             }
         }
     }
 
     pub(super) fn answer_save(&mut self, outcome: Outcome) {
-        let Some((id, token, amendment)) = self.save.take() else {
+        let Some((id, token, change)) = self.save.take() else {
             return;
         };
         match outcome {
@@ -260,18 +273,18 @@ impl World {
                 self.failed_saves = 0;
                 self.record.saved = Some(*token.position());
                 self.record.is_lost = false;
-                self.record.known = amendment.known.first().copied();
-                if amendment.announced {
+                self.record.known = change.known.first().copied();
+                if change.announced {
                     self.record.gaps.iter_mut().for_each(|gap| gap.announced = true);
                 }
-                let opened: Vec<RecordedGap> = amendment.gaps.iter().map(recorded).collect();
+                let opened: Vec<RecordedGap> = change.gaps.iter().map(recorded).collect();
                 self.record.gaps.extend(&opened);
                 self.unsaved = self.unsaved.split_off(&(token.position() + 1));
-                self.feed(Input::Saved { id, unannounced: notices(&opened) });
+                self.feed(Input::TokenSaved { id, result: Ok(notices(&opened)) });
             }
             Outcome::Bad(fault) => {
                 self.failed_saves += 1;
-                self.feed(Input::SaveFailed { id, fault });
+                self.feed(Input::TokenSaved { id, result: Err(fault) });
                 let max = self.config.retries.token_store.max_retries;
                 let exhausted = max.is_some_and(|max| self.failed_saves > max);
                 assert!(!exhausted || self.stop.is_some(), "one save is tried at most 1 + {max:?} times");
@@ -282,23 +295,25 @@ impl World {
     pub(super) fn answer_lease(&mut self, outcome: Outcome) {
         if let Some((id, over_damage)) = self.acquisition.take() {
             let input = match outcome {
-                Outcome::Good if self.is_damaged && !over_damage => Input::LeaseDamaged { id },
+                Outcome::Good if self.is_damaged && !over_damage => {
+                    Input::LeaseTaken { id, result: Err(LeaseRefusal::Damaged) }
+                }
                 Outcome::Good => {
                     if std::mem::take(&mut self.is_damaged) {
                         self.record = super::Record { is_lost: true, ..super::Record::default() };
                     }
                     self.lease(id)
                 }
-                Outcome::Bad(fault) => Input::LeaseFailed { id, fault },
+                Outcome::Bad(fault) => Input::LeaseTaken { id, result: Err(LeaseRefusal::Failed(fault)) },
             };
             self.feed(input);
         } else if let Some(id) = self.renewal.take() {
             self.feed(match outcome {
-                Outcome::Good => Input::LeaseRenewed { id },
-                Outcome::Bad(fault) => Input::LeaseRenewFailed { id, fault },
+                Outcome::Good => Input::LeaseRenewed { id, result: Ok(()) },
+                Outcome::Bad(fault) => Input::LeaseRenewed { id, result: Err(fault) },
             });
         } else if let Some(id) = self.release.take() {
-            self.feed(Input::LeaseReleased { id });
+            self.feed(Input::LeaseReleased { id, result: () });
         }
     }
 
@@ -310,7 +325,10 @@ impl World {
             None if self.record.is_lost => Saved::Lost,
             None => Saved::Nothing,
         };
-        Input::LeaseAcquired { id, saved, unannounced: notices(&self.record.gaps), fresh: Lineage(1) }
+        Input::LeaseTaken {
+            id,
+            result: Ok(Taken { saved, unannounced: notices(&self.record.gaps), fresh: Lineage(1) }),
+        }
     }
 
     fn fire(&mut self, which: usize) {

@@ -1,5 +1,5 @@
 use cdc_machine::Cause;
-use cdc_watcher::{AckedToken, Amendment, Batching, Effect, OnTooLarge, StartAt};
+use cdc_watcher::{AckedToken, Batching, Effect, RecordChange, StartAt};
 
 use super::{GAP, PARTITIONS, RecordedGap, Sent, Sort, Token, World, is_skipped};
 
@@ -8,6 +8,7 @@ impl World {
     pub(super) fn carry_out(&mut self, effect: Effect<Token, Token>) {
         assert_eq!(self.stop, None, "{} after the end", effect.name());
         match effect {
+            Effect::IdentifySource {} => assert!(!std::mem::replace(&mut self.is_identity_asked, true)),
             Effect::AcquireLease { id, over_damage } => {
                 assert_eq!(self.acquisition.replace((id, over_damage)), None);
             }
@@ -31,10 +32,6 @@ impl World {
                 self.unsaved.insert(marker);
                 self.in_flight.push(Sent { seq, token: marker, sort: Sort::Marker, is_purged: false });
             }
-            Effect::LeaveOut { marker } => {
-                assert_eq!(self.config.on_too_large, OnTooLarge::Skip);
-                self.left_out.insert(marker);
-            }
             Effect::PurgeQueued => {
                 // What has left the queue already is answered by Kafka.
                 for sent in &mut self.in_flight {
@@ -54,10 +51,10 @@ impl World {
                 }
                 assert_eq!(self.opening.replace((epoch, from, reading)), None);
             }
-            Effect::Pull { epoch, max_events, max_bytes } => {
+            Effect::Fetch { epoch, max_events, max_bytes } => {
                 assert_eq!(self.stream.map(|(open, _, _)| open), Some(epoch));
                 assert!(!self.is_draining && max_events > 0 && max_bytes > 0);
-                assert!(self.record.saved.is_some(), "the start is recorded before the first pull");
+                assert!(self.record.saved.is_some(), "the start is recorded before the first fetch");
                 if let Some(to) = self.jumped_to.take() {
                     let is_recorded = self.record.gaps.iter().any(|gap| gap.to == to);
                     assert!(is_recorded, "the stream goes on at {to} without a gap on record");
@@ -68,16 +65,16 @@ impl World {
                     .iter()
                     .find(|gap| !self.told.contains(&gap.to) && !self.announced.contains(&gap.to));
                 assert_eq!(untold, None, "a gap is told before the next event");
-                assert_eq!(self.pull.replace((epoch, max_events)), None);
+                assert_eq!(self.fetch.replace((epoch, max_events)), None);
             }
             Effect::CloseStream { epoch: _ } => {
                 self.opening = None;
                 self.stream = None;
-                self.late = self.pull.take().map(|(epoch, _)| epoch);
+                self.late = self.fetch.take().map(|(epoch, _)| epoch);
             }
-            Effect::SaveToken { id, token, lineage: _, amendment } => {
-                self.check_save(&token, &amendment);
-                assert!(self.save.replace((id, token, amendment)).is_none(), "one save at a time");
+            Effect::SaveToken { id, token, lineage: _, change } => {
+                self.check_save(&token, &change);
+                assert!(self.save.replace((id, token, change)).is_none(), "one save at a time");
             }
             Effect::SetTimer { timer, after } => {
                 assert!(!after.is_zero());
@@ -125,7 +122,7 @@ impl World {
 
     /// The gaps of a save under way: it may have taken place already.
     fn pending_gaps(&self) -> Vec<RecordedGap> {
-        let gaps = self.save.iter().flat_map(|(_, _, amendment)| &amendment.gaps);
+        let gaps = self.save.iter().flat_map(|(_, _, change)| &change.gaps);
         let mut pending: Vec<RecordedGap> = gaps.map(recorded).collect();
         // A jump is recorded before anything is read behind it.
         pending.extend(self.jumped_to.map(|to| RecordedGap { from: None, to, announced: false }));
@@ -134,9 +131,9 @@ impl World {
 
     /// Only what Kafka has acknowledged without a gap, or with the gap in the same save; and never less than
     /// before.
-    fn check_save(&self, token: &AckedToken<Token>, amendment: &Amendment<Token>) {
+    fn check_save(&self, token: &AckedToken<Token>, change: &RecordChange<Token>) {
         let token = *token.position();
-        let gaps: Vec<RecordedGap> = amendment.gaps.iter().map(recorded).collect();
+        let gaps: Vec<RecordedGap> = change.gaps.iter().map(recorded).collect();
         assert!(gaps.iter().all(|gap| gap.to <= token), "{token} is saved with a gap behind it: {gaps:?}");
         assert!(
             self.is_covered(token, &gaps),
@@ -150,7 +147,7 @@ impl World {
         for gap in gaps.iter().filter(|gap| gap.announced) {
             assert!(self.told.contains(&gap.to), "{gap:?} is recorded as told before every partition has it");
         }
-        if amendment.announced {
+        if change.announced {
             let untold = self.record.gaps.iter().find(|gap| !self.told.contains(&gap.to));
             assert_eq!(untold, None, "it is saved as told before every partition has it");
         }

@@ -7,27 +7,31 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cdc_event::{Control, GapNotice, Message, ResumeToken};
 use cdc_machine::{EffectId, Epoch, Fault, Lineage};
-use cdc_watcher::{AckedToken, Amendment, Checkpoint, Notice, Reading, Saved, StartAt};
+use cdc_watcher::{
+    AckedToken, Batch, Checkpoint, LeaseRefusal, Notice, Opened, Reading, RecordChange, Saved, SourceRefusal,
+    StartAt, Taken,
+};
 use tokio::sync::mpsc;
 
 use super::Input;
 use super::answers::Reply;
-use cdc_ports::{Acquisition, Failure, GapRecord, Opening, Source, TokenRecord, TokenStore};
+use cdc_ports::{Acquisition, Failure, GapRecord, Opening, Source, SourceIdentity, TokenRecord, TokenStore};
 
 /// How long the source may take to count the documents that are there. Nothing waits for it.
 const COUNT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Orders to the source lane. The machine has at most one stream and one pull outstanding, so a handful of
+/// Orders to the source's task. The machine has at most one stream and one fetch outstanding, so a handful of
 /// places is enough for any order that it can give before an answer comes.
 #[derive(Debug)]
 pub(super) enum SourceOrder {
+    Identify,
     Open {
         epoch: Epoch,
         from: StartAt<ResumeToken>,
         lineage: Lineage,
         reading: Reading,
     },
-    Pull {
+    Fetch {
         epoch: Epoch,
         max_events: u32,
         max_bytes: u64,
@@ -40,40 +44,50 @@ pub(super) enum SourceOrder {
     Close,
 }
 
-/// Orders to the token store's lane: at most one of each kind is outstanding.
+/// Orders to the token store's task: at most one of each kind is outstanding.
 #[derive(Debug)]
 pub(super) enum StoreOrder {
-    Acquire { id: EffectId, over_damage: bool },
+    Acquire { id: EffectId, source: Arc<str>, over_damage: bool },
     Renew { id: EffectId },
-    Save { id: EffectId, token: AckedToken<ResumeToken>, lineage: Lineage, amendment: Amendment<ResumeToken> },
+    Save { id: EffectId, token: AckedToken<ResumeToken>, lineage: Lineage, change: RecordChange<ResumeToken> },
     Release { id: EffectId },
 }
 
-pub(super) async fn source_lane<S: Source>(
+pub(super) async fn source_task<S: Source>(
     mut source: S,
     mut orders: mpsc::Receiver<SourceOrder>,
     replies: mpsc::Sender<Reply>,
 ) {
     while let Some(order) = orders.recv().await {
         let reply = match order {
+            SourceOrder::Identify => tokio::select! {
+                answer = source.identify() => identified(answer),
+                // Nothing is open yet: a service that ends does not wait for a source that is away.
+                () = replies.closed() => break,
+            },
             SourceOrder::Open { epoch, from, lineage, reading } => {
                 match source.open(from, lineage, reading).await {
                     Ok(Opening { at, sightings, looked_at }) => {
                         let contents = sightings.iter().map(|sighting| sighting.contents).collect();
-                        Reply::Opened(Input::Opened { epoch, at, contents, looked_at }, sightings)
+                        let result = Ok(Opened { at, contents, looked_at });
+                        Reply::Opened(Input::StreamOpened { epoch, result }, sightings)
                     }
                     Err(failure) => {
-                        let fault = failure.fault;
-                        Reply::SourceFailed(Input::OpenFailed { epoch, fault }, failure)
+                        let result = Err(failure.fault);
+                        Reply::SourceFailed(Input::StreamOpened { epoch, result }, failure)
                     }
                 }
             }
-            SourceOrder::Pull { epoch, max_events, max_bytes } => {
+            SourceOrder::Fetch { epoch, max_events, max_bytes } => {
                 match source.next(max_events, max_bytes).await {
-                    Ok(batch) => Reply::Batch { epoch, batch },
+                    Ok(mut read) => {
+                        let events = std::mem::take(&mut read.events);
+                        let result = Ok(Batch { events, idle: read.idle.clone() });
+                        Reply::Fetched(Input::Fetched { epoch, result }, read)
+                    }
                     Err(failure) => {
-                        let fault = failure.fault;
-                        Reply::SourceFailed(Input::SourceFailed { epoch, fault }, failure)
+                        let result = Err(failure.fault);
+                        Reply::SourceFailed(Input::Fetched { epoch, result }, failure)
                     }
                 }
             }
@@ -101,7 +115,7 @@ pub(super) async fn source_lane<S: Source>(
     source.close().await;
 }
 
-pub(super) async fn store_lane<T: TokenStore>(
+pub(super) async fn store_task<T: TokenStore>(
     mut store: T,
     mut orders: mpsc::Receiver<StoreOrder>,
     replies: mpsc::Sender<Reply>,
@@ -109,30 +123,38 @@ pub(super) async fn store_lane<T: TokenStore>(
 ) {
     while let Some(order) = orders.recv().await {
         let reply = match order {
-            StoreOrder::Acquire { id, over_damage } => {
+            StoreOrder::Acquire { id, source, over_damage } => {
+                store.set_source(&source);
                 acquired(id, store.acquire(over_damage).await, &database)
             }
-            StoreOrder::Renew { id } => answered(store.renew().await, Input::LeaseRenewed { id }, |fault| {
-                Input::LeaseRenewFailed { id, fault }
-            }),
-            StoreOrder::Save { id, token, lineage, amendment } => {
-                match store.save(token.position(), lineage, &amendment).await {
+            StoreOrder::Renew { id } => match store.renew().await {
+                Ok(()) => Reply::Store(Input::LeaseRenewed { id, result: Ok(()) }),
+                Err(failure) => {
+                    let result = Err(failure.fault);
+                    Reply::StoreFailed(Input::LeaseRenewed { id, result }, failure)
+                }
+            },
+            StoreOrder::Save { id, token, lineage, change } => {
+                match store.save(token.position(), lineage, &change).await {
                     Ok(recorded) => {
                         recorded.opened.iter().for_each(warn_of_gap);
-                        let unannounced = notices(&recorded.opened, &database);
-                        Reply::Record(Input::Saved { id, unannounced }, recorded.open_gaps, Duration::ZERO)
+                        let result = Ok(notices(&recorded.opened, &database));
+                        Reply::Record(Input::TokenSaved { id, result }, recorded.open_gaps, Duration::ZERO)
                     }
                     Err(failure) => {
-                        let fault = failure.fault;
-                        Reply::StoreFailed(Input::SaveFailed { id, fault }, failure)
+                        let result = Err(failure.fault);
+                        Reply::SaveFailed(Input::TokenSaved { id, result }, failure)
                     }
                 }
             }
-            StoreOrder::Release { id } => match store.release().await {
-                Ok(()) => Reply::Store(Input::LeaseReleased { id }),
-                // The lease runs out by itself, and the service ends either way.
-                Err(failure) => Reply::StoreFailed(Input::LeaseReleased { id }, failure),
-            },
+            StoreOrder::Release { id } => {
+                let input = Input::LeaseReleased { id, result: () };
+                match store.release().await {
+                    Ok(()) => Reply::Store(input),
+                    // The lease runs out by itself, and the service ends either way.
+                    Err(failure) => Reply::StoreFailed(input, failure),
+                }
+            }
         };
         if replies.send(reply).await.is_err() {
             break;
@@ -140,47 +162,47 @@ pub(super) async fn store_lane<T: TokenStore>(
     }
 }
 
-fn answered(result: Result<(), Failure>, done: Input, failed: impl FnOnce(Fault) -> Input) -> Reply {
+fn identified(result: Result<SourceIdentity, Failure>) -> Reply {
+    let refused = |refusal| Input::SourceIdentified { result: Err(refusal) };
     match result {
-        Ok(()) => Reply::Store(done),
-        Err(failure) => Reply::StoreFailed(failed(failure.fault), failure),
+        Ok(SourceIdentity::Watchable(name)) => {
+            Reply::Identified(Input::SourceIdentified { result: Ok(()) }, name.into())
+        }
+        Ok(SourceIdentity::Unwatchable(text)) => {
+            Reply::Unwatchable(refused(SourceRefusal::Unwatchable), text)
+        }
+        Err(failure) => Reply::SourceFailed(refused(SourceRefusal::Failed(failure.fault)), failure),
     }
 }
 
 fn acquired(id: EffectId, result: Result<Acquisition, Failure>, database: &str) -> Reply {
-    let refused = |input, text| Reply::StoreFailed(input, Failure::new(Fault::Fatal, "lease_acquire", text));
-    let fresh = fresh_lineage();
+    let taken = |saved, unannounced| {
+        let result = Ok(Taken { saved, unannounced, fresh: fresh_lineage() });
+        Input::LeaseTaken { id, result }
+    };
+    let refused = |refusal| Input::LeaseTaken { id, result: Err(refusal) };
+    let not_ours = |refusal, text| {
+        Reply::StoreFailed(refused(refusal), Failure::new(Fault::Fatal, "lease_acquire", text))
+    };
     match result {
-        Ok(Acquisition::Empty) => {
-            let saved = Saved::Nothing;
-            let input = Input::LeaseAcquired { id, saved, unannounced: Vec::new(), fresh };
-            Reply::Record(input, 0, Duration::ZERO)
-        }
-        Ok(Acquisition::Lost) => {
-            let saved = Saved::Lost;
-            let input = Input::LeaseAcquired { id, saved, unannounced: Vec::new(), fresh };
-            Reply::Record(input, 0, Duration::ZERO)
-        }
+        Ok(Acquisition::Empty) => Reply::Record(taken(Saved::Nothing, Vec::new()), 0, Duration::ZERO),
+        Ok(Acquisition::Lost) => Reply::Record(taken(Saved::Lost, Vec::new()), 0, Duration::ZERO),
         Ok(Acquisition::Position { record, known }) => {
             let saved_ago = record.age();
             let TokenRecord { token, lineage, gaps, .. } = *record;
             let open = open_gaps(&gaps);
             let saved = Saved::Position(Checkpoint { token, lineage, known });
-            let unannounced = notices(&gaps, database);
-            Reply::Record(Input::LeaseAcquired { id, saved, unannounced, fresh }, open, saved_ago)
+            Reply::Record(taken(saved, notices(&gaps, database)), open, saved_ago)
         }
         Ok(Acquisition::Held { holder, expires_in, saved_ago }) => {
             // An expiry of zero would spin: the store's clock has not moved on yet.
             let expires_in = expires_in.max(Duration::from_millis(100));
-            Reply::Held(Input::LeaseHeld { id, expires_in }, holder, saved_ago)
+            Reply::Held(refused(LeaseRefusal::Held { expires_in }), holder, saved_ago)
         }
-        Ok(Acquisition::Foreign(text)) => refused(Input::LeaseForeign { id }, text),
-        Ok(Acquisition::Damaged(text)) => refused(Input::LeaseDamaged { id }, text),
-        Ok(Acquisition::Unreadable(text)) => refused(Input::LeaseUnreadable { id }, text),
-        Err(failure) => {
-            let fault = failure.fault;
-            Reply::StoreFailed(Input::LeaseFailed { id, fault }, failure)
-        }
+        Ok(Acquisition::Foreign(text)) => not_ours(LeaseRefusal::OtherSource, text),
+        Ok(Acquisition::Damaged(text)) => not_ours(LeaseRefusal::Damaged, text),
+        Ok(Acquisition::Unreadable(text)) => not_ours(LeaseRefusal::Unreadable, text),
+        Err(failure) => Reply::StoreFailed(refused(LeaseRefusal::Failed(failure.fault)), failure),
     }
 }
 

@@ -4,14 +4,14 @@ use cdc_machine::{Cause, Dependency, Fault};
 
 /// What to do about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum FaultVerdict {
     /// Try again after a back-off; where no retry is left, end for this cause.
     Retry(Cause),
     /// End, for this cause.
     End(Cause),
 }
 
-impl Verdict {
+impl FaultVerdict {
     pub(crate) const fn on_source(fault: Fault) -> Self {
         let from = Dependency::MongoDb;
         match fault {

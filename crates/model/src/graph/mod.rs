@@ -1,0 +1,3 @@
+//! The state diagrams and the state × input tables, read off the code by exploring small machines.
+
+pub mod watcher;

@@ -1,0 +1,96 @@
+//! Who the source is. Nothing is taken or opened before it has said so: the token record is made for one source.
+
+use cdc_machine::{Backoff, Cause, Dependency};
+
+use crate::context::Context;
+use crate::ending::Ending;
+use crate::fault_verdict::FaultVerdict;
+use crate::{Effect, SourceRefusal, TimerKind};
+
+/// Whether the source has said who it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    phase: Phase,
+    retries: Backoff,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Unknown,
+    Asked,
+    BackingOff,
+    Known,
+}
+
+impl Identity {
+    pub(crate) const fn new() -> Self {
+        Self { phase: Phase::Unknown, retries: Backoff::new() }
+    }
+
+    /// True once the source is known; asks it where nobody has.
+    pub(crate) fn is_known<R, T>(&mut self, cx: &mut Context<'_, R, T>) -> bool {
+        if self.phase == Phase::Unknown {
+            self.phase = Phase::Asked;
+            cx.order(Effect::IdentifySource {});
+        }
+        self.phase == Phase::Known
+    }
+
+    pub(crate) fn on_identified<R, T>(
+        &mut self,
+        result: Result<(), SourceRefusal>,
+        cx: &mut Context<'_, R, T>,
+    ) -> Result<(), Ending> {
+        if self.phase != Phase::Asked {
+            cx.ids.ignore(self.phase != Phase::Unknown);
+            return Ok(());
+        }
+        let fault = match result {
+            Ok(()) => {
+                self.phase = Phase::Known;
+                self.retries.reset();
+                return Ok(());
+            }
+            Err(SourceRefusal::Unwatchable) => {
+                return Err(Ending::Stop(Cause::Unsupported(Dependency::MongoDb)));
+            }
+            Err(SourceRefusal::Failed(fault)) => fault,
+        };
+        match FaultVerdict::on_source(fault) {
+            FaultVerdict::Retry(exhausted) => {
+                let wait = self.retries.next(cx.config.retries.mongodb).ok_or(Ending::Stop(exhausted))?;
+                self.phase = Phase::BackingOff;
+                cx.set_timer(TimerKind::Reconnect, wait);
+                Ok(())
+            }
+            FaultVerdict::End(cause) => Err(Ending::Stop(cause)),
+        }
+    }
+
+    /// A back-off has ended.
+    pub(crate) fn on_wait_over(&mut self) {
+        if self.phase == Phase::BackingOff {
+            self.phase = Phase::Unknown;
+        }
+    }
+
+    /// An end has begun: an answer is of no use any more.
+    pub(crate) fn give_up(&mut self) {
+        if self.phase == Phase::Asked {
+            self.phase = Phase::BackingOff;
+        }
+    }
+
+    /// Retries used, as long as it is not known.
+    pub(crate) fn retries(&self) -> Option<Backoff> {
+        (self.phase != Phase::Known).then_some(self.retries)
+    }
+
+    pub(crate) fn is_backing_off(&self) -> bool {
+        self.phase == Phase::BackingOff
+    }
+
+    pub(crate) fn situation(&self) -> [u8; 2] {
+        [self.phase as u8, crate::context::byte(u64::from(self.retries.retries()))]
+    }
+}

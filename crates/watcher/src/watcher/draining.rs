@@ -1,0 +1,71 @@
+//! How the service ends: at once, or in an orderly way (`Draining`). Then nothing is read any more; what is in flight
+//! settles, the settled prefix is saved, the lease is given back.
+
+use cdc_machine::{Cause, Signal, StateName};
+
+use super::Parts;
+use crate::context::Context;
+use crate::ending::{Ending, Life};
+use crate::trouble::Trouble;
+use crate::{Effect, TimerKind};
+
+impl<R: Clone, T: Clone + Ord> Parts<R, T> {
+    pub(super) fn on_signal(&self, signal: Signal) -> Result<(), Ending> {
+        match (signal, self.life.draining()) {
+            (Signal::Abort, _)
+            // Asked for the second time.
+            | (Signal::Drain, Some(Cause::Drained | Cause::DrainIncomplete)) => Err(Ending::Stop(Cause::Aborted)),
+            (Signal::Drain, Some(_)) => Ok(()),
+            (Signal::Drain, None) if self.life == Life::NotStarted => Err(Ending::Stop(Cause::Drained)),
+            // What has failed already is replayed at the next start.
+            (Signal::Drain, None) if self.stream.trouble() == Some(Trouble::Delivery) => Err(Ending::Drain(Cause::DrainIncomplete)),
+            (Signal::Drain, None) => Err(Ending::Drain(Cause::Drained)),
+        }
+    }
+
+    /// Begins an end, or makes the one under way another one.
+    pub(super) fn end(&mut self, ending: Ending, cx: &mut Context<'_, R, T>) {
+        match ending {
+            Ending::Drain(cause) => self.begin_drain(cause, cx),
+            // The first failure counts; a drain for a fault has its cause already.
+            Ending::Undeliverable(Cause::DrainIncomplete) if self.life.draining() != Some(Cause::Drained) => {
+            }
+            Ending::Undeliverable(cause) => {
+                if self.life.draining().is_none() {
+                    self.begin_drain(cause, cx);
+                }
+                self.life = Life::Draining(cause);
+                cx.order(Effect::PurgeQueued);
+            }
+            Ending::Stop(cause) => self.stop(cause, cx),
+            Ending::StoreLost(cause) => {
+                self.purge_unsettled(cx);
+                self.stop(cause, cx);
+            }
+        }
+    }
+
+    fn begin_drain(&mut self, cause: Cause, cx: &mut Context<'_, R, T>) {
+        self.life = Life::Draining(cause);
+        self.disconnect(cx);
+        cx.cancel_timer(TimerKind::Reconnect);
+        cx.cancel_timer(TimerKind::LeaseWait);
+        cx.set_timer(TimerKind::Drain, cx.config.drain_timeout);
+    }
+
+    /// The next step of the orderly end, one at a time.
+    pub(super) fn drain(&mut self, cause: Cause, cx: &mut Context<'_, R, T>) -> Result<StateName, Ending> {
+        if self.is_settled_and_saved(cx) && self.lease.is_given_back(cx) {
+            return Err(Ending::Stop(cause));
+        }
+        Ok(StateName::Draining)
+    }
+
+    pub(super) fn on_drain_timeout(&mut self, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        let Some(cause) = self.life.draining() else { return Ok(()) };
+        self.purge_unsettled(cx);
+        self.save_now(cx);
+        let was_asked_for = matches!(cause, Cause::Drained | Cause::DrainIncomplete);
+        Err(Ending::Stop(if was_asked_for { Cause::DrainTimedOut } else { cause }))
+    }
+}

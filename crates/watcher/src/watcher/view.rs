@@ -1,0 +1,227 @@
+//! What is to be seen of a Watcher from outside, and what holds after every step, whatever the world does.
+
+use alloc::vec::Vec;
+
+use cdc_machine::{Backoff, Cause, Ids, Lineage, Retry, StateName, Timers};
+
+use super::{Parts, Watcher};
+#[cfg(doc)]
+use crate::Input;
+use crate::ending::Life;
+use crate::identity::Identity;
+use crate::lease::Lease;
+use crate::origin::Origin;
+use crate::publishing::Publishing;
+use crate::record::Record;
+use crate::saving::Saves;
+use crate::stream::Stream;
+use crate::window::Window;
+use crate::{Config, Contents, Known, TimerKind};
+
+impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
+    /// A Watcher that waits for [`Input::Start`].
+    #[must_use]
+    pub fn new() -> Self {
+        let parts = Parts {
+            identity: Identity::new(),
+            lease: Lease::new(),
+            publishing: Publishing::new(),
+            stream: Stream::new(),
+            origin: Origin::new(),
+            window: Window::new(),
+            record: Record::new(),
+            saves: Saves::new(),
+            life: Life::NotStarted,
+        };
+        Self { state: StateName::Connecting, parts, timers: Timers::new(), ids: Ids::default() }
+    }
+
+    /// What the Watcher waits for.
+    #[must_use]
+    pub const fn state(&self) -> StateName {
+        self.state
+    }
+
+    /// Why it stopped, once it has.
+    #[must_use]
+    pub const fn cause(&self) -> Option<Cause> {
+        match self.parts.life {
+            Life::Stopped(cause) => Some(cause),
+            Life::NotStarted | Life::Running | Life::Draining(_) => None,
+        }
+    }
+
+    /// The lineage of the positions that are given out.
+    #[must_use]
+    pub const fn lineage(&self) -> Lineage {
+        self.parts.origin.lineage()
+    }
+
+    /// Events read and not yet covered by a saved token: what a crash now would replay.
+    #[must_use]
+    pub const fn unsaved_events(&self) -> u64 {
+        self.parts.window.unsaved()
+    }
+
+    /// Messages handed to Kafka and not yet answered.
+    #[must_use]
+    pub const fn in_flight(&self) -> u64 {
+        self.parts.window.unsettled()
+    }
+
+    /// Of each watched collection, the partitions that its keys are spread among; `None` before its topic was
+    /// looked at.
+    pub fn recorded_partitions(&self) -> impl Iterator<Item = Option<u32>> + '_ {
+        self.parts.record.known().iter().map(|known| known.and_then(|known| known.partitions))
+    }
+
+    /// Of each watched collection, whether it is on record with the position.
+    pub fn is_recorded(&self) -> impl Iterator<Item = bool> + '_ {
+        self.parts.record.known().iter().map(Option::is_some)
+    }
+
+    /// Of each watched collection, whether the position knows documents of it, or its topic holds messages of them.
+    pub fn has_existed(&self) -> impl Iterator<Item = bool> + '_ {
+        let is_known = |known: Known| known.holds_messages || matches!(known.contents, Contents::Uuid(_));
+        self.parts.record.known().iter().map(move |known| known.is_some_and(is_known))
+    }
+
+    /// Answers to what was gone by then: late or doubled ones, expiries of timers that were replaced.
+    #[must_use]
+    pub const fn stale_inputs(&self) -> u64 {
+        self.ids.stale()
+    }
+
+    /// Answers to what was never asked for. Anything but 0 is a bug in whoever drives the machine.
+    #[must_use]
+    pub const fn unexpected_inputs(&self) -> u64 {
+        self.ids.unexpected()
+    }
+
+    /// Retries of the source used since its last progress, and the most there may be (`None`: no
+    /// limit).
+    #[must_use]
+    pub fn mongodb_attempt(&self, config: &Config) -> (u32, Option<u32>) {
+        let used = self.parts.identity.retries().unwrap_or(self.parts.stream.retries());
+        attempt(used, config.retries.mongodb)
+    }
+
+    /// The same for Kafka.
+    #[must_use]
+    pub fn kafka_attempt(&self, config: &Config) -> (u32, Option<u32>) {
+        attempt(self.parts.publishing.retries(), config.retries.kafka)
+    }
+
+    /// The same for the token store: of the lease before it is held, of saves after.
+    #[must_use]
+    pub fn store_attempt(&self, config: &Config) -> (u32, Option<u32>) {
+        let used = self.parts.lease.retries().unwrap_or(self.parts.saves.retries());
+        attempt(used, config.retries.token_store)
+    }
+
+    /// The machine without the numbers that only grow, for whoever explores it: of two machines in the same situation,
+    /// the same inputs make the same. Numbers are cut to a byte; none comes near it in a small machine.
+    #[must_use]
+    pub fn situation(&self) -> Vec<u8> {
+        let Parts { identity, lease, publishing, stream, origin, window, record, saves, life } = &self.parts;
+        let life = match life {
+            Life::NotStarted => 0,
+            Life::Running => 1,
+            // Which fault a drain is for makes no difference to it; whether a person asked for it does.
+            Life::Draining(Cause::Drained) => 2,
+            Life::Draining(Cause::DrainIncomplete) => 3,
+            Life::Draining(_) => 4,
+            Life::Stopped(_) => return [5].into(),
+        };
+        [
+            &[life][..],
+            &identity.situation(),
+            &lease.situation(),
+            &publishing.situation(),
+            &stream.situation(),
+            &origin.situation(),
+            &window.situation(),
+            &record.situation(),
+            &saves.situation(),
+        ]
+        .concat()
+    }
+
+    /// Checks the machine's invariants; tests, simulations and debug monitors ask.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn check_invariants(&self, config: &Config) -> Result<(), &'static str> {
+        let Parts { lease, publishing, stream, window, record, saves, .. } = &self.parts;
+        window.check(config)?;
+        publishing.check(window)?;
+        record.check(window.newest())?;
+        saves.check(window, record, self.timers.is_running(TimerKind::SaveRetry))?;
+        match self.state {
+            StateName::Connecting => self.check_connecting(),
+            StateName::Streaming => {
+                self.check_open()?;
+                let asked = stream.asked().ok_or("Streaming waits for a fetch")?;
+                ensure(asked > 0, "a fetch asks for something")?;
+                ensure(!publishing.are_gaps_due(), "gaps are told before the next event")?;
+                ensure(u64::from(asked) <= window.credit(config), "a fetch is within the credit")
+            }
+            StateName::AwaitingAck => {
+                ensure(window.unsettled() > 0, "AwaitingAck waits for a report")?;
+                if stream.trouble().is_some() { Ok(()) } else { self.check_open() }
+            }
+            StateName::SavingToken => {
+                self.check_open()?;
+                ensure(window.unsettled() == 0, "SavingToken has nothing in flight")?;
+                ensure(saves.is_under_way(), "SavingToken has a save under way")
+            }
+            StateName::Draining => {
+                ensure(self.timers.is_running(TimerKind::Drain), "a drain has its time-out")?;
+                let is_settled = window.unsettled() == 0 && window.unsaved_prefix().is_none();
+                let is_done = is_settled && !saves.is_under_way();
+                ensure(is_done || !lease.is_releasing(), "the lease is given back last")
+            }
+            StateName::Stopped => Ok(()),
+        }
+    }
+
+    fn check_connecting(&self) -> Result<(), &'static str> {
+        let Parts { identity, lease, publishing, stream, window, saves, .. } = &self.parts;
+        let is_waiting = stream.is_backing_off() || publishing.is_backing_off();
+        let waits = [TimerKind::Reconnect, TimerKind::LeaseWait];
+        let waits = waits.into_iter().filter(|kind| self.timers.is_running(*kind)).count();
+        let parts = [is_waiting, lease.is_waiting(), identity.is_backing_off()];
+        let parts = parts.into_iter().filter(|is_waiting| *is_waiting).count();
+        ensure(window.unsettled() == 0, "Connecting has nothing in flight")?;
+        ensure(waits == parts && waits <= 1, "one part waits, and its timer runs")?;
+        ensure(
+            lease.is_held() || !(is_waiting || stream.epoch().is_some()),
+            "nothing is connected without the lease",
+        )?;
+        ensure(!stream.is_idle() || saves.is_under_way(), "a start waits for its save")
+    }
+
+    fn check_open(&self) -> Result<(), &'static str> {
+        let Parts { lease, origin, .. } = &self.parts;
+        ensure(lease.is_held(), "nothing is read without the lease")?;
+        ensure(!origin.is_lost(), "nothing is read from a position that is lost")?;
+        ensure(
+            !self.parts.has_start_to_record(),
+            "nothing is read before a start, and the gaps before it, are recorded",
+        )
+    }
+}
+
+const fn attempt(used: Backoff, retry: Retry) -> (u32, Option<u32>) {
+    (used.retries(), retry.max_retries)
+}
+
+fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(what) }
+}
+
+impl<R: Clone, T: Clone + Ord> Default for Watcher<R, T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
