@@ -62,8 +62,13 @@ impl Inspections {
         self.seen(topic, |at, _| at >= moment).unwrap_or(false)
     }
 
-    /// Notes what a look has found that began at this moment; true where that is what was known.
-    pub(crate) fn note(&self, topic: &Arc<str>, begun: Instant, found: Inspection) -> bool {
+    /// True where this is what the last look has found.
+    pub(crate) fn is_as_seen(&self, topic: &str, found: &Inspection) -> bool {
+        self.seen(topic, |_, before| before.is_of_the_same_table(found)).unwrap_or(false)
+    }
+
+    /// Notes what a look has found that began at this moment. The table that is remembered has to be as it found it.
+    pub(crate) fn note(&self, topic: &Arc<str>, begun: Instant, found: Inspection) {
         let mut looks = self.by_topic.lock().unwrap_or_else(PoisonError::into_inner);
         let look = looks.entry(Arc::clone(topic)).or_insert_with(|| Look {
             begun,
@@ -83,7 +88,6 @@ impl Inspections {
                  a person has it read again; ALTER TABLE … SET LOGGED keeps its rows"
             );
         }
-        is_same
     }
 
     /// The table was refused: the next look begins with nothing.

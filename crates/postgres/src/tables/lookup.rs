@@ -137,9 +137,10 @@ impl Tables {
         let begun = Instant::now();
         let found = inspect(session, &wanted).await?;
         found.check(&wanted)?;
-        if self.inspections.note(&binding.topic, begun, found)
+        if self.inspections.is_as_seen(&binding.topic, &found)
             && let Some(target) = self.targets.get(&binding.topic)
         {
+            self.inspections.note(&binding.topic, begun, found);
             return Ok(target);
         }
         if found.is_foreign_and_missing() {
@@ -153,6 +154,8 @@ impl Tables {
         }
         session.forget_statements();
         let target = self.targets.load(session, &self.settings, binding).await?;
+        // Not before: who finds that this look has ended takes the table that is remembered then.
+        self.inspections.note(&binding.topic, begun, found);
         self.closed.tell(&target.table);
         // What has been claimed, made or altered by that is seen by this.
         let made = inspect(session, &wanted).await?;

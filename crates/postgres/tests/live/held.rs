@@ -26,6 +26,29 @@ async fn a_column_is_used_as_soon_as_it_is_there() {
     assert_eq!(stand.text("SELECT a FROM players").await.unwrap(), "not a number");
 }
 
+/// One of them reads the table anew; the other must not take the old picture of it for what that look has found.
+#[tokio::test]
+async fn a_column_that_two_batches_meet_at_once_is_used_by_both() {
+    let stand = Stand::new("CREATE TABLE players (id text PRIMARY KEY, a int)").await;
+    let database = stand.database().await;
+    let player = |id: &str, fields: &str, position| Message::upsert("insert", id, fields, position);
+    write_all(&database, &[player("1", "\"a\":1", 1), player("2", "\"a\":1", 2)]).await;
+    stand.client.batch_execute("ALTER TABLE players ADD COLUMN coupon text").await.unwrap();
+    // As a write that feeds a column: whoever reads the table anew waits for its end.
+    let feeding = crate::stand::client(&stand.settings, &stand.settings.user).await;
+    feeding.batch_execute("BEGIN; SELECT FROM cdc.tables FOR UPDATE").await.unwrap();
+    let ends = async {
+        stand.until_blocked().await;
+        // Longer than the other waits between two questions whether the look has ended.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        feeding.batch_execute("COMMIT").await.unwrap();
+    };
+    let one = [player("1", "\"a\":1,\"coupon\":\"Y\"", 3)];
+    let other = [player("2", "\"a\":1,\"coupon\":\"Y\"", 4)];
+    tokio::join!(write_all(&database, &one), write_all(&database, &other), ends);
+    assert_eq!(stand.count("players WHERE coupon = 'Y'").await, 2);
+}
+
 /// What PostgreSQL refuses for a column that was not there at the last look is written once more, and not given up.
 #[tokio::test]
 async fn a_row_is_not_given_up_for_a_column_that_is_new() {
