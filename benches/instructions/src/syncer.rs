@@ -78,7 +78,7 @@ impl World {
     fn carry_out(&mut self, effect: Effect<KafkaRecord>) {
         match effect {
             Effect::ConnectDatabase { id } => {
-                self.facts.push_back(Input::DatabaseConnected { id, result: Ok(()) })
+                self.facts.push_back(Input::DatabaseConnected { id, result: Ok(()) });
             }
             Effect::JoinGroup { id } => {
                 self.facts.push_back(Input::GroupJoined { id, result: Ok(()) });

@@ -285,8 +285,11 @@ fn write_next<R: Clone>(
             cx.order(Effect::RetryParked { worker: id, id: request, partitions, given_up });
             return;
         }
+        let is_begun = !worker.has_nothing_begun();
         let Some(piece) = worker.next_piece(cx.config) else { return };
-        let Some(piece) = piece.retain(|row| partitions.is_live(row)) else { continue };
+        // Rows that have only waited are live: `drop_stale` removes the others. To ask of each would cost every event.
+        let live = if is_begun { piece.retain(|row| partitions.is_live(row)) } else { Some(piece) };
+        let Some(piece) = live else { continue };
         let batch = piece.batch.clone();
         let parking = if piece.parks {
             Parking::Park
