@@ -1,7 +1,7 @@
 //! Options, each said once: its type, its default, its legal values and its text stand beside its field.
 //!
-//! [`options!`](crate::options) makes the struct, its `Default` and a `visit` that walks its options;
-//! [`words!`](crate::words) makes an enum whose values have names. Whoever reads a configuration, prints it or describes
+//! [`options!`](crate::options!) makes the struct, its `Default` and a `visit` that walks its options;
+//! [`words!`](crate::words!) makes an enum whose values have names. Whoever reads a configuration, prints it or describes
 //! it is a [`Visitor`], and adds nothing of its own. A new option is one entry, and then whatever uses it.
 
 use core::fmt::Display;
@@ -25,7 +25,7 @@ pub trait Number: Copy + PartialOrd + Display + FromStr {}
 
 impl<N: Copy + PartialOrd + Display + FromStr> Number for N {}
 
-/// A closed list of values with names, as [`words!`](crate::words) makes it.
+/// A closed list of values with names, as [`words!`](crate::words!) makes it.
 pub trait Word: Copy + Eq + 'static {
     /// Every value.
     const ALL: &'static [Self];
