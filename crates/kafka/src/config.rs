@@ -5,7 +5,7 @@ use cdc_ports::Failure;
 use rdkafka::ClientConfig;
 
 use crate::batches::BatchLimits;
-use crate::owned::{ClientKind, owned_property};
+use crate::guarded::{ClientKind, guarded_property};
 use crate::settings::{ConnectionSettings, ConsumerSettings, ProducerSettings};
 
 /// What one partition may add to a fetch, in compressed bytes. librdkafka unpacks a whole fetch at once and
@@ -54,14 +54,14 @@ fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
 
-/// Refuses the properties that a guarantee rests on. The configuration asks [`owned_property`] before; other callers may
+/// Refuses the properties that a guarantee rests on. The configuration asks [`guarded_property`] before; other callers may
 /// not have.
 ///
 /// # Errors
 /// `Fatal`, naming the first of them.
 pub(crate) fn check_properties(client: ClientKind, connection: &ConnectionSettings) -> Result<(), Failure> {
     for (name, _) in &connection.properties {
-        if let Some(reason) = owned_property(client, name) {
+        if let Some(reason) = guarded_property(client, name) {
             return Err(Failure::new(
                 Fault::Fatal,
                 "kafka_configure",
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owned_property_is_refused_by_name() {
+    fn an_guarded_property_is_refused_by_name() {
         for (client, name) in
             [(ClientKind::Producer, "batch.size"), (ClientKind::Consumer, "session.timeout.ms")]
         {

@@ -17,7 +17,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::classify::failure_from;
 use crate::config;
 use crate::dead_letter::DeadLetters;
-use crate::owned::ClientKind;
+use crate::guarded::ClientKind;
 use crate::partitions::PartitionNames;
 use crate::poller::{Command, Voice};
 use crate::probe::{PROBE, PROBE_TIMEOUT, SILENT, leaders_answer};

@@ -15,8 +15,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::classify::failure_from;
 use crate::client_errors::ClientErrors;
 use crate::config;
+use crate::guarded::ClientKind;
 use crate::marker;
-use crate::owned::ClientKind;
 use crate::settings::ConnectionSettings;
 use crate::topics::listed;
 

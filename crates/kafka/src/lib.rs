@@ -18,7 +18,7 @@
 //! | `answered_producer` | producers of a few records, each with an answer of its own |
 //! | `headers`, `arena` | a polled record copied out of librdkafka's buffers |
 //! | `classify`, `client_errors` | librdkafka's errors as faults |
-//! | `owned` | librdkafka's properties that a user may not set |
+//! | `guarded` | librdkafka's properties that a user may not set |
 //! | `settings`, `config` | what a user may set, and what it becomes in librdkafka |
 
 mod answered_producer;
@@ -33,10 +33,10 @@ mod dead_letter_reader;
 mod delivery;
 mod ends;
 mod group_state;
+mod guarded;
 mod headers;
 mod marker;
 mod orphans;
-mod owned;
 mod partitioner;
 mod partitions;
 mod poller;
@@ -55,8 +55,8 @@ pub use consumer::KafkaConsumer;
 pub use dead_letter_reader::{DeadLetter, DeadLetterReader};
 pub use ends::lineage_at_ends;
 pub use group_state::{Behind, GroupState, group_state};
+pub use guarded::{ClientKind, check_property, guarded_property};
 pub use headers::HeadersIter;
-pub use owned::{ClientKind, check_property, owned_property};
 pub use producer::KafkaProducer;
 pub use replay::{NoWayBack, ReplayProducer, WayBack};
 pub use settings::{Compression, ConnectionSettings, ConsumerSettings, ProducerSettings};

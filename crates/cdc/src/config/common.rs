@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use cdc_kafka::{ClientKind, check_property, owned_property};
+use cdc_kafka::{ClientKind, check_property, guarded_property};
 use cdc_machine::{Key, Visitor, options, words};
 
 use super::described::Preset;
@@ -180,7 +180,7 @@ impl Section<'_> {
         };
         let given = self.free_keys(key, preset);
         for (name, value) in &given {
-            if let Some(why) = owned_property(client, name) {
+            if let Some(why) = guarded_property(client, name) {
                 let text = format!("{name} is set by the pipeline itself: {why}; take it out");
                 self.contradiction(&[key.path], &text);
             } else if let Err(why) = check_property(name, value) {

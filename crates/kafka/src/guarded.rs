@@ -35,7 +35,7 @@ const SESSION: &str = "a lost member is replaced within ten seconds, and a revoc
 const BATCHES: &str = "batches follow from what the topic allows; set its max.message.bytes";
 
 /// Each property with whose it is, and why it is not to be set or what to set instead.
-const OWNED: [(&str, &[ClientKind], &str); 41] = [
+const GUARDED: [(&str, &[ClientKind], &str); 41] = [
     ("acks", BOTH, ALL_REPLICAS),
     (
         "allow.auto.create.topics",
@@ -89,11 +89,11 @@ const OWNED: [(&str, &[ClientKind], &str); 41] = [
 
 /// Why a client's `kafka.properties` may not set this one, or what to set instead; `None` where it may.
 #[must_use]
-pub fn owned_property(client: ClientKind, name: &str) -> Option<&'static str> {
+pub fn guarded_property(client: ClientKind, name: &str) -> Option<&'static str> {
     if name.starts_with("test.mock.") {
         return Some("it replaces the brokers by nothing");
     }
-    OWNED.iter().find(|(owned, of, _)| *owned == name && of.contains(&client)).map(|(_, _, why)| *why)
+    GUARDED.iter().find(|(guarded, of, _)| *guarded == name && of.contains(&client)).map(|(_, _, why)| *why)
 }
 
 /// Refuses a property that librdkafka does not know, or a value that it does not take, before any client is made.
@@ -117,16 +117,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_owned_property_has_a_reason_for_its_client_alone() {
-        for (name, of, why) in OWNED {
+    fn every_guarded_property_has_a_reason_for_its_client_alone() {
+        for (name, of, why) in GUARDED {
             for client in of {
-                assert_eq!(owned_property(*client, name), Some(why), "{name}");
+                assert_eq!(guarded_property(*client, name), Some(why), "{name}");
             }
         }
-        assert_eq!(owned_property(Consumer, "linger.ms"), None);
-        assert_eq!(owned_property(Consumer, "queued.max.messages.kbytes"), None);
-        assert_eq!(owned_property(Producer, "security.protocol"), None);
-        assert!(owned_property(Producer, "test.mock.broker.rtt").is_some());
+        assert_eq!(guarded_property(Consumer, "linger.ms"), None);
+        assert_eq!(guarded_property(Consumer, "queued.max.messages.kbytes"), None);
+        assert_eq!(guarded_property(Producer, "security.protocol"), None);
+        assert!(guarded_property(Producer, "test.mock.broker.rtt").is_some());
     }
 
     #[test]
@@ -140,8 +140,8 @@ mod tests {
 
     /// A name that librdkafka does not know would be refused by it anyway, and hide a slip in ours.
     #[test]
-    fn librdkafka_knows_every_owned_property() {
-        for (name, _, _) in OWNED {
+    fn librdkafka_knows_every_guarded_property() {
+        for (name, _, _) in GUARDED {
             let said = ClientConfig::new().set(name, "?").create::<rdkafka::producer::BaseProducer>();
             let error = said.err().map(|error| error.to_string()).unwrap_or_default();
             assert!(!error.contains("No such configuration property"), "{name}: {error}");
