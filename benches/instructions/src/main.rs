@@ -9,6 +9,7 @@
 mod documents;
 mod encode;
 mod syncer;
+mod watcher;
 mod write;
 
 use std::error::Error;
@@ -22,8 +23,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 type Part = (&'static str, u64, fn(u64) -> Result<(), Failure>);
 
 /// The parts in the order of an event's way.
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     ("encode", 10_000, encode::run),
+    ("watcher", 20_000, watcher::run),
     ("syncer", 20_000, syncer::run),
     ("copy", 4_000, write::copy),
     ("arrays", 4_000, write::arrays),
