@@ -10,7 +10,7 @@ use metrics::{
     histogram,
 };
 
-use cdc_ports::{CONTROL_KINDS, Serves};
+use cdc_ports::{CONTROL_KINDS, RetryCounts, Serves, WriteCounts};
 
 /// Change events processed.
 pub const WATCHER_EVENTS_PROCESSED: &str = "watcher_events_processed_total";
@@ -91,10 +91,6 @@ pub const OFFSET_GAPS: &str = "cdc_offset_gaps_total";
 
 /// What `cdc_ledger_refused_total` is labelled with.
 const LEDGER_REQUESTS: [&str; 3] = ["write", "commit", "check"];
-
-/// What `cdc_rows_total` is labelled with.
-const ROW_OUTCOMES: [&str; 9] =
-    ["inserted", "updated", "deleted", "fenced", "absent", "null_lookup", "ignored", "merged", "parked"];
 
 /// What `cdc_parked_total` is labelled with: put into `cdc.parked`; replaced there by a newer write; written to
 /// its table after all; its older version taken out of the table, so that others find its value free.
@@ -322,7 +318,7 @@ pub(crate) struct SyncerMetrics {
     pub(crate) gaps_open: Gauge,
     pub(crate) unfenced_tables: Gauge,
     parked: [Counter; PARKED_EVENTS.len()],
-    rows: [Counter; ROW_OUTCOMES.len()],
+    rows: [Counter; WriteCounts::OUTCOMES.len()],
     controls: [Counter; CONTROL_KINDS.len()],
     dead: [Counter; Reject::ALL.len()],
     ledger_refused: [Counter; LEDGER_REQUESTS.len()],
@@ -348,39 +344,28 @@ impl SyncerMetrics {
             unfenced_tables: gauge!(UNFENCED_TABLES),
             parked: PARKED_EVENTS.map(|event| counter!(PARKED, "event" => event)),
             controls: CONTROL_KINDS.map(|kind| counter!(CONTROL_MESSAGES, "kind" => kind.name())),
-            rows: ROW_OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),
+            rows: WriteCounts::OUTCOMES.map(|outcome| counter!(ROWS, "outcome" => outcome)),
             dead: Reject::ALL.map(|reason| counter!(DEAD_LETTERS, "reason" => reason.as_str())),
             ledger_refused: LEDGER_REQUESTS.map(|what| counter!(LEDGER_REFUSED, "request" => what)),
             offset_gaps: OffsetLoss::ALL.map(|loss| counter!(OFFSET_GAPS, "loss" => loss.as_str())),
         }
     }
 
-    pub(crate) fn wrote(&self, counts: &cdc_ports::WriteCounts) {
+    pub(crate) fn wrote(&self, counts: &WriteCounts) {
         self.written.increment(counts.inserted + counts.updated + counts.deleted);
         self.fenced.increment(counts.fenced);
         self.fenced_by_lineage.increment(counts.fenced_by_lineage);
-        let by_outcome = [
-            counts.inserted,
-            counts.updated,
-            counts.deleted,
-            counts.fenced,
-            counts.absent,
-            counts.null_lookups,
-            counts.ignored,
-            counts.merged,
-            counts.parked,
-        ];
         for (counter, messages) in self.controls.iter().zip(counts.controls) {
             counter.increment(messages);
         }
-        for (counter, rows) in self.rows.iter().zip(by_outcome) {
+        for (counter, rows) in self.rows.iter().zip(counts.by_outcome()) {
             counter.increment(rows);
         }
         self.parked[0].increment(counts.parked);
         self.parked[1].increment(counts.superseded);
     }
 
-    pub(crate) fn retried(&self, counts: &cdc_ports::RetryCounts) {
+    pub(crate) fn retried(&self, counts: &RetryCounts) {
         self.written.increment(counts.resolved);
         self.parked[2].increment(counts.resolved);
         self.parked[3].increment(counts.evicted);

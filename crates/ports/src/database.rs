@@ -1,12 +1,11 @@
 use std::future::Future;
 
-use cdc_event::Operation;
 use cdc_machine::Epoch;
 use cdc_syncer::{
     Batch, Held, LedgerCheck, OffsetGap, Parking, Partition, RetryOutcome, WorkerId, WriteOutcome,
 };
 
-use crate::{Failure, KafkaRecord, TopicPartition};
+use crate::{Failure, KafkaRecord, TopicPartition, WriteCounts};
 
 /// A partition to take in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,157 +58,6 @@ pub struct LedgerCommit {
     pub epoch: Epoch,
     /// The first offset that is not yet written.
     pub next_offset: i64,
-}
-
-/// The kinds of control messages, in the order of [`WriteCounts::controls`].
-pub const CONTROL_KINDS: [Operation; 5] =
-    [Operation::SnapshotBegin, Operation::SnapshotEnd, Operation::Drop, Operation::Rename, Operation::Gap];
-
-/// What became of the rows of one topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TopicRows {
-    /// One of the topic's partitions.
-    pub partition: Partition,
-    /// Rows that were not there.
-    pub inserted: u64,
-    /// Rows that were there and older.
-    pub updated: u64,
-    /// Rows deleted.
-    pub deleted: u64,
-    /// Rows that were newer already.
-    pub fenced: u64,
-}
-
-impl TopicRows {
-    /// No row yet.
-    #[must_use]
-    pub const fn of(partition: Partition) -> Self {
-        Self { partition, inserted: 0, updated: 0, deleted: 0, fenced: 0 }
-    }
-
-    /// Adds what became of others.
-    pub fn add(&mut self, other: &Self) {
-        self.inserted += other.inserted;
-        self.updated += other.updated;
-        self.deleted += other.deleted;
-        self.fenced += other.fenced;
-    }
-
-    /// How many of them were written.
-    #[must_use]
-    pub const fn written(&self) -> u64 {
-        self.inserted + self.updated + self.deleted
-    }
-
-    /// How many rows there were.
-    #[must_use]
-    pub const fn all(&self) -> u64 {
-        self.inserted + self.updated + self.deleted + self.fenced
-    }
-}
-
-/// What a batch did, in rows. `inserted + updated + deleted + fenced + absent + parked + ignored + rejected` is
-/// the number of records in the batch, less those that a newer record of the same batch replaced (`merged`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WriteCounts {
-    /// Rows that were not there.
-    pub inserted: u64,
-    /// Rows that were there and older.
-    pub updated: u64,
-    /// Rows deleted (or marked so).
-    pub deleted: u64,
-    /// Rows, parked rows or tombstones that were newer already.
-    pub fenced: u64,
-    /// Of these, the ones that met a higher lineage: no replay, but a source or a token record that was
-    /// replaced.
-    pub fenced_by_lineage: u64,
-    /// Rows and deletes parked: other rows stand in their way.
-    pub parked: u64,
-    /// Parked rows that a newer write or delete took the place of.
-    pub superseded: u64,
-    /// Deletes of rows that were not there.
-    pub absent: u64,
-    /// Updates whose document was gone at look-up: they touch nothing.
-    pub null_lookups: u64,
-    /// Kafka tombstones, control messages, deletes under `deletes: ignore`.
-    pub ignored: u64,
-    /// The control messages among them, by [`CONTROL_KINDS`].
-    pub controls: [u64; CONTROL_KINDS.len()],
-    /// Records that a newer record of the same batch replaced.
-    pub merged: u64,
-    /// Statements that went by COPY.
-    pub copied_statements: u64,
-    /// Statements that went by a prepared `unnest`.
-    pub prepared_statements: u64,
-    /// Cluster time of the newest event written, in Unix seconds; 0 where there is none.
-    pub newest_unix_seconds: u32,
-    /// The same rows topic by topic, as far as that is known: rows that were written piece by piece around others may be
-    /// missing here.
-    pub by_topic: Vec<TopicRows>,
-}
-
-impl WriteCounts {
-    /// Adds what another batch did, but for its topics: those are summed by name. Taken apart in full, so that a counter
-    /// that is forgotten here does not compile.
-    pub fn add(&mut self, other: &Self) {
-        let Self {
-            inserted,
-            updated,
-            deleted,
-            fenced,
-            fenced_by_lineage,
-            parked,
-            superseded,
-            absent,
-            null_lookups,
-            ignored,
-            controls,
-            merged,
-            copied_statements,
-            prepared_statements,
-            newest_unix_seconds,
-            by_topic: _,
-        } = other;
-        self.inserted += inserted;
-        self.updated += updated;
-        self.deleted += deleted;
-        self.fenced += fenced;
-        self.fenced_by_lineage += fenced_by_lineage;
-        self.parked += parked;
-        self.superseded += superseded;
-        self.absent += absent;
-        self.null_lookups += null_lookups;
-        self.ignored += ignored;
-        for (sum, messages) in self.controls.iter_mut().zip(controls) {
-            *sum += messages;
-        }
-        self.merged += merged;
-        self.copied_statements += copied_statements;
-        self.prepared_statements += prepared_statements;
-        self.newest_unix_seconds = self.newest_unix_seconds.max(*newest_unix_seconds);
-    }
-
-    /// What has become of rows since `before` was taken is its topic's.
-    pub fn attribute(&mut self, before: Option<TopicRows>) {
-        let Some(TopicRows { partition, inserted, updated, deleted, fenced }) = before else { return };
-        let rows = TopicRows {
-            partition,
-            inserted: self.inserted - inserted,
-            updated: self.updated - updated,
-            deleted: self.deleted - deleted,
-            fenced: self.fenced - fenced,
-        };
-        if rows.all() > 0 {
-            self.by_topic.push(rows);
-        }
-    }
-
-    /// What has become of rows so far, whose ever they are.
-    #[must_use]
-    pub const fn so_far(&self, partition: Partition) -> TopicRows {
-        let Self { inserted, updated, deleted, fenced, .. } = *self;
-        TopicRows { partition, inserted, updated, deleted, fenced }
-    }
 }
 
 /// The answer to one batch.

@@ -11,6 +11,7 @@
 //! | `token_store` | [`TokenStore`]: the leased record of the position |
 //! | `broker`, `report_sink` | [`Producer`] with its reports, and [`RecordConsumer`] |
 //! | `database` | [`Database`]: tables, ledger, parked rows |
+//! | `write_counts` | [`WriteCounts`]: what a batch did, one table of counters |
 //! | `similar` | a name that was almost meant: what [`Sighting`] and [`MissingTopic`] suggest |
 
 mod broker;
@@ -21,6 +22,7 @@ mod similar;
 mod source;
 mod stack_trace;
 mod token_store;
+mod write_counts;
 
 pub use broker::{
     ConsumerEvent, Headers, KafkaRecord, MissingTopic, PolledRecord, Producer, ProducerReport,
@@ -30,8 +32,8 @@ pub use broker::{
 pub use cdc_process::{Life, ProcessId};
 pub use cdc_syncer::LedgerCheck;
 pub use database::{
-    CONTROL_KINDS, Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share,
-    TablesAtRisk, TopicRows, WriteCounts, WriteReply,
+    Database, LedgerClaim, LedgerCommit, LedgerEntry, RetryCounts, RetryReply, Share, TablesAtRisk,
+    WriteReply,
 };
 pub use failure::Failure;
 pub use report_sink::ReportSink;
@@ -42,3 +44,4 @@ pub use token_store::{
     Acquisition, GapRecord, Holder, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore,
     Watched,
 };
+pub use write_counts::{CONTROL_KINDS, TopicRows, WriteCounts};

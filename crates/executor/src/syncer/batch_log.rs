@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cdc_syncer::{Batch, OffsetGap, Reject, Row, WorkerId};
 
 use super::answers::WrittenBatch;
-use super::sums::{BatchLog, in_words};
+use super::sums::{BatchLog, counted_fields, in_words, with_counts};
 use super::{Hands, SERVICE};
 use crate::given_up::GivenUp;
 use cdc_ports::StackTrace;
@@ -34,27 +34,18 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         self.lags.rows(&topics);
         macro_rules! tell {
             ($level:ident) => {
-                tracing::$level!(
+                with_counts!(tracing::$level!(
+                    ..counts,
                     service = SERVICE,
                     operation = "batch_write",
                     topics = in_words(&topics.iter().cloned().collect()),
                     worker = worker.0,
                     messages,
-                    inserted = counts.inserted,
-                    updated = counts.updated,
-                    deleted = counts.deleted,
-                    fenced = counts.fenced,
-                    absent = counts.absent,
-                    parked = counts.parked,
-                    superseded = counts.superseded,
-                    null_lookups = counts.null_lookups,
-                    ignored = counts.ignored,
-                    merged = counts.merged,
                     copied_statements = counts.copied_statements,
                     prepared_statements = counts.prepared_statements,
                     took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                     "batch written"
-                )
+                ))
             };
         }
         match self.batches {

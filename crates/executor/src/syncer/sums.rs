@@ -17,6 +17,26 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 /// Topics that one line names: those with the most rows.
 pub(super) const TOPICS_NAMED_MAX: usize = 8;
 
+/// A line of the log with the counters as fields, where `..counts` stands for them.
+macro_rules! with_counts {
+    (tracing::$level:ident!(..$counts:ident, $($rest:tt)*)) => {
+        cdc_ports::write_counters!(counted_fields { $level $counts [$($rest)*] })
+    };
+}
+
+macro_rules! counted_fields {
+    (
+        { $level:ident $counts:ident [$($rest:tt)*] }
+        rows { $($(#[$row_doc:meta])* $row:ident: $label:literal;)* }
+        logged { $($(#[$logged_doc:meta])* $logged:ident;)* }
+        others { $($other:tt)* }
+    ) => {
+        tracing::$level!($($row = $counts.$row,)* $($logged = $counts.$logged,)* $($rest)*)
+    };
+}
+
+pub(super) use {counted_fields, with_counts};
+
 words! {
     /// How the log tells of batches.
     #[derive(Default)]
@@ -87,25 +107,16 @@ impl Sums {
         }
         let Self { batches, messages, counts, retries, topics, .. } = std::mem::take(self);
         if batches > 0 {
-            tracing::info!(
+            with_counts!(tracing::info!(
+                ..counts,
                 service = SERVICE,
                 operation = "batch_write",
                 topics = in_words(&topics),
                 batches,
                 messages,
-                inserted = counts.inserted,
-                updated = counts.updated,
-                deleted = counts.deleted,
-                fenced = counts.fenced,
-                absent = counts.absent,
-                parked = counts.parked,
-                superseded = counts.superseded,
-                null_lookups = counts.null_lookups,
-                ignored = counts.ignored,
-                merged = counts.merged,
                 unparked = retries.resolved,
                 "rows written"
-            );
+            ));
         } else {
             tracing::info!(
                 service = SERVICE,

@@ -33,7 +33,10 @@ fn events(sources: &[Source], level: &str) -> BTreeMap<String, Event> {
             let operation = arguments.iter().find_map(|it| operation(text, it));
             // What follows the message is filled into it.
             let in_front = arguments.iter().take_while(|it| literal(it).is_none());
-            let fields: Vec<String> = in_front.filter_map(|it| field(it)).collect();
+            let mut fields: Vec<String> = in_front.clone().filter_map(|it| field(it)).collect();
+            if in_front.into_iter().any(|it| it == "..counts") {
+                fields.extend(write_counters(sources));
+            }
             for message in messages(text, &arguments) {
                 let event = events
                     .entry(message)
@@ -70,6 +73,16 @@ fn field(argument: &str) -> Option<String> {
     let is_name = name.starts_with(|it: char| it.is_ascii_lowercase())
         && name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_');
     is_name.then(|| name.to_owned())
+}
+
+/// The counters that `..counts` stands for.
+fn write_counters(sources: &[Source]) -> Vec<String> {
+    let table = sources.iter().find_map(|source| {
+        let (_, table) = source.text.split_once("macro_rules! write_counters {")?;
+        Some(table.split_once("others {")?.0)
+    });
+    let lines = table.unwrap_or_default().lines().map(str::trim).filter(|line| line.ends_with(';'));
+    lines.filter_map(|line| field(line.split([':', ';']).next()?)).collect()
 }
 
 /// What the page says to do, by message.
