@@ -16,6 +16,7 @@
 //! | [`timers`](Timers) | which timers run, each with a name and a generation |
 //! | [`requests!`](requests!) | the tables of what a machine asks, orders and hears |
 //! | [`context`](Context) | what every handler is handed beside its own part |
+//! | [`labels!`](macro@labels) | closed lists whose members have a label each |
 //! | [`cause`](Cause) | why a machine stopped, and the exit code that says so |
 //! | [`options`](Visitor) | options and their words, each defined once beside its field |
 //! | [`explore`] | the state diagram and the state × input table, read off the code |
@@ -29,6 +30,7 @@ mod context;
 mod explore;
 mod fault;
 mod ids;
+mod labels;
 mod machine;
 mod observer;
 mod options;

@@ -134,7 +134,6 @@ impl Acquisitions {
         verdict.back_off(TimerKind::AcquireRetry, &mut self.retries, retry, cx)
     }
 
-    /// Retries used.
     pub(crate) const fn retries(&self) -> Backoff {
         self.retries
     }

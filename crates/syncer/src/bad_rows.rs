@@ -11,14 +11,12 @@ use cdc_machine::{Backoff, Cause, Dependency, EffectId, Fault, Settlement};
 
 use self::breakers::Breakers;
 use crate::config::{OnBadRecord, OnUniqueViolation};
-use crate::context::Context;
-use crate::context::Timers;
+use crate::context::{Context, Timers, ensure};
 use crate::hold::Holds;
-use crate::invariants::ensure;
 use crate::parked::Parked;
 use crate::partitions::{Partitions, Stage};
 use crate::verdict::Verdict;
-use crate::{Config, Effect, Partition, Reject, RejectedParked, Row, SqlState, TimerKind, Topic, WorkerId};
+use crate::{Config, Effect, Partition, Reject, Row, SqlState, TimerKind, Topic, WorkerId};
 
 /// Dead letters in flight at once. Those that wait are bounded by the records from poll to offset commit.
 const IN_FLIGHT_MAX: usize = 16;
@@ -64,11 +62,11 @@ enum Fate {
 }
 
 impl<R: Clone> BadRows<R> {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             waiting: VecDeque::new(),
             in_flight: Vec::new(),
-            breakers: Breakers::new(),
+            breakers: Breakers::default(),
             retries: Backoff::new(),
             last: None,
         }
@@ -88,57 +86,43 @@ impl<R: Clone> BadRows<R> {
         Ok(())
     }
 
+    /// A row cannot be written. One that was parked is durable where it is until its dead letter is: a crash in
+    /// between puts it aside once more, and loses nothing.
     pub(crate) fn reject(
         &mut self,
         bad: BadRow<R>,
-        holds: &mut Holds,
-        partitions: &mut Partitions,
-        cx: &mut Context<'_, R>,
-    ) -> Result<(), Cause> {
-        if !partitions.is_live(&bad.row) {
-            partitions.ignore_records(1);
-            return Ok(());
-        }
-        match fate(bad.reason, cx.config) {
-            Fate::DeadLetter => return self.put_aside_later(bad, holds, partitions, cx),
-            Fate::Skip => {
-                // Whoever gives records up by policy wants no breaker before the dead letters.
-                self.settle(&bad.row, holds, partitions, cx)?;
-                let BadRow { row, reason, detail, .. } = bad;
-                cx.order(Effect::Skip { row, reason, detail });
-            }
-            Fate::Stop => return Err(self.stop_at(bad)),
-        }
-        Ok(())
-    }
-
-    /// A row that was parked and cannot be written. It is durable where it is until its dead letter is: a crash in
-    /// between puts it aside once more, and loses nothing.
-    pub(crate) fn reject_parked(
-        &mut self,
-        worker: WorkerId,
-        rejected: RejectedParked<R>,
         parked: &mut Parked,
         holds: &mut Holds,
         partitions: &mut Partitions,
         cx: &mut Context<'_, R>,
     ) -> Result<(), Cause> {
-        let RejectedParked { row, reason, sqlstate, detail, attempts } = rejected;
-        // It comes again with each retry until it is gone.
-        let is_taken = self.is_put_aside(&row) || parked.is_given_up(worker, &row);
-        if is_taken || !partitions.is_live(&row) {
+        let is_read = bad.origin == Origin::Read;
+        if !partitions.is_live(&bad.row) {
+            partitions.ignore_records(u64::from(is_read));
             return Ok(());
         }
-        let bad = BadRow { origin: Origin::Parked(worker), row, reason, sqlstate, detail, attempts };
-        match fate(reason, cx.config) {
-            Fate::DeadLetter if self.parked_rows().count() >= PARKED_PUT_ASIDE_MAX => {}
+        if let Origin::Parked(worker) = bad.origin
+            && (self.is_put_aside(&bad.row) || parked.is_given_up(worker, &bad.row))
+        {
+            // It comes again with each retry until it is gone.
+            return Ok(());
+        }
+        match fate(bad.reason, cx.config) {
+            Fate::DeadLetter if !is_read && self.parked_rows().count() >= PARKED_PUT_ASIDE_MAX => {}
             Fate::DeadLetter => return self.put_aside_later(bad, holds, partitions, cx),
             Fate::Skip => {
-                parked.give_up(worker, &bad.row, partitions, cx);
+                match bad.origin {
+                    // Whoever gives records up by policy wants no breaker before the dead letters.
+                    Origin::Read => self.settle(&bad.row, holds, partitions, cx)?,
+                    Origin::Parked(worker) => parked.give_up(worker, &bad.row, partitions, cx),
+                }
                 let BadRow { row, reason, detail, .. } = bad;
                 cx.order(Effect::Skip { row, reason, detail });
             }
-            Fate::Stop => return Err(self.stop_at(bad)),
+            Fate::Stop => {
+                self.last = Some(bad);
+                return Err(Cause::BadRecord);
+            }
         }
         Ok(())
     }
@@ -192,19 +176,8 @@ impl<R: Clone> BadRows<R> {
         verdict.back_off(TimerKind::DeadLetterRetry, &mut self.retries, cx.config.retries.kafka, cx)
     }
 
-    /// Topics that have shown all their records are judged by those.
-    pub(crate) fn on_probe_due(
-        &mut self,
-        holds: &mut Holds,
-        partitions: &mut Partitions,
-        cx: &mut Context<'_, R>,
-    ) -> Result<(), Cause> {
-        self.breakers.on_probe_due(holds, partitions, cx)
-    }
-
-    /// Sees that the timer runs exactly while a topic is tried again and has shown a record.
-    pub(crate) fn time_probes(&self, cx: &mut Context<'_, R>) {
-        self.breakers.time_probes(cx);
+    pub(crate) const fn breakers(&mut self) -> &mut Breakers {
+        &mut self.breakers
     }
 
     /// Neither a drain nor a revocation waits for a verdict: what is held back stays in the topic, for the next owner.
@@ -228,7 +201,6 @@ impl<R: Clone> BadRows<R> {
         self.waiting.retain(|bad| partitions.is_live(&bad.row));
     }
 
-    /// Retries used.
     pub(crate) const fn retries(&self) -> Backoff {
         self.retries
     }
@@ -264,11 +236,6 @@ impl<R: Clone> BadRows<R> {
             self.breakers.situation(topic),
             u64::from(self.retries.retries()),
         ]
-    }
-
-    fn stop_at(&mut self, bad: BadRow<R>) -> Cause {
-        self.last = Some(bad);
-        Cause::BadRecord
     }
 
     /// Counts the row for its topic's breaker. The record that was one too many holds its topic, and stays in it.

@@ -131,12 +131,7 @@ options! {
 impl Retries {
     /// For a request that one of the two failed to answer.
     pub(crate) const fn of(&self, from: Dependency) -> Retry {
-        match from {
-            Dependency::Kafka => self.kafka,
-            Dependency::Postgres | Dependency::MongoDb | Dependency::Redis | Dependency::TokenFile => {
-                self.postgres_connect
-            }
-        }
+        if matches!(from, Dependency::Kafka) { self.kafka } else { self.postgres_connect }
     }
 }
 

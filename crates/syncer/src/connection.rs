@@ -3,16 +3,14 @@
 
 use cdc_machine::{Backoff, Cause, EffectId, Fault};
 
-use crate::context::Context;
-use crate::context::Timers;
-use crate::invariants::ensure;
+use crate::context::{Context, Timers, ensure};
 use crate::partitions::{self, Partitions};
 use crate::polling::Polling;
 use crate::revocation::Revocations;
 use crate::verdict::Verdict;
 use crate::{Effect, TimerKind};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Connection {
     stage: Stage,
     database_retries: Backoff,
@@ -20,8 +18,9 @@ pub(crate) struct Connection {
 }
 
 /// How far the connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Stage {
+    #[default]
     NotStarted,
     Database {
         id: EffectId,
@@ -53,10 +52,6 @@ enum Group {
 }
 
 impl Connection {
-    pub(crate) const fn new() -> Self {
-        Self { stage: Stage::NotStarted, database_retries: Backoff::new(), group_retries: Backoff::new() }
-    }
-
     pub(crate) const fn is_member(&self) -> bool {
         matches!(self.stage, Stage::Member)
     }
@@ -149,14 +144,10 @@ impl Connection {
     }
 
     pub(crate) fn on_reconnect<R>(&mut self, partitions: &mut Partitions, cx: &mut Context<'_, R>) {
-        match self.stage {
-            Stage::DatabaseDue => self.connect_database(cx),
-            Stage::GroupDue => self.join_group(partitions, cx),
-            Stage::NotStarted
-            | Stage::Database { .. }
-            | Stage::Group { .. }
-            | Stage::Member
-            | Stage::Draining { .. } => {}
+        if self.stage == Stage::DatabaseDue {
+            self.connect_database(cx);
+        } else if self.stage == Stage::GroupDue {
+            self.join_group(partitions, cx);
         }
     }
 
@@ -196,20 +187,14 @@ impl Connection {
         Ok(())
     }
 
-    pub(crate) fn on_left<R>(&mut self, id: EffectId, cx: &mut Context<'_, R>) -> Result<(), Cause> {
-        match self.stage {
-            Stage::Draining { group: Group::Leaving { id: asked }, ending } if asked == id => Err(ending),
-            Stage::NotStarted
-            | Stage::Database { .. }
-            | Stage::DatabaseDue
-            | Stage::Group { .. }
-            | Stage::GroupDue
-            | Stage::Member
-            | Stage::Draining { .. } => {
-                cx.ids.ignore_reply(id);
-                Ok(())
-            }
+    pub(crate) fn on_left<R>(&self, id: EffectId, cx: &mut Context<'_, R>) -> Result<(), Cause> {
+        if let Stage::Draining { group: Group::Leaving { id: asked }, ending } = self.stage
+            && asked == id
+        {
+            return Err(ending);
         }
+        cx.ids.ignore_reply(id);
+        Ok(())
     }
 
     /// Where only the group was still to be left, nothing is repeated: its own time ends the membership.

@@ -2,7 +2,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use cdc_machine::{Dependency, Epoch, Fault, Settled};
+use cdc_machine::{Dependency, Epoch, Fault, Settled, labels};
 
 use crate::{Partition, Row};
 
@@ -18,26 +18,14 @@ pub enum StartOffset {
     At(i64),
 }
 
-/// Why the offset to go on from is not in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum OffsetLoss {
-    /// Records were deleted before they were read.
-    Expired,
-    /// The log ends before it: the topic was made anew, or lost its end.
-    Truncated,
-}
-
-impl OffsetLoss {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Expired, Self::Truncated];
-
-    /// The label in logs, metrics and the gap's record.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Truncated => "truncated",
-        }
+labels! {
+    /// Why the offset to go on from is not in the log.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum OffsetLoss {
+        /// Records were deleted before they were read.
+        Expired: "expired",
+        /// The log ends before it: the topic was made anew, or lost its end.
+        Truncated: "truncated",
     }
 }
 

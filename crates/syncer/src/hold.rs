@@ -11,134 +11,16 @@ use core::time::Duration;
 
 use cdc_machine::{Cause, Epoch};
 
-use crate::context::Context;
-use crate::context::Timers;
-use crate::invariants::ensure;
+use crate::context::{Context, Timers, ensure};
 use crate::parked::Parked;
 use crate::partitions::{Assignment, Partitions, Stage};
-use crate::{Config, Effect, OnTableError, Partition, TimerKind, Topic};
+use crate::{Config, Effect, Held, Hold, HoldReason, OnTableError, Partition, TimerKind, Topic};
 
 /// How long until what a person has to mend is looked at again.
 const LOOK_WAIT: Duration = Duration::from_secs(30);
 
 /// How long until a table is looked at again where only another session's lock is in the way.
 const LOCKED_WAIT: Duration = Duration::from_secs(3);
-
-/// Why a topic cannot be written: a closed list, the label of the metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum HoldReason {
-    /// It has no column for the position yet, and another session's lock keeps it from being added.
-    Locked,
-    /// It has no column for the position, and somebody else has to add it.
-    NotFenced,
-    /// It is claimed for another collection or by another consumer group.
-    Claimed,
-    /// It is not there, and may not be made.
-    TableMissing,
-    /// It was there, and is gone.
-    TableDropped,
-    /// Another table has its name now.
-    TableReplaced,
-    /// It is unlogged, and a crash of the server has emptied it.
-    TableEmptied,
-    /// Its shape does not allow it.
-    Unwritable,
-    /// The name is longer than PostgreSQL keeps.
-    NameTooLong,
-    /// So many of the topic's last records are bad that to go on would empty it into the dead letters.
-    TooManyBadRecords,
-    /// As many of the topic's rows are parked as may be.
-    ParkedFull,
-    /// The role lacks a privilege on it, or on something that it needs.
-    NoPrivilege,
-}
-
-impl HoldReason {
-    /// Every reason.
-    pub const ALL: [Self; 12] = [
-        Self::Locked,
-        Self::NotFenced,
-        Self::Claimed,
-        Self::TableMissing,
-        Self::TableDropped,
-        Self::TableReplaced,
-        Self::TableEmptied,
-        Self::Unwritable,
-        Self::NameTooLong,
-        Self::TooManyBadRecords,
-        Self::ParkedFull,
-        Self::NoPrivilege,
-    ];
-
-    /// The label in logs, metrics and on the status page.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Locked => "locked",
-            Self::NotFenced => "not_fenced",
-            Self::Claimed => "claimed",
-            Self::TableMissing => "table_missing",
-            Self::TableDropped => "table_dropped",
-            Self::TableReplaced => "table_replaced",
-            Self::TableEmptied => "table_emptied",
-            Self::Unwritable => "unwritable",
-            Self::NameTooLong => "name_too_long",
-            Self::TooManyBadRecords => "too_many_bad_records",
-            Self::ParkedFull => "parked_full",
-            Self::NoPrivilege => "no_privilege",
-        }
-    }
-
-    /// True where time alone mends it: no policy ends the service for it.
-    #[must_use]
-    pub const fn is_passing(self) -> bool {
-        matches!(self, Self::Locked)
-    }
-
-    /// Why the service ends, where that is the policy.
-    const fn cause(self) -> Cause {
-        match self {
-            Self::TooManyBadRecords => Cause::TooManyBadRecords,
-            Self::ParkedFull => Cause::ParkedFull,
-            Self::Locked
-            | Self::NotFenced
-            | Self::Claimed
-            | Self::TableMissing
-            | Self::TableDropped
-            | Self::TableReplaced
-            | Self::TableEmptied
-            | Self::Unwritable
-            | Self::NameTooLong
-            | Self::NoPrivilege => Cause::TableUnwritable,
-        }
-    }
-
-    const fn timer(self) -> TimerKind {
-        if self.is_passing() { TimerKind::LockedTable } else { TimerKind::HeldTable }
-    }
-}
-
-/// A partition whose table cannot be written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Hold {
-    /// Which partition.
-    pub partition: Partition,
-    /// The assignment.
-    pub epoch: Epoch,
-    /// Why.
-    pub reason: HoldReason,
-    /// The table, what is wrong with it and the way out, for people.
-    pub detail: Arc<str>,
-}
-
-/// Why a partition is held.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Held {
-    /// Why.
-    pub reason: HoldReason,
-    /// The table, what is wrong with it and the way out, for people.
-    pub detail: Arc<str>,
-}
 
 /// The partitions that are held, those included whose table is being looked at again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -288,7 +170,7 @@ impl Holds {
 
     /// Those that wait for this timer.
     fn waiting_for(&self, timer: TimerKind, partitions: &Partitions) -> Vec<(Partition, Epoch)> {
-        let of_timer = self.entries.iter().filter(|(_, held)| held.reason.timer() == timer);
+        let of_timer = self.entries.iter().filter(|(_, held)| timer_of(held.reason) == timer);
         let waiting = of_timer.filter_map(|(partition, _)| {
             let assignment = partitions.get(*partition).filter(|assignment| assignment.is_held())?;
             Some((*partition, assignment.epoch))
@@ -301,4 +183,8 @@ impl Holds {
 fn of_topic(topic: Topic, partitions: &Partitions) -> Vec<(Partition, Epoch)> {
     let of = partitions.iter().filter(|(partition, _)| partitions.topic(*partition) == Some(topic));
     of.map(|(partition, assignment)| (partition, assignment.epoch)).collect()
+}
+
+const fn timer_of(reason: HoldReason) -> TimerKind {
+    if reason.is_passing() { TimerKind::LockedTable } else { TimerKind::HeldTable }
 }

@@ -1,7 +1,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use cdc_machine::{Epoch, Fault, Reply, SeqNo};
+use cdc_machine::{Epoch, Fault, Reply, SeqNo, labels};
 
 use crate::Hold;
 
@@ -97,86 +97,42 @@ impl LogBounds {
     }
 }
 
-/// Why a record was not written: a closed list, the label of metrics and dead letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reject {
-    /// Not a message of this format.
-    Malformed,
-    /// A newer version of the format than this program knows.
-    NewerVersion,
-    /// It names another collection than its topic carries.
-    WrongNamespace,
-    /// A field is absent or null, and the column allows neither.
-    MissingValue,
-    /// The value's type does not fit the column's.
-    TypeConflict,
-    /// The value's type fits, its magnitude or length does not.
-    OutOfRange,
-    /// A check constraint said no.
-    CheckViolation,
-    /// A foreign key said no.
-    ForeignKeyViolation,
-    /// A unique constraint other than the row's key said no.
-    UniqueViolation,
-    /// An exclusion constraint said no.
-    ExclusionViolation,
-    /// Too large for PostgreSQL.
-    TooLarge,
-    /// PostgreSQL said no for another reason that belongs to the row.
-    Database,
+labels! {
+    /// Why a record was not written: a closed list, the label of metrics and dead letters.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Reject {
+        /// Not a message of this format.
+        Malformed: "malformed",
+        /// A newer version of the format than this program knows.
+        NewerVersion: "newer_version",
+        /// It names another collection than its topic carries.
+        WrongNamespace: "wrong_namespace",
+        /// A field is absent or null, and the column allows neither.
+        MissingValue: "missing_value",
+        /// The value's type does not fit the column's.
+        TypeConflict: "type_conflict",
+        /// The value's type fits, its magnitude or length does not.
+        OutOfRange: "out_of_range",
+        /// A check constraint said no.
+        CheckViolation: "check_violation",
+        /// A foreign key said no.
+        ForeignKeyViolation: "foreign_key_violation",
+        /// A unique constraint other than the row's key said no.
+        UniqueViolation: "unique_violation",
+        /// An exclusion constraint said no.
+        ExclusionViolation: "exclusion_violation",
+        /// Too large for PostgreSQL.
+        TooLarge: "too_large",
+        /// PostgreSQL said no for another reason that belongs to the row.
+        Database: "database",
+    }
 }
 
 impl Reject {
-    /// Every reason.
-    pub const ALL: [Self; 12] = [
-        Self::Malformed,
-        Self::NewerVersion,
-        Self::WrongNamespace,
-        Self::MissingValue,
-        Self::TypeConflict,
-        Self::OutOfRange,
-        Self::CheckViolation,
-        Self::ForeignKeyViolation,
-        Self::UniqueViolation,
-        Self::ExclusionViolation,
-        Self::TooLarge,
-        Self::Database,
-    ];
-
-    /// The label in metrics, logs and the dead letter's header `cdc-error-reason`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::NewerVersion => "newer_version",
-            Self::WrongNamespace => "wrong_namespace",
-            Self::MissingValue => "missing_value",
-            Self::TypeConflict => "type_conflict",
-            Self::OutOfRange => "out_of_range",
-            Self::CheckViolation => "check_violation",
-            Self::ForeignKeyViolation => "foreign_key_violation",
-            Self::UniqueViolation => "unique_violation",
-            Self::ExclusionViolation => "exclusion_violation",
-            Self::TooLarge => "too_large",
-            Self::Database => "database",
-        }
-    }
-
     /// True where other rows stand in the way: nothing is wrong with the record itself.
     #[must_use]
     pub const fn is_of_other_rows(self) -> bool {
-        match self {
-            Self::UniqueViolation | Self::ExclusionViolation | Self::ForeignKeyViolation => true,
-            Self::Malformed
-            | Self::NewerVersion
-            | Self::WrongNamespace
-            | Self::MissingValue
-            | Self::TypeConflict
-            | Self::OutOfRange
-            | Self::CheckViolation
-            | Self::TooLarge
-            | Self::Database => false,
-        }
+        matches!(self, Self::UniqueViolation | Self::ExclusionViolation | Self::ForeignKeyViolation)
     }
 }
 

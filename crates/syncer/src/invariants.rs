@@ -3,7 +3,7 @@
 
 use cdc_machine::StateName;
 
-use crate::context::Timers;
+use crate::context::{Timers, ensure};
 use crate::partitions::Assignment;
 use crate::syncer::Handlers;
 use crate::{Config, Syncer};
@@ -62,8 +62,4 @@ impl<R: Clone> Handlers<R> {
         }
         ensure(rows == self.partitions.in_hand().unsettled, "each slot in flight has its row")
     }
-}
-
-pub(crate) const fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
-    if holds { Ok(()) } else { Err(what) }
 }

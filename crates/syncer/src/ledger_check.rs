@@ -4,12 +4,11 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Asked, Cause, EffectId, Epoch, Fault};
+use cdc_machine::{Asked, EffectId, Epoch};
 
 use crate::context::Context;
-use crate::outage::{Outage, is_out_of_reach};
+use crate::outage::Outage;
 use crate::partitions::{Partitions, Stage};
-use crate::verdict::Verdict;
 use crate::{Effect, Partition, TimerKind};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,19 +51,5 @@ impl LedgerChecks {
         let Some((id, asked)) = self.under_way.id().zip(self.under_way.waiting()) else { return [0; 2] };
         let is_current = |(partition, epoch): &&_| partitions.current(*partition, *epoch).is_some();
         [1 + asked.iter().filter(is_current).count() as u64, u64::from(outage.is_late(id))]
-    }
-}
-
-/// A question that was not answered is asked again in time. It uses up a retry where PostgreSQL is out of reach.
-pub(crate) fn on_unanswered<R>(
-    id: EffectId,
-    fault: Fault,
-    outage: &mut Outage,
-    cx: &mut Context<'_, R>,
-) -> Result<(), Cause> {
-    match Verdict::on_postgres(fault) {
-        Verdict::Retry(_) if is_out_of_reach(fault) => outage.on_out_of_reach(id, fault, cx),
-        Verdict::Retry(_) => Ok(()),
-        Verdict::End(cause) => Err(cause),
     }
 }

@@ -42,6 +42,7 @@ mod connection;
 mod context;
 mod effect;
 pub mod graph;
+mod held;
 mod hold;
 mod input;
 mod invariants;
@@ -67,7 +68,7 @@ pub use effect::{
     Batch, CommitFailure, FailedBy, FetchStart, OffsetCommit, OffsetGap, OffsetLoss, Parking, StartOffset,
     WrittenOffset,
 };
-pub use hold::{Held, Hold, HoldReason};
+pub use held::{Held, Hold, HoldReason};
 pub use input::{
     Acquired, LedgerCheck, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RejectedParked,
     RetryOutcome, Row, SqlState, Taken, Topic, WorkerId, WriteOutcome,

@@ -5,10 +5,9 @@ use core::time::Duration;
 
 use cdc_machine::{Asked, Backoff, Cause, EffectId, Fault};
 
-use crate::context::Context;
-use crate::invariants::ensure;
+use crate::context::{Context, ensure};
 use crate::partitions::{Assignment, Partitions, Window};
-use crate::polling::has_window_credit;
+use crate::polling::window_credit;
 use crate::verdict::Verdict;
 use crate::{CommitFailure, Effect, OffsetCommit, TimerKind};
 
@@ -34,7 +33,7 @@ impl Offsets {
             return;
         }
         // A full queue does not wait for it: PostgreSQL is busy enough then.
-        let is_urgent = || is_awaited || !has_window_credit(partitions, cx.config);
+        let is_urgent = || is_awaited || window_credit(partitions, cx.config).is_none();
         if cx.is_running(TimerKind::CommitSpacing) && !is_urgent() {
             return;
         }
@@ -107,7 +106,6 @@ impl Offsets {
         self.in_flight.is_out()
     }
 
-    /// Retries used.
     pub(crate) const fn retries(&self) -> Backoff {
         self.retries
     }

@@ -65,7 +65,6 @@ impl Outage {
         self.retries.retries() > 0 && request < self.tried_from
     }
 
-    /// Retries used.
     pub(crate) const fn retries(&self) -> Backoff {
         self.retries
     }

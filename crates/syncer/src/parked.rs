@@ -8,14 +8,11 @@ mod retries;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use cdc_machine::Epoch;
 
 use self::retries::{Phase, Retries};
-use crate::context::Context;
-use crate::context::Timers;
-use crate::invariants::ensure;
+use crate::context::{Context, Timers, ensure};
 use crate::partitions::{Assignment, Partitions};
 use crate::{Config, ParkedRows, Partition, Row, TimerKind, Topic, WorkerId};
 
@@ -149,8 +146,13 @@ impl Parked {
         }
     }
 
-    pub(crate) fn on_retry_due(&mut self, worker: WorkerId) {
-        self.retries.make_due(worker);
+    pub(crate) const fn retries(&mut self) -> &mut Retries {
+        &mut self.retries
+    }
+
+    /// True where a retry waits for PostgreSQL.
+    pub(crate) fn is_any_out_of_reach(&self) -> bool {
+        self.retries.is_any_out_of_reach()
     }
 
     /// The worker's next retry, if it is due: its writer is idle.
@@ -213,26 +215,6 @@ impl Parked {
         }
     }
 
-    /// PostgreSQL answered that a retry may work later.
-    pub(crate) fn back_off<R>(&mut self, worker: WorkerId, wait: Duration, cx: &mut Context<'_, R>) {
-        self.retries.back_off(worker, wait, cx);
-    }
-
-    /// PostgreSQL is out of reach of this worker's retry.
-    pub(crate) fn begin_outage(&mut self, worker: WorkerId) {
-        self.retries.begin_outage(worker);
-    }
-
-    /// PostgreSQL is to be tried again.
-    pub(crate) fn end_outage(&mut self) {
-        self.retries.end_outage();
-    }
-
-    /// True where a retry waits for PostgreSQL.
-    pub(crate) fn is_any_out_of_reach(&self) -> bool {
-        self.retries.is_any_out_of_reach()
-    }
-
     /// A worker with parked rows in a served partition has its retry in view, and no other worker has.
     pub(crate) fn check(
         &self,
@@ -256,14 +238,7 @@ impl Parked {
     }
 
     pub(crate) fn situation(&self, worker: WorkerId, partitions: &Partitions) -> [u64; 4] {
-        let phase = self.retries.phase(worker).map_or(0, |phase| match phase {
-            Phase::Later => 1,
-            Phase::Soon => 2,
-            Phase::Due => 3,
-            Phase::InFlight { is_woken: false } => 4,
-            Phase::InFlight { is_woken: true } => 5,
-            Phase::OutOfReach => 6,
-        });
+        let phase = self.retries.phase(worker).map_or(0, |phase| 1 + phase as u64);
         let is_live = |(key, entry): &(&(WorkerId, Partition), &Entry)| {
             partitions.current(key.1, entry.epoch).is_some()
         };

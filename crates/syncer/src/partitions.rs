@@ -6,10 +6,10 @@ mod window;
 use alloc::collections::BTreeMap;
 use core::mem;
 
-use cdc_machine::{Epoch, SeqNo};
+use cdc_machine::{Cause, Epoch, SeqNo};
 
 pub(crate) use self::window::Window;
-use crate::{Partition, Row, Topic};
+use crate::{Partition, Record, Row, Topic};
 
 /// The partitions, each with its present assignment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,16 +51,6 @@ pub(crate) enum Stage {
     Serving(Window),
     /// The group wants it back: nothing more is read, what was read is settled.
     Revoking(Window),
-}
-
-/// What became of a polled record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    Opened(SeqNo),
-    /// Of an assignment that is gone or going.
-    Stale,
-    /// Not above the offsets before it.
-    OutOfOrder,
 }
 
 /// What is in hand, over all assignments.
@@ -113,14 +103,10 @@ impl Partitions {
     /// From now on the assignment accepts nothing more. Returns it where there is something to settle.
     pub(crate) fn revoke(&mut self, partition: Partition) -> Option<(Partition, Epoch)> {
         let Assignment { epoch, stage } = self.assigned.remove(&partition)?;
-        match stage {
-            Stage::Serving(window) | Stage::Revoking(window) => {
-                let stage = Stage::Revoking(window);
-                self.assigned.insert(partition, Assignment { epoch, stage });
-                Some((partition, epoch))
-            }
-            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held | Stage::Full => None,
-        }
+        let (Stage::Serving(window) | Stage::Revoking(window)) = stage else { return None };
+        let stage = Stage::Revoking(window);
+        self.assigned.insert(partition, Assignment { epoch, stage });
+        Some((partition, epoch))
     }
 
     /// Somebody else owns the partition's row in the ledger. Drops what was read of this assignment; true where there
@@ -197,23 +183,20 @@ impl Partitions {
         })
     }
 
-    pub(crate) fn open(&mut self, partition: Partition, epoch: Epoch, offset: i64, bytes: u32) -> Admission {
-        match self.get_mut(partition, epoch) {
-            Some(Assignment { stage: Stage::Serving(window), .. }) => {
-                window.open(offset, bytes).map_or(Admission::OutOfOrder, Admission::Opened)
-            }
-            Some(_) | None => {
-                self.stale_records += 1;
-                Admission::Stale
-            }
-        }
+    /// The polled record's slot; `None` where its assignment is gone or going.
+    pub(crate) fn open<R>(&mut self, record: &Record<R>) -> Result<Option<SeqNo>, Cause> {
+        let assignment = self.get_mut(record.partition, record.epoch);
+        let Some(Assignment { stage: Stage::Serving(window), .. }) = assignment else {
+            self.stale_records += 1;
+            return Ok(None);
+        };
+        let seq = window.open(record.offset, record.bytes);
+        seq.map(Some).ok_or(Cause::Invariant("a partition's offsets rise within an assignment"))
     }
 
     pub(crate) fn window_mut(&mut self, partition: Partition, epoch: Epoch) -> Option<&mut Window> {
-        match &mut self.get_mut(partition, epoch)?.stage {
-            Stage::Serving(window) | Stage::Revoking(window) => Some(window),
-            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held | Stage::Full => None,
-        }
+        let stage = &mut self.get_mut(partition, epoch)?.stage;
+        if let Stage::Serving(window) | Stage::Revoking(window) = stage { Some(window) } else { None }
     }
 
     pub(crate) fn in_hand(&self) -> InHand {
@@ -248,10 +231,7 @@ impl Partitions {
 
 impl Assignment {
     pub(crate) const fn window(&self) -> Option<&Window> {
-        match &self.stage {
-            Stage::Serving(window) | Stage::Revoking(window) => Some(window),
-            Stage::Waiting | Stage::Acquiring | Stage::Moving | Stage::Held | Stage::Full => None,
-        }
+        if let Stage::Serving(window) | Stage::Revoking(window) = &self.stage { Some(window) } else { None }
     }
 
     pub(crate) fn situation(&self) -> [u64; 4] {

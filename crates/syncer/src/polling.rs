@@ -7,10 +7,8 @@ use alloc::vec::Vec;
 
 use cdc_machine::Cause;
 
-use crate::context::Context;
-use crate::context::Timers;
-use crate::invariants::ensure;
-use crate::partitions::{Admission, InHand, Partitions, Stage};
+use crate::context::{Context, Timers, ensure};
+use crate::partitions::{InHand, Partitions, Stage};
 use crate::writers::Writers;
 use crate::{Config, Effect, Record, Row, TimerKind};
 
@@ -30,7 +28,7 @@ pub(crate) enum Polling {
 
 /// What one fetch may bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Credit {
+pub(crate) struct Credit {
     records: u32,
     bytes: u64,
 }
@@ -50,15 +48,10 @@ impl Polling {
             return Ok(());
         }
         *self = Self::Idle;
-        for Record { partition, epoch, offset, route, bytes, handle } in records {
-            match partitions.open(partition, epoch, offset, bytes) {
-                Admission::Opened(seq) => {
-                    writers.push(Row { partition, epoch, seq, offset, route, bytes, handle });
-                }
-                Admission::Stale => {}
-                Admission::OutOfOrder => {
-                    return Err(Cause::Invariant("a partition's offsets rise within an assignment"));
-                }
+        for record in records {
+            if let Some(seq) = partitions.open(&record)? {
+                let Record { partition, epoch, offset, route, bytes, handle } = record;
+                writers.push(Row { partition, epoch, seq, offset, route, bytes, handle });
             }
         }
         Ok(())
@@ -142,17 +135,12 @@ impl Polling {
     }
 }
 
-/// True where a fetch is worth it.
-pub(crate) fn has_credit<R: Clone>(partitions: &Partitions, writers: &Writers<R>, config: &Config) -> bool {
-    credit(partitions, writers, config).is_some()
-}
-
-/// True where records may still be read before something is committed.
-pub(crate) fn has_window_credit(partitions: &Partitions, config: &Config) -> bool {
-    window_credit(partitions, config).is_some()
-}
-
-fn credit<R: Clone>(partitions: &Partitions, writers: &Writers<R>, config: &Config) -> Option<Credit> {
+/// What a fetch may bring; `None` where it is not worth it.
+pub(crate) fn credit<R: Clone>(
+    partitions: &Partitions,
+    writers: &Writers<R>,
+    config: &Config,
+) -> Option<Credit> {
     let in_queues = writers.credit(config)?;
     let (in_window, bytes) = window_credit(partitions, config)?;
     if in_queues < config.fetch_records_min() {
@@ -163,7 +151,7 @@ fn credit<R: Clone>(partitions: &Partitions, writers: &Writers<R>, config: &Conf
 }
 
 /// Records and bytes that may still be read before something is committed; `None` where that is hardly any.
-fn window_credit(partitions: &Partitions, config: &Config) -> Option<(u64, u64)> {
+pub(crate) fn window_credit(partitions: &Partitions, config: &Config) -> Option<(u64, u64)> {
     let InHand { records, bytes: buffered, .. } = partitions.in_hand();
     let records = config.buffered_records().saturating_sub(records);
     if records < config.fetch_records_min() as u64 {

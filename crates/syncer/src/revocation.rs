@@ -6,9 +6,7 @@ use core::mem;
 
 use cdc_machine::{EffectId, Epoch};
 
-use crate::context::Context;
-use crate::context::Timers;
-use crate::invariants::ensure;
+use crate::context::{Context, Timers, ensure};
 use crate::partitions::{Assignment, Partitions, Window};
 use crate::writers::Writers;
 use crate::{Effect, Partition, TimerKind};

@@ -9,17 +9,16 @@ use crate::bad_rows::BadRows;
 use crate::connection::Connection;
 use crate::context::{Context, Timers};
 use crate::hold::Holds;
-use crate::ledger_check::{LedgerChecks, on_unanswered};
+use crate::ledger_check::LedgerChecks;
 use crate::offsets::Offsets;
-use crate::outage::Outage;
+use crate::outage::{Outage, is_out_of_reach};
 use crate::parked::Parked;
 use crate::partitions::{Partitions, Stage};
-use crate::polling::{Polling, has_credit};
+use crate::polling::{Polling, credit};
 use crate::revocation::Revocations;
+use crate::verdict::Verdict;
 use crate::writers::{Worker, Writers};
-use crate::{
-    CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, Partition, Taken, TimerKind, Topic,
-};
+use crate::{CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, Partition, Taken, TimerKind};
 
 /// The Syncer: reads partitions as far as there is credit, routes their records to workers by key, has each
 /// worker's rows written in batches, and commits the offsets over what is written without a gap.
@@ -76,7 +75,7 @@ impl<R: Clone> Machine for Syncer<R> {
 impl<R: Clone> Handlers<R> {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            connection: Connection::new(),
+            connection: Connection::default(),
             partitions: Partitions::default(),
             acquisitions: Acquisitions::default(),
             revocations: Revocations::default(),
@@ -106,7 +105,11 @@ impl<R: Clone> Handlers<R> {
             }
             Input::GroupLeft { id, result: () } => connection.on_left(id, cx)?,
 
-            Input::Assigned { partitions: given } => self.on_assigned(&given, cx),
+            Input::Assigned { .. } if !partitions.is_member() => cx.ids.ignore(true),
+            Input::Assigned { partitions: given } => {
+                connection.on_assigned();
+                given.into_iter().for_each(|(partition, topic)| partitions.assign(partition, topic));
+            }
             Input::Revoking { id, partitions: revoked } => {
                 revocations.on_revoking(id, &revoked, partitions, &mut self.writers);
             }
@@ -149,9 +152,9 @@ impl<R: Clone> Handlers<R> {
             TimerKind::Linger(worker) | TimerKind::Flush(worker) => {
                 writers.at(worker).into_iter().for_each(|worker| worker.queue().make_due());
             }
-            TimerKind::ParkedRetry(worker) => parked.on_retry_due(worker),
+            TimerKind::ParkedRetry(worker) => parked.retries().make_due(worker),
             TimerKind::OutageRetry => self.try_all_again(cx),
-            TimerKind::Probe => self.bad_rows.on_probe_due(holds, partitions, cx)?,
+            TimerKind::Probe => self.bad_rows.breakers().on_probe_due(holds, partitions, cx)?,
             TimerKind::Pause => self.polling.on_stalled(cx),
             TimerKind::LedgerCheck => self.ledger_checks.on_due(partitions, cx),
             kind @ (TimerKind::HeldTable | TimerKind::LockedTable) => {
@@ -180,7 +183,7 @@ impl<R: Clone> Handlers<R> {
             self.bad_rows.drop_stale(partitions);
         }
         holds.time_looks(partitions, cx);
-        self.bad_rows.time_probes(cx);
+        self.bad_rows.breakers().time_probes(cx);
         parked.time_retries(is_draining, partitions, cx);
         writers.write_batches(parked, partitions, cx);
         self.bad_rows.put_aside(partitions, cx);
@@ -199,29 +202,18 @@ impl<R: Clone> Handlers<R> {
         }
         polling.poll(partitions, writers, cx);
         // A revocation of some partitions leaves the others streaming.
-        let is_all_revoked =
-            revocations.is_any() && partitions.iter().all(|(_, it)| matches!(it.stage, Stage::Revoking(_)));
-        let is_reading = polling.is_fetching() || has_credit(partitions, writers, cx.config);
-        // Rows of assignments that are gone count too, as long as their writers hold them.
-        let is_anything_unwritten = partitions.in_hand().unsettled > 0 || !writers.is_empty();
-        Ok(if is_reading && !is_all_revoked {
+        let is_all_revoked = revocations.is_any()
+            && partitions.iter().all(|(_, assignment)| matches!(assignment.stage, Stage::Revoking(_)));
+        Ok(if is_all_revoked {
+            StateName::AwaitingAck
+        } else if polling.is_fetching() || credit(partitions, writers, cx.config).is_some() {
             StateName::Streaming
-        } else if is_all_revoked || is_anything_unwritten {
+        } else if partitions.in_hand().unsettled > 0 || !writers.is_empty() {
+            // Rows of assignments that are gone count too, as long as their writers hold them.
             StateName::AwaitingAck
         } else {
             StateName::SavingToken
         })
-    }
-
-    fn on_assigned(&mut self, given: &[(Partition, Topic)], cx: &mut Context<'_, R>) {
-        if !self.partitions.is_member() {
-            cx.ids.ignore(true);
-            return;
-        }
-        self.connection.on_assigned();
-        for (partition, topic) in given {
-            self.partitions.assign(*partition, *topic);
-        }
     }
 
     fn on_acquired(
@@ -270,7 +262,9 @@ impl<R: Clone> Handlers<R> {
         let Some(asked) = self.ledger_checks.finish(id, cx) else { return Ok(()) };
         let LedgerCheck { refused, held } = match result {
             Ok(check) => check,
-            Err(fault) => return on_unanswered(id, fault, &mut self.outage, cx),
+            // It is asked again in time. That uses up a retry where PostgreSQL is out of reach.
+            Err(fault) if is_out_of_reach(fault) => return self.outage.on_out_of_reach(id, fault, cx),
+            Err(fault) => return Verdict::on_postgres(fault).end(),
         };
         // A standby answers a question, too: that says something only where nothing is to be written.
         if self.writers.is_idle() && !self.parked.is_any_out_of_reach() {
@@ -312,6 +306,6 @@ impl<R: Clone> Handlers<R> {
     fn try_all_again(&mut self, cx: &Context<'_, R>) {
         self.outage.begin_try(cx.ids);
         self.writers.end_outage();
-        self.parked.end_outage();
+        self.parked.retries().end_outage();
     }
 }

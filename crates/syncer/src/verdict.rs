@@ -16,51 +16,31 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     pub(crate) const fn on_postgres(fault: Fault) -> Self {
-        let from = Dependency::Postgres;
-        match fault {
-            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked | Fault::Unfit => {
-                Self::Retry(Cause::after_retries(fault, from))
-            }
-            Fault::Auth => Self::End(Cause::Refused(from)),
-            Fault::Bug => Self::End(Cause::ADAPTER_BUG),
-            // Another process has our name in the group.
-            Fault::Fenced => Self::End(Cause::LeaseLost),
-            Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
-                Self::End(Cause::Failed(from))
-            }
-        }
+        // Another process has our name in the group.
+        Self::on(fault, Dependency::Postgres, Self::End(Cause::LeaseLost))
     }
 
     /// A consumer that is fenced joins anew, once in a while: see `Config::fencing_window`. More often would only
-    /// throw another process of its name out, for ever in turn.
+    /// throw another process of its name out, for ever in turn. Where an offset left the log under a fetch, the next
+    /// acquisition sees the log's bounds and decides.
     pub(crate) const fn on_group(fault: Fault) -> Self {
-        let from = Dependency::Kafka;
-        match fault {
-            // Where an offset left the log under a fetch, the next acquisition sees the log's bounds and decides.
-            Fault::Transient
-            | Fault::Unreachable
-            | Fault::RetryNow
-            | Fault::Blocked
-            | Fault::HistoryLost
-            | Fault::Fenced
-            | Fault::Unfit => Self::Retry(Cause::after_retries(fault, from)),
-            Fault::Bug => Self::End(Cause::ADAPTER_BUG),
-            Fault::Auth => Self::End(Cause::Refused(from)),
-            Fault::Poison | Fault::TooLarge | Fault::Fatal => Self::End(Cause::Failed(from)),
-        }
+        let again = Self::Retry(Cause::after_retries(fault, Dependency::Kafka));
+        if matches!(fault, Fault::HistoryLost) { again } else { Self::on(fault, Dependency::Kafka, again) }
     }
 
     /// A fenced commit is not the end: a rebalance is under way, or some partitions have a new owner.
     pub(crate) const fn on_commit(fault: Fault, from: Dependency) -> Self {
+        Self::on(fault, from, Self::Retry(Cause::after_retries(fault, from)))
+    }
+
+    const fn on(fault: Fault, from: Dependency, fenced: Self) -> Self {
         match fault {
-            Fault::Transient
-            | Fault::Unreachable
-            | Fault::RetryNow
-            | Fault::Blocked
-            | Fault::Fenced
-            | Fault::Unfit => Self::Retry(Cause::after_retries(fault, from)),
-            Fault::Bug => Self::End(Cause::ADAPTER_BUG),
+            Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Blocked | Fault::Unfit => {
+                Self::Retry(Cause::after_retries(fault, from))
+            }
+            Fault::Fenced => fenced,
             Fault::Auth => Self::End(Cause::Refused(from)),
+            Fault::Bug => Self::End(Cause::ADAPTER_BUG),
             Fault::Poison | Fault::TooLarge | Fault::HistoryLost | Fault::Fatal => {
                 Self::End(Cause::Failed(from))
             }
@@ -84,10 +64,8 @@ impl Verdict {
         Ok(())
     }
 
-    /// What the service ends for, now or where no retry is left.
-    pub(crate) const fn cause(self) -> Cause {
-        match self {
-            Self::Retry(cause) | Self::End(cause) => cause,
-        }
+    /// The end, unless another try may be.
+    pub(crate) const fn end(self) -> Result<(), Cause> {
+        if let Self::End(cause) = self { Err(cause) } else { Ok(()) }
     }
 }

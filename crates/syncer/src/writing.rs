@@ -11,9 +11,10 @@ use crate::bad_rows::{BadRow, Origin};
 use crate::context::Context;
 use crate::syncer::Handlers;
 use crate::verdict::Verdict;
-use crate::writers::Piece;
+use crate::writers::{Piece, Worker};
 use crate::{
-    Batch, OnUniqueViolation, Reject, Rejected, RetryOutcome, SqlState, Topic, WorkerId, WriteOutcome,
+    Batch, OnUniqueViolation, Reject, Rejected, RejectedParked, RetryOutcome, SqlState, Topic, WorkerId,
+    WriteOutcome,
 };
 
 /// What is said of a row that cannot be written.
@@ -27,7 +28,7 @@ impl<R: Clone> Handlers<R> {
         outcome: WriteOutcome,
         cx: &mut Context<'_, R>,
     ) -> Result<(), Cause> {
-        let Some(piece) = self.writers.finish(worker, id, cx) else { return Ok(()) };
+        let Some(piece) = self.writers.finish(worker, id, Worker::finish, cx.ids) else { return Ok(()) };
         match outcome {
             WriteOutcome::Written { rejected, parked } => {
                 self.parked.on_written(worker, piece.batch.rows(), &parked, &self.partitions, cx);
@@ -68,7 +69,7 @@ impl<R: Clone> Handlers<R> {
         if is_any_written {
             self.in_reach(cx);
         }
-        let Self { bad_rows, holds, partitions, .. } = self;
+        let Self { bad_rows, parked, holds, partitions, .. } = self;
         rejected.sort_by_key(|rejected| rejected.index);
         let mut rejected = rejected.into_iter().peekable();
         for (index, row) in rows.iter().enumerate() {
@@ -80,7 +81,7 @@ impl<R: Clone> Handlers<R> {
                 Some(Rejected { reason, sqlstate, detail, .. }) => {
                     let (origin, row, attempts) = (Origin::Read, row.clone(), piece.attempts);
                     let bad = BadRow { origin, row, reason, sqlstate, detail, attempts };
-                    bad_rows.reject(bad, holds, partitions, cx)?;
+                    bad_rows.reject(bad, parked, holds, partitions, cx)?;
                 }
                 None => bad_rows.settle(row, holds, partitions, cx)?,
             }
@@ -119,7 +120,7 @@ impl<R: Clone> Handlers<R> {
             Fault::Blocked if parks => self.park(worker, piece, &words.2, cx),
             Fault::Poison | Fault::Blocked | Fault::TooLarge => self.halve(worker, piece, words, cx),
             Fault::Auth | Fault::HistoryLost | Fault::Fenced | Fault::Fatal | Fault::Bug => {
-                Err(Verdict::on_postgres(fault).cause())
+                Verdict::on_postgres(fault).end()
             }
         }
     }
@@ -166,10 +167,11 @@ impl<R: Clone> Handlers<R> {
     ) -> Result<(), Cause> {
         let attempts = piece.attempts;
         let Some(lone) = self.writers.halve(worker, piece) else { return Ok(()) };
+        let Self { bad_rows, parked, holds, partitions, .. } = self;
         for row in lone.batch.rows() {
             let (origin, row, detail) = (Origin::Read, row.clone(), Arc::clone(&detail));
             let bad = BadRow { origin, row, reason, sqlstate, detail, attempts };
-            self.bad_rows.reject(bad, &mut self.holds, &mut self.partitions, cx)?;
+            bad_rows.reject(bad, parked, holds, partitions, cx)?;
         }
         Ok(())
     }
@@ -181,7 +183,9 @@ impl<R: Clone> Handlers<R> {
         outcome: RetryOutcome<R>,
         cx: &mut Context<'_, R>,
     ) -> Result<(), Cause> {
-        let Some(asked) = self.writers.finish_retry(worker, id, cx) else { return Ok(()) };
+        let Some(asked) = self.writers.finish(worker, id, Worker::finish_retry, cx.ids) else {
+            return Ok(());
+        };
         if !matches!(outcome, RetryOutcome::Failed { .. }) {
             self.writers.forget_retries(worker);
         }
@@ -190,8 +194,10 @@ impl<R: Clone> Handlers<R> {
                 self.in_reach(cx);
                 let Self { parked, bad_rows, holds, partitions, .. } = self;
                 parked.on_retried(worker, &asked, &left, is_changed, partitions, cx);
-                for rejected in rejected {
-                    bad_rows.reject_parked(worker, rejected, parked, holds, partitions, cx)?;
+                for RejectedParked { row, reason, sqlstate, detail, attempts } in rejected {
+                    let origin = Origin::Parked(worker);
+                    let bad = BadRow { origin, row, reason, sqlstate, detail, attempts };
+                    bad_rows.reject(bad, parked, holds, partitions, cx)?;
                 }
             }
             RetryOutcome::Refused { partitions: refused } => {
@@ -226,12 +232,12 @@ impl<R: Clone> Handlers<R> {
                     return Ok(());
                 };
                 if let Some(wait) = retries.next(fault, cx.config)? {
-                    self.parked.back_off(worker, wait, cx);
+                    self.parked.retries().back_off(worker, wait, cx);
                 }
             }
             Fault::Unreachable | Fault::Unfit => {
                 self.outage.on_out_of_reach(id, fault, cx)?;
-                self.parked.begin_outage(worker);
+                self.parked.retries().begin_outage(worker);
             }
             // The rows stay where they are, and only time or a person helps. Where another transaction was in the way
             // it was likely another's retry of its own parked rows; both go on, and neither is anybody's failure.
@@ -239,7 +245,7 @@ impl<R: Clone> Handlers<R> {
                 self.parked.retry_again(worker, false, &self.partitions, cx);
             }
             Fault::Auth | Fault::HistoryLost | Fault::Fenced | Fault::Fatal | Fault::Bug => {
-                return Err(Verdict::on_postgres(fault).cause());
+                return Verdict::on_postgres(fault).end();
             }
         }
         Ok(())

@@ -6,18 +6,15 @@ use std::time::Duration;
 
 use cdc_machine::{Cause, Dependency, Fault, TimerId};
 use cdc_syncer::{
-    Batch, CommitFailure, LedgerCheck, OffsetGap, Partition, RetryOutcome, TimerKind, WorkerId, WriteOutcome,
+    CommitFailure, LedgerCheck, OffsetGap, Partition, RetryOutcome, TimerKind, WorkerId, WriteOutcome,
 };
 
-use super::batch_log::DEAD_LETTERED;
+use super::batch_log::{DEAD_LETTERED, WrittenBatch};
 use super::{Driver, Hands, Input, SERVICE};
 use crate::given_up::GivenUp;
 use crate::health::Standing;
 use crate::report;
-use cdc_ports::{
-    ConsumerEvent, Database, Failure, KafkaRecord, LedgerCommit, MissingTopic, RecordConsumer, RetryCounts,
-    WriteCounts,
-};
+use cdc_ports::{ConsumerEvent, Database, Failure, LedgerCommit, MissingTopic, RecordConsumer, RetryCounts};
 
 /// What a task comes to.
 #[derive(Debug)]
@@ -72,15 +69,6 @@ pub(super) enum Told {
         took: Duration,
         counts: RetryCounts,
     },
-}
-
-/// A batch that was answered.
-#[derive(Debug)]
-pub(super) struct WrittenBatch {
-    pub(super) batch: Batch<KafkaRecord>,
-    pub(super) oldest_ms: Option<i64>,
-    pub(super) took: Duration,
-    pub(super) counts: WriteCounts,
 }
 
 impl Reply {

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cdc_syncer::{Batch, OffsetGap, Reject, Row, WorkerId};
 
-use super::answers::WrittenBatch;
 use super::sums::{BatchLog, counted_fields, in_words, with_counts};
 use super::{Hands, SERVICE};
 use crate::given_up::GivenUp;
@@ -16,6 +15,15 @@ use cdc_ports::{Database, KafkaRecord, RecordConsumer, TopicRows, WriteCounts};
 pub(super) const DEAD_LETTERED: &str = "a record cannot be written; it is in the dead letters";
 /// What is said of one that is given up by policy.
 pub(super) const SKIPPED: &str = "a record cannot be written; it is skipped, as the policy says";
+
+/// A batch that was answered.
+#[derive(Debug)]
+pub(super) struct WrittenBatch {
+    pub(super) batch: Batch<KafkaRecord>,
+    pub(super) oldest_ms: Option<i64>,
+    pub(super) took: Duration,
+    pub(super) counts: WriteCounts,
+}
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
     /// Counts a batch, and has it in the log: for each one, how many rows were inserted and how many updated, or in

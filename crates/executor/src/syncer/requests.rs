@@ -10,7 +10,8 @@ use cdc_syncer::{
 };
 
 use super::Input;
-use super::answers::{Heard, Reply, Told, WrittenBatch};
+use super::answers::{Heard, Reply, Told};
+use super::batch_log::WrittenBatch;
 use super::missing::Look;
 use super::sums::TOPICS_NAMED_MAX;
 use crate::given_up::GivenUp;

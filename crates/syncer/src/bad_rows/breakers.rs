@@ -24,8 +24,8 @@ const PROBE_WAIT: Duration = Duration::from_secs(5);
 const HELD_BACK_PART: u64 = 4;
 
 /// The topics' breakers, of those that have settled a record: as many as there are topics.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Breakers {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Breakers {
     of: BTreeMap<Topic, TopicBreaker>,
 }
 
@@ -44,38 +44,26 @@ struct Probe {
     is_seasoned: bool,
 }
 
-/// What a record comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Noted {
-    /// Nothing.
-    Fine,
-    /// There are too many bad ones.
-    Trips,
-}
-
 impl TopicBreaker {
-    fn note(&mut self, reason: Option<Reject>, bytes: u64, limit: StopAfter, bytes_max: u64) -> Noted {
+    /// Takes one record; true where there are too many bad ones.
+    fn note(&mut self, reason: Option<Reject>, bytes: u64, limit: StopAfter, bytes_max: u64) -> bool {
         let is_tripped = self.last.note(reason, limit);
-        let Some(probe) = &mut self.probe else {
-            return if is_tripped { Noted::Trips } else { Noted::Fine };
-        };
+        let Some(probe) = &mut self.probe else { return is_tripped };
         probe.bytes += if reason.is_some() { bytes } else { 0 };
         let enough = limit.at_least.clamp(1, limit.window.max(1)) as usize;
         let is_large = probe.bytes > bytes_max;
         // Too many already, whatever the rest of them is.
-        if self.last.exceeds(enough, limit) || self.last.len() >= enough || is_large {
-            return self.judge(limit);
-        }
-        Noted::Fine
+        let is_due = self.last.exceeds(enough, limit) || self.last.len() >= enough || is_large;
+        is_due && self.judge(limit)
     }
 
     /// Ends the probe by what it has shown.
-    fn judge(&mut self, limit: StopAfter) -> Noted {
-        if self.last.exceeds(self.last.len(), limit) {
-            return Noted::Trips;
+    fn judge(&mut self, limit: StopAfter) -> bool {
+        let is_tripped = self.last.exceeds(self.last.len(), limit);
+        if !is_tripped {
+            self.probe = None;
         }
-        self.probe = None;
-        Noted::Fine
+        is_tripped
     }
 
     /// True where a record was noted since the topic is tried again.
@@ -85,10 +73,6 @@ impl TopicBreaker {
 }
 
 impl Breakers {
-    pub(super) const fn new() -> Self {
-        Self { of: BTreeMap::new() }
-    }
-
     /// Counts a record for its topic's breaker. The topic is held before any dead letter of the answer that was one
     /// too many is ordered; what has not settled by then is read again.
     pub(super) fn note<R>(
@@ -104,19 +88,20 @@ impl Breakers {
         let new = || TopicBreaker { last: Breaker::new(limit), probe: None };
         let breaker = self.of.entry(topic).or_insert_with(new);
         let bytes_max = cx.config.max_buffered_bytes / HELD_BACK_PART;
-        match breaker.note(reason, u64::from(row.bytes), limit, bytes_max) {
-            Noted::Fine => Ok(()),
-            Noted::Trips => self.trip(topic, holds, partitions, cx),
+        if breaker.note(reason, u64::from(row.bytes), limit, bytes_max) {
+            self.trip(topic, holds, partitions, cx)
+        } else {
+            Ok(())
         }
     }
 
     /// Sees that the timer runs exactly while a topic is tried again and has shown a record.
-    pub(super) fn time_probes<R>(&self, cx: &mut Context<'_, R>) {
+    pub(crate) fn time_probes<R>(&self, cx: &mut Context<'_, R>) {
         cx.run_timer_while(self.is_any_probed(), TimerKind::Probe, PROBE_WAIT);
     }
 
     /// Topics that have shown all their records are judged by those.
-    pub(super) fn on_probe_due<R>(
+    pub(crate) fn on_probe_due<R>(
         &mut self,
         holds: &mut Holds,
         partitions: &mut Partitions,
@@ -128,7 +113,7 @@ impl Breakers {
             match &mut breaker.probe {
                 Some(probe @ Probe { is_seasoned: false, .. }) => probe.is_seasoned = true,
                 Some(_) | None => {
-                    if breaker.judge(limit) == Noted::Trips {
+                    if breaker.judge(limit) {
                         tripped.push(*topic);
                     }
                 }

@@ -17,7 +17,7 @@ const LATER_MAX: Duration = Duration::from_secs(2);
 
 /// The next retry of each worker with parked rows in served partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Retries {
+pub(crate) struct Retries {
     of: BTreeMap<WorkerId, Retry>,
 }
 
@@ -39,8 +39,10 @@ pub(super) enum Phase {
     OutOfReach,
     /// It begins as soon as the writer is free.
     Due,
-    /// It is under way. `is_woken` where some row was written meanwhile.
-    InFlight { is_woken: bool },
+    /// It is under way.
+    InFlight,
+    /// The same, and some row was written meanwhile.
+    Woken,
 }
 
 impl Retry {
@@ -51,13 +53,13 @@ impl Retry {
 
     /// A row was written: what waits for its old value need not wait for long.
     fn wake<R>(&mut self, worker: WorkerId, cx: &mut Context<'_, R>) {
-        match &mut self.phase {
+        match self.phase {
             Phase::Later => {
                 self.phase = Phase::Soon;
                 cx.set_timer(TimerKind::ParkedRetry(worker), self.wait());
             }
-            Phase::InFlight { is_woken } => *is_woken = true,
-            Phase::Soon | Phase::OutOfReach | Phase::Due => {}
+            Phase::InFlight => self.phase = Phase::Woken,
+            Phase::Soon | Phase::OutOfReach | Phase::Due | Phase::Woken => {}
         }
     }
 }
@@ -99,21 +101,21 @@ impl Retries {
         }
     }
 
-    pub(super) fn make_due(&mut self, worker: WorkerId) {
+    pub(crate) fn make_due(&mut self, worker: WorkerId) {
         self.set_phase(worker, Phase::Due);
     }
 
     pub(super) fn begin(&mut self, worker: WorkerId) {
-        self.set_phase(worker, Phase::InFlight { is_woken: false });
+        self.set_phase(worker, Phase::InFlight);
     }
 
     /// PostgreSQL is out of reach.
-    pub(super) fn begin_outage(&mut self, worker: WorkerId) {
+    pub(crate) fn begin_outage(&mut self, worker: WorkerId) {
         self.set_phase(worker, Phase::OutOfReach);
     }
 
     /// PostgreSQL is to be tried again.
-    pub(super) fn end_outage(&mut self) {
+    pub(crate) fn end_outage(&mut self) {
         for retry in self.of.values_mut().filter(|retry| retry.phase == Phase::OutOfReach) {
             retry.phase = Phase::Due;
         }
@@ -125,7 +127,7 @@ impl Retries {
     }
 
     /// PostgreSQL answered that it may work later.
-    pub(super) fn back_off<R>(&mut self, worker: WorkerId, wait: Duration, cx: &mut Context<'_, R>) {
+    pub(crate) fn back_off<R>(&mut self, worker: WorkerId, wait: Duration, cx: &mut Context<'_, R>) {
         if self.of.contains_key(&worker) {
             self.set_phase(worker, Phase::Soon);
             cx.set_timer(TimerKind::ParkedRetry(worker), wait);
@@ -136,7 +138,7 @@ impl Retries {
     pub(super) fn again<R>(&mut self, worker: WorkerId, is_changed: bool, cx: &mut Context<'_, R>) {
         let Some(Retry { phase, fruitless }) = self.of.get(&worker).copied() else { return };
         let fruitless = if is_changed { 0 } else { fruitless.saturating_add(1) };
-        let is_woken = is_changed || phase == (Phase::InFlight { is_woken: true });
+        let is_woken = is_changed || phase == Phase::Woken;
         self.time(worker, if is_woken { Phase::Soon } else { Phase::Later }, fruitless, cx);
     }
 

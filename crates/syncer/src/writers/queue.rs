@@ -3,7 +3,7 @@ use core::mem;
 
 use cdc_machine::Epoch;
 
-use crate::invariants::ensure;
+use crate::context::ensure;
 use crate::{Batch, Config, Partition, Row};
 
 /// The rows that wait for one worker, in the order in which they were read.

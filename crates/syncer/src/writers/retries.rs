@@ -12,7 +12,7 @@ pub(crate) const OVERTAKEN_MAX: u32 = 20;
 const IMMEDIATE_RETRIES_MAX: u32 = 2;
 
 /// How often one worker's batch was tried again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct WriteRetries {
     used: Backoff,
     /// Whether another worker has written since the first of these retries.
@@ -22,10 +22,6 @@ pub(crate) struct WriteRetries {
 }
 
 impl WriteRetries {
-    pub(super) const fn new() -> Self {
-        Self { used: Backoff::new(), is_overtaken: false, overtaken: 0 }
-    }
-
     /// Uses up one; the wait in front of it, where it is not made at once.
     pub(crate) fn next(&mut self, fault: Fault, config: &Config) -> Result<Option<Duration>, Cause> {
         let retry = config.retries.postgres_write;

@@ -5,10 +5,10 @@ use cdc_machine::{Backoff, EffectId};
 
 use super::queue::Queue;
 use super::retries::WriteRetries;
-use crate::invariants::ensure;
+use crate::context::{Timers, ensure};
 use crate::outage::Outage;
 use crate::parked::Retried;
-use crate::{Batch, Config, Row};
+use crate::{Batch, Config, Row, TimerKind, WorkerId};
 
 /// One worker: the rows of the keys that route to it, in the order in which they were read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,8 +62,13 @@ impl<R> Writer<R> {
 }
 
 impl<R: Clone> Worker<R> {
-    pub(super) const fn new() -> Self {
-        Self { queue: Queue::new(), writer: Writer::Idle, pieces: Vec::new(), retries: WriteRetries::new() }
+    pub(super) fn new() -> Self {
+        Self {
+            queue: Queue::new(),
+            writer: Writer::Idle,
+            pieces: Vec::new(),
+            retries: WriteRetries::default(),
+        }
     }
 
     pub(crate) const fn queue(&mut self) -> &mut Queue<R> {
@@ -86,14 +91,6 @@ impl<R: Clone> Worker<R> {
 
     pub(super) const fn is_idle(&self) -> bool {
         matches!(self.writer, Writer::Idle)
-    }
-
-    pub(super) const fn is_backing_off(&self) -> bool {
-        matches!(self.writer, Writer::BackingOff(_))
-    }
-
-    pub(super) const fn is_out_of_reach(&self) -> bool {
-        matches!(self.writer, Writer::OutOfReach(_))
     }
 
     /// True while PostgreSQL is to answer.
@@ -136,13 +133,13 @@ impl<R: Clone> Worker<R> {
         self.writer = Writer::Retrying { id, retried };
     }
 
-    pub(super) fn finish(&mut self, id: EffectId) -> Option<Piece<R>> {
+    pub(crate) fn finish(&mut self, id: EffectId) -> Option<Piece<R>> {
         let is_it = |writer: &_| matches!(writer, Writer::Writing { id: asked, .. } if *asked == id);
         let Writer::Writing { piece, .. } = self.writer.take_if(is_it)? else { return None };
         Some(Piece { attempts: piece.attempts.saturating_add(1), ..piece })
     }
 
-    pub(super) fn finish_retry(&mut self, id: EffectId) -> Option<Retried> {
+    pub(crate) fn finish_retry(&mut self, id: EffectId) -> Option<Retried> {
         let is_it = |writer: &_| matches!(writer, Writer::Retrying { id: asked, .. } if *asked == id);
         let Writer::Retrying { retried, .. } = self.writer.take_if(is_it)? else { return None };
         Some(retried)
@@ -177,7 +174,15 @@ impl<R: Clone> Worker<R> {
         self.queue.rows().iter().chain(self.pieces_in_hand().flat_map(|piece| piece.batch.rows()))
     }
 
-    pub(super) fn check(&self, config: &Config) -> Result<(), &'static str> {
+    pub(super) fn check(&self, id: WorkerId, config: &Config, timers: &Timers) -> Result<(), &'static str> {
+        ensure(
+            matches!(self.writer, Writer::BackingOff(_)) == timers.is_running(TimerKind::WriteRetry(id)),
+            "a writer that backs off has its timer",
+        )?;
+        ensure(
+            !matches!(self.writer, Writer::OutOfReach(_)) || timers.is_running(TimerKind::OutageRetry),
+            "what waits for PostgreSQL is tried again in time",
+        )?;
         let in_hand = self.rows_in_hand();
         ensure(
             in_hand + self.queue.rows().len() <= config.queue_rows(),

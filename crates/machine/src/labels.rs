@@ -1,0 +1,31 @@
+/// Defines a closed list whose members have a label each, for logs, metrics and records.
+///
+/// ```text
+/// labels! {
+///     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///     pub enum OffsetLoss {
+///         /// Records were deleted before they were read.
+///         Expired: "expired",
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! labels {
+    ($(#[$meta:meta])* pub enum $List:ident {
+        $($(#[$member_meta:meta])* $Member:ident: $label:literal),+ $(,)?
+    }) => {
+        $(#[$meta])*
+        pub enum $List { $($(#[$member_meta])* $Member),+ }
+
+        impl $List {
+            /// Every member.
+            pub const ALL: [Self; [$($label),+].len()] = [$(Self::$Member),+];
+
+            /// The label in logs, metrics and records.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$Member => $label),+ }
+            }
+        }
+    };
+}
