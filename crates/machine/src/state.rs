@@ -7,12 +7,12 @@ pub enum StateName {
     /// Watcher: the lease, the saved position, an open change stream, or the end of a back-off.
     /// Syncer: group membership, the pool, or the end of a back-off.
     Connecting,
-    /// The next event (Watcher) or record (Syncer): there is room.
+    /// The next event (Watcher) or record (Syncer): there is credit.
     Streaming,
-    /// Kafka's delivery reports (Watcher) or PostgreSQL's commits (Syncer): there is no room, or
+    /// Kafka's delivery reports (Watcher) or PostgreSQL's commits (Syncer): there is no credit, or
     /// everything in flight settles before a rewind or a revocation.
     AwaitingAck,
-    /// The token store (Watcher) or the offset commit (Syncer): there is no room, and all that was read is
+    /// The token store (Watcher) or the offset commit (Syncer): there is no credit, and all that was read is
     /// acked or written.
     SavingToken,
     /// The last acknowledgements and the last save or commit.

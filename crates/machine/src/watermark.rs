@@ -63,7 +63,7 @@ pub enum Settlement {
 pub struct Slot<P> {
     /// Where the source stands after this slot.
     pub position: P,
-    /// How much room it takes: 1 for an event, 0 for an idle position.
+    /// How much credit it takes: 1 for an event, 0 for an idle position.
     pub weight: u32,
     /// Its size in flight.
     pub bytes: u64,
@@ -141,7 +141,7 @@ impl<P: Clone> Watermark<P> {
     }
 
     /// Opens the next slot already settled: a position that nothing has to be delivered for. It takes no
-    /// room. It still waits for everything before it.
+    /// credit. It still waits for everything before it.
     pub fn open_settled(&mut self, position: P) -> SeqNo {
         let seq = self.next_seq();
         // Consecutive settled slots at the end say the same as the last of them.

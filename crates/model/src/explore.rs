@@ -25,7 +25,7 @@ pub trait Explore: Machine + Clone {
     /// The inputs that may come now, late and doubled ones among them.
     fn inputs(&self, config: &Self::Config) -> Vec<Self::Input>;
 
-    /// The input's row in the table, such as `Saved` or `SaveFailed: transient`. Diagrams show the part
+    /// The input's row in the table, such as `TokenSaved` or `TokenSaved failed: transient`. Diagrams show the part
     /// before the colon.
     fn input_label(input: &Self::Input) -> String;
 

@@ -20,7 +20,7 @@ options! {
         /// How long an acknowledged event stays unsaved at most, while traffic is slow.
         pub token_save_max_delay: Duration = Duration::from_millis(200)
             => duration("performance.token_save_max_delay", MILLISECOND..=MINUTE),
-        /// The shortest time between the starts of two saves, where there is still room: a store must not be
+        /// The shortest time between the starts of two saves, where there is still credit: a store must not be
         /// hammered.
         pub save_spacing: Duration = Duration::from_millis(10),
         /// The longest time that an idle position stays unsaved.
@@ -30,9 +30,9 @@ options! {
         /// The most bytes that are read and not yet acknowledged. One event that is larger passes alone.
         pub max_in_flight_bytes: u64 = 32 * MIB
             => bytes("performance.max_in_flight_bytes", 64 * KIB..=16 * GIB),
-        /// The most events of one pull.
+        /// The most events of one fetch.
         pub max_pull_events: u32 = 1_000,
-        /// The most bytes of one pull: until the Kafka client has taken its copies, the whole pull is held beside
+        /// The most bytes of one fetch: until the Kafka client has taken its copies, the whole batch is held beside
         /// what is in flight.
         pub max_pull_bytes: u64 = 4 * MIB,
         /// How often each dependency is tried again.
