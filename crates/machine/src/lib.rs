@@ -19,7 +19,6 @@
 //! | [`labels!`](macro@labels) | closed lists whose members have a label each |
 //! | [`cause`](Cause) | why a machine stopped, and the exit code that says so |
 //! | [`options`](Visitor) | options and their words, each defined once beside its field |
-//! | [`explore`] | the state diagram and the state × input table, read off the code |
 
 #![no_std]
 extern crate alloc;
@@ -27,7 +26,6 @@ extern crate alloc;
 mod backoff;
 mod cause;
 mod context;
-mod explore;
 mod fault;
 mod ids;
 mod labels;
@@ -42,7 +40,6 @@ mod watermark;
 pub use backoff::{Backoff, Retry};
 pub use cause::{Cause, Dependency};
 pub use context::Context;
-pub use explore::{Explore, Outcome, Transitions, explore};
 pub use fault::Fault;
 pub use ids::{Asked, EffectId, Epoch, Ids, Lineage, SeqNo};
 pub use machine::{Effects, Machine, Signal};

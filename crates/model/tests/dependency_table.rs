@@ -34,7 +34,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "cdc-watcher",
         ],
     ),
-    ("cdc-model", &["cdc-machine", "cdc-watcher"]),
+    ("cdc-model", &["cdc-machine", "cdc-syncer", "cdc-watcher"]),
     ("cdc-devstack", &[]),
     ("cdc-tests", &["cdc-devstack", "cdc-model"]),
     ("cdc-benches", &["cdc-devstack"]),

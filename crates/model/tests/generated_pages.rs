@@ -7,14 +7,15 @@ use std::{env, fs};
 /// Each page's file, and what belongs into it.
 fn pages() -> [(&'static str, String); 7] {
     let watcher = cdc_model::graph::watcher::transitions();
+    let syncer = cdc_model::graph::syncer::transitions();
     [
         ("faults.md", cdc_model::faults::page()),
         ("watcher-states.md", states("Watcher", "watcher", &watcher.markdown())),
         ("watcher.mmd", watcher.mermaid()),
         ("watcher.dot", watcher.dot("watcher")),
-        ("syncer-states.md", states("Syncer", "syncer", &cdc_syncer::graph::table())),
-        ("syncer.mmd", cdc_syncer::graph::mermaid()),
-        ("syncer.dot", cdc_syncer::graph::dot()),
+        ("syncer-states.md", states("Syncer", "syncer", &syncer.markdown())),
+        ("syncer.mmd", syncer.mermaid()),
+        ("syncer.dot", syncer.dot("syncer")),
     ]
 }
 

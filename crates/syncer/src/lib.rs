@@ -29,8 +29,6 @@
 //! | `outage` | a PostgreSQL that is out of reach |
 //! | `parked` | rows and deletes that wait for other rows, and their retries |
 //! | `offsets` | offset commits |
-//!
-//! [`graph`] reads the state diagram and the state × input table off the code.
 
 #![no_std]
 extern crate alloc;
@@ -41,7 +39,6 @@ mod config;
 mod connection;
 mod context;
 mod effect;
-pub mod graph;
 mod held;
 mod hold;
 mod input;

@@ -1,19 +1,18 @@
-//! The Syncer's state diagram and its state × input table, read off the code by exploring small machines.
+//! The Syncer's state diagram and its state × input table.
 
 mod inputs;
 mod outstanding;
 #[cfg(test)]
 mod tests;
 
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::time::Duration;
+use std::time::Duration;
 
-use cdc_machine::{Effects, Explore, Machine, Retry, StateName, Transitions, explore};
+use cdc_machine::{Effects, Machine, Retry, StateName};
 
 use self::inputs::{GONE, MOVED_ON};
 use self::outstanding::Outstanding;
-use crate::{
+use crate::explore::{Explore, Transitions, explore};
+use cdc_syncer::{
     CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, OffsetPolicy, OnBadRecord, OnTableError,
     OnUniqueViolation, Partition, Retries, RetryOutcome, StopAfter, Syncer, Taken, TimerKind, Topic,
     WorkerId, WriteOutcome,
@@ -21,24 +20,6 @@ use crate::{
 
 /// Situations that one exploration visits at most; the small machines have fewer.
 const SITUATIONS_MAX: usize = 60_000;
-
-/// The state diagram for Mermaid.
-#[must_use]
-pub fn mermaid() -> String {
-    transitions().mermaid()
-}
-
-/// The state diagram for Graphviz.
-#[must_use]
-pub fn dot() -> String {
-    transitions().dot("syncer")
-}
-
-/// The state × input table in Markdown.
-#[must_use]
-pub fn table() -> String {
-    transitions().markdown()
-}
 
 /// A machine small enough to be explored to the end: one partition, one worker, handles without content; and what it
 /// has ordered that is still to be answered.
@@ -72,7 +53,8 @@ const WORKER: WorkerId = WorkerId(0);
 
 /// Everything that small machines do: under each policy, with either way of batching, and with one retry of
 /// one kind of operation at a time, so that the situations add up and do not multiply.
-fn transitions() -> Transitions {
+#[must_use]
+pub fn transitions() -> Transitions {
     let mut found = Transitions::new();
     for config in small_configs() {
         explore(&config, Small::new(&config), SITUATIONS_MAX, &mut found);

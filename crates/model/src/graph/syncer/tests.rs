@@ -1,5 +1,3 @@
-extern crate std;
-
 use super::*;
 
 /// The small machine, which answers for its invariants after every step.

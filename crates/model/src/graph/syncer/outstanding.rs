@@ -1,10 +1,8 @@
 //! What a small machine has ordered, and waits for: its inputs are the answers.
 
-use alloc::vec::Vec;
-
 use cdc_machine::{EffectId, TimerId};
 
-use crate::{Effect, Input, Parking, TimerKind};
+use cdc_syncer::{Effect, Input, Parking, TimerKind};
 
 /// Requests that are not answered, and timers that run.
 #[derive(Clone, Debug, Default)]

@@ -1,14 +1,12 @@
 //! What may come to a small machine, in each situation.
 
-use alloc::sync::Arc;
-use alloc::vec;
-use alloc::vec::Vec;
+use std::sync::Arc;
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
 
 use super::outstanding::{Outstanding, id_of};
 use super::{PARTITION, Small, TOPIC, WORKER, kinds};
-use crate::{
+use cdc_syncer::{
     Acquired, CommitFailure, Config, FailedBy, Hold, HoldReason, Input, LedgerCheck, LogBounds,
     OnUniqueViolation, ParkedRows, Parking, Record, Reject, Rejected, RejectedParked, RetryOutcome, Row,
     Taken, WorkerId, WriteOutcome,
