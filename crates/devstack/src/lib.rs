@@ -30,6 +30,7 @@ mod ports;
 mod process;
 mod prometheus;
 pub mod proxy;
+mod role;
 mod server;
 mod servers;
 mod service;

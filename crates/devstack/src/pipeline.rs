@@ -8,11 +8,10 @@ use std::time::Duration;
 use std::{env, fs};
 
 use crate::ports::free_port;
+pub use crate::role::Role;
+pub use crate::source::PLAYERS_TABLE;
 use crate::source::Source;
 use crate::{Error, Service, ServiceCommand, Stack};
-
-/// The seed's table, as its design document has it.
-pub const PLAYERS_TABLE: &str = include_str!("../../../deploy/sql/players.sql");
 
 /// The key of the token record in Redis.
 pub const TOKEN_KEY: &str = "cdc:watcher:resume_token";
@@ -115,33 +114,6 @@ impl Endpoints {
         // The connection ends with the client; an error in between reaches whoever uses the client.
         tokio::spawn(async move { drop(connection.await) });
         Ok(client)
-    }
-}
-
-/// One of the two services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// `cdc watch`
-    Watcher,
-    /// `cdc sync`
-    Syncer,
-}
-
-impl Role {
-    const fn command(self) -> &'static str {
-        match self {
-            Self::Watcher => "watch",
-            Self::Syncer => "sync",
-        }
-    }
-
-    /// The name in logs and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Watcher => "watcher",
-            Self::Syncer => "syncer",
-        }
     }
 }
 

@@ -4,7 +4,10 @@
 //! mirrors have, and the workload uses the same `_id`s in all four: so a row that went into another collection's
 //! table shows.
 
-use crate::pipeline::{PLAYERS_TABLE, Role};
+use crate::role::Role;
+
+/// The seed's table, as its design document has it.
+pub const PLAYERS_TABLE: &str = include_str!("../../../deploy/sql/players.sql");
 
 /// The kind of table that a collection is copied into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

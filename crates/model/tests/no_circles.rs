@@ -6,18 +6,10 @@
 //! what its parent defines, and the other way round: the parent's file is where the children share it.
 
 #![expect(clippy::expect_used, reason = "a panic is how a test fails")]
-#![expect(clippy::print_stdout, reason = "with --nocapture the test tells which exceptions are still needed")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Crates whose circles are still being taken apart, each with the reason.
-const EXCEPTIONS: &[(&str, &str)] = &[
-    ("syncer", "its handlers are being parted"),
-    ("executor", "it follows both machines"),
-    ("devstack", "the tests' kit is being drawn together"),
-];
 
 /// The path of a module or an item, without `crate`.
 type Names = Vec<String>;
@@ -45,13 +37,8 @@ fn no_files_depend_on_each_other_in_a_circle() {
     names.sort();
     let mut found = Vec::new();
     for name in &names {
-        let circle = Files::of(&crates.join(name).join("src")).circle();
-        let exception = EXCEPTIONS.iter().find(|(excepted, _)| excepted == name);
-        match (circle, exception) {
-            (Some(circle), None) => found.push(format!("{name}: {}", circle.join(" -> "))),
-            (Some(circle), Some((_, reason))) => println!("{name} ({reason}): {}", circle.join(" -> ")),
-            (None, Some(_)) => println!("{name} has no circle and need not be excepted"),
-            (None, None) => {}
+        if let Some(circle) = Files::of(&crates.join(name).join("src")).circle() {
+            found.push(format!("{name}: {}", circle.join(" -> ")));
         }
     }
     assert!(found.is_empty(), "move what two files share below both of them:\n{}", found.join("\n"));

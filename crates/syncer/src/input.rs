@@ -3,19 +3,7 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Epoch, Fault, Reply, SeqNo, labels};
 
-use crate::Hold;
-
-/// A partition of a topic, by the number that the executor gave it at first sight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Partition(pub u32);
-
-/// A topic, by the number that the executor gave it at first sight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic(pub u32);
-
-/// One of the pool's workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkerId(pub u32);
+use crate::{Hold, Partition, WorkerId};
 
 /// One polled record. `R` is its handle; the machine does not look into it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -41,6 +41,7 @@ mod context;
 mod effect;
 mod held;
 mod hold;
+mod ids;
 mod input;
 mod invariants;
 mod ledger_check;
@@ -66,9 +67,10 @@ pub use effect::{
     WrittenOffset,
 };
 pub use held::{Held, Hold, HoldReason};
+pub use ids::{Partition, Topic, WorkerId};
 pub use input::{
-    Acquired, LedgerCheck, LogBounds, ParkedRows, Partition, Record, Reject, Rejected, RejectedParked,
-    RetryOutcome, Row, SqlState, Taken, Topic, WorkerId, WriteOutcome,
+    Acquired, LedgerCheck, LogBounds, ParkedRows, Record, Reject, Rejected, RejectedParked, RetryOutcome,
+    Row, SqlState, Taken, WriteOutcome,
 };
 pub use requests::{Effect, Input, TimerKind};
 pub use syncer::Syncer;

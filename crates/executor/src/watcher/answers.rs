@@ -3,7 +3,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cdc_event::{Message, ResumeToken};
 use cdc_machine::{Cause, Dependency, Fault, Lineage, SeqNo};
@@ -11,37 +10,10 @@ use cdc_watcher::{Event, OnTooLarge, Opened, Payload};
 use tokio::task::JoinError;
 
 use super::neighbours::SavedAt;
-use super::tasks::SourceOrder;
+use super::tasks::{Reply, SourceOrder};
 use super::{Driver, Hands, Input, Prepared, SERVICE};
 use crate::report;
 use cdc_ports::{Failure, Holder, Producer, ProducerReport, Serves, Sighting, SourceBatch};
-
-/// What a task tells the driver: an input for the machine, and what came beside it.
-#[derive(Debug)]
-pub(super) enum Reply {
-    /// The source's name.
-    Identified(Input, Arc<str>),
-    /// Why the source is none that can be watched.
-    Unwatchable(Input, String),
-    /// A stream was opened, over what was seen under the watched names.
-    Opened(Input, Vec<Sighting>),
-    SourceFailed(Input, Failure),
-    /// So many documents were there before this time, in Unix seconds.
-    Counted {
-        documents: Vec<(Arc<str>, Option<u64>)>,
-        from: u32,
-    },
-    /// The events are the input's.
-    Fetched(Input, SourceBatch),
-    Store(Input),
-    /// Somebody else holds the lease, and saved a position this long ago.
-    Held(Input, Holder, Option<Duration>),
-    /// The record was read or written, and has this many open gaps. Its position was saved this long ago; an empty
-    /// record has been without one since now.
-    Record(Input, u64, Duration),
-    StoreFailed(Input, Failure),
-    SaveFailed(Input, Failure),
-}
 
 impl<P: Producer> Driver<P> {
     pub(super) fn on_reports(&mut self, reports: &mut Vec<ProducerReport>) -> ControlFlow<Cause> {

@@ -25,13 +25,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use self::answers::Reply;
 use self::growth::Growth;
 use self::lag::SourceLag;
 use self::neighbours::{Debts, Neighbours, SavedAt};
 use self::publishing::Publishing;
 use self::sums::Sums;
-use self::tasks::{SourceOrder, StoreOrder, source_task, store_task};
+use self::tasks::{Reply, SourceOrder, StoreOrder, source_task, store_task};
 use self::watched::Watched;
 use crate::clock::Clock;
 use crate::given_up::Told;

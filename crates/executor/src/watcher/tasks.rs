@@ -14,8 +14,10 @@ use cdc_watcher::{
 use tokio::sync::mpsc;
 
 use super::Input;
-use super::answers::Reply;
-use cdc_ports::{Acquisition, Failure, GapRecord, Opening, Source, SourceIdentity, TokenRecord, TokenStore};
+use cdc_ports::{
+    Acquisition, Failure, GapRecord, Holder, Opening, Sighting, Source, SourceBatch, SourceIdentity,
+    TokenRecord, TokenStore,
+};
 
 /// How long the source may take to count the documents that are there. Nothing waits for it.
 const COUNT_WITHIN: Duration = Duration::from_secs(10);
@@ -51,6 +53,33 @@ pub(super) enum StoreOrder {
     Renew { id: EffectId },
     Save { id: EffectId, token: AckedToken<ResumeToken>, lineage: Lineage, change: RecordChange<ResumeToken> },
     Release { id: EffectId },
+}
+
+/// What a task tells the driver: an input for the machine, and what came beside it.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// The source's name.
+    Identified(Input, Arc<str>),
+    /// Why the source is none that can be watched.
+    Unwatchable(Input, String),
+    /// A stream was opened, over what was seen under the watched names.
+    Opened(Input, Vec<Sighting>),
+    SourceFailed(Input, Failure),
+    /// So many documents were there before this time, in Unix seconds.
+    Counted {
+        documents: Vec<(Arc<str>, Option<u64>)>,
+        from: u32,
+    },
+    /// The events are the input's.
+    Fetched(Input, SourceBatch),
+    Store(Input),
+    /// Somebody else holds the lease, and saved a position this long ago.
+    Held(Input, Holder, Option<Duration>),
+    /// The record was read or written, and has this many open gaps. Its position was saved this long ago; an empty
+    /// record has been without one since now.
+    Record(Input, u64, Duration),
+    StoreFailed(Input, Failure),
+    SaveFailed(Input, Failure),
 }
 
 pub(super) async fn source_task<S: Source>(
