@@ -102,7 +102,8 @@ impl Explore for Small {
     fn shape(&self) -> Vec<u64> {
         let mut shape = self.machine.situation(TOPIC, WORKER);
         let is_running = |kind| self.outstanding.timer(kind).is_some();
-        shape.push(kinds().fold(0, |bits, kind| (bits << 1) | u64::from(is_running(kind))));
+        let kinds = TimerKind::all(WORKER.0).into_iter();
+        shape.push(kinds.fold(0, |bits, kind| (bits << 1) | u64::from(is_running(kind))));
         shape
     }
 
@@ -185,28 +186,4 @@ impl Explore for Small {
     fn effect_name(effect: &Effect<()>) -> &'static str {
         effect.name()
     }
-}
-
-fn kinds() -> impl Iterator<Item = TimerKind> {
-    [
-        TimerKind::Reconnect,
-        TimerKind::WriteRetry(WORKER),
-        TimerKind::OutageRetry,
-        TimerKind::CommitRetry,
-        TimerKind::DeadLetterRetry,
-        TimerKind::AcquireRetry,
-        TimerKind::Linger(WORKER),
-        TimerKind::Flush(WORKER),
-        TimerKind::ParkedRetry(WORKER),
-        TimerKind::CommitSpacing,
-        TimerKind::Pause,
-        TimerKind::Revocation,
-        TimerKind::LedgerCheck,
-        TimerKind::HeldTable,
-        TimerKind::LockedTable,
-        TimerKind::Probe,
-        TimerKind::Fencing,
-        TimerKind::Drain,
-    ]
-    .into_iter()
 }

@@ -85,7 +85,7 @@ fn small(on_too_large: OnTooLarge) -> Config {
 }
 
 impl Explore for Small {
-    type Shape = (Vec<u8>, u8);
+    type Shape = (Vec<u8>, u64);
 
     fn shape(&self) -> Self::Shape {
         (self.machine.situation(), self.outstanding.timers_running())

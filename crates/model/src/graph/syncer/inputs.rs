@@ -5,11 +5,11 @@ use std::sync::Arc;
 use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
 
 use super::outstanding::{Outstanding, id_of};
-use super::{PARTITION, Small, TOPIC, WORKER, kinds};
+use super::{PARTITION, Small, TOPIC, WORKER};
 use cdc_syncer::{
     Acquired, CommitFailure, Config, FailedBy, Hold, HoldReason, Input, LedgerCheck, LogBounds,
     OnUniqueViolation, ParkedRows, Parking, Record, Reject, Rejected, RejectedParked, RetryOutcome, Row,
-    Taken, WorkerId, WriteOutcome,
+    Taken, TimerKind, WorkerId, WriteOutcome,
 };
 
 /// An assignment that never was.
@@ -58,7 +58,7 @@ impl Small {
     }
 
     fn push_timers(&self, inputs: &mut Vec<Input<()>>) {
-        for kind in kinds() {
+        for kind in TimerKind::all(WORKER.0) {
             let late = TimerId { kind, generation: u64::MAX };
             inputs.push(Input::Timer(self.outstanding.timer(kind).unwrap_or(late)));
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use cdc_machine::{EffectId, Epoch, Fault, Lineage, SeqNo, TimerId};
 use cdc_watcher::{
     Batch, Checkpoint, CollectionId, Contents, Event, Input, Known, LeaseRefusal, Notice, Opened, Payload,
-    Saved, SourceRefusal, Taken, TopicState,
+    Saved, SourceRefusal, Taken, TimerKind, TopicState,
 };
 
-use super::outstanding::{Outstanding, TIMERS};
+use super::outstanding::Outstanding;
 
 type Inputs = Vec<Input<u8, u32>>;
 
@@ -46,7 +46,7 @@ impl Outstanding {
     }
 
     fn push_timers(&self, inputs: &mut Inputs) {
-        inputs.extend(TIMERS.map(|kind| {
+        inputs.extend(TimerKind::all(0).map(|kind| {
             let late = TimerId { kind, generation: u64::MAX };
             Input::Timer(self.timer(kind).unwrap_or(late))
         }));

@@ -23,25 +23,14 @@ pub(super) struct Outstanding {
     timers: Vec<TimerId<TimerKind>>,
 }
 
-/// Every kind of timer.
-pub(super) const TIMERS: [TimerKind; 8] = [
-    TimerKind::Reconnect,
-    TimerKind::SaveRetry,
-    TimerKind::SaveSpacing,
-    TimerKind::SaveDelay,
-    TimerKind::IdleSave,
-    TimerKind::LeaseRenew,
-    TimerKind::LeaseWait,
-    TimerKind::Drain,
-];
-
 impl Outstanding {
     pub(super) fn timer(&self, kind: TimerKind) -> Option<TimerId<TimerKind>> {
         self.timers.iter().copied().find(|timer| timer.kind == kind)
     }
 
-    pub(super) fn timers_running(&self) -> u8 {
-        TIMERS.into_iter().fold(0, |bits, kind| (bits << 1) | u8::from(self.timer(kind).is_some()))
+    pub(super) fn timers_running(&self) -> u64 {
+        let is_running = |kind| u64::from(self.timer(kind).is_some());
+        TimerKind::all(0).into_iter().fold(0, |bits, kind| (bits << 1) | is_running(kind))
     }
 
     pub(super) fn answered(&mut self, input: &Input<u8, u32>) {
