@@ -66,11 +66,20 @@ impl Report {
         for failure in &self.failures {
             println!("FAILED {failure}");
         }
-        failed.is_empty() && self.failures.is_empty()
+        let has_passed = failed.is_empty() && self.failures.is_empty();
+        // The harness's own last line, for whatever reads it.
+        println!(
+            "\ntest result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out; finished in {:.2}s",
+            if has_passed { "ok" } else { "FAILED" },
+            self.tests.len() - failed.len(),
+            failed.len() + self.failures.len(),
+            self.begun.elapsed().as_secs_f64(),
+        );
+        has_passed
     }
 }
 
 fn line(name: &str, test: &Outcome) -> String {
-    let outcome = if test.has_passed { "ok    " } else { "FAILED" };
-    format!("{outcome} {:7.2} s  {name}", test.took.as_secs_f64())
+    let outcome = if test.has_passed { "ok" } else { "FAILED" };
+    format!("test {name} ... {outcome} <{:.2}s>", test.took.as_secs_f64())
 }
