@@ -25,13 +25,13 @@ pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What one neighbour has shown of itself. It decides nothing but what probes are told.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub(crate) struct DependencyHealth {
     name: &'static str,
     heard: Instant,
     trouble: Option<String>,
 }
 
-impl Standing {
+impl DependencyHealth {
     pub(crate) fn new(name: &'static str) -> Self {
         Self { name, heard: Instant::now(), trouble: None }
     }
@@ -308,10 +308,10 @@ mod tests {
 
     #[test]
     fn a_neighbour_is_in_trouble_from_a_failure_to_the_next_answer() {
-        let mut standing = Standing::new("redis");
-        assert_eq!(standing.trouble(), None);
+        let mut health = DependencyHealth::new("redis");
+        assert_eq!(health.trouble(), None);
         for fault in Fault::ALL {
-            standing.failed(&Failure::new(fault, "token_save", "no answer"), None);
+            health.failed(&Failure::new(fault, "token_save", "no answer"), None);
             let expected = match fault {
                 Fault::Transient
                 | Fault::Unreachable
@@ -326,22 +326,22 @@ mod tests {
                 | Fault::HistoryLost
                 | Fault::Fenced => None,
             };
-            assert_eq!(standing.trouble(), expected, "{fault}");
-            standing.answered();
-            assert_eq!(standing.trouble(), None);
+            assert_eq!(health.trouble(), expected, "{fault}");
+            health.answered();
+            assert_eq!(health.trouble(), None);
         }
-        assert!(!standing.is_quiet());
+        assert!(!health.is_quiet());
     }
 
     #[test]
     fn words_say_which_try_of_how_many_it_was() {
-        let mut standing = Standing::new("mongodb");
+        let mut health = DependencyHealth::new("mongodb");
         let failure = Failure::new(Fault::Transient, "mongodb_hello", "no answer; trying again");
-        standing.failed(&failure, Some(Attempt { retry: 0, max: None }));
-        assert_eq!(standing.trouble(), Some("mongodb: no answer; trying again; try 1"));
+        health.failed(&failure, Some(Attempt { retry: 0, max: None }));
+        assert_eq!(health.trouble(), Some("mongodb: no answer; trying again; try 1"));
         let failure = failure.in_brief("127.0.0.1:1: connection refused");
-        standing.failed(&failure, Some(Attempt { retry: 2, max: Some(5) }));
-        assert_eq!(standing.trouble(), Some("mongodb 127.0.0.1:1: connection refused; try 3 of 6"));
+        health.failed(&failure, Some(Attempt { retry: 2, max: Some(5) }));
+        assert_eq!(health.trouble(), Some("mongodb 127.0.0.1:1: connection refused; try 3 of 6"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod given_up;
 mod health;
 mod jitter;
 pub mod metrics;
-mod owed;
+mod pending_since;
 mod report;
 #[cfg(test)]
 mod scripted;

@@ -4,11 +4,11 @@ use tokio::time::Instant;
 
 /// Since when a neighbour owes an answer. A machine has at most one request of a kind outstanding.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Owed {
+pub(crate) struct PendingSince {
     since: Option<Instant>,
 }
 
-impl Owed {
+impl PendingSince {
     /// A request was handed over.
     pub(crate) fn asked(&mut self) {
         self.since.get_or_insert_with(Instant::now);

@@ -97,7 +97,7 @@ pub enum Parking {
     Off,
     /// Some may have: a parked row fences like one in its table, and a newer one takes its place. A blocked
     /// row fails the batch.
-    Heed,
+    Fence,
     /// The same, and blocked rows are parked while their neighbours are written.
     Park,
 }

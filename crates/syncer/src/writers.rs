@@ -271,7 +271,7 @@ fn write_next<R: Clone>(
         let parking = if piece.parks {
             Parking::Park
         } else if parked.concerns(id, batch.rows()) {
-            Parking::Heed
+            Parking::Fence
         } else {
             Parking::Off
         };

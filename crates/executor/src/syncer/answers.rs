@@ -12,7 +12,7 @@ use cdc_syncer::{
 use super::batch_log::{DEAD_LETTERED, WrittenBatch};
 use super::{Driver, Hands, Input, SERVICE};
 use crate::given_up::GivenUp;
-use crate::health::Standing;
+use crate::health::DependencyHealth;
 use crate::report;
 use cdc_ports::{ConsumerEvent, Database, Failure, LedgerCommit, MissingTopic, RecordConsumer, RetryCounts};
 
@@ -286,7 +286,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
         }
     }
 
-    const fn health_of(&mut self, from: Dependency) -> &mut Standing {
+    const fn health_of(&mut self, from: Dependency) -> &mut DependencyHealth {
         match from {
             Dependency::Kafka => &mut self.kafka,
             Dependency::Postgres | Dependency::MongoDb | Dependency::Redis | Dependency::TokenFile => {

@@ -32,10 +32,10 @@ use self::missing::Missing;
 pub use self::sums::BatchLog;
 use self::sums::Sums;
 use crate::clock::Clock;
-use crate::health::{HealthSign, Standing, TopicLag, is_working};
+use crate::health::{DependencyHealth, HealthSign, TopicLag, is_working};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
-use crate::owed::Owed;
+use crate::pending_since::PendingSince;
 use crate::report::{self, Attempt};
 use crate::shutdown::closing_time;
 use crate::timers::Timers;
@@ -95,8 +95,8 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 requests: JoinSet::new(),
                 timers: Timers::new(jitter, clock),
                 pending: Pending::default(),
-                kafka: Standing::new(Dependency::Kafka.as_str()),
-                postgres: Standing::new(Dependency::Postgres.as_str()),
+                kafka: DependencyHealth::new(Dependency::Kafka.as_str()),
+                postgres: DependencyHealth::new(Dependency::Postgres.as_str()),
                 probing: [false; 2],
                 ends: Ends::default(),
                 counted_gaps: None,
@@ -167,11 +167,11 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
 /// Since when an answer of each sort is pending.
 #[derive(Default)]
 struct Pending {
-    connection: Owed,
-    check: Owed,
-    commit: Owed,
-    membership: Owed,
-    writes: Owed,
+    connection: PendingSince,
+    check: PendingSince,
+    commit: PendingSince,
+    membership: PendingSince,
+    writes: PendingSince,
 }
 
 /// Everything that effects are carried out with. It holds no business state.
@@ -181,8 +181,8 @@ struct Hands<C, D> {
     requests: JoinSet<Reply>,
     timers: Timers<TimerKind>,
     pending: Pending,
-    kafka: Standing,
-    postgres: Standing,
+    kafka: DependencyHealth,
+    postgres: DependencyHealth,
     /// Whether Kafka and PostgreSQL are being asked for a sign of life.
     probing: [bool; 2],
     ends: Ends,

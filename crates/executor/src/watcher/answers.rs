@@ -27,7 +27,7 @@ impl<P: Producer> Driver<P> {
                 ProducerReport::Failed(seq, failure) => {
                     self.hands.publishing.settled(1);
                     let attempt = self.machine.kafka_attempt(&self.config);
-                    self.hands.standing.broker.failed(&failure, Some(attempt.into()));
+                    self.hands.neighbours.broker.failed(&failure, Some(attempt.into()));
                     let input = Input::DeliveryFailed { seq, fault: failure.fault };
                     self.log(&failure, attempt);
                     input
@@ -39,7 +39,7 @@ impl<P: Producer> Driver<P> {
                 ProducerReport::Lost(failure) => {
                     self.hands.publishing.lost();
                     let attempt = self.machine.kafka_attempt(&self.config);
-                    self.hands.standing.broker.failed(&failure, Some(attempt.into()));
+                    self.hands.neighbours.broker.failed(&failure, Some(attempt.into()));
                     self.log(&failure, attempt);
                     Input::ProducerLost { fault: failure.fault }
                 }
@@ -57,7 +57,7 @@ impl<P: Producer> Driver<P> {
         }
         let count = delivered.len() as u64;
         let took = self.hands.publishing.settled(count);
-        self.hands.standing.broker.answered();
+        self.hands.neighbours.broker.answered();
         self.hands.metrics.publish_seconds.record(took);
         self.hands.metrics.published.increment(count);
         self.hands.sums.published(count);
@@ -67,8 +67,8 @@ impl<P: Producer> Driver<P> {
     pub(super) fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
         match reply {
             Reply::Identified(input, name) => {
-                self.hands.owed.source.answered();
-                self.hands.standing.source.answered();
+                self.hands.pending.source.answered();
+                self.hands.neighbours.source.answered();
                 self.hands.source_name = Some(name);
                 // Nobody may wait for it.
                 drop(self.hands.identified.take());
@@ -79,8 +79,8 @@ impl<P: Producer> Driver<P> {
                 self.feed(input)
             }
             Reply::Fetched(input, mut read) => {
-                self.hands.owed.source.answered();
-                self.hands.standing.source.answered();
+                self.hands.pending.source.answered();
+                self.hands.neighbours.source.answered();
                 if let Some(sightings) = read.sightings.take() {
                     self.hands.see(sightings, self.machine.has_existed());
                 }
@@ -96,15 +96,15 @@ impl<P: Producer> Driver<P> {
             }
             Reply::Opened(input, sightings) => {
                 self.count_existing(&input, &sightings)?;
-                self.hands.owed.source.answered();
-                self.hands.standing.source.answered();
+                self.hands.pending.source.answered();
+                self.hands.neighbours.source.answered();
                 self.hands.see(sightings, self.machine.has_existed());
                 self.feed(input)
             }
             Reply::SourceFailed(input, failure) => {
-                self.hands.owed.source.answered();
+                self.hands.pending.source.answered();
                 let attempt = self.machine.mongodb_attempt(&self.config);
-                self.hands.standing.source.failed(&failure, Some(attempt.into()));
+                self.hands.neighbours.source.failed(&failure, Some(attempt.into()));
                 if failure.fault != Fault::TooLarge {
                     self.log(&failure, attempt);
                     return self.feed(input);
@@ -126,13 +126,13 @@ impl<P: Producer> Driver<P> {
                 flow
             }
             Reply::Store(input) => {
-                self.hands.owed.store.answered();
-                self.hands.standing.store.answered();
+                self.hands.pending.store.answered();
+                self.hands.neighbours.store.answered();
                 self.feed(input)
             }
             Reply::Held(input, holder, saved_ago) => {
-                self.hands.owed.store.answered();
-                self.hands.standing.store.answered();
+                self.hands.pending.store.answered();
+                self.hands.neighbours.store.answered();
                 if let Some(saved_ago) = saved_ago {
                     self.hands.saved = Some(SavedAt::ago(saved_ago));
                 }
@@ -140,18 +140,18 @@ impl<P: Producer> Driver<P> {
                 self.feed(input)
             }
             Reply::Record(input, open_gaps, saved_ago) => {
-                self.hands.owed.store.answered();
-                self.hands.standing.store.answered();
+                self.hands.pending.store.answered();
+                self.hands.neighbours.store.answered();
                 self.hands.standby = None;
                 self.hands.saved = Some(SavedAt::ago(saved_ago));
                 self.hands.metrics.gaps_open.set(open_gaps as f64);
                 if matches!(input, Input::TokenSaved { .. }) {
-                    self.hands.metrics.save_seconds.record(self.hands.owed.save.answered());
+                    self.hands.metrics.save_seconds.record(self.hands.pending.save.answered());
                 }
                 self.feed(input)
             }
             Reply::SaveFailed(input, failure) => {
-                self.hands.owed.save.answered();
+                self.hands.pending.save.answered();
                 self.on_store_failed(input, &failure)
             }
             Reply::StoreFailed(input, failure) => self.on_store_failed(input, &failure),
@@ -159,9 +159,9 @@ impl<P: Producer> Driver<P> {
     }
 
     fn on_store_failed(&mut self, input: Input, failure: &Failure) -> ControlFlow<Cause> {
-        self.hands.owed.store.answered();
+        self.hands.pending.store.answered();
         let attempt = self.machine.store_attempt(&self.config);
-        self.hands.standing.store.failed(failure, Some(attempt.into()));
+        self.hands.neighbours.store.failed(failure, Some(attempt.into()));
         self.log(failure, attempt);
         self.feed(input)
     }
@@ -213,14 +213,14 @@ impl<P: Producer> Driver<P> {
 
     pub(super) fn on_prepared(&mut self, prepared: Result<Prepared<P>, JoinError>) -> ControlFlow<Cause> {
         self.hands.preparing = None;
-        self.hands.owed.broker.answered();
+        self.hands.pending.broker.answered();
         let Ok((producer, id, result)) = prepared else {
             return ControlFlow::Break(Cause::Invariant("the task that makes the producer panicked"));
         };
         self.hands.producer = Some(producer);
         match result {
             Ok(topics) => {
-                self.hands.standing.broker.answered();
+                self.hands.neighbours.broker.answered();
                 let found: Vec<u32> = topics.iter().map(|topic| topic.partitions).collect();
                 let before = self.machine.lineage();
                 self.feed(Input::ProducerPrepared { id, result: Ok(topics) })?;
@@ -230,7 +230,7 @@ impl<P: Producer> Driver<P> {
             }
             Err(failure) => {
                 let attempt = self.machine.kafka_attempt(&self.config);
-                self.hands.standing.broker.failed(&failure, Some(attempt.into()));
+                self.hands.neighbours.broker.failed(&failure, Some(attempt.into()));
                 self.log(&failure, attempt);
                 self.feed(Input::ProducerPrepared { id, result: Err(failure.fault) })
             }
@@ -242,13 +242,13 @@ impl<P: Producer> Driver<P> {
         // A probe that panicked has told nothing; the next one will.
         match probed {
             Ok(Ok(found)) => {
-                self.hands.standing.broker.answered();
+                self.hands.neighbours.broker.answered();
                 self.compare_partitions(&found);
             }
             // The reports that are due tell more of the brokers than an answer that is late beside them.
             Ok(Err(_)) if self.hands.has_reports_due() => {}
             Ok(Err(failure)) => {
-                self.hands.standing.broker.failed(&failure, None);
+                self.hands.neighbours.broker.failed(&failure, None);
                 self.hands.metrics.common.failed(failure.fault);
                 report::no_sign_of_life(SERVICE, Dependency::Kafka, &failure);
             }

@@ -27,7 +27,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::growth::Growth;
 use self::lag::SourceLag;
-use self::neighbours::{Debts, Neighbours, SavedAt};
+use self::neighbours::{Neighbours, Pending, SavedAt};
 use self::publishing::Publishing;
 use self::sums::Sums;
 use self::tasks::{Reply, SourceOrder, StoreOrder, source_task, store_task};
@@ -153,8 +153,8 @@ impl<P: Producer> WatcherService<P> {
                 refused: VecDeque::new(),
                 publishing: Publishing::default(),
                 published_now: 0,
-                owed: Debts::default(),
-                standing: neighbours,
+                pending: Pending::default(),
+                neighbours,
                 metrics: WatcherMetrics::new(),
                 saved: None,
                 source_name: None,
@@ -242,8 +242,8 @@ struct Hands<P> {
     refused: VecDeque<Input>,
     publishing: Publishing,
     published_now: u64,
-    owed: Debts,
-    standing: Neighbours,
+    pending: Pending,
+    neighbours: Neighbours,
     metrics: WatcherMetrics,
     /// When the position was saved; `None` until the store has told.
     saved: Option<SavedAt>,

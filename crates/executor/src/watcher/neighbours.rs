@@ -7,32 +7,32 @@ use cdc_machine::Dependency;
 use tokio::time::Instant;
 
 use super::Hands;
-use crate::health::{PATIENCE, Standing, within_reason};
-use crate::owed::Owed;
+use crate::health::{DependencyHealth, PATIENCE, within_reason};
+use crate::pending_since::PendingSince;
 use cdc_ports::Producer;
 
 /// Since when each neighbour owes an answer.
 #[derive(Default)]
-pub(super) struct Debts {
-    pub(super) source: Owed,
-    pub(super) store: Owed,
-    pub(super) save: Owed,
-    pub(super) broker: Owed,
+pub(super) struct Pending {
+    pub(super) source: PendingSince,
+    pub(super) store: PendingSince,
+    pub(super) save: PendingSince,
+    pub(super) broker: PendingSince,
 }
 
 /// What each neighbour has shown of itself.
 pub(super) struct Neighbours {
-    pub(super) source: Standing,
-    pub(super) store: Standing,
-    pub(super) broker: Standing,
+    pub(super) source: DependencyHealth,
+    pub(super) store: DependencyHealth,
+    pub(super) broker: DependencyHealth,
 }
 
 impl Neighbours {
     pub(super) fn new(token_store: Dependency) -> Self {
         Self {
-            source: Standing::new(Dependency::MongoDb.as_str()),
-            store: Standing::new(token_store.as_str()),
-            broker: Standing::new(Dependency::Kafka.as_str()),
+            source: DependencyHealth::new(Dependency::MongoDb.as_str()),
+            store: DependencyHealth::new(token_store.as_str()),
+            broker: DependencyHealth::new(Dependency::Kafka.as_str()),
         }
     }
 }
@@ -58,7 +58,7 @@ impl<P: Producer> Hands<P> {
     /// are. The source is read all the time, and the store's lease is renewed; only the brokers can be quiet for
     /// long.
     pub(super) fn probe(&mut self) {
-        let is_quiet = !self.has_reports_due() && self.standing.broker.is_quiet();
+        let is_quiet = !self.has_reports_due() && self.neighbours.broker.is_quiet();
         if self.probing.is_some() || !(is_quiet || self.growth.is_due()) {
             return;
         }
@@ -74,8 +74,8 @@ impl<P: Producer> Hands<P> {
 
     /// Which neighbour gave a bad answer, or owes one for too long.
     pub(super) fn trouble(&self) -> Option<String> {
-        let Neighbours { source, store, broker } = &self.standing;
-        if let Some(trouble) = [source, store, broker].into_iter().find_map(Standing::trouble) {
+        let Neighbours { source, store, broker } = &self.neighbours;
+        if let Some(trouble) = [source, store, broker].into_iter().find_map(DependencyHealth::trouble) {
             return Some(trouble.to_owned());
         }
         if self.source_name.is_none() {
@@ -85,9 +85,9 @@ impl<P: Producer> Hands<P> {
             return Some(holder.why_waiting());
         }
         let debts = [
-            ("mongodb", self.owed.source.age()),
-            ("the token store", self.owed.store.age()),
-            ("kafka", self.owed.broker.age().max(self.publishing.age())),
+            ("mongodb", self.pending.source.age()),
+            ("the token store", self.pending.store.age()),
+            ("kafka", self.pending.broker.age().max(self.publishing.age())),
         ];
         let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
         if age > PATIENCE {

@@ -14,7 +14,7 @@ impl<P: Producer> Hands<P> {
     pub(super) fn carry_out(&mut self, effect: Effect) -> ControlFlow<Cause> {
         match effect {
             Effect::IdentifySource {} => {
-                self.owed.source.asked();
+                self.pending.source.asked();
                 self.order_source(SourceOrder::Identify)
             }
             Effect::AcquireLease { id, over_damage } => {
@@ -24,16 +24,16 @@ impl<P: Producer> Hands<P> {
             Effect::RenewLease { id } => self.order_store(StoreOrder::Renew { id }),
             Effect::ReleaseLease { id } => self.order_store(StoreOrder::Release { id }),
             Effect::SaveToken { id, token, lineage, change } => {
-                self.owed.save.asked();
+                self.pending.save.asked();
                 self.sums.acknowledged(token.position().position);
                 self.order_store(StoreOrder::Save { id, token, lineage, change })
             }
             Effect::OpenStream { epoch, from, lineage, reading } => {
-                self.owed.source.asked();
+                self.pending.source.asked();
                 self.order_source(SourceOrder::Open { epoch, from, lineage, reading })
             }
             Effect::Fetch { epoch, max_events, max_bytes } => {
-                self.owed.source.asked();
+                self.pending.source.asked();
                 self.order_source(SourceOrder::Fetch { epoch, max_events, max_bytes })
             }
             Effect::CloseStream { epoch: _ } => self.order_source(SourceOrder::Close),
@@ -95,7 +95,7 @@ impl<P: Producer> Hands<P> {
     }
 
     fn order_store(&mut self, order: StoreOrder) -> ControlFlow<Cause> {
-        self.owed.store.asked();
+        self.pending.store.asked();
         match self.store.try_send(order) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => {

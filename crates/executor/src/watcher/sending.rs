@@ -68,7 +68,7 @@ impl<P: Producer> Hands<P> {
             return ControlFlow::Break(Cause::Invariant("two producers are being made at once"));
         };
         self.publishing.lost();
-        self.owed.broker.asked();
+        self.pending.broker.asked();
         self.preparing = Some(tokio::spawn(async move {
             let result = producer.prepare(batching).await;
             (producer, id, result)

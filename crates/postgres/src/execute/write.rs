@@ -62,7 +62,7 @@ async fn write_tables(
             }
             return Ok(Vec::new());
         }
-        Parking::Heed => {
+        Parking::Fence => {
             for (table, statements) in plan.tables.iter_mut().zip(&prepared.tables) {
                 let before = partition_of(table).map(|partition| counts.so_far(partition));
                 fence_against_parked(session, table, counts).await?;

@@ -45,7 +45,7 @@ fn gone(it: Message, id: &str, position: u32) -> Message {
 
 /// Writes a batch as the machine does, parking what is blocked; returns how many rows are parked after it.
 async fn put(database: &PostgresDatabase, messages: &[Message]) -> (WriteCounts, u64) {
-    let first = database.write(&batch(messages), ALL, Parking::Heed).await;
+    let first = database.write(&batch(messages), ALL, Parking::Fence).await;
     let reply = match first.outcome {
         WriteOutcome::Failed { fault: Fault::Blocked, .. } => {
             database.write(&batch(messages), ALL, Parking::Park).await

@@ -52,7 +52,7 @@ async fn a_blocked_row_is_parked_and_its_neighbours_are_written() {
     let database = stand.database().await;
     write_all(&database, &[named("a", "x", 1)]).await;
     let messages = [named("b", "x", 2), named("c", "z", 3)];
-    let reply = database.write(&batch(&messages), ALL, Parking::Heed).await;
+    let reply = database.write(&batch(&messages), ALL, Parking::Fence).await;
     assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Blocked, .. }));
     assert_eq!(stand.count("cdc.parked").await, 0);
 
@@ -72,7 +72,7 @@ async fn a_blocked_row_is_parked_and_its_neighbours_are_written() {
     assert_eq!(counts.why.as_deref(), Some("table public.players, constraint unique_username"));
     assert_eq!(stand.text("SELECT attempts FROM cdc.parked").await.unwrap(), "1");
     // Then it does.
-    put(&database, Parking::Heed, &[named("a", "y", 4)]).await;
+    put(&database, Parking::Fence, &[named("a", "y", 4)]).await;
     let (counts, parked) = retry(&database, ALL).await;
     assert_eq!((counts.tried, counts.resolved, counts.blocked, parked), (1, 1, 0, 0));
     assert_eq!(names(&stand).await, "a=y b=x c=z");
@@ -136,7 +136,7 @@ async fn a_parked_row_fences_like_one_in_its_table() {
     // The older version goes, and no replay brings it back.
     assert_eq!(retry(&database, ALL).await.0.evicted, 1);
     for older in [named("b", "y", 2), named("b", "w", 4), named("b", "x", 5), Message::delete("b", 4)] {
-        let (counts, parked) = put(&database, Parking::Heed, &[older, named("c", "z", 3)]).await;
+        let (counts, parked) = put(&database, Parking::Fence, &[older, named("c", "z", 3)]).await;
         assert_eq!((counts.fenced - u64::from(counts.inserted == 0), parked), (1, 1));
         assert_eq!(names(&stand).await, "a=x c=z");
     }
@@ -145,12 +145,12 @@ async fn a_parked_row_fences_like_one_in_its_table() {
     let (counts, parked) = put(&database, Parking::Park, &[named("b", "z", 6)]).await;
     assert_eq!((counts.superseded, counts.parked, parked), (1, 1, 1));
     // And so does one that is written.
-    let (counts, parked) = put(&database, Parking::Heed, &[named("b", "free", 7)]).await;
+    let (counts, parked) = put(&database, Parking::Fence, &[named("b", "free", 7)]).await;
     assert_eq!((counts.superseded, counts.inserted, parked), (1, 1, 0));
     assert_eq!(names(&stand).await, "a=x b=free c=z");
     // A newer delete ends it for good.
     put(&database, Parking::Park, &[named("b", "x", 8)]).await;
-    let (counts, parked) = put(&database, Parking::Heed, &[Message::delete("b", 9)]).await;
+    let (counts, parked) = put(&database, Parking::Fence, &[Message::delete("b", 9)]).await;
     assert_eq!((counts.superseded, counts.deleted, parked), (1, 1, 0));
     let counts = write_all(&database, &[named("b", "x", 8)]).await;
     assert_eq!(counts.fenced, 1);
@@ -201,7 +201,7 @@ async fn a_constraint_that_waits_for_the_commit_parks_as_well() {
     assert!(matches!(reply.outcome, WriteOutcome::Failed { fault: Fault::Blocked, .. }), "{reply:?}");
     assert_eq!(put(&database, Parking::Park, &[named("c", "x", 5)]).await.1, 1);
     assert_eq!(retry(&database, ALL).await.0.blocked, 1);
-    put(&database, Parking::Heed, &[Message::delete("b", 6)]).await;
+    put(&database, Parking::Fence, &[Message::delete("b", 6)]).await;
     assert_eq!(retry(&database, ALL).await, (RetryCounts { tried: 1, resolved: 1, ..Default::default() }, 0));
     assert_eq!(names(&stand).await, "a=y c=x");
 }
@@ -224,7 +224,7 @@ async fn rows_that_others_refer_to_stay_in_their_table() {
         assert_eq!(names(&stand).await, "a=x b=y", "{rule}");
         assert_eq!(stand.count("items WHERE player IS NOT NULL").await, 2, "{rule}");
         // It goes on once the value is free.
-        put(&database, Parking::Heed, &[named("a", "free", 5)]).await;
+        put(&database, Parking::Fence, &[named("a", "free", 5)]).await;
         assert_eq!(retry(&database, ALL).await.1, 0, "{rule}");
         assert_eq!(names(&stand).await, "a=free b=x", "{rule}");
     }
@@ -264,7 +264,7 @@ async fn a_table_without_the_fence_parks_as_well() {
     assert_eq!(database.unfenced_tables(), ["public.players"]);
     put(&database, Parking::Park, &[named("a", "y", 3)]).await;
     put(&database, Parking::Park, &[named("b", "x", 4)]).await;
-    let (counts, _) = put(&database, Parking::Heed, &[named("a", "x", 1)]).await;
+    let (counts, _) = put(&database, Parking::Fence, &[named("a", "x", 1)]).await;
     assert_eq!(counts.fenced, 1);
     let (counts, parked) = retry(&database, ALL).await;
     assert_eq!((counts.resolved, counts.evicted, parked), (2, 2, 0));

@@ -28,7 +28,7 @@ fn with_one_parked() -> Bench {
 fn full() -> Bench {
     let mut bench = with_one_parked();
     bench.step(records(&[(0, 1, 0)]));
-    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 6 [0:1] heed"]);
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 6 [0:1] fence"]);
     let lines = bench.step(blocked(0, 6));
     assert_eq!(lines, ["StopFetching [0]", "CancelTimer ParkedRetry#0", "AcquirePartitions 7 [0@2]"]);
     let partitions = vec![Acquired { parked: vec![(WorkerId(0), 1)], ..acquired(0, 2, Some(1), None) }];
@@ -69,8 +69,8 @@ fn it_is_read_on_once_fewer_are_parked() {
 fn rows_of_another_topic_in_the_same_batch_may_still_be_parked() {
     let mut bench = with_one_parked();
     let lines = bench.step(records(&[(0, 1, 0), (1, 0, 0)]));
-    assert_eq!(lines[0], "WriteBatch w0 6 [0:1 1:0] heed");
-    assert_eq!(bench.step(blocked(0, 6)), ["WriteBatch w0 7 [0:1] heed"]);
+    assert_eq!(lines[0], "WriteBatch w0 6 [0:1 1:0] fence");
+    assert_eq!(bench.step(blocked(0, 6)), ["WriteBatch w0 7 [0:1] fence"]);
     assert_eq!(bench.step(written(0, 7)), ["WriteBatch w0 8 [1:0]"]);
     assert_eq!(bench.step(blocked(0, 8)), ["WriteBatch w0 9 [1:0] park"]);
     assert_eq!(reasons(&bench), []);

@@ -190,7 +190,7 @@ fn show(effect: &Order) -> String {
                 batch.rows().iter().map(|row| format!("{}:{}", row.partition.0, row.offset)).collect();
             let how = match parking {
                 Parking::Off => "",
-                Parking::Heed => " heed",
+                Parking::Fence => " fence",
                 Parking::Park => " park",
             };
             format!("{name} w{} {} [{}]{how}", worker.0, id.0, rows.join(" "))

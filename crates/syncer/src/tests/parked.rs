@@ -67,7 +67,7 @@ fn a_bad_row_among_blocked_ones_is_found_by_halving() {
     let lines = bench.step(written_with(0, 6, &[(0, 1)]));
     assert_eq!(
         lines,
-        ["SetTimer ParkedRetry#0 50ms", "WriteBatch w0 7 [0:1] heed", "CommitOffsets 8 [0@0 1]"]
+        ["SetTimer ParkedRetry#0 50ms", "WriteBatch w0 7 [0:1] fence", "CommitOffsets 8 [0@0 1]"]
     );
     assert_eq!(bench.step(poison(7)), ["DeadLetter 9 0:1 check_violation x3"]);
 }
@@ -88,14 +88,14 @@ fn only_batches_of_the_same_worker_and_partition_look_for_parked_rows() {
     bench.step(written(0, 6));
     bench.step(records(&[(0, 2, 0)]));
     let lines = bench.expire(TimerKind::Linger(WorkerId(0)));
-    assert_eq!(lines[0], "WriteBatch w0 8 [0:2] heed");
+    assert_eq!(lines[0], "WriteBatch w0 8 [0:2] fence");
 }
 
 #[test]
 fn a_newer_row_that_takes_the_parked_one_s_place_ends_the_retries() {
     let mut bench = with_one_parked(small());
     bench.step(records(&[(0, 1, 0)]));
-    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 6 [0:1] heed"]);
+    assert_eq!(bench.expire(TimerKind::Linger(WorkerId(0))), ["WriteBatch w0 6 [0:1] fence"]);
     let lines = bench.step(written_with(0, 6, &[(0, 0)]));
     assert_eq!(lines, ["CancelTimer ParkedRetry#0"]);
     assert_eq!(bench.machine.parked_rows(), 0);

@@ -124,10 +124,10 @@ impl Database {
         }
         if parking == Parking::Off {
             for row in rows {
-                assert_eq!(self.count(worker, row.partition), 0, "parked rows are not heeded");
+                assert_eq!(self.count(worker, row.partition), 0, "parked rows are passed over");
             }
         } else {
-            winners.retain(|key, winner| self.heed(*key, winner.position));
+            winners.retain(|key, winner| self.is_above_parked(*key, winner.position));
         }
         for (key, winner) in winners.iter().filter(|(_, winner)| winner.name.is_none()) {
             self.delete(*key, winner.position);
@@ -151,7 +151,7 @@ impl Database {
     }
 
     /// False where the parked version is not older.
-    fn heed(&mut self, key: u8, position: u64) -> bool {
+    fn is_above_parked(&mut self, key: u8, position: u64) -> bool {
         if self.parked.get(&key).is_some_and(|entry| entry.message.position >= position) {
             return false;
         }
