@@ -1,10 +1,9 @@
 //! The effects executor: it carries out what the machines order, and tells them what became of it.
 //!
-//! One driver loop owns each machine. Lanes are the tasks that own a port; timers, signals, reports and the
-//! lanes' answers meet in the loop and become inputs, one at a time. After each step every effect is carried
-//! out before the next input is looked at. There is no second brain here: with a machine that orders
-//! nothing, nothing is done. (A server that was quiet for a while is asked for a sign of life, but only in the
-//! states in which the machine has it in use, and only health hears of it.)
+//! One driver loop owns each machine. A port that is spoken to in calls and answers has a task of its own. Timers,
+//! signals, reports and the tasks' answers meet in the loop and become inputs, one at a time. The loop carries out every
+//! effect of a step before it looks at the next input. With a machine that orders nothing, it does nothing; what it does
+//! beside that stands in ARCHITECTURE.md under "Named exceptions".
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -39,9 +38,9 @@ pub use shutdown::{Shutdown, Signals};
 pub use syncer::{BatchLog, SyncerService};
 pub use watcher::WatcherService;
 
-/// Orders that a lane can owe at once, and answers that may wait for the driver. A machine has at most one
+/// Orders that may wait for a task, and answers that may wait for the driver. A machine has at most one
 /// request of each kind outstanding, and there are fewer kinds than this.
-pub(crate) const LANE_ORDERS: usize = 16;
+pub(crate) const TASK_ORDERS: usize = 16;
 
 /// How often gauges are brought up to date and health is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(500);

@@ -31,10 +31,10 @@ options! {
         pub max_in_flight_bytes: u64 = 32 * MIB
             => bytes("performance.max_in_flight_bytes", 64 * KIB..=16 * GIB),
         /// The most events of one fetch.
-        pub max_pull_events: u32 = 1_000,
+        pub max_fetch_events: u32 = 1_000,
         /// The most bytes of one fetch: until the Kafka client has taken its copies, the whole batch is held beside
         /// what is in flight.
-        pub max_pull_bytes: u64 = 4 * MIB,
+        pub max_fetch_bytes: u64 = 4 * MIB,
         /// How often each dependency is tried again.
         pub retries: Retries = Retries::default() => nested(),
         /// How long the lease lives without a renewal.

@@ -125,7 +125,7 @@ impl Stream {
         cx: &mut Context<'_, R, T>,
     ) {
         let Phase::Open { epoch } = self.phase else { return };
-        let max_bytes = window.credit_bytes(cx.config).min(cx.config.max_pull_bytes.max(1));
+        let max_bytes = window.credit_bytes(cx.config).min(cx.config.max_fetch_bytes.max(1));
         self.phase = Phase::Fetching { epoch, asked };
         cx.order(Effect::Fetch { epoch, max_events: asked, max_bytes });
     }

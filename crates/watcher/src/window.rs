@@ -116,7 +116,7 @@ impl<T: Clone + Ord> Window<T> {
             return 0;
         }
         let events = u32::try_from(self.credit(config)).unwrap_or(u32::MAX);
-        events.min(config.max_pull_events.max(1))
+        events.min(config.max_fetch_events.max(1))
     }
 
     /// A save of `token` is of what Kafka has acknowledged in order.

@@ -98,7 +98,7 @@ fn pipelined() -> Config {
     Config {
         max_replay_events: 4,
         token_save_interval: 2,
-        max_pull_events: 3,
+        max_fetch_events: 3,
         max_in_flight_bytes: 3,
         ..Config::default()
     }

@@ -40,7 +40,7 @@ use crate::metrics::WatcherMetrics;
 use crate::report::{self, Attempt};
 use crate::shutdown::{Tasks, closing_time};
 use crate::timers::Timers;
-use crate::{Ended, Health, LANE_ORDERS, Shutdown, TICK};
+use crate::{Ended, Health, Shutdown, TASK_ORDERS, TICK};
 use cdc_ports::{Failure, Holder, Producer, ReportSink, Source, TokenStore};
 
 pub(crate) type Input = cdc_watcher::Input<Message, ResumeToken>;
@@ -78,9 +78,9 @@ impl<P: Producer> WatcherService<P> {
         store: impl TokenStore,
         jitter: Jitter,
     ) -> (Self, watch::Receiver<Health>) {
-        let (source_orders, source_inbox) = mpsc::channel(LANE_ORDERS);
-        let (store_orders, store_inbox) = mpsc::channel(LANE_ORDERS);
-        let (reply_sender, replies) = mpsc::channel(LANE_ORDERS);
+        let (source_orders, source_inbox) = mpsc::channel(TASK_ORDERS);
+        let (store_orders, store_inbox) = mpsc::channel(TASK_ORDERS);
+        let (reply_sender, replies) = mpsc::channel(TASK_ORDERS);
         let tasks = Tasks::default();
         tasks.spawn(source_task(source, source_inbox, reply_sender.clone()));
         tasks.spawn(store_task(store, store_inbox, reply_sender, database.clone()));

@@ -61,7 +61,7 @@ fn with_gaps() -> Config {
     Config {
         token_save_interval: 1,
         max_replay_events: 1,
-        max_pull_events: 1,
+        max_fetch_events: 1,
         retries: Retries { mongodb: once, kafka: once, token_store: never },
         lease_ttl: Duration::from_secs(1),
         on_history_lost: OnHistoryLost::FromNow,
@@ -75,7 +75,7 @@ fn small(on_too_large: OnTooLarge) -> Config {
     Config {
         token_save_interval: 2,
         max_replay_events: 2,
-        max_pull_events: 2,
+        max_fetch_events: 2,
         retries: Retries { mongodb: once, kafka: once, token_store: once },
         lease_ttl: Duration::from_secs(2),
         lease_renew_every: Duration::from_secs(1),

@@ -6,15 +6,15 @@ mod assignment;
 mod bad_rows;
 mod commits;
 mod connecting;
+mod credit;
 mod draining;
 mod full;
 mod holds;
-mod lanes;
 mod ledger_check;
 mod outages;
 mod parked;
+mod queues;
 mod revocation;
-mod room;
 mod trips;
 mod writes;
 

@@ -19,7 +19,7 @@ fn a_save_covers_the_acked_prefix_and_no_more() {
 }
 
 #[test]
-fn the_next_save_keeps_its_distance_while_there_is_room() {
+fn the_next_save_keeps_its_distance_while_there_is_credit() {
     let mut b = Bench::reading(Config { max_replay_events: 100, ..small() }, &[11, 12, 13, 14]);
     b.step(delivered(&[0, 1]));
     b.step(saved(2));
@@ -32,7 +32,7 @@ fn the_next_save_keeps_its_distance_while_there_is_room() {
 }
 
 #[test]
-fn without_room_a_save_starts_at_once() {
+fn without_credit_a_save_starts_at_once() {
     let mut b = Bench::reading(small(), &[11, 12]);
     b.step(delivered(&[0, 1]));
     b.step(batch(0, &[13, 14]));

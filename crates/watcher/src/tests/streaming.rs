@@ -20,7 +20,7 @@ fn a_batch_goes_to_kafka_in_order_and_the_next_pull_waits_for_no_report() {
 }
 
 #[test]
-fn without_room_nothing_is_pulled() {
+fn without_credit_nothing_is_fetched() {
     let mut b = Bench::streaming(small());
     let effects = b.step(batch(0, &[11, 12, 13, 14]));
     assert_eq!(
@@ -51,19 +51,19 @@ fn a_lone_event_larger_than_the_byte_bound_passes_and_holds_the_next_pull_back()
 }
 
 #[test]
-fn a_pull_asks_for_at_most_max_pull_events() {
-    let mut b = Bench::streaming(Config { max_pull_events: 3, ..small() });
+fn a_fetch_asks_for_at_most_max_fetch_events() {
+    let mut b = Bench::streaming(Config { max_fetch_events: 3, ..small() });
     assert_eq!(b.step(batch(0, &[])), ["Fetch epoch=0 max_events=3 max_bytes=100"]);
 }
 
 #[test]
-fn a_pull_asks_for_at_most_max_pull_bytes() {
-    let mut b = Bench::streaming(Config { max_pull_bytes: 60, ..small() });
+fn a_fetch_asks_for_at_most_max_fetch_bytes() {
+    let mut b = Bench::streaming(Config { max_fetch_bytes: 60, ..small() });
     assert_eq!(b.step(batch(0, &[])), ["Fetch epoch=0 max_events=4 max_bytes=60"]);
 }
 
 #[test]
-fn an_event_that_carries_nothing_waits_its_turn_and_takes_no_room() {
+fn an_event_that_carries_nothing_waits_its_turn_and_takes_no_credit() {
     let mut b = Bench::streaming(small());
     let events = vec![message(11), Event { token: 12, payload: Payload::Skip }];
     assert_eq!(
@@ -113,7 +113,7 @@ fn an_idle_position_that_says_nothing_new_opens_nothing() {
     assert_eq!(b.at(), STREAMING);
 }
 
-/// A step's output is the batch's events and one pull; nothing else grows with it.
+/// A step's output is the batch's events and one fetch; nothing else grows with it.
 #[test]
 fn a_batch_of_a_thousand_is_one_step() {
     let mut b = Bench::streaming(Config::default());

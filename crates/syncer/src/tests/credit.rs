@@ -26,7 +26,7 @@ fn a_full_lane_ends_fetching_and_later_pauses_the_consumer() {
 }
 
 #[test]
-fn room_that_returns_in_time_pauses_nothing() {
+fn credit_that_returns_in_time_pauses_nothing() {
     let mut bench = Bench::streaming(small());
     bench.step(records(&[(0, 0, 0), (0, 1, 0), (0, 2, 0), (0, 3, 0)]));
     let lines = bench.step(written(0, 3));
@@ -44,7 +44,7 @@ fn room_that_returns_in_time_pauses_nothing() {
 #[test]
 fn fetches_do_not_dribble() {
     let mut bench = Bench::streaming(Config { channel_buffer: 8, max_fetch_records: 9, ..small() });
-    // Of the ten rows that lane 0 takes nine are taken: one is less than a quarter of the channel.
+    // Of the ten rows that queue 0 takes nine are taken: one is less than a quarter of the channel.
     let of: Vec<_> = (0..9).map(|offset| (0, offset, 0)).collect();
     assert_eq!(bench.step(records(&of)), ["WriteBatch w0 3 [0:0 0:1]", "SetTimer Pause#0 500ms"]);
     assert_eq!(bench.at(), AWAITING_ACK);
@@ -66,7 +66,7 @@ fn bytes_bound_what_is_buffered_up_to_the_commit() {
 }
 
 #[test]
-fn without_room_a_commit_does_not_keep_its_distance() {
+fn without_credit_a_commit_does_not_keep_its_distance() {
     let mut bench = Bench::committing(Config { max_buffered_bytes: 30, ..small() });
     bench.step(committed(4));
     bench.step(records(&[(0, 1, 0), (0, 2, 0), (0, 3, 1)]));
@@ -75,7 +75,7 @@ fn without_room_a_commit_does_not_keep_its_distance() {
 }
 
 #[test]
-fn one_record_larger_than_all_room_passes_alone() {
+fn one_record_larger_than_all_credit_passes_alone() {
     let mut bench = Bench::streaming(Config { max_buffered_bytes: 5, ..small() });
     let lines = bench.step(records(&[(0, 0, 0)]));
     assert_eq!(lines, ["SetTimer Linger#0 5ms", "SetTimer Pause#0 500ms"]);
