@@ -220,7 +220,7 @@ pub struct DeadLettersListArgs {
 /// The arguments of `cdc dead-letters show`.
 #[derive(Debug, Args)]
 pub struct DeadLettersShowArgs {
-    /// The letter, as `list` prints it: <dead-letter topic>/<partition>/<offset>
+    /// The letter, as `list` prints it: `<dead-letter topic>/<partition>/<offset>`
     #[arg(value_name = "LETTER")]
     pub letter: String,
     /// The files and overrides: the Syncer's, or a pipeline's.

@@ -1,5 +1,5 @@
 //! The pipeline under test: both services as processes of their own, with the seed's configuration files on
-//! the servers of a [`Stack`](crate::Stack) or on others.
+//! the servers of a [`Stack`] or on others.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
