@@ -5,9 +5,9 @@
 //! |---|---|---|
 //! | `CDC_STALL_SECONDS` | 10 | how long each server is frozen; buffers fill within the first of them |
 
-use std::env;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use bson::{DateTime, Document, doc};
 use cdc_devstack::pipeline::{Deployment, Endpoints, Role, SOURCE_DATABASE};
@@ -32,6 +32,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const BOUNDS: [(usize, u64); 3] = [(KIB, 128), (16 * KIB, 256), (4 * 1024 * KIB, 256)];
 /// From the end of the stall until every row is there.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(180);
+/// Lines of a service's log that a failure quotes.
+const LINES_MAX: usize = 20;
 
 /// What is frozen. The token store is the Watcher's and the target the Syncer's, so both stall in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,16 @@ impl Watched {
     async fn start(deployment: Deployment) -> Result<Self, Failure> {
         let service = deployment.start().await?;
         Ok(Self { deployment, service, peak: 0 })
+    }
+
+    /// What it says of itself, and last said: why it stands still, where it does.
+    async fn says(&self) -> String {
+        let status = self.service.get("/status").await.map_or_else(|error| error.to_string(), |it| it.body);
+        let log = fs::read_to_string(self.deployment.log()).unwrap_or_else(|error| error.to_string());
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.iter().skip(lines.len().saturating_sub(LINES_MAX));
+        let last: String = last.map(|line| format!("\n  {line}")).collect();
+        format!("\n{status}{last}")
     }
 
     fn look(&mut self) -> Result<(), Failure> {
@@ -228,9 +240,11 @@ async fn stall_once(
             break;
         }
         if Instant::now() >= deadline {
-            return Err(
-                format!("{} rows are to be in each table: {}", filler.next, lacking.join(", ")).into()
-            );
+            let mut error = format!("{} rows are to be in each table: {}", filler.next, lacking.join(", "));
+            for watched in &services {
+                error.push_str(&watched.says().await);
+            }
+            return Err(error.into());
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
