@@ -135,8 +135,8 @@ macro_rules! timers {
 /// }
 /// ```
 ///
-/// A request repeats its key (`id`; none where only one can ever be out) in its reply: `Effect::SaveToken { id, token, lineage }` is answered by
-/// `Input::TokenSaved { id, result }`. `-> […]` names the facts that an order leads to.
+/// A request repeats its key (`id`; none where only one can ever be out) in its reply: `Effect::SaveToken { id, token,
+/// lineage }` is answered by `Input::TokenSaved { id, result }`. `-> […]` names the facts that an order leads to.
 #[macro_export]
 macro_rules! requests {
     (
@@ -145,18 +145,18 @@ macro_rules! requests {
         timer $Kind:ident;
         requests {$(
             $(#[$request_meta:meta])* $Request:ident($($key:ident: $Key:ty),*) {
-                $($(#[$asked_meta:meta])* $asked:ident: $Asked:ty),* $(,)?
+                $($asked:ident: $Asked:ty),* $(,)?
             }
             $(#[$reply_meta:meta])* -> $Reply:ident: $Result:ty;
         )*}
         orders {$(
             $(#[$order_meta:meta])* $Order:ident
-            $({ $($(#[$ordered_meta:meta])* $ordered:ident: $Ordered:ty),* $(,)? })?
+            $({ $($ordered:ident: $Ordered:ty),* $(,)? })?
             $(-> [$($Report:ident),+])?;
         )*}
         facts {$(
             $(#[$fact_meta:meta])* $Fact:ident
-            $({ $($(#[$told_meta:meta])* $told:ident: $Told:ty),* $(,)? })?;
+            $({ $($told:ident: $Told:ty),* $(,)? })?;
         )*}
     ) => {
         $(#[$effect_meta])*
@@ -164,12 +164,12 @@ macro_rules! requests {
             $(
                 $(#[$request_meta])*
                 #[doc = concat!("\n\nAnswered by [`", stringify!($Reply), "`](", stringify!($Input), "::", stringify!($Reply), ").")]
-                $Request { $($key: $Key,)* $($(#[$asked_meta])* $asked: $Asked),* },
+                $Request { $($key: $Key,)* $($asked: $Asked),* },
             )*
             $(
                 $(#[$order_meta])*
                 $(#[doc = concat!("\n\nLeads to", $(" [`", stringify!($Report), "`](", stringify!($Input), "::", stringify!($Report), ")"),+, ".")])?
-                $Order $({ $($(#[$ordered_meta])* $ordered: $Ordered),* })?,
+                $Order $({ $($ordered: $Ordered),* })?,
             )*
             /// Wake the machine after this long, once.
             SetTimer { timer: $crate::TimerId<$Kind>, after: core::time::Duration },
@@ -186,7 +186,7 @@ macro_rules! requests {
                 #[doc = concat!("\n\nAnswers [`", stringify!($Request), "`](", stringify!($Effect), "::", stringify!($Request), ").")]
                 $Reply { $($key: $Key,)* result: $Result },
             )*
-            $($(#[$fact_meta])* $Fact $({ $($(#[$told_meta])* $told: $Told),* })?,)*
+            $($(#[$fact_meta])* $Fact $({ $($told: $Told),* })?,)*
             /// A timer ran out.
             Timer($crate::TimerId<$Kind>),
             /// A person or a supervisor asks.
@@ -205,12 +205,6 @@ macro_rules! requests {
                     Self::Stop { .. } => "Stop",
                 }
             }
-
-            /// Every request with what answers it, and every order with what it leads to.
-            pub const ANSWERS: &'static [(&'static str, &'static [&'static str])] = &[
-                $((stringify!($Request), &[stringify!($Reply)]),)*
-                $((stringify!($Order), &[$($(stringify!($Report)),+)?]),)*
-            ];
         }
 
         impl<$($H),+> $Input<$($H),+> {
@@ -347,13 +341,6 @@ mod tests {
             (Fact::Start.name(), Fact::Delivered { seq: SeqNo(4), upto: 1 }.name()),
             ("Start", "Delivered")
         );
-        let answers: [(&str, &[&str]); 4] = [
-            ("SaveToken", &["TokenSaved"]),
-            ("Write", &["Written"]),
-            ("Publish", &["Delivered"]),
-            ("Purge", &[]),
-        ];
-        assert_eq!(Order::ANSWERS, answers);
         assert!(!().is_failure());
         let expiry = Fact::Timer(TimerId { kind: TimerKind::Drain, generation: 0 });
         let names = [expiry.name(), Fact::Signal(Signal::Drain).name(), Fact::Signal(Signal::Abort).name()];
