@@ -1,33 +1,21 @@
 use core::fmt;
 
-use crate::Fault;
+use crate::{Fault, labels};
 
-/// A server or a disk that a service depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dependency {
-    /// The source database.
-    MongoDb,
-    /// The broker.
-    Kafka,
-    /// The target database.
-    Postgres,
-    /// The token store on a server.
-    Redis,
-    /// The token store on this machine's disk.
-    TokenFile,
-}
-
-impl Dependency {
-    /// The name in logs, metrics and messages.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MongoDb => "mongodb",
-            Self::Kafka => "kafka",
-            Self::Postgres => "postgres",
-            Self::Redis => "redis",
-            Self::TokenFile => "token_file",
-        }
+labels! {
+    /// A server or a disk that a service depends on.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Dependency {
+        /// The source database.
+        MongoDb: "mongodb",
+        /// The broker.
+        Kafka: "kafka",
+        /// The target database.
+        Postgres: "postgres",
+        /// The token store on a server.
+        Redis: "redis",
+        /// The token store on this machine's disk.
+        TokenFile: "token_file",
     }
 }
 

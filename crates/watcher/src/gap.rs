@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use cdc_machine::Lineage;
+use cdc_machine::{Lineage, labels};
 
 /// A watched collection, by its place in the sorted list of the configuration. Its topic has the same place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,38 +51,24 @@ pub struct TopicState {
     pub lineage: Option<Lineage>,
 }
 
-/// Why a part of the history was not delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum GapCause {
-    /// The position had left the source's history.
-    HistoryLost,
-    /// The store held no position beside a topic with messages.
-    TokenMissing,
-    /// The token record could not be read.
-    TokenDamaged,
-    /// A topic was gone, or emptied, with what had not been consumed.
-    TopicLost,
-    /// The collection was not watched before: what it holds was never copied.
-    CollectionAdded,
-    /// Another collection stands behind the name.
-    CollectionRecreated,
-    /// A rename or `$out` onto the name replaced its documents without change events.
-    CollectionReplaced,
-}
-
-impl GapCause {
-    /// The name in records, messages and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::HistoryLost => "history_lost",
-            Self::TokenMissing => "token_missing",
-            Self::TokenDamaged => "token_damaged",
-            Self::TopicLost => "topic_lost",
-            Self::CollectionAdded => "collection_added",
-            Self::CollectionRecreated => "collection_recreated",
-            Self::CollectionReplaced => "collection_replaced",
-        }
+labels! {
+    /// Why a part of the history was not delivered.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum GapCause {
+        /// The position had left the source's history.
+        HistoryLost: "history_lost",
+        /// The store held no position beside a topic with messages.
+        TokenMissing: "token_missing",
+        /// The token record could not be read.
+        TokenDamaged: "token_damaged",
+        /// A topic was gone, or emptied, with what had not been consumed.
+        TopicLost: "topic_lost",
+        /// The collection was not watched before: what it holds was never copied.
+        CollectionAdded: "collection_added",
+        /// Another collection stands behind the name.
+        CollectionRecreated: "collection_recreated",
+        /// A rename or `$out` onto the name replaced its documents without change events.
+        CollectionReplaced: "collection_replaced",
     }
 }
 
