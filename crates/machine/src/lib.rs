@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`machine`](Machine) | the trait, and the reused [`Effects`] buffer |
+//! | [`machine`](Machine) | the trait, the reused [`Effects`] buffer, and how an invariant is checked |
 //! | [`state`](StateName) | the five states and `Stopped`, named by what the service waits for |
 //! | [`watermark`](Watermark) | in-order progress over out-of-order completions, and its proofs |
 //! | [`fault`](Fault) | what an adapter may report: a closed list |
@@ -41,7 +41,7 @@ pub use cause::{Cause, Dependency};
 pub use context::Context;
 pub use fault::Fault;
 pub use ids::{Asked, EffectId, Epoch, Ids, Lineage, SeqNo};
-pub use machine::{Effects, Machine, Signal};
+pub use machine::{Effects, Machine, Signal, ensure};
 pub use options::{Key, Number, Visitor, Word};
 pub use requests::Reply;
 pub use state::StateName;

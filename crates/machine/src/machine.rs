@@ -67,3 +67,11 @@ pub enum Signal {
     /// SIGTERM or SIGINT again: stop at once.
     Abort,
 }
+
+/// An invariant, in words: its check.
+///
+/// # Errors
+/// The words, where it does not hold.
+pub const fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(what) }
+}

@@ -17,7 +17,7 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
-use crate::SeqNo;
+use crate::{SeqNo, ensure};
 
 /// Proof that everything up to and including a position has settled.
 ///
@@ -301,30 +301,23 @@ impl<P: Clone> Watermark<P> {
     /// # Errors
     /// The first inequality that does not hold.
     pub fn check(&self) -> Result<(), &'static str> {
-        if self.saved_weight > self.settled_weight {
-            return Err("saved ≤ settled");
-        }
-        if self.settled_weight > self.opened_weight {
-            return Err("settled ≤ opened");
-        }
-        if self.window.front().is_some_and(|entry| entry.is(Standing::Settled)) {
-            return Err("the window's front slot is unsettled");
-        }
+        ensure(self.saved_weight <= self.settled_weight, "saved ≤ settled")?;
+        ensure(self.settled_weight <= self.opened_weight, "settled ≤ opened")?;
+        let is_front_settled = self.window.front().is_some_and(|entry| entry.is(Standing::Settled));
+        ensure(!is_front_settled, "the window's front slot is unsettled")?;
         let in_flight = self.window.iter().filter(|entry| entry.is(Standing::InFlight));
-        if in_flight.clone().count() as u64 != self.unsettled {
-            return Err("unsettled counts the slots in flight");
-        }
-        if in_flight.map(|entry| entry.slot.bytes).sum::<u64>() != self.unsettled_bytes {
-            return Err("unsettled_bytes sums the slots in flight");
-        }
+        let count = in_flight.clone().count() as u64;
+        ensure(count == self.unsettled, "unsettled counts the slots in flight")?;
+        let bytes: u64 = in_flight.map(|entry| entry.slot.bytes).sum();
+        ensure(bytes == self.unsettled_bytes, "unsettled_bytes sums the slots in flight")?;
         let owes = |entry: &Entry<P>| {
             let most = if entry.is(Standing::InFlight) { entry.slot.reports.max(1) } else { 0 };
             entry.awaited <= most && (entry.awaited > 0) == entry.is(Standing::InFlight)
         };
-        if !self.window.iter().all(owes) {
-            return Err("a slot in flight awaits between one and all of its reports, any other none");
-        }
-        Ok(())
+        ensure(
+            self.window.iter().all(owes),
+            "a slot in flight awaits between one and all of its reports, any other none",
+        )
     }
 }
 

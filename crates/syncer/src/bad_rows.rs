@@ -7,11 +7,11 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use cdc_machine::{Backoff, Cause, Dependency, EffectId, Fault, Settlement};
+use cdc_machine::{Backoff, Cause, Dependency, EffectId, Fault, Settlement, ensure};
 
 use self::breakers::Breakers;
 use crate::config::{OnBadRecord, OnUniqueViolation};
-use crate::context::{Context, Timers, ensure};
+use crate::context::{Context, Timers};
 use crate::hold::Holds;
 use crate::parked::Parked;
 use crate::partitions::{Partitions, Stage};

@@ -1,9 +1,9 @@
 //! First the database, then the group, which is joined anew whenever its consumer dies; and the way out: once everything
 //! in hand is written and committed, the group is left.
 
-use cdc_machine::{Backoff, Cause, EffectId, Fault};
+use cdc_machine::{Backoff, Cause, EffectId, Fault, ensure};
 
-use crate::context::{Context, Timers, ensure};
+use crate::context::{Context, Timers};
 use crate::partitions::{self, Partitions};
 use crate::polling::Polling;
 use crate::revocation::Revocations;

@@ -4,8 +4,3 @@ use crate::{Config, Effect, TimerKind};
 pub(crate) type Context<'a, R> = cdc_machine::Context<'a, Config, TimerKind, Effect<R>>;
 
 pub(crate) type Timers = cdc_machine::Timers<TimerKind>;
-
-/// An invariant, in words.
-pub(crate) const fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
-    if holds { Ok(()) } else { Err(what) }
-}

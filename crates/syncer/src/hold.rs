@@ -9,9 +9,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Cause, Epoch};
+use cdc_machine::{Cause, Epoch, ensure};
 
-use crate::context::{Context, Timers, ensure};
+use crate::context::{Context, Timers};
 use crate::parked::Parked;
 use crate::partitions::{Assignment, Partitions, Stage};
 use crate::{Config, Effect, Held, Hold, HoldReason, OnTableError, Partition, TimerKind, Topic};

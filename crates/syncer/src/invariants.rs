@@ -1,9 +1,9 @@
 //! What holds after every step, whatever the world does. Tests, simulations and debug monitors ask. Each part answers for
 //! its own; here is what holds between them.
 
-use cdc_machine::StateName;
+use cdc_machine::{StateName, ensure};
 
-use crate::context::{Timers, ensure};
+use crate::context::Timers;
 use crate::partitions::Assignment;
 use crate::syncer::Handlers;
 use crate::{Config, Syncer};

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Asked, Backoff, Cause, EffectId, Fault};
+use cdc_machine::{Asked, Backoff, Cause, EffectId, Fault, ensure};
 
-use crate::context::{Context, ensure};
+use crate::context::Context;
 use crate::partitions::{Assignment, Partitions, Window};
 use crate::polling::window_credit;
 use crate::verdict::Verdict;

@@ -9,10 +9,10 @@ mod retries;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use cdc_machine::Epoch;
+use cdc_machine::{Epoch, ensure};
 
 use self::retries::{Phase, Retries};
-use crate::context::{Context, Timers, ensure};
+use crate::context::{Context, Timers};
 use crate::partitions::{Assignment, Partitions};
 use crate::{Config, ParkedRows, Partition, Row, TimerKind, Topic, WorkerId};
 

@@ -5,9 +5,9 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::Cause;
+use cdc_machine::{Cause, ensure};
 
-use crate::context::{Context, Timers, ensure};
+use crate::context::{Context, Timers};
 use crate::partitions::{InHand, Partitions, Stage};
 use crate::writers::Writers;
 use crate::{Config, Effect, Record, Row, TimerKind};

@@ -4,9 +4,9 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use cdc_machine::{EffectId, Epoch};
+use cdc_machine::{EffectId, Epoch, ensure};
 
-use crate::context::{Context, Timers, ensure};
+use crate::context::{Context, Timers};
 use crate::partitions::{Assignment, Partitions, Window};
 use crate::writers::Writers;
 use crate::{Effect, Partition, TimerKind};

@@ -11,12 +11,12 @@ mod worker;
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Backoff, Cause, EffectId, Epoch, Fault, Ids};
+use cdc_machine::{Backoff, Cause, EffectId, Epoch, Fault, Ids, ensure};
 
 #[cfg(test)]
 pub(crate) use self::retries::OVERTAKEN_MAX;
 pub(crate) use self::worker::{Piece, Worker};
-use crate::context::{Context, Timers, ensure};
+use crate::context::{Context, Timers};
 use crate::outage::Outage;
 use crate::parked::{Parked, Retried};
 use crate::partitions::Partitions;

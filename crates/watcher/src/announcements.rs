@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::SeqNo;
+use cdc_machine::{SeqNo, ensure};
 
 use crate::context::Context;
 use crate::window::Window;
@@ -94,10 +94,10 @@ impl<R: Clone> Announcements<R> {
 
     pub(crate) fn check<T: Clone + Ord>(&self, window: &Window<T>) -> Result<(), &'static str> {
         let Some((seq, count)) = self.in_flight else { return Ok(()) };
-        if window.is_in_flight(seq) && (1..=self.waiting.len()).contains(&count) {
-            return Ok(());
-        }
-        Err("an announcement in flight is of gaps that are not announced")
+        ensure(
+            window.is_in_flight(seq) && (1..=self.waiting.len()).contains(&count),
+            "an announcement in flight is of gaps that are not announced",
+        )
     }
 
     pub(crate) fn situation(&self) -> u8 {

@@ -6,7 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Backoff, Cause, EffectId, Fault, SeqNo, Settlement};
+use cdc_machine::{Backoff, Cause, EffectId, Fault, SeqNo, Settlement, ensure};
 
 use crate::announcements::Announcements;
 use crate::batches::Batches;
@@ -287,9 +287,8 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
     }
 
     pub(crate) fn check(&self, window: &Window<T>) -> Result<(), &'static str> {
-        if !self.markers.iter().all(|seq| window.is_in_flight(*seq)) {
-            return Err("a marker stands for a slot in flight");
-        }
+        let are_in_flight = self.markers.iter().all(|seq| window.is_in_flight(*seq));
+        ensure(are_in_flight, "a marker stands for a slot in flight")?;
         self.announcements.check(window)
     }
 

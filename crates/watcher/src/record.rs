@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, Lineage};
+use cdc_machine::{Cause, Lineage, ensure};
 
 use crate::config::{Config, OnHistoryLost};
 use crate::context::byte;
@@ -293,21 +293,15 @@ impl<T: Clone + Ord> Record<T> {
     /// A save of `token` carries the first `count` of what is pending.
     pub(crate) fn check_save(&self, token: &T, count: usize) -> Result<(), &'static str> {
         let covered = self.pending.iter().take(count).all(|pending| pending.at <= *token);
-        if count > self.pending.len() || !covered {
-            return Err("a save carries what it covers");
-        }
-        Ok(())
+        ensure(count <= self.pending.len() && covered, "a save carries what it covers")
     }
 
     pub(crate) fn check(&self, newest: Option<&T>) -> Result<(), &'static str> {
-        if !self.pending.is_sorted_by(|one, next| one.at <= next.at) {
-            return Err("what is pending is in the order of positions");
-        }
+        let is_sorted = self.pending.is_sorted_by(|one, next| one.at <= next.at);
+        ensure(is_sorted, "what is pending is in the order of positions")?;
         let is_read = |at: &T| newest.is_some_and(|newest| at <= newest);
-        if !self.pending.iter().all(|pending| is_read(&pending.at)) {
-            return Err("what is pending is of something that was read");
-        }
-        Ok(())
+        let is_all_read = self.pending.iter().all(|pending| is_read(&pending.at));
+        ensure(is_all_read, "what is pending is of something that was read")
     }
 
     /// What is pending; and of the one collection that a small machine watches, what is known.

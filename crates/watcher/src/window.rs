@@ -1,6 +1,6 @@
 //! What was read, what Kafka has of it, and what the store has of that; and the credit that is left to read more.
 
-use cdc_machine::{Ids, SeqNo, Settlement, Slot, Watermark};
+use cdc_machine::{Ids, SeqNo, Settlement, Slot, Watermark, ensure};
 
 use crate::context::byte;
 use crate::{AckedToken, Config};
@@ -122,21 +122,14 @@ impl<T: Clone + Ord> Window<T> {
     /// A save of `token` is of what Kafka has acknowledged in order.
     pub(crate) fn check_save(&self, token: &AckedToken<T>) -> Result<(), &'static str> {
         let prefix = self.slots.prefix().ok_or("a save has a settled prefix")?;
-        if token.through() > prefix.through() {
-            return Err("a saved token is in the settled prefix");
-        }
-        if token.position() > prefix.position() {
-            return Err("a saved token is not newer than the prefix");
-        }
-        Ok(())
+        ensure(token.through() <= prefix.through(), "a saved token is in the settled prefix")?;
+        ensure(token.position() <= prefix.position(), "a saved token is not newer than the prefix")
     }
 
     pub(crate) fn check(&self, config: &Config) -> Result<(), &'static str> {
         self.slots.check()?;
-        if self.unsaved() > config.max_replay_events.max(1) {
-            return Err("a crash replays at most max_replay_events");
-        }
-        Ok(())
+        let is_bounded = self.unsaved() <= config.max_replay_events.max(1);
+        ensure(is_bounded, "a crash replays at most max_replay_events")
     }
 
     /// Which of the last slots are in flight: as many as a small machine may have, idle ones between them included.

@@ -5,6 +5,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use cdc_machine::ensure;
+
 use crate::{Reject, StopAfter};
 
 /// What became of the last records, in the order in which they settled. It lives in memory: a restart begins
@@ -63,10 +65,8 @@ impl Breaker {
     }
 
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        if self.last.iter().flatten().count() != self.bad || self.bad > self.len {
-            return Err("the breaker counts the bad records that it remembers");
-        }
-        Ok(())
+        let bad = self.last.iter().flatten().count();
+        ensure(bad == self.bad && bad <= self.len, "the breaker counts the bad records that it remembers")
     }
 }
 

@@ -1,6 +1,6 @@
 use alloc::collections::VecDeque;
 
-use cdc_machine::{SeqNo, Settlement, Slot, Watermark};
+use cdc_machine::{SeqNo, Settlement, Slot, Watermark, ensure};
 
 use crate::WrittenOffset;
 
@@ -85,12 +85,11 @@ impl Window {
 
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         self.marks.check()?;
-        if self.sizes.len() as u64 != self.marks.unsaved_weight() {
-            return Err("each record that is not committed has its size noted");
-        }
-        if self.sizes.iter().map(|size| u64::from(*size)).sum::<u64>() != self.bytes {
-            return Err("a window's bytes sum its records");
-        }
-        Ok(())
+        ensure(
+            self.sizes.len() as u64 == self.marks.unsaved_weight(),
+            "each record that is not committed has its size recorded",
+        )?;
+        let bytes: u64 = self.sizes.iter().map(|size| u64::from(*size)).sum();
+        ensure(bytes == self.bytes, "a window's bytes sum its records")
     }
 }

@@ -1,9 +1,8 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use cdc_machine::Epoch;
+use cdc_machine::{Epoch, ensure};
 
-use crate::context::ensure;
 use crate::{Batch, Config, Partition, Row};
 
 /// The rows that wait for one worker, in the order in which they were read.

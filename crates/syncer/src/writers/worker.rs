@@ -1,11 +1,11 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use cdc_machine::{Backoff, EffectId};
+use cdc_machine::{Backoff, EffectId, ensure};
 
 use super::queue::Queue;
 use super::retries::WriteRetries;
-use crate::context::{Timers, ensure};
+use crate::context::Timers;
 use crate::outage::Outage;
 use crate::parked::Retried;
 use crate::{Batch, Config, Row, TimerKind, WorkerId};

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Backoff, Cause, Ids, Lineage, Retry, StateName, Timers};
+use cdc_machine::{Backoff, Cause, Ids, Lineage, Retry, StateName, Timers, ensure};
 
 use super::{Parts, Watcher};
 #[cfg(doc)]
@@ -214,10 +214,6 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
 
 const fn attempt(used: Backoff, retry: Retry) -> (u32, Option<u32>) {
     (used.retries(), retry.max_retries)
-}
-
-fn ensure(holds: bool, what: &'static str) -> Result<(), &'static str> {
-    if holds { Ok(()) } else { Err(what) }
 }
 
 impl<R: Clone, T: Clone + Ord> Default for Watcher<R, T> {
