@@ -11,6 +11,7 @@
 //! | [`state`](StateName) | the five states and `Stopped`, named by what the service waits for |
 //! | [`watermark`](Watermark) | in-order progress over out-of-order completions, and its proofs |
 //! | [`fault`](Fault) | what an adapter may report: a closed list |
+//! | [`verdict`](Verdict) | what a fault leads to: another try, or the end |
 //! | [`backoff`](Backoff) | the retry schedule, in durations |
 //! | [`ids`](SeqNo) | correlation: slots, streams, requests; [`Ids`] gives the numbers, [`Asked`] waits for one reply |
 //! | [`timers`](Timers) | which timers run, each with a name and a generation |
@@ -34,6 +35,7 @@ mod options;
 mod requests;
 mod state;
 mod timers;
+mod verdict;
 mod watermark;
 
 pub use backoff::{Backoff, Retry};
@@ -46,4 +48,5 @@ pub use options::{Key, Number, Visitor, Word};
 pub use requests::Reply;
 pub use state::StateName;
 pub use timers::{TimerEffects, TimerId, TimerKey, Timers};
+pub use verdict::Verdict;
 pub use watermark::{Settled, Settlement, Slot, Watermark};

@@ -14,7 +14,7 @@ use crate::hold::Holds;
 use crate::parked::Parked;
 use crate::partitions::{Assignment, Partitions, Stage, Window};
 use crate::polling::Polling;
-use crate::verdict::Verdict;
+use crate::verdict;
 use crate::{Effect, FailedBy, FetchStart, OffsetGap, Partition, StartOffset, Taken, TimerKind};
 
 /// How long until a partition that the log does not have is looked for again.
@@ -129,7 +129,7 @@ impl Acquisitions {
             return Ok(());
         }
         let verdict =
-            if from == Dependency::Kafka { Verdict::on_group(fault) } else { Verdict::on_postgres(fault) };
+            if from == Dependency::Kafka { verdict::on_group(fault) } else { verdict::on_postgres(fault) };
         let retry = cx.config.retries.of(from);
         verdict.back_off(TimerKind::AcquireRetry, &mut self.retries, retry, cx)
     }

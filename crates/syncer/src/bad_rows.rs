@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use cdc_machine::{Backoff, Cause, Dependency, EffectId, Fault, Settlement, ensure};
+use cdc_machine::{Backoff, Cause, Dependency, EffectId, Fault, Settlement, Verdict, ensure};
 
 use self::breakers::Breakers;
 use crate::config::{OnBadRecord, OnUniqueViolation};
@@ -15,7 +15,7 @@ use crate::context::{Context, Timers};
 use crate::hold::Holds;
 use crate::parked::Parked;
 use crate::partitions::{Partitions, Stage};
-use crate::verdict::Verdict;
+use crate::verdict;
 use crate::{Config, Effect, Partition, Reject, Row, SqlState, TimerKind, Topic, WorkerId};
 
 /// Dead letters in flight at once. Those that wait are bounded by the records from poll to offset commit.
@@ -168,7 +168,7 @@ impl<R: Clone> BadRows<R> {
             return Ok(());
         }
         self.waiting.push_front(bad);
-        let verdict = Verdict::on_commit(fault, Dependency::Kafka);
+        let verdict = verdict::on_commit(fault, Dependency::Kafka);
         if matches!(verdict, Verdict::Retry(_)) && cx.is_running(TimerKind::DeadLetterRetry) {
             // One outage fails all that is in flight, and uses up one retry.
             return Ok(());

@@ -1,13 +1,13 @@
 //! First the database, then the group, which is joined anew whenever its consumer dies; and the way out: once everything
 //! in hand is written and committed, the group is left.
 
-use cdc_machine::{Backoff, Cause, EffectId, Fault, ensure};
+use cdc_machine::{Backoff, Cause, EffectId, Fault, Verdict, ensure};
 
 use crate::context::{Context, Timers};
 use crate::partitions::{self, Partitions};
 use crate::polling::Polling;
 use crate::revocation::Revocations;
-use crate::verdict::Verdict;
+use crate::verdict;
 use crate::{Effect, TimerKind};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -86,7 +86,7 @@ impl Connection {
         };
         self.stage = Stage::DatabaseDue;
         let retry = cx.config.retries.postgres_connect;
-        Verdict::on_postgres(fault).back_off(TimerKind::Reconnect, &mut self.database_retries, retry, cx)
+        verdict::on_postgres(fault).back_off(TimerKind::Reconnect, &mut self.database_retries, retry, cx)
     }
 
     pub(crate) fn on_joined<R>(
@@ -256,7 +256,7 @@ impl Connection {
 
     fn rejoin_later<R>(&mut self, fault: Fault, cx: &mut Context<'_, R>) -> Result<(), Cause> {
         let is_fenced_again = fault == Fault::Fenced && cx.is_running(TimerKind::Fencing);
-        let verdict = if is_fenced_again { Verdict::End(Cause::LeaseLost) } else { Verdict::on_group(fault) };
+        let verdict = if is_fenced_again { Verdict::End(Cause::LeaseLost) } else { verdict::on_group(fault) };
         if fault == Fault::Fenced {
             cx.set_timer(TimerKind::Fencing, cx.config.fencing_window);
         }

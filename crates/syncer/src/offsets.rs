@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Asked, Backoff, Cause, EffectId, Fault, ensure};
+use cdc_machine::{Asked, Backoff, Cause, EffectId, Fault, Verdict, ensure};
 
 use crate::context::Context;
 use crate::partitions::{Assignment, Partitions, Window};
 use crate::polling::window_credit;
-use crate::verdict::Verdict;
+use crate::verdict;
 use crate::{CommitFailure, Effect, OffsetCommit, TimerKind};
 
 /// The wait before another commit while the group rebalances. It uses up no retry: the rebalance ends by
@@ -85,7 +85,7 @@ impl Offsets {
                 is_any_dropped |= partitions.drop_assignment(partition, epoch);
             }
         }
-        let verdict = Verdict::on_commit(fault, from);
+        let verdict = verdict::on_commit(fault, from);
         let is_saved = |window: &Window| window.unsaved().is_none();
         let mut windows = partitions.iter().filter_map(|(_, assignment)| assignment.window());
         if matches!(verdict, Verdict::Retry(_)) && windows.all(is_saved) {

@@ -16,7 +16,7 @@ use crate::parked::Parked;
 use crate::partitions::{Partitions, Stage};
 use crate::polling::{Polling, credit};
 use crate::revocation::Revocations;
-use crate::verdict::Verdict;
+use crate::verdict;
 use crate::writers::{Worker, Writers};
 use crate::{CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, Partition, Taken, TimerKind};
 
@@ -264,7 +264,7 @@ impl<R: Clone> Handlers<R> {
             Ok(check) => check,
             // It is asked again in time. That uses up a retry where PostgreSQL is out of reach.
             Err(fault) if is_out_of_reach(fault) => return self.outage.on_out_of_reach(id, fault, cx),
-            Err(fault) => return Verdict::on_postgres(fault).end(),
+            Err(fault) => return verdict::on_postgres(fault).end(),
         };
         // A standby answers a question, too: that says something only where nothing is to be written.
         if self.writers.is_idle() && !self.parked.is_any_out_of_reach() {

@@ -10,7 +10,7 @@ use cdc_machine::{Cause, EffectId, Fault};
 use crate::bad_rows::{BadRow, Origin};
 use crate::context::Context;
 use crate::syncer::Handlers;
-use crate::verdict::Verdict;
+use crate::verdict;
 use crate::writers::{Piece, Worker};
 use crate::{
     Batch, OnUniqueViolation, Reject, Rejected, RejectedParked, RetryOutcome, SqlState, Topic, WorkerId,
@@ -120,7 +120,7 @@ impl<R: Clone> Handlers<R> {
             Fault::Blocked if parks => self.park(worker, piece, &words.2, cx),
             Fault::Poison | Fault::Blocked | Fault::TooLarge => self.halve(worker, piece, words, cx),
             Fault::Auth | Fault::HistoryLost | Fault::Fenced | Fault::Fatal | Fault::Bug => {
-                Verdict::on_postgres(fault).end()
+                verdict::on_postgres(fault).end()
             }
         }
     }
@@ -245,7 +245,7 @@ impl<R: Clone> Handlers<R> {
                 self.parked.retry_again(worker, false, &self.partitions, cx);
             }
             Fault::Auth | Fault::HistoryLost | Fault::Fenced | Fault::Fatal | Fault::Bug => {
-                return Verdict::on_postgres(fault).end();
+                return verdict::on_postgres(fault).end();
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use cdc_machine::{Backoff, Cause, Dependency};
 
 use crate::context::Context;
 use crate::ending::Ending;
-use crate::fault_verdict::FaultVerdict;
+use crate::verdict;
 use crate::{Effect, SourceRefusal, TimerKind};
 
 /// Whether the source has said who it is.
@@ -56,15 +56,11 @@ impl Identity {
             }
             Err(SourceRefusal::Failed(fault)) => fault,
         };
-        match FaultVerdict::on_source(fault) {
-            FaultVerdict::Retry(exhausted) => {
-                let wait = self.retries.next(cx.config.retries.mongodb).ok_or(Ending::Stop(exhausted))?;
-                self.phase = Phase::BackingOff;
-                cx.set_timer(TimerKind::Reconnect, wait);
-                Ok(())
-            }
-            FaultVerdict::End(cause) => Err(Ending::Stop(cause)),
-        }
+        let retry = cx.config.retries.mongodb;
+        let waits = verdict::on_source(fault).back_off(TimerKind::Reconnect, &mut self.retries, retry, cx);
+        waits.map_err(Ending::Stop)?;
+        self.phase = Phase::BackingOff;
+        Ok(())
     }
 
     /// A back-off has ended.

@@ -5,13 +5,13 @@
 
 use core::time::Duration;
 
-use cdc_machine::{Backoff, Cause, EffectId, Fault};
+use cdc_machine::{Backoff, Cause, EffectId, Fault, Verdict};
 
 use crate::config::OnHistoryLost;
 use crate::context::Context;
 use crate::context::byte;
 use crate::ending::Ending;
-use crate::fault_verdict::FaultVerdict;
+use crate::verdict;
 use crate::{Effect, LeaseRefusal, Taken, TimerKind};
 
 /// How often a renewal that is not answered, or was refused, is looked after.
@@ -102,12 +102,12 @@ impl Lease {
                 let wait = expires_in.saturating_add(LEASE_WAIT_MARGIN).min(cx.config.lease_renew_every);
                 (TimerKind::LeaseWait, wait)
             }
-            LeaseRefusal::Failed(fault) => match FaultVerdict::on_token_store(fault, cx.config.token_store) {
-                FaultVerdict::Retry(exhausted) => {
+            LeaseRefusal::Failed(fault) => match verdict::on_token_store(fault, cx.config.token_store) {
+                Verdict::Retry(exhausted) => {
                     let wait = self.retries.next(cx.config.retries.token_store);
                     (TimerKind::Reconnect, wait.ok_or(Ending::Drain(exhausted))?)
                 }
-                FaultVerdict::End(cause) => return Err(Ending::Stop(cause)),
+                Verdict::End(cause) => return Err(Ending::Stop(cause)),
             },
             LeaseRefusal::Damaged => {
                 return match cx.config.on_history_lost {
@@ -171,11 +171,10 @@ impl Lease {
                 cx.set_timer(TimerKind::LeaseRenew, every);
                 Ok(())
             }
-            Err(fault) => match FaultVerdict::on_token_store(fault, cx.config.token_store) {
-                // The running timer asks again.
-                FaultVerdict::Retry(_) => Ok(()),
-                FaultVerdict::End(cause) => Err(Ending::StoreLost(cause)),
-            },
+            // Where another try may help, the running timer asks again.
+            Err(fault) => {
+                verdict::on_token_store(fault, cx.config.token_store).end().map_err(Ending::StoreLost)
+            }
         }
     }
 

@@ -34,7 +34,6 @@ mod config;
 mod context;
 mod ending;
 mod events;
-mod fault_verdict;
 mod gap;
 mod identity;
 mod lease;
@@ -46,6 +45,7 @@ mod requests;
 mod saving;
 mod stream;
 mod trouble;
+mod verdict;
 mod watcher;
 mod window;
 

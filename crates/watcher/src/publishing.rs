@@ -6,16 +6,16 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Backoff, Cause, EffectId, Fault, SeqNo, Settlement, ensure};
+use cdc_machine::{Backoff, Cause, EffectId, Fault, SeqNo, Settlement, Verdict, ensure};
 
 use crate::announcements::Announcements;
 use crate::batches::Batches;
 use crate::config::OnTooLarge;
 use crate::context::{Context, byte};
 use crate::ending::Ending;
-use crate::fault_verdict::FaultVerdict;
 use crate::record::Record;
 use crate::trouble::Trouble;
+use crate::verdict;
 use crate::window::Window;
 use crate::{Effect, Event, Payload, TimerKind, TopicState};
 
@@ -74,14 +74,14 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
             cx.ids.ignore_reply(id);
             return Ok(None);
         }
-        match result.map_err(FaultVerdict::on_kafka) {
+        match result.map_err(verdict::on_kafka) {
             Ok(topics) => {
                 self.phase = Phase::Ready;
                 self.announcements.send_to(topics.iter().map(|topic| topic.partitions.max(1)).sum());
                 Ok(Some(topics))
             }
-            Err(FaultVerdict::Retry(exhausted)) => self.make_after_wait(exhausted, cx).map(|()| None),
-            Err(FaultVerdict::End(cause)) => Err(Ending::Drain(cause)),
+            Err(Verdict::Retry(exhausted)) => self.make_after_wait(exhausted, cx).map(|()| None),
+            Err(Verdict::End(cause)) => Err(Ending::Drain(cause)),
         }
     }
 
@@ -195,12 +195,12 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         if is_draining {
             return Err(Ending::Undeliverable(Cause::DrainIncomplete));
         }
-        match (fault, FaultVerdict::on_kafka(fault)) {
+        match (fault, verdict::on_kafka(fault)) {
             (Fault::TooLarge, _) => Ok(Some(self.refuse_batch(position, present))),
             // The topic is not what it was: a new producer looks at it anew.
             (Fault::HistoryLost, _) => Ok(Some(Trouble::Producer)),
-            (_, FaultVerdict::Retry(_)) => Ok(Some(Trouble::Delivery)),
-            (_, FaultVerdict::End(cause)) => Err(Ending::Undeliverable(cause)),
+            (_, Verdict::Retry(_)) => Ok(Some(Trouble::Delivery)),
+            (_, Verdict::End(cause)) => Err(Ending::Undeliverable(cause)),
         }
     }
 

@@ -7,9 +7,9 @@ use cdc_machine::{Backoff, EffectId, Fault, Lineage};
 
 use crate::context::{Context, byte};
 use crate::ending::Ending;
-use crate::fault_verdict::FaultVerdict;
 use crate::origin::Origin;
 use crate::record::Record;
+use crate::verdict;
 use crate::window::Window;
 use crate::{AckedToken, Effect, Notice, TimerKind};
 
@@ -104,16 +104,12 @@ impl<T: Clone + Ord> Saves<T> {
             }
             Err(fault) => fault,
         };
-        match FaultVerdict::on_token_store(fault, cx.config.token_store) {
-            FaultVerdict::Retry(exhausted) => {
-                let wait = self.retries.next(cx.config.retries.token_store);
-                let wait = wait.ok_or(Ending::StoreLost(exhausted))?;
-                self.phase = Phase::BackingOff;
-                cx.set_timer(TimerKind::SaveRetry, wait);
-                Ok(Vec::new())
-            }
-            FaultVerdict::End(cause) => Err(Ending::StoreLost(cause)),
-        }
+        let verdict = verdict::on_token_store(fault, cx.config.token_store);
+        let retry = cx.config.retries.token_store;
+        let waits = verdict.back_off(TimerKind::SaveRetry, &mut self.retries, retry, cx);
+        waits.map_err(Ending::StoreLost)?;
+        self.phase = Phase::BackingOff;
+        Ok(Vec::new())
     }
 
     /// Ends the save that `id` names; `None` where there is no such save.

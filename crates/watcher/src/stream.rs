@@ -3,16 +3,16 @@
 
 use core::time::Duration;
 
-use cdc_machine::{Backoff, Cause, Dependency, Epoch, Fault};
+use cdc_machine::{Backoff, Cause, Dependency, Epoch, Fault, Verdict};
 
 use crate::config::{OnHistoryLost, OnTooLarge};
 use crate::context::{Context, byte};
 use crate::ending::Ending;
-use crate::fault_verdict::FaultVerdict;
 use crate::origin::Origin;
 use crate::publishing::Publishing;
 use crate::record::Record;
 use crate::trouble::Trouble;
+use crate::verdict;
 use crate::window::Window;
 use crate::{Batch, Effect, Opened, Payload, Reading, TimerKind};
 
@@ -214,22 +214,20 @@ impl Stream {
         origin: &mut Origin,
         cx: &Context<'_, R, T>,
     ) -> Result<Option<Cause>, Ending> {
-        match (FaultVerdict::on_source(fault), fault) {
-            (FaultVerdict::Retry(exhausted), _) => Ok(Some(exhausted)),
-            (FaultVerdict::End(_), Fault::HistoryLost)
-                if cx.config.on_history_lost == OnHistoryLost::FromNow =>
-            {
+        match (verdict::on_source(fault), fault) {
+            (Verdict::Retry(exhausted), _) => Ok(Some(exhausted)),
+            (Verdict::End(_), Fault::HistoryLost) if cx.config.on_history_lost == OnHistoryLost::FromNow => {
                 origin.lose_history();
                 // With a pause, and counted: a source that loses what it has just given ends too.
                 Ok(Some(Cause::Unavailable(Dependency::MongoDb)))
             }
-            (FaultVerdict::End(_), Fault::TooLarge)
+            (Verdict::End(_), Fault::TooLarge)
                 if self.reading == Reading::Whole && cx.config.on_too_large != OnTooLarge::Stop =>
             {
                 self.reading = Reading::Stripped;
                 Ok(None)
             }
-            (FaultVerdict::End(cause), _) => Err(Ending::Drain(cause)),
+            (Verdict::End(cause), _) => Err(Ending::Drain(cause)),
         }
     }
 
