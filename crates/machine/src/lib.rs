@@ -19,7 +19,7 @@
 //! | [`context`](Context) | what every handler is handed beside its own part |
 //! | [`labels!`](macro@labels) | closed lists whose members have a label each |
 //! | [`cause`](Cause) | why a machine stopped, and the exit code that says so |
-//! | [`options`](Visitor) | options and their words, each defined once beside its field |
+//! | [`options`](Visitor), [`units`] | options and their words, each defined once beside its field |
 
 #![no_std]
 extern crate alloc;
@@ -35,6 +35,7 @@ mod options;
 mod requests;
 mod state;
 mod timers;
+pub mod units;
 mod verdict;
 mod watermark;
 

@@ -2,15 +2,10 @@
 
 use core::time::Duration;
 
+use cdc_machine::units::{GIB, HOUR, KIB, MIB, MILLISECOND};
 use cdc_machine::{Dependency, Retry, Visitor, options, words};
 
 use crate::WorkerId;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 
 options! {
     /// Limits and policies of a Syncer, constant over its life. A limit below 1 counts as 1.
