@@ -5,7 +5,7 @@ use cdc_machine::{StateName, ensure};
 
 use crate::context::Timers;
 use crate::partitions::Assignment;
-use crate::syncer::Handlers;
+use crate::syncer::Parts;
 use crate::{Config, Syncer};
 
 impl<R: Clone> Syncer<R> {
@@ -18,8 +18,8 @@ impl<R: Clone> Syncer<R> {
         if self.state == StateName::Stopped {
             return Ok(());
         }
-        self.handlers.check(config, &self.timers)?;
-        let in_hand = self.handlers.partitions.in_hand();
+        self.parts.check(config, &self.timers)?;
+        let in_hand = self.parts.partitions.in_hand();
         ensure(
             in_hand.records <= config.buffered_records(),
             "records from poll to offset commit are bounded",
@@ -31,7 +31,7 @@ impl<R: Clone> Syncer<R> {
     }
 }
 
-impl<R: Clone> Handlers<R> {
+impl<R: Clone> Parts<R> {
     fn check(&self, config: &Config, timers: &Timers) -> Result<(), &'static str> {
         let Self { connection, partitions, parked, .. } = self;
         for window in partitions.iter().filter_map(|(_, assignment)| assignment.window()) {

@@ -29,14 +29,14 @@ pub struct Syncer<R> {
     pub(crate) state: StateName,
     /// Why it stopped, once it has.
     pub(crate) cause: Option<Cause>,
-    pub(crate) handlers: Handlers<R>,
+    pub(crate) parts: Parts<R>,
     pub(crate) timers: Timers,
     pub(crate) ids: Ids,
 }
 
-/// Each owns its data with its rules, and is handed what it needs of the others.
+/// The parts of the machine. Each owns its data with its rules, and is handed what it needs of the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Handlers<R> {
+pub(crate) struct Parts<R> {
     pub(crate) connection: Connection,
     pub(crate) partitions: Partitions,
     pub(crate) acquisitions: Acquisitions,
@@ -62,7 +62,7 @@ impl<R: Clone> Machine for Syncer<R> {
             return;
         }
         let cx = &mut Context { config, timers: &mut self.timers, ids: &mut self.ids, out };
-        match self.handlers.take(input, cx).and_then(|()| self.handlers.advance(cx)) {
+        match self.parts.hear(input, cx).and_then(|()| self.parts.advance(cx)) {
             Ok(state) => self.state = state,
             Err(cause) => {
                 cx.order(Effect::Stop { cause });
@@ -72,7 +72,7 @@ impl<R: Clone> Machine for Syncer<R> {
     }
 }
 
-impl<R: Clone> Handlers<R> {
+impl<R: Clone> Parts<R> {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             connection: Connection::default(),
@@ -92,7 +92,7 @@ impl<R: Clone> Handlers<R> {
 
     /// Hands the input to whom it concerns. What the machine orders and waits for next is for [`Self::advance`] to
     /// derive; an error is the end.
-    fn take(&mut self, input: Input<R>, cx: &mut Context<'_, R>) -> Result<(), Cause> {
+    fn hear(&mut self, input: Input<R>, cx: &mut Context<'_, R>) -> Result<(), Cause> {
         let Self { connection, partitions, revocations, polling, .. } = self;
         match input {
             Input::Start => connection.on_start(cx),

@@ -8,7 +8,7 @@ use cdc_machine::{Backoff, Cause, Epoch, Fault, Ids, Retry, StateName};
 use crate::context::Timers;
 use crate::outage::is_out_of_reach;
 use crate::partitions::{Assignment, Window};
-use crate::syncer::Handlers;
+use crate::syncer::Parts;
 use crate::{Config, Held, Partition, Reject, Row, Syncer, Topic, WorkerId};
 
 impl<R: Clone> Syncer<R> {
@@ -18,7 +18,7 @@ impl<R: Clone> Syncer<R> {
         Self {
             state: StateName::Connecting,
             cause: None,
-            handlers: Handlers::new(config),
+            parts: Parts::new(config),
             timers: Timers::new(),
             ids: Ids::default(),
         }
@@ -39,24 +39,24 @@ impl<R: Clone> Syncer<R> {
     /// The record that it stopped at, where the policy is to stop at a bad one, and what is wrong with it.
     #[must_use]
     pub fn stopped_at(&self) -> Option<(&Row<R>, Reject, &str)> {
-        self.handlers.bad_rows.last().map(|bad| (&bad.row, bad.reason, &*bad.detail))
+        self.parts.bad_rows.last().map(|bad| (&bad.row, bad.reason, &*bad.detail))
     }
 
     /// Records from poll to offset commit.
     #[must_use]
     pub fn buffered_records(&self) -> u64 {
-        self.handlers.partitions.in_hand().records
+        self.parts.partitions.in_hand().records
     }
 
     /// Their bytes.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
-        self.handlers.partitions.in_hand().bytes
+        self.parts.partitions.in_hand().bytes
     }
 
     /// Of each partition of which records are settled, the offset below which all are.
     pub fn written(&self) -> impl Iterator<Item = (Partition, i64)> + '_ {
-        self.handlers.partitions.iter().filter_map(|(partition, assignment)| {
+        self.parts.partitions.iter().filter_map(|(partition, assignment)| {
             assignment.window().and_then(Window::settled).map(|settled| (partition, settled))
         })
     }
@@ -64,13 +64,13 @@ impl<R: Clone> Syncer<R> {
     /// Rows that wait in the database for a unique value, of the partitions in hand.
     #[must_use]
     pub fn parked_rows(&self) -> u64 {
-        self.handlers.parked.rows()
+        self.parts.parked.rows()
     }
 
     /// The partitions whose table cannot be written, and why.
     #[must_use]
     pub const fn holds(&self) -> &BTreeMap<Partition, Held> {
-        self.handlers.holds.entries()
+        self.parts.holds.entries()
     }
 
     /// Inputs that answered what was gone, and changed nothing.
@@ -88,13 +88,13 @@ impl<R: Clone> Syncer<R> {
     /// Records and rows dropped because their assignment was gone or going.
     #[must_use]
     pub const fn stale_records(&self) -> u64 {
-        self.handlers.partitions.stale_records()
+        self.parts.partitions.stale_records()
     }
 
     /// Retries used and allowed towards Kafka, for the log; `None` allows any number.
     #[must_use]
     pub fn kafka_attempt(&self, config: &Config) -> (u32, Option<u32>) {
-        let Handlers { connection, offsets, bad_rows, .. } = &self.handlers;
+        let Parts { connection, offsets, bad_rows, .. } = &self.parts;
         let used = [connection.retries().1, offsets.retries(), bad_rows.retries()];
         most_used(used, config.retries.kafka)
     }
@@ -102,7 +102,7 @@ impl<R: Clone> Syncer<R> {
     /// Retries used and allowed towards PostgreSQL outside of writes, for the log.
     #[must_use]
     pub fn postgres_attempt(&self, config: &Config) -> (u32, Option<u32>) {
-        let Handlers { connection, acquisitions, outage, .. } = &self.handlers;
+        let Parts { connection, acquisitions, outage, .. } = &self.parts;
         let used = [connection.retries().0, acquisitions.retries(), outage.retries()];
         most_used(used, config.retries.postgres_connect)
     }
@@ -113,7 +113,7 @@ impl<R: Clone> Syncer<R> {
         if is_out_of_reach(fault) {
             return self.postgres_attempt(config);
         }
-        most_used(self.handlers.writers.retries(worker), config.retries.postgres_write)
+        most_used(self.parts.writers.retries(worker), config.retries.postgres_write)
     }
 
     /// What tells one situation from another, of one topic's partitions and one worker: all but the numbers that only
@@ -123,26 +123,26 @@ impl<R: Clone> Syncer<R> {
         if self.cause.is_some() {
             return Vec::from([self.state as u64]);
         }
-        let Handlers { partitions, outage, .. } = &self.handlers;
-        let mut situation = Vec::from([self.state as u64, self.handlers.polling.situation()]);
-        situation.extend(self.handlers.connection.situation());
+        let Parts { partitions, outage, .. } = &self.parts;
+        let mut situation = Vec::from([self.state as u64, self.parts.polling.situation()]);
+        situation.extend(self.parts.connection.situation());
         situation.extend(partitions.iter().flat_map(|(_, assignment)| Assignment::situation(assignment)));
         situation.push(u64::MAX);
-        situation.extend(self.handlers.writers.situation(partitions, outage));
-        situation.extend(self.handlers.parked.situation(worker, partitions));
-        situation.extend(self.handlers.acquisitions.situation());
-        situation.extend(self.handlers.ledger_checks.situation(partitions, outage));
-        situation.extend(self.handlers.offsets.situation(partitions));
-        situation.extend(self.handlers.bad_rows.situation(topic, partitions));
-        situation.extend(self.handlers.holds.situation());
-        situation.extend([self.handlers.revocations.situation(), u64::from(outage.retries().retries())]);
+        situation.extend(self.parts.writers.situation(partitions, outage));
+        situation.extend(self.parts.parked.situation(worker, partitions));
+        situation.extend(self.parts.acquisitions.situation());
+        situation.extend(self.parts.ledger_checks.situation(partitions, outage));
+        situation.extend(self.parts.offsets.situation(partitions));
+        situation.extend(self.parts.bad_rows.situation(topic, partitions));
+        situation.extend(self.parts.holds.situation());
+        situation.extend([self.parts.revocations.situation(), u64::from(outage.retries().retries())]);
         situation
     }
 
     /// The partition's present assignment, and the offset that it reads next.
     #[must_use]
     pub fn assignment(&self, partition: Partition) -> Option<(Epoch, i64)> {
-        let assignment = self.handlers.partitions.get(partition)?;
+        let assignment = self.parts.partitions.get(partition)?;
         Some((assignment.epoch, assignment.window().map_or(0, Window::next_offset)))
     }
 }

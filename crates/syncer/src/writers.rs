@@ -80,7 +80,7 @@ impl<R: Clone> Writers<R> {
         cx: &mut Context<'_, R>,
     ) {
         for (id, worker) in (0u32..).map(WorkerId).zip(&mut self.workers) {
-            write_next(id, worker, parked, partitions, cx);
+            begin_next(id, worker, parked, partitions, cx);
             time_departure(id, worker, cx);
         }
     }
@@ -241,7 +241,7 @@ impl<R: Clone> Writers<R> {
 }
 
 /// Hands the writer its next batch, or piece of one, if it is idle.
-fn write_next<R: Clone>(
+fn begin_next<R: Clone>(
     id: WorkerId,
     worker: &mut Worker<R>,
     parked: &mut Parked,

@@ -9,7 +9,7 @@ use cdc_machine::{Cause, EffectId, Fault};
 
 use crate::bad_rows::{BadRow, Origin};
 use crate::context::Context;
-use crate::syncer::Handlers;
+use crate::syncer::Parts;
 use crate::verdict;
 use crate::writers::{Piece, Worker};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// What is said of a row that cannot be written.
 type Words = (Reject, Option<SqlState>, Arc<str>);
 
-impl<R: Clone> Handlers<R> {
+impl<R: Clone> Parts<R> {
     pub(crate) fn on_batch_written(
         &mut self,
         worker: WorkerId,
