@@ -62,7 +62,7 @@ impl Ids {
         self.next_effect
     }
 
-    /// A number for one stream or one assignment.
+    /// A number for one stream. Assignments are numbered by the partitions that they are of.
     pub const fn new_epoch(&mut self) -> Epoch {
         let epoch = self.next_epoch;
         self.next_epoch = Epoch(epoch.0 + 1);

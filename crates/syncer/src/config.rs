@@ -33,9 +33,9 @@ options! {
         pub max_buffered_bytes: u64 = 32 * MIB => bytes("workers.max_buffered_bytes", 64 * KIB..=64 * GIB),
         /// The most records of one fetch.
         pub max_fetch_records: u32 = 2_000,
-        /// The shortest time between two commits while there is room: a ledger must not be hammered.
+        /// The shortest time between two commits while there is credit: a ledger must not be hammered.
         pub commit_spacing: Duration = Duration::from_millis(10),
-        /// How long there may be no room before the partitions are paused, so that polling goes on.
+        /// How long there may be no credit before the partitions are paused, so that polling goes on.
         pub pause_after: Duration = Duration::from_millis(500),
         /// How long a revocation may take: below the group's own patience. The executor takes it from the consumer,
         /// which derives it from the session.
@@ -191,7 +191,7 @@ impl Config {
         (self.workers() * self.queue_rows()) as u64
     }
 
-    /// The least that is worth a fetch: with less there is no room, or fetches would dribble.
+    /// The least that is worth a fetch: with less there is no credit, or fetches would dribble.
     pub(crate) fn fetch_records_min(&self) -> usize {
         (self.channel_buffer as usize / 4).max(1)
     }

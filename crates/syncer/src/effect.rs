@@ -1,3 +1,5 @@
+//! What effects carry: where fetching begins, the rows of a batch, offsets, gaps; and who failed to carry one out.
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;

@@ -1,3 +1,5 @@
+//! What inputs carry: records, what the ledger says of a partition, and what became of a batch or a retry.
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

@@ -22,7 +22,7 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
-    /// Commits what has advanced: spaced out while there is room and nobody waits for it, else at once.
+    /// Commits what has advanced: spaced out while there is credit and nobody waits for it, else at once.
     pub(crate) fn commit_advanced<R>(
         &mut self,
         is_awaited: bool,

@@ -131,7 +131,7 @@ impl ReferenceStateMachine for AnyRenames {
     fn apply((): (), _move: &Move) {}
 }
 
-/// Two workers, batches of three rows or twenty bytes, room for a few records more.
+/// Two workers, batches of three rows or twenty bytes, credit for a few records more.
 fn natural() -> Config {
     Config {
         buffer_size: 3,

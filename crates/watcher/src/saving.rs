@@ -58,7 +58,7 @@ impl<T: Clone + Ord> Saves<T> {
             self.save_now(what, cx);
         } else if savable < cx.config.token_save_interval.max(1) {
             cx.set_timer_unless_running(TimerKind::SaveDelay, cx.config.token_save_max_delay);
-        } else if !cx.timers.is_running(TimerKind::SaveSpacing) {
+        } else if !cx.is_running(TimerKind::SaveSpacing) {
             self.save_now(what, cx);
         }
     }

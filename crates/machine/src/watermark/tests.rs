@@ -18,7 +18,7 @@ fn the_position_waits_for_the_oldest_slot() {
 }
 
 #[test]
-fn idle_positions_merge_take_no_room_and_wait_their_turn() {
+fn idle_positions_merge_take_no_credit_and_wait_their_turn() {
     let mut w = Watermark::starting_at(SeqNo(0));
     let a = w.open(event(1));
     let idle = w.open_settled(2);

@@ -66,7 +66,7 @@ impl TopicBreaker {
         is_tripped
     }
 
-    /// True where a record was noted since the topic is tried again.
+    /// True where a record was counted since the topic is tried again.
     const fn is_probed(&self) -> bool {
         self.probe.is_some() && self.last.len() > 0
     }

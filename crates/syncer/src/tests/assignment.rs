@@ -90,7 +90,7 @@ fn records_of_an_assignment_that_is_gone_are_dropped_and_counted() {
 }
 
 #[test]
-fn lost_rows_leave_the_lanes_without_a_commit() {
+fn lost_rows_leave_the_queues_without_a_commit() {
     let mut bench = Bench::streaming(small());
     assert_eq!(
         bench.step(records(&[(0, 0, 0), (1, 0, 1)])),

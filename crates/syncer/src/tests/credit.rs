@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_fetch_asks_for_no_more_than_every_lane_takes() {
+fn a_fetch_asks_for_no_more_than_every_queue_takes() {
     let mut bench = Bench::streaming(small());
     // Worker 0 writes two rows and has room for two more; worker 1 is empty.
     let lines = bench.step(records(&[(0, 0, 0), (0, 1, 0), (0, 2, 0)]));
@@ -10,7 +10,7 @@ fn a_fetch_asks_for_no_more_than_every_lane_takes() {
 }
 
 #[test]
-fn a_full_lane_ends_fetching_and_later_pauses_the_consumer() {
+fn a_full_queue_ends_fetching_and_later_pauses_the_consumer() {
     let mut bench = Bench::streaming(small());
     let lines = bench.step(records(&[(0, 0, 0), (0, 1, 0), (0, 2, 0), (0, 3, 0)]));
     assert_eq!(lines, ["WriteBatch w0 3 [0:0 0:1]", "SetTimer Pause#0 500ms"]);
@@ -58,7 +58,7 @@ fn bytes_bound_what_is_buffered_up_to_the_commit() {
     assert_eq!(bench.at(), AWAITING_ACK);
     assert_eq!(bench.step(written(0, 3)), ["CommitOffsets 5 [0@0 1 1@1 1]"]);
     assert_eq!(bench.step(written(1, 4)), NOTHING);
-    // All is written; only the commit makes room.
+    // All is written; only the commit gives credit.
     assert_eq!(bench.at(), SAVING_TOKEN);
     let lines = bench.step(committed(5));
     assert_eq!(lines, ["SetTimer CommitSpacing#0 10ms", "CancelTimer Pause#0", "Fetch 4 records 20 bytes"]);

@@ -37,7 +37,7 @@ struct Bench {
     timers: Vec<TimerId<TimerKind>>,
 }
 
-/// Room for four events, a save for each second one.
+/// Credit for four events, a save for each second one.
 fn small() -> Config {
     Config { max_replay_events: 4, token_save_interval: 2, max_in_flight_bytes: 100, ..Config::default() }
 }
@@ -80,7 +80,7 @@ impl Bench {
         Input::Timer(TimerId { kind, generation })
     }
 
-    /// Resumed after token 10, with the first pull outstanding.
+    /// Resumed after token 10, with the first fetch outstanding.
     fn streaming(config: Config) -> Self {
         let mut bench = Self::new(config);
         bench.start();

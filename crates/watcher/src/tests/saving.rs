@@ -39,10 +39,10 @@ fn without_credit_a_save_starts_at_once() {
     assert_eq!(b.at(), AWAITING_ACK);
     b.step(delivered(&[2, 3]));
     assert_eq!(b.at(), SAVING_TOKEN);
-    // The spacing's timer still runs, yet there is room now: four slots, two of them unsaved.
+    // The spacing's timer still runs, yet there is credit now: four slots, two of them unsaved.
     assert_eq!(b.step(saved(2)), ["Fetch epoch=0 max_events=2 max_bytes=100"]);
     b.step(batch(0, &[15, 16]));
-    assert_eq!(b.step(delivered(&[4])), NOTHING, "the save was started when the batch took the last room");
+    assert_eq!(b.step(delivered(&[4])), NOTHING, "the save was started when the batch took the last credit");
 }
 
 #[test]

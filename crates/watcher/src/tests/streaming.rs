@@ -6,7 +6,7 @@ use super::*;
 /// Feature: cdc-pipeline, Property 7: Async Producer Non-Blocking Behavior
 /// Validates: Requirements 3.2
 #[test]
-fn a_batch_goes_to_kafka_in_order_and_the_next_pull_waits_for_no_report() {
+fn a_batch_goes_to_kafka_in_order_and_the_next_fetch_waits_for_no_report() {
     let mut b = Bench::streaming(small());
     assert_eq!(
         b.step(batch(0, &[11, 12])),
@@ -36,7 +36,7 @@ fn without_credit_nothing_is_fetched() {
 }
 
 #[test]
-fn a_lone_event_larger_than_the_byte_bound_passes_and_holds_the_next_pull_back() {
+fn a_lone_event_larger_than_the_byte_bound_passes_and_holds_the_next_fetch_back() {
     let mut b = Bench::streaming(small());
     let event =
         Event { token: 11, payload: Payload::Message { record: "large", bytes: 500, collection: PLAYERS } };
