@@ -8,15 +8,15 @@ mod tests;
 use std::time::Duration;
 
 use cdc_machine::{Effects, Machine, Retry, StateName};
-
-use self::inputs::{GONE, MOVED_ON};
-use self::outstanding::Outstanding;
-use crate::explore::{Explore, Transitions, explore};
 use cdc_syncer::{
     CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, OffsetPolicy, OnBadRecord, OnTableError,
     OnUniqueViolation, Partition, Retries, RetryOutcome, StopAfter, Syncer, Taken, TimerKind, Topic,
     WorkerId, WriteOutcome,
 };
+
+use self::inputs::{GONE, MOVED_ON};
+use self::outstanding::Outstanding;
+use crate::explore::{Explore, Transitions, explore};
 
 /// Situations that one exploration visits at most; the small machines have fewer.
 const SITUATIONS_MAX: usize = 60_000;
@@ -101,9 +101,7 @@ impl Explore for Small {
 
     fn shape(&self) -> Vec<u64> {
         let mut shape = self.machine.situation(TOPIC, WORKER);
-        let is_running = |kind| self.outstanding.timer(kind).is_some();
-        let kinds = TimerKind::all(WORKER.0).into_iter();
-        shape.push(kinds.fold(0, |bits, kind| (bits << 1) | u64::from(is_running(kind))));
+        shape.push(self.outstanding.timers.bits(TimerKind::all(WORKER.0)));
         shape
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cdc_machine::{Effects, Fault, Machine, Retry, Signal, StateName};
 use cdc_watcher::{
     Batch, Config, Effect, Event, Input, LeaseRefusal, OnHistoryLost, OnTooLarge, Payload, Retries, Saved,
-    SourceRefusal, Taken, TopicState, Watcher,
+    SourceRefusal, Taken, TimerKind, TopicState, Watcher,
 };
 
 use self::inputs::CONTENTS;
@@ -88,7 +88,7 @@ impl Explore for Small {
     type Shape = (Vec<u8>, u64);
 
     fn shape(&self) -> Self::Shape {
-        (self.machine.situation(), self.outstanding.timers_running())
+        (self.machine.situation(), self.outstanding.timers.bits(TimerKind::all(0)))
     }
 
     fn state_name(&self) -> StateName {

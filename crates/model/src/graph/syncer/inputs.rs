@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal, TimerId};
-
-use super::outstanding::{Outstanding, id_of};
-use super::{PARTITION, Small, TOPIC, WORKER};
+use cdc_machine::{Dependency, EffectId, Epoch, Fault, SeqNo, Signal};
 use cdc_syncer::{
     Acquired, CommitFailure, Config, FailedBy, Hold, HoldReason, Input, LedgerCheck, LogBounds,
     OnUniqueViolation, ParkedRows, Parking, Record, Reject, Rejected, RejectedParked, RetryOutcome, Row,
     Taken, TimerKind, WorkerId, WriteOutcome,
 };
+
+use super::outstanding::Outstanding;
+use super::{PARTITION, Small, TOPIC, WORKER};
+use crate::graph::asked::id_of;
 
 /// An assignment that never was.
 pub(super) const GONE: Epoch = Epoch(u64::MAX);
@@ -58,10 +59,8 @@ impl Small {
     }
 
     fn push_timers(&self, inputs: &mut Vec<Input<()>>) {
-        for kind in TimerKind::all(WORKER.0) {
-            let late = TimerId { kind, generation: u64::MAX };
-            inputs.push(Input::Timer(self.outstanding.timer(kind).unwrap_or(late)));
-        }
+        let timers = &self.outstanding.timers;
+        inputs.extend(TimerKind::all(WORKER.0).map(|kind| Input::Timer(timers.expiry(kind))));
     }
 
     fn push_connection_replies(&self, inputs: &mut Vec<Input<()>>) {

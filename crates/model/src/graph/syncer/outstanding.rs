@@ -1,8 +1,9 @@
 //! What a small machine has ordered, and waits for: its inputs are the answers.
 
-use cdc_machine::{EffectId, TimerId};
-
+use cdc_machine::EffectId;
 use cdc_syncer::{Effect, Input, Parking, TimerKind};
+
+use crate::graph::asked::{Running, take};
 
 /// Requests that are not answered, and timers that run.
 #[derive(Clone, Debug, Default)]
@@ -21,22 +22,10 @@ pub(super) struct Outstanding {
     pub(super) fetch: Option<u32>,
     /// The group waits for an answer of the machine's.
     pub(super) is_revoking: bool,
-    timers: Vec<TimerId<TimerKind>>,
-}
-
-/// The request's number; one that was never made where there is none: what answers it must be ignored.
-pub(super) const fn id_of(request: Option<EffectId>) -> EffectId {
-    match request {
-        Some(id) => id,
-        None => EffectId(u64::MAX),
-    }
+    pub(super) timers: Running<TimerKind>,
 }
 
 impl Outstanding {
-    pub(super) fn timer(&self, kind: TimerKind) -> Option<TimerId<TimerKind>> {
-        self.timers.iter().copied().find(|timer| timer.kind == kind)
-    }
-
     pub(super) fn answered(&mut self, input: &Input<()>) {
         match input {
             Input::DatabaseConnected { id, .. } => take(&mut self.database, *id),
@@ -53,7 +42,7 @@ impl Outstanding {
             Input::DeadLettered { id, .. } => self.dead_letters.retain(|asked| asked != id),
             Input::Records { .. } => self.fetch = None,
             Input::Revoking { .. } => self.is_revoking = true,
-            Input::Timer(timer) => self.timers.retain(|set| set != timer),
+            Input::Timer(timer) => self.timers.end(*timer),
             Input::Start | Input::Assigned { .. } | Input::Lost { .. } | Input::Signal(_) => {}
         }
     }
@@ -77,11 +66,8 @@ impl Outstanding {
             Effect::Fetch { max_records, .. } => self.fetch = Some(*max_records),
             Effect::Pause => self.fetch = None,
             Effect::ConfirmRevoked { .. } => self.is_revoking = false,
-            Effect::SetTimer { timer, .. } => {
-                self.timers.retain(|set| set.kind != timer.kind);
-                self.timers.push(*timer);
-            }
-            Effect::CancelTimer { timer } => self.timers.retain(|set| set != timer),
+            Effect::SetTimer { timer, .. } => self.timers.set(*timer),
+            Effect::CancelTimer { timer } => self.timers.end(*timer),
             Effect::StartFetching { .. }
             | Effect::StopFetching { .. }
             | Effect::Resume
@@ -89,8 +75,4 @@ impl Outstanding {
             | Effect::Stop { .. } => {}
         }
     }
-}
-
-fn take(request: &mut Option<EffectId>, id: EffectId) {
-    request.take_if(|asked| *asked == id);
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use cdc_machine::{EffectId, Epoch, Fault, Lineage, SeqNo, TimerId};
+use cdc_machine::{Epoch, Fault, Lineage, SeqNo};
 use cdc_watcher::{
     Batch, Checkpoint, CollectionId, Contents, Event, Input, Known, LeaseRefusal, Notice, Opened, Payload,
     Saved, SourceRefusal, Taken, TimerKind, TopicState,
 };
 
 use super::outstanding::Outstanding;
+use crate::graph::asked::id_of;
 
 type Inputs = Vec<Input<u8, u32>>;
 
@@ -24,14 +25,6 @@ const IDENTITY_FAULTS: [Fault; 3] = [Fault::Transient, Fault::Auth, Fault::Unfit
 const KAFKA_FAULTS: [Fault; 4] = [Fault::Transient, Fault::HistoryLost, Fault::Auth, Fault::Fatal];
 const STORE_FAULTS: [Fault; 4] = [Fault::Transient, Fault::Fenced, Fault::Auth, Fault::Fatal];
 
-/// The request's number; one that was never made where there is none: what answers it must be ignored.
-const fn id_of(request: Option<EffectId>) -> EffectId {
-    match request {
-        Some(id) => id,
-        None => EffectId(u64::MAX),
-    }
-}
-
 impl Outstanding {
     /// Everything that may come. `is_known`: the topic's partitions are on record.
     pub(super) fn push_all(&self, is_known: bool, inputs: &mut Inputs) {
@@ -46,10 +39,7 @@ impl Outstanding {
     }
 
     fn push_timers(&self, inputs: &mut Inputs) {
-        inputs.extend(TimerKind::all(0).map(|kind| {
-            let late = TimerId { kind, generation: u64::MAX };
-            Input::Timer(self.timer(kind).unwrap_or(late))
-        }));
+        inputs.extend(TimerKind::all(0).map(|kind| Input::Timer(self.timers.expiry(kind))));
     }
 
     fn push_identities(&self, inputs: &mut Inputs) {

@@ -1,7 +1,9 @@
 //! What a small machine has ordered, and waits for: its inputs are the answers.
 
-use cdc_machine::{EffectId, Epoch, SeqNo, TimerId};
+use cdc_machine::{EffectId, Epoch, SeqNo};
 use cdc_watcher::{Batch, Effect, Input, Opened, Saved, TimerKind};
+
+use crate::graph::asked::{Running, take};
 
 /// Requests that are not answered, messages in flight, and timers that run.
 #[derive(Clone, Debug, Default)]
@@ -20,19 +22,10 @@ pub(super) struct Outstanding {
     pub(super) reports: Vec<SeqNo>,
     /// The newest token that the machine has seen.
     pub(super) newest: u32,
-    timers: Vec<TimerId<TimerKind>>,
+    pub(super) timers: Running<TimerKind>,
 }
 
 impl Outstanding {
-    pub(super) fn timer(&self, kind: TimerKind) -> Option<TimerId<TimerKind>> {
-        self.timers.iter().copied().find(|timer| timer.kind == kind)
-    }
-
-    pub(super) fn timers_running(&self) -> u64 {
-        let is_running = |kind| u64::from(self.timer(kind).is_some());
-        TimerKind::all(0).into_iter().fold(0, |bits, kind| (bits << 1) | is_running(kind))
-    }
-
     pub(super) fn answered(&mut self, input: &Input<u8, u32>) {
         match input {
             Input::LeaseTaken { id, result } => {
@@ -58,7 +51,7 @@ impl Outstanding {
             Input::Delivered { seqs } => seqs.iter().for_each(|seq| self.report(*seq)),
             Input::DeliveryFailed { seq, .. } | Input::DeliveryTooLarge { seq, .. } => self.report(*seq),
             Input::ProducerLost { .. } => self.reports.clear(),
-            Input::Timer(timer) => self.timers.retain(|set| set != timer),
+            Input::Timer(timer) => self.timers.end(*timer),
             Input::Start | Input::SourceIdentified { .. } | Input::Signal(_) => {}
         }
     }
@@ -78,11 +71,8 @@ impl Outstanding {
                 let reports = records.len() * *copies as usize;
                 self.reports.extend(std::iter::repeat_n(*seq, reports));
             }
-            Effect::SetTimer { timer, .. } => {
-                self.timers.retain(|set| set.kind != timer.kind);
-                self.timers.push(*timer);
-            }
-            Effect::CancelTimer { timer } => self.timers.retain(|set| set != timer),
+            Effect::SetTimer { timer, .. } => self.timers.set(*timer),
+            Effect::CancelTimer { timer } => self.timers.end(*timer),
             Effect::IdentifySource {} | Effect::PurgeQueued | Effect::Stop { .. } => {}
         }
     }
@@ -92,8 +82,4 @@ impl Outstanding {
             self.reports.remove(place);
         }
     }
-}
-
-fn take(request: &mut Option<EffectId>, id: EffectId) {
-    request.take_if(|asked| *asked == id);
 }
