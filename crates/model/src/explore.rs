@@ -31,6 +31,12 @@ pub trait Explore: Machine + Clone {
 
     /// The effect's name.
     fn effect_name(effect: &Self::Effect) -> &'static str;
+
+    /// Checks what holds in every situation.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    fn check(&self, config: &Self::Config) -> Result<(), &'static str>;
 }
 
 /// What an input was seen to do in one state.
@@ -51,6 +57,9 @@ pub struct Transitions {
 
 /// Explores from `start` under `config` and adds what it finds to `found`. At most `limit` situations are
 /// visited; returns false where that cut the exploration short.
+///
+/// # Panics
+/// Where an invariant does not hold.
 pub fn explore<M: Explore>(config: &M::Config, start: M, limit: usize, found: &mut Transitions) -> bool {
     let mut met = BTreeSet::from([start.shape()]);
     let mut waiting = VecDeque::from([start]);
@@ -62,6 +71,7 @@ pub fn explore<M: Explore>(config: &M::Config, start: M, limit: usize, found: &m
             let label = M::input_label(&input);
             let mut next = machine.clone();
             next.step(config, input, &mut out);
+            assert_eq!(next.check(config), Ok(()), "{label} in {}", machine.state_name());
             let outcome = found.seen.entry((machine.state_name(), label)).or_default();
             outcome.to.insert(next.state_name());
             outcome.effects.extend(out.drain().map(|effect| M::effect_name(&effect)));
@@ -184,6 +194,7 @@ fn joined<'a>(names: impl IntoIterator<Item = &'a str>, between: &str) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cdc_machine::ensure;
 
     /// Opens, counts its turns for ever, closes.
     #[derive(Clone)]
@@ -243,6 +254,10 @@ mod tests {
 
         fn effect_name(effect: &&'static str) -> &'static str {
             effect
+        }
+
+        fn check(&self, (): &()) -> Result<(), &'static str> {
+            ensure(!matches!(self, Self::Shut { turns: 2.. }), "a door opens at the second turn")
         }
     }
 

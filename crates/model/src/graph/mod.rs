@@ -2,4 +2,6 @@
 
 mod asked;
 pub mod syncer;
+#[cfg(test)]
+mod tests;
 pub mod watcher;

@@ -184,4 +184,8 @@ impl Explore for Small {
     fn effect_name(effect: &Effect<()>) -> &'static str {
         effect.name()
     }
+
+    fn check(&self, config: &Config) -> Result<(), &'static str> {
+        self.machine.check_invariants(config)
+    }
 }

@@ -173,6 +173,10 @@ impl Explore for Small {
     fn effect_name(effect: &Effect<u8, u32>) -> &'static str {
         effect.name()
     }
+
+    fn check(&self, config: &Config) -> Result<(), &'static str> {
+        self.machine.check_invariants(config)
+    }
 }
 
 /// What one machine alone is asked: the situations of gaps and of all else multiply.
