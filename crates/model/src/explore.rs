@@ -2,9 +2,10 @@
 //! read off the code, never drawn by hand.
 //!
 //! [`explore`] drives a machine breadth-first: from every situation it has not met before it tries every
-//! input that [`Explore::inputs`] thinks plausible there, and notes the state before, the input, the state
-//! after and the effects. Two machines of the same [`Explore::shape`] count as the same situation, so that
-//! numbers which only ever grow (slots, requests, generations) do not make the search infinite.
+//! input that [`Explore::inputs`] thinks plausible there, checks what has to hold, and notes the state before,
+//! the input, the state after and the effects. Two machines of the same [`Explore::shape`] count as the same
+//! situation, so that numbers which only ever grow (slots, requests, generations) do not make the search
+//! infinite.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;

@@ -54,7 +54,7 @@ options! {
     /// Retries per dependency; a first try is not a retry, and progress starts the count over.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Retries for pub impl Visitor {
-        /// Retries of opening and reading the change stream.
+        /// Retries of asking the source who it is, and of opening and reading the change stream.
         pub mongodb: Retry = Retry::times(5) => retries("mongodb.max_retries"),
         /// Retries of making the producer and delivering messages.
         pub kafka: Retry = Retry::times(5) => retries("kafka.max_retries"),

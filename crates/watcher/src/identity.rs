@@ -70,7 +70,7 @@ impl Identity {
         }
     }
 
-    /// An end has begun: an answer is of no use any more.
+    /// An end has begun: an answer is of no use any more, and will count as a late one.
     pub(crate) fn give_up(&mut self) {
         if self.phase == Phase::Asked {
             self.phase = Phase::BackingOff;
