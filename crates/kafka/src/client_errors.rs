@@ -60,15 +60,13 @@ impl Unresolved {
 }
 
 impl ClientErrors {
-    /// Remembers a refusal; says what the error means.
-    pub(crate) fn hear(&self, error: &KafkaError, reason: &str) -> Fault {
-        let Some(code) = error.rdkafka_error_code() else { return Fault::Transient };
-        let fault = fault_of(code);
-        if fault == Fault::Auth {
+    /// Remembers a refusal.
+    pub(crate) fn hear(&self, error: &KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        if fault_of(code) == Fault::Auth {
             *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), code));
         }
         tracing::debug!(code = ?code, reason, "librdkafka reports an error");
-        fault
     }
 
     /// Remembers a name that did not resolve.

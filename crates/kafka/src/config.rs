@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_guarded_property_is_refused_by_name() {
+    fn a_guarded_property_is_refused_by_name() {
         for (client, name) in
             [(ClientKind::Producer, "batch.size"), (ClientKind::Consumer, "session.timeout.ms")]
         {

@@ -2,13 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use cdc_event::Position;
 use cdc_machine::{Fault, SeqNo};
 use cdc_ports::{Failure, ProducerReport, ReportSink};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message as _};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 
 use crate::batches::BatchLimits;
@@ -83,7 +82,7 @@ impl DeliveryReports {
     }
 
     fn too_large(seq: SeqNo, message: &BorrowedMessage<'_>) -> ProducerReport {
-        match position_of(message) {
+        match marker::position_of(message) {
             Some(position) => ProducerReport::TooLarge(
                 seq,
                 marker::of(
@@ -103,14 +102,6 @@ impl DeliveryReports {
             ),
         }
     }
-}
-
-fn position_of(message: &BorrowedMessage<'_>) -> Option<Position> {
-    let headers = message.headers()?;
-    headers
-        .iter()
-        .find(|header| header.key == marker::POSITION)
-        .and_then(|header| marker::read_position(header.value?))
 }
 
 /// The topic was deleted, or has fewer partitions now: it is another one than was prepared.

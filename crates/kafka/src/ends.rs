@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cdc_event::Position;
 use cdc_machine::{Fault, Lineage};
 use cdc_ports::Failure;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::classify::failure_from;
@@ -133,9 +132,7 @@ impl Ends {
 
 /// The lineage of the position in a message's header; none of ours has none.
 fn lineage(message: &BorrowedMessage<'_>) -> Option<Lineage> {
-    let header = message.headers()?.iter().find(|header| header.key == marker::POSITION)?;
-    let position = Position::from_hex(std::str::from_utf8(header.value?).ok()?)?;
-    position.lineage().map(Lineage)
+    marker::position_of(message)?.lineage().map(Lineage)
 }
 
 /// The greatest lineage at the ends of these topics, for a record that is made anew while no Watcher runs.

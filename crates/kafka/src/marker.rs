@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cdc_event::{Message, Position};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The header that carries a message's position, in hex.
@@ -63,16 +63,10 @@ impl PositionText {
     }
 }
 
-/// Reads a position back from its header.
-pub(crate) fn read_position(text: &[u8]) -> Option<Position> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let bytes: Option<Vec<u8>> = text
-        .chunks_exact(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
-    Position::from_bytes(&bytes?)
+/// The position in a message's header; `None` where there is none.
+pub(crate) fn position_of(message: &BorrowedMessage<'_>) -> Option<Position> {
+    let header = message.headers()?.iter().find(|header| header.key == POSITION)?;
+    Position::from_hex(std::str::from_utf8(header.value?).ok()?)
 }
 
 #[cfg(test)]
@@ -85,10 +79,10 @@ mod tests {
             let position = Position::from_bytes(bytes).unwrap();
             let text = PositionText::new(&position);
             assert_eq!(text.as_str(), position.to_string());
-            assert_eq!(read_position(text.as_str().as_bytes()), Some(position));
+            assert_eq!(Position::from_hex(text.as_str()), Some(position));
         }
-        for broken in [&b"a"[..], b"zz", &[b'a'; 2 * Position::MAX + 2]] {
-            assert_eq!(read_position(broken), None);
+        for broken in ["a", "zz", &"aa".repeat(Position::MAX + 1)] {
+            assert_eq!(Position::from_hex(broken), None);
         }
     }
 
