@@ -2,7 +2,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use cdc_event::{Message, ResumeToken};
-use cdc_machine::Lineage;
+use cdc_machine::{Lineage, labels};
 use cdc_watcher::{Contents, Event, Reading, StartAt};
 
 use crate::Failure;
@@ -27,36 +27,20 @@ pub struct SourceBatch {
     pub behind_seconds: u32,
 }
 
-/// What the source has under a watched name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Serves {
-    /// A collection, with all that is asked of it.
-    Changes,
-    /// Nothing. It may come.
-    Absent,
-    /// A view, which has no changes of its own.
-    View,
-    /// A time-series collection, of which change streams tell nothing.
-    TimeSeries,
-    /// A collection that does not record the post-images that are asked for.
-    NoPostImages,
-}
-
-impl Serves {
-    /// Every answer.
-    pub const ALL: [Self; 5] =
-        [Self::Changes, Self::Absent, Self::View, Self::TimeSeries, Self::NoPostImages];
-
-    /// The name in metrics and on the status page.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Changes => "changes",
-            Self::Absent => "absent",
-            Self::View => "view",
-            Self::TimeSeries => "time_series",
-            Self::NoPostImages => "no_post_images",
-        }
+labels! {
+    /// What the source has under a watched name: the label in metrics and on the status page.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Serves {
+        /// A collection, with all that is asked of it.
+        Changes: "changes",
+        /// Nothing. It may come.
+        Absent: "absent",
+        /// A view, which has no changes of its own.
+        View: "view",
+        /// A time-series collection, of which change streams tell nothing.
+        TimeSeries: "time_series",
+        /// A collection that does not record the post-images that are asked for.
+        NoPostImages: "no_post_images",
     }
 }
 
