@@ -68,6 +68,12 @@ impl GapRecord {
     pub const fn is_open(&self) -> bool {
         self.healed_at.is_none() && self.acknowledged_at.is_none()
     }
+
+    /// How many of these are open, each counted as often as it stands for.
+    #[must_use]
+    pub fn count_open(gaps: &[Self]) -> u64 {
+        gaps.iter().filter(|gap| gap.is_open()).map(|gap| u64::from(gap.stands_for)).sum()
+    }
 }
 
 /// What a store holds, as `cdc token show` prints it.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cdc_machine::Fault;
-use cdc_ports::{Failure, Holder, TokenRecord};
+use cdc_ports::{Failure, GapRecord, Holder, TokenRecord};
 
+use crate::clock::rfc3339;
 use crate::gaps;
 use crate::record::{Record, RecordError, VERSION};
-use crate::register::{Expected, Reading, Register, Swap};
+use crate::register::{Reading, Register};
 use crate::store::LeasedStore;
 
 /// A record as it stood when it was looked at. What is changed is this one and no other.
@@ -90,10 +91,8 @@ impl<R: Register> LeasedStore<R> {
     /// # Errors
     /// Whatever the register says; `Transient` where somebody wrote in between.
     pub async fn acknowledge_gaps(&mut self, examined: Examined) -> Result<u64, Failure> {
-        let open = examined.record.gaps.iter().filter(|gap| gap.is_open());
-        let open = open.map(|gap| u64::from(gap.stands_for)).sum();
-        let now = bson::DateTime::from_millis(examined.reading.now_ms);
-        let now = now.try_to_rfc3339_string().unwrap_or_default();
+        let open = GapRecord::count_open(&examined.record.gaps);
+        let now = rfc3339(examined.reading.now_ms);
         self.change("gaps_acknowledge", examined, |record| {
             record.gaps.iter_mut().filter(|gap| gap.is_open()).for_each(|gap| {
                 gap.acknowledged_at = Some(now.clone());
@@ -123,20 +122,6 @@ impl<R: Register> LeasedStore<R> {
             ..found
         };
         change(&mut next);
-        let content = next.encode().map_err(|error| {
-            Failure::new(Fault::Fatal, operation, "the token record cannot be written as JSON").because(error)
-        })?;
-        let expected = reading.content.map_or(Expected::Absent, Expected::Exactly);
-        match self.cell.register.swap(&expected, &content).await? {
-            Swap::Done { .. } => Ok(()),
-            Swap::Refused(_) => Err(Failure::new(
-                Fault::Transient,
-                operation,
-                format!(
-                    "the token record in {} was written in between; try again",
-                    self.cell.register.place()
-                ),
-            )),
-        }
+        self.cell.replace(operation, &reading, &next).await
     }
 }

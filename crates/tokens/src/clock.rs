@@ -20,3 +20,9 @@ impl RegisterClock {
 pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// A time of the register's clock for people.
+pub(crate) fn rfc3339(unix_ms: i64) -> String {
+    // Years beyond 9999 have no such text, and no clock shows them.
+    bson::DateTime::from_millis(unix_ms).try_to_rfc3339_string().unwrap_or_default()
+}

@@ -123,6 +123,24 @@ impl<R: Register> FencedCell<R> {
         })
     }
 
+    /// Writes over exactly what was read, while nobody holds the lease.
+    ///
+    /// # Errors
+    /// Whatever the register says; `Transient` where somebody wrote in between.
+    pub(crate) async fn replace(
+        &mut self,
+        operation: &'static str,
+        read: &Reading,
+        next: &Record,
+    ) -> Result<(), Failure> {
+        if self.swap(operation, &Expected::exactly(read), next).await?.is_none() {
+            return Ok(());
+        }
+        let place = self.register.place();
+        let text = format!("the token record in {place} was written in between; try again");
+        Err(Failure::new(Fault::Transient, operation, text))
+    }
+
     /// Writes what `change` makes of our record with a lease of this length, if the record is still ours. One that is
     /// gone, damaged or rolled back is written again from memory.
     ///

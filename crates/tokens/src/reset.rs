@@ -7,9 +7,10 @@ use cdc_machine::{Fault, Lineage};
 use cdc_ports::{Failure, GapRecord, Holder, RecordedCollection, TokenRecord};
 use cdc_watcher::{Contents, Known};
 
+use crate::clock::rfc3339;
 use crate::earlier::Elsewhere;
 use crate::record::{Record, RecordError, Saved, VERSION};
-use crate::register::{Expected, Register, Swap};
+use crate::register::Register;
 use crate::store::LeasedStore;
 
 const OPERATION: &str = "token_reset";
@@ -102,21 +103,8 @@ impl<R: Register> LeasedStore<R> {
             }
         }
         let (next, gap) = self.moved(found.as_ref(), &reset, now_ms);
-        let content = next.encode().map_err(|error| {
-            Failure::new(Fault::Fatal, OPERATION, "the token record cannot be written as JSON").because(error)
-        })?;
-        let expected = reading.content.map_or(Expected::Absent, Expected::Exactly);
-        match self.cell.register.swap(&expected, &content).await? {
-            Swap::Done { .. } => Ok(ResetOutcome::Done(gap)),
-            Swap::Refused(_) => Err(Failure::new(
-                Fault::Transient,
-                OPERATION,
-                format!(
-                    "the token record in {} was written in between; try again",
-                    self.cell.register.place()
-                ),
-            )),
-        }
+        self.cell.replace(OPERATION, &reading, &next).await?;
+        Ok(ResetOutcome::Done(gap))
     }
 
     fn moved(&self, found: Option<&Record>, reset: &Reset, now_ms: i64) -> (Record, Option<GapRecord>) {
@@ -148,7 +136,7 @@ impl<R: Register> LeasedStore<R> {
                 .iter()
                 .map(|watched| watched.name.clone())
                 .collect(),
-            opened_at: bson::DateTime::from_millis(now_ms).try_to_rfc3339_string().unwrap_or_default(),
+            opened_at: rfc3339(now_ms),
             announced: false,
             healed_at: None,
             acknowledged_at: None,

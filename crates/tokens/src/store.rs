@@ -9,7 +9,7 @@ use cdc_ports::{
 use cdc_watcher::{Gap, RecordChange};
 
 use crate::claimant::Claimant;
-use crate::clock::millis;
+use crate::clock::{millis, rfc3339};
 use crate::earlier::{self, Elsewhere};
 use crate::fence::{FencedCell, SWAP_ATTEMPTS};
 use crate::identity::Place;
@@ -171,7 +171,6 @@ impl<R: Register> LeasedStore<R> {
 
     fn recorded(&self, gap: &Gap<ResumeToken>, now_ms: i64) -> GapRecord {
         let name = |id: &cdc_watcher::CollectionId| self.claimant.identity.collections.get(usize::from(id.0));
-        let opened_at = bson::DateTime::from_millis(now_ms);
         GapRecord {
             from: gap.from.as_ref().map(|from| from.position),
             to: gap.to.position,
@@ -183,8 +182,7 @@ impl<R: Register> LeasedStore<R> {
                 .filter_map(name)
                 .map(|watched| watched.name.clone())
                 .collect(),
-            // Years beyond 9999 have no such text, and no clock shows them.
-            opened_at: opened_at.try_to_rfc3339_string().unwrap_or_default(),
+            opened_at: rfc3339(now_ms),
             announced: gap.announced,
             healed_at: None,
             acknowledged_at: None,
@@ -270,11 +268,7 @@ impl<R: Register> TokenStore for LeasedStore<R> {
             record.open_gaps(opened.iter().cloned());
         });
         saving.await?;
-        let open = |record: &Record| {
-            let open = record.gaps.iter().filter(|gap| gap.is_open());
-            open.map(|gap| u64::from(gap.stands_for)).sum()
-        };
-        let open_gaps = self.cell.mine().map_or(0, open);
+        let open_gaps = self.cell.mine().map_or(0, |record| GapRecord::count_open(&record.gaps));
         Ok(Recorded { opened, open_gaps })
     }
 

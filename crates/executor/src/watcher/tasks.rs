@@ -219,7 +219,7 @@ fn acquired(id: EffectId, result: Result<Acquisition, Failure>, database: &str) 
         Ok(Acquisition::Position { record, known }) => {
             let saved_ago = record.age();
             let TokenRecord { token, lineage, gaps, .. } = *record;
-            let open = open_gaps(&gaps);
+            let open = GapRecord::count_open(&gaps);
             let saved = Saved::Position(Checkpoint { token, lineage, known });
             Reply::Record(taken(saved, notices(&gaps, database)), open, saved_ago)
         }
@@ -233,11 +233,6 @@ fn acquired(id: EffectId, result: Result<Acquisition, Failure>, database: &str) 
         Ok(Acquisition::Unreadable(text)) => not_ours(LeaseRefusal::Unreadable, text),
         Err(failure) => Reply::StoreFailed(refused(LeaseRefusal::Failed(failure.fault)), failure),
     }
-}
-
-/// Gaps that are open, each counted as often as it stands for.
-fn open_gaps(gaps: &[GapRecord]) -> u64 {
-    gaps.iter().filter(|gap| gap.is_open()).map(|gap| u64::from(gap.stands_for)).sum()
 }
 
 /// The control messages of the gaps that Kafka may not have.
