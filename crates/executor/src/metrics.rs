@@ -172,12 +172,6 @@ pub fn describe() {
     describe_counter!(STALE_INPUTS, "Answers that came for something that is gone");
 }
 
-/// The Watcher's series, from before it has a machine: while its source does not answer it is `Connecting`.
-pub fn start_watcher() {
-    // The series stay; the machine's driver takes its handles to the same ones.
-    drop(WatcherMetrics::new());
-}
-
 /// Shows the saved position's age while the Watcher waits for its source.
 pub fn show_token_age(age: Duration) {
     gauge!(WATCHER_TOKEN_AGE).set(age.as_secs_f64());

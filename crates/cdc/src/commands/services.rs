@@ -109,7 +109,6 @@ async fn watcher(
 ) -> Result<Ended, Failed> {
     let listener = http::bind("http.listen", config.http_listen).await?;
     let (mut service, health) = wiring::watcher(config).map_err(refused)?;
-    cdc_executor::metrics::start_watcher();
     let token_age = wiring::follow_token_age(config).map_err(refused)?;
     if let Some(needed) = config.needed_namespaces() {
         tracing::info!(service = "watcher", operation = "start", "{needed}");
