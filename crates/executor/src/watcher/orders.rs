@@ -18,7 +18,11 @@ impl<P: Producer> Hands<P> {
                 self.order_source(SourceOrder::Identify)
             }
             Effect::AcquireLease { id, over_damage } => {
-                let source = self.source_name.clone().unwrap_or_default();
+                let Some(source) = self.source_name.clone() else {
+                    return ControlFlow::Break(Cause::Invariant(
+                        "the lease is taken for a source that is known",
+                    ));
+                };
                 self.order_store(StoreOrder::Acquire { id, source, over_damage })
             }
             Effect::RenewLease { id } => self.order_store(StoreOrder::Renew { id }),
