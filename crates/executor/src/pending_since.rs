@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Since when a neighbour owes an answer. A machine has at most one request of a kind outstanding.
+/// Since when an answer is pending. A machine has at most one request of a kind outstanding.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PendingSince {
     since: Option<Instant>,
@@ -19,7 +19,7 @@ impl PendingSince {
         self.since.take().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// How long the answer has been owed; zero where none is.
+    /// How long an answer has been pending; zero where none is.
     pub(crate) fn age(&self) -> Duration {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }

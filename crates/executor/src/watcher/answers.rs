@@ -150,20 +150,17 @@ impl<P: Producer> Driver<P> {
                 }
                 self.feed(input)
             }
-            Reply::SaveFailed(input, failure) => {
-                self.hands.pending.save.answered();
-                self.on_store_failed(input, &failure)
+            Reply::StoreFailed(input, failure) => {
+                self.hands.pending.store.answered();
+                if matches!(input, Input::TokenSaved { .. }) {
+                    self.hands.pending.save.answered();
+                }
+                let attempt = self.machine.store_attempt(&self.config);
+                self.hands.neighbours.store.failed(&failure, Some(attempt.into()));
+                self.log(&failure, attempt);
+                self.feed(input)
             }
-            Reply::StoreFailed(input, failure) => self.on_store_failed(input, &failure),
         }
-    }
-
-    fn on_store_failed(&mut self, input: Input, failure: &Failure) -> ControlFlow<Cause> {
-        self.hands.pending.store.answered();
-        let attempt = self.machine.store_attempt(&self.config);
-        self.hands.neighbours.store.failed(failure, Some(attempt.into()));
-        self.log(failure, attempt);
-        self.feed(input)
     }
 
     /// Events that came without their documents are left out where the policy says so.

@@ -11,7 +11,7 @@ use crate::health::{DependencyHealth, PATIENCE, within_reason};
 use crate::pending_since::PendingSince;
 use cdc_ports::Producer;
 
-/// Since when each neighbour owes an answer.
+/// Since when an answer of each sort is pending.
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) source: PendingSince,
@@ -84,12 +84,12 @@ impl<P: Producer> Hands<P> {
         if let Some(holder) = &self.standby {
             return Some(holder.why_waiting());
         }
-        let debts = [
+        let pending = [
             ("mongodb", self.pending.source.age()),
             ("the token store", self.pending.store.age()),
             ("kafka", self.pending.broker.age().max(self.publishing.age())),
         ];
-        let (name, age) = debts.into_iter().max_by_key(|(_, age)| *age)?;
+        let (name, age) = pending.into_iter().max_by_key(|(_, age)| *age)?;
         if age > PATIENCE {
             return Some(format!("{name} owes an answer for {} s", age.as_secs()));
         }

@@ -79,7 +79,6 @@ pub(super) enum Reply {
     /// record has been without one since now.
     Record(Input, u64, Duration),
     StoreFailed(Input, Failure),
-    SaveFailed(Input, Failure),
 }
 
 pub(super) async fn source_task<S: Source>(
@@ -172,7 +171,7 @@ pub(super) async fn store_task<T: TokenStore>(
                     }
                     Err(failure) => {
                         let result = Err(failure.fault);
-                        Reply::SaveFailed(Input::TokenSaved { id, result }, failure)
+                        Reply::StoreFailed(Input::TokenSaved { id, result }, failure)
                     }
                 }
             }
