@@ -9,8 +9,7 @@ use cdc_machine::Fault;
 use cdc_syncer::{Reject, Row};
 use xxhash_rust::xxh3::xxh3_64;
 
-use cdc_ports::StackTrace;
-use cdc_ports::{KafkaRecord, TopicPartition};
+use cdc_ports::{KafkaRecord, StackTrace, TopicPartition};
 
 /// The target of the lines that tell of a record that is given up. They are never cut short.
 pub const GIVEN_UP: &str = "cdc_executor::given_up";

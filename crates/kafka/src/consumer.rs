@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use cdc_machine::{EffectId, Fault};
-use cdc_ports::similar;
-use cdc_ports::{ConsumerEvent, Failure, MissingTopic, RecordConsumer, RejectedRecord, TopicPartition};
+use cdc_ports::{
+    ConsumerEvent, Failure, MissingTopic, RecordConsumer, RejectedRecord, TopicPartition, similar,
+};
 use cdc_syncer::{FetchStart, LogBounds, Partition};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use bson::{Bson, Document, Timestamp, doc};
 use cdc_machine::Fault;
-use cdc_ports::{Failure, Serves, Sighting};
+use cdc_ports::{Failure, Serves, Sighting, similar};
 use cdc_watcher::Contents;
-
-use cdc_ports::similar;
 
 use crate::connection::Connection;
 use crate::settings::UpdateImage;

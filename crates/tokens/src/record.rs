@@ -29,8 +29,7 @@ mod wire;
 
 use cdc_event::ResumeToken;
 use cdc_machine::Lineage;
-use cdc_ports::ProcessId;
-use cdc_ports::{GapRecord, Holder, RecordedCollection, StoreIdentity, TokenRecord};
+use cdc_ports::{GapRecord, Holder, ProcessId, RecordedCollection, StoreIdentity, TokenRecord};
 use cdc_watcher::Known;
 
 use crate::gaps;

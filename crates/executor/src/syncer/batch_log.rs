@@ -8,8 +8,7 @@ use cdc_syncer::{Batch, OffsetGap, Reject, Row, WorkerId};
 use super::sums::{BatchLog, counted_fields, in_words, with_counts};
 use super::{Hands, SERVICE};
 use crate::given_up::GivenUp;
-use cdc_ports::StackTrace;
-use cdc_ports::{Database, KafkaRecord, RecordConsumer, TopicRows, WriteCounts};
+use cdc_ports::{Database, KafkaRecord, RecordConsumer, StackTrace, TopicRows, WriteCounts};
 
 /// What is said of a record in the dead letters.
 pub(super) const DEAD_LETTERED: &str = "a record cannot be written; it is in the dead letters";

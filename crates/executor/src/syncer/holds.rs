@@ -6,8 +6,7 @@ use std::sync::Arc;
 use cdc_syncer::{Held, OnTableError, Partition, Topic};
 
 use super::{Hands, SERVICE};
-use cdc_ports::StackTrace;
-use cdc_ports::{Database, RecordConsumer};
+use cdc_ports::{Database, RecordConsumer, StackTrace};
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
     /// The machine's number of the partition's topic. There are as many as the configuration names.

@@ -5,8 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cdc_event::{ClusterTime, Position, ResumeToken};
 use cdc_machine::Lineage;
-use cdc_ports::ProcessId;
-use cdc_ports::{GapRecord, RecordedCollection};
+use cdc_ports::{GapRecord, ProcessId, RecordedCollection};
 use cdc_watcher::{Contents, Known};
 use serde::{Deserialize, Serialize};
 

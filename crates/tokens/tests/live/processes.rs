@@ -2,8 +2,7 @@
 
 use std::process::{Child, Command};
 
-use cdc_ports::ProcessId;
-use cdc_ports::{Acquisition, Holder, TokenStore};
+use cdc_ports::{Acquisition, Holder, ProcessId, TokenStore};
 use cdc_tokens::{FileStore, RedisStore};
 
 use crate::backend::{Backend, Files, LINEAGE, LONG, Redis, assert_same, identity, owned, plain, token};
