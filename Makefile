@@ -17,7 +17,7 @@ demo: ## the whole pipeline, live, on real servers that it installs and starts (
 	@$(CARGO) build --bins
 	@./target/debug/cdc-demo
 
-# `make test ONLY="ledger kafka"` runs the tests whose names hold one of the words.
+# `make test ONLY="ledger:: cdc-kafka"` runs the end-to-end tests and the packages whose names hold one of the words.
 test: ## everything: format, lints, unit, snapshot, property and live tests, side by side
 	@./scripts/setup.sh all
 	$(CARGO) fmt --all --check
@@ -32,7 +32,7 @@ build: ## the binary, optimised, in target/release/cdc
 	@./scripts/setup.sh build
 	$(CARGO) build --release -p cdc
 
-specs: ## write the state tables, the diagrams and the table of faults anew from the code
+specs: ## write the generated pages anew from the code: states, diagrams, faults, crates, metrics, log events, options
 	UPDATE_SPECS=1 $(CARGO) test -p cdc-model --test generated_pages --test reference_pages
 	UPDATE_SPECS=1 $(CARGO) test -p cdc --test configuration_page
 
