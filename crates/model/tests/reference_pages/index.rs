@@ -1,22 +1,12 @@
 //! ARCHITECTURE.md's index: each row names a file that exists, and items that stand in it.
 
-use crate::{cells, read, root, table_under};
+use crate::{cells, links_of, quoted, read, root, table_under};
 
 const PAGE: &str = "ARCHITECTURE.md";
 /// The headings of tables whose second cell links files and whose third names items of them.
 const INDEX: &str = "### Where is …?";
 const WALK: &str = "## One event, from the oplog to the row";
 const QUESTIONS: &str = "### Ten questions";
-
-/// The targets of a cell's links.
-fn targets(cell: &str) -> impl Iterator<Item = &str> {
-    cell.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target))
-}
-
-/// What stands between backticks.
-fn quoted(cell: &str) -> impl Iterator<Item = &str> {
-    cell.split('`').skip(1).step_by(2)
-}
 
 /// True where a source defines an item of this name: a word of Rust's, then the name, then no letter.
 fn defines(source: &str, item: &str) -> bool {
@@ -44,13 +34,8 @@ fn check_rows(heading: &str, rows_min: usize) {
     for row in rows {
         let [what, files, items] = cells(row)[..] else { panic!("a row has three cells: {row}") };
         assert!(!what.is_empty(), "{row}");
-        let files: Vec<&str> = targets(files).collect();
-        assert!(!files.is_empty(), "{what}: no file");
-        let mut sources = String::new();
-        for file in files {
-            assert!(root().join(file).is_file(), "{what}: there is no file {file}");
-            sources += &read(file);
-        }
+        let sources: String = links_of(files).map(|(_, file)| read(file)).collect();
+        assert!(!sources.is_empty(), "{what}: no file");
         let items: Vec<&str> = quoted(items).collect();
         assert!(!items.is_empty(), "{what}: no item");
         for item in items {

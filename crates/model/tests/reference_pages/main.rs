@@ -1,6 +1,6 @@
 //! The pages that name the code say what the code says: the dependency picture, the references of metrics and log
-//! events, the index of ARCHITECTURE.md, and every link. Where `UPDATE_SPECS` is set (`make specs`), what is generated
-//! is written anew.
+//! events, the index and the exceptions of ARCHITECTURE.md, and every link. Where `UPDATE_SPECS` is set (`make specs`),
+//! what is generated is written anew.
 
 #![expect(clippy::expect_used, reason = "a panic is how a test fails")]
 
@@ -9,6 +9,7 @@ mod index;
 mod links;
 mod log_events;
 mod metrics;
+mod named_exceptions;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,17 @@ fn check(path: &str, text: &str) {
 /// The cells of a table's row.
 fn cells(line: &str) -> Vec<&str> {
     line.trim().trim_matches('|').split(" | ").map(str::trim).collect()
+}
+
+/// The links of a cell: text without its backticks, and target.
+fn links_of(cell: &str) -> impl Iterator<Item = (&str, &str)> {
+    let after_text = cell.split('[').skip(1).filter_map(|link| link.split_once("]("));
+    after_text.filter_map(|(text, rest)| Some((text.trim_matches('`'), rest.split_once(')')?.0)))
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
 }
 
 /// The lines of the table under a heading, without its head.
