@@ -39,5 +39,6 @@ mod unique;
 mod upgrade;
 mod worlds;
 
-/// One pipeline at a time: each brings four servers and two services onto the same few cores.
+/// One pipeline at a time under `cargo test`, which has one process for all: each brings four servers and two services
+/// onto the same few cores. `test-runner` gives each test a process, and says itself how many run at once.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

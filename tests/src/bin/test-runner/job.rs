@@ -15,8 +15,9 @@ use crate::times;
 const WITHIN: Duration = Duration::from_secs(20 * 60);
 /// Between two looks whether the process has ended.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Silence behind the process's end after which nothing more is expected.
+/// Silence behind the process's end after which nothing more is expected, and the longest that is listened at all.
 const REST_WITHIN: Duration = Duration::from_millis(500);
+const REST_MAX: Duration = Duration::from_secs(10);
 /// Tests of one program that run at once: they share a server, and the machine with other programs.
 const THREADS: usize = 2;
 
@@ -131,11 +132,13 @@ fn watch(
             Ok(line) => lines.push(line),
             Err(RecvTimeoutError::Timeout) => {}
             // Nobody holds the pipe any more: it ends.
-            Err(RecvTimeoutError::Disconnected) => return Ok(child.wait()?),
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK_INTERVAL),
         }
         if let Some(status) = child.try_wait()? {
-            // Not to the pipe's end: a process that was left behind may hold it.
-            lines.extend(std::iter::from_fn(|| heard.recv_timeout(REST_WITHIN).ok()));
+            // Not to the pipe's end: a process that was left behind may hold it, and say more and more.
+            let until = Instant::now() + REST_MAX;
+            let rest = std::iter::from_fn(|| heard.recv_timeout(REST_WITHIN).ok());
+            lines.extend(rest.take_while(|_| Instant::now() < until));
             return Ok(status);
         }
         if begun.elapsed() > WITHIN {

@@ -3,7 +3,10 @@
 //! `cargo test` runs one program after the other, and here most of them wait for servers: for a session to expire, for
 //! a broker to come back. So several run at once, the long ones first, each with servers of its own. Whatever measures
 //! time or memory runs alone behind the others. (`cargo-nextest` does the same and more. Compiling it takes longer than
-//! it saves, and the two commands of the README install nothing that they need not.) Arguments are parts of names: without any, everything runs.
+//! it saves, and the two commands of the README install nothing that they need not.)
+//!
+//! Arguments are parts of names, of end-to-end tests and of other programs: without any, everything runs. One that is in
+//! no name is an error, since nothing that ran has passed.
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 mod job;

@@ -71,6 +71,9 @@ pub(crate) fn plan(programs: &[Program], wanted: &[String]) -> Result<Plan, Fail
     if let Some((name, _)) = ALONE.iter().find(|(name, _)| !jobs.iter().any(|job| is_named(job, name))) {
         return Err(format!("there is no {name} any more; it stands in {}", file!()).into());
     }
+    if let Some(word) = wanted.iter().find(|word| !jobs.iter().any(|job| job.name.contains(word.as_str()))) {
+        return Err(format!("no end-to-end test and no other program has {word} in its name").into());
+    }
     jobs.retain(|job| wanted.is_empty() || wanted.iter().any(|word| job.name.contains(word.as_str())));
     jobs.sort_by_key(|job| LONG.iter().position(|name| is_named(job, name)).unwrap_or(LONG.len()));
     let (alone, beside) = jobs.into_iter().partition(|job| ALONE.iter().any(|(name, _)| is_named(job, name)));
