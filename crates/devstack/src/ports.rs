@@ -3,7 +3,6 @@
 //! They are taken from below the kernel's ephemeral range, not from `bind(0)`: a server that is killed and restarted
 //! must find its port free again, and a client that keeps connecting to a closed port *inside* the ephemeral range may
 //! be given that very port as its own, connect to itself, and block the server's return.
-
 //!
 //! Test processes run side by side, and a server that is down for a while must not lose its port to another process's.
 //! So ports are taken by the block, and a block belongs to a process for as long as it holds the lock on its file.
