@@ -1,9 +1,11 @@
 //! Waiting for what is to come about, and what a service says of itself meanwhile.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use cdc_devstack::Service;
 use serde_json::Value;
+use tokio_postgres::types::FromSqlOwned;
 
 use crate::Failure;
 use crate::site::PATIENCE;
@@ -28,13 +30,29 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 /// # Panics
 /// With the last answer, after [`PATIENCE`].
 pub async fn until_number(postgres: &tokio_postgres::Client, sql: &str, expected: i64) {
+    until_answer::<i64>(postgres, sql, &expected).await;
+}
+
+/// The same for a text.
+///
+/// # Panics
+/// With the last answer, after [`PATIENCE`].
+pub async fn until_text(postgres: &tokio_postgres::Client, sql: &str, expected: &str) {
+    until_answer::<String>(postgres, sql, &expected.to_owned()).await;
+}
+
+async fn until_answer<T: FromSqlOwned + PartialEq + Debug>(
+    postgres: &tokio_postgres::Client,
+    sql: &str,
+    expected: &T,
+) {
     let begun = Instant::now();
     loop {
-        let found = postgres.query_one(sql, &[]).await.and_then(|row| row.try_get::<_, i64>(0));
-        if found.as_ref().is_ok_and(|found| *found == expected) {
+        let found = postgres.query_one(sql, &[]).await.and_then(|row| row.try_get::<_, T>(0));
+        if found.as_ref().is_ok_and(|found| found == expected) {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{sql}: {found:?}, and not {expected}");
+        assert!(begun.elapsed() < PATIENCE, "{sql}: {found:?}, and not {expected:?}");
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }

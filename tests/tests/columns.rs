@@ -4,8 +4,8 @@ use bson::{Document, doc};
 use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE};
 use cdc_tests::site::PATIENCE;
 use cdc_tests::testbed::Testbed;
+use cdc_tests::waiting::until_text;
 use mongodb::Database;
-use tokio::time::Instant;
 
 const TABLES: &str = "
 CREATE TABLE people (pk bigserial PRIMARY KEY, id text UNIQUE NOT NULL, name text,
@@ -43,10 +43,10 @@ async fn what_others_add_to_a_table_and_write_into_it_stays() {
     insert(&mongo, "tickets", doc! { "_id": "t1", "seq": 42_i64, "title": "x" }).await;
     insert(&mongo, "tickets", doc! { "_id": "t2", "seq": 1_i64, "no": 7_i64 }).await;
     insert(&mongo, "things", doc! { "_id": "m1", "email": "a@x", "n": 1 }).await;
-    until(&postgres, "SELECT name FROM people WHERE id = 'p1'", "a").await;
-    until(&postgres, "SELECT name FROM users WHERE id = 'u1'", "a").await;
-    until(&postgres, "SELECT seq::text FROM tickets WHERE id = 't1'", "42").await;
-    until(&postgres, "SELECT document->>'n' FROM things WHERE id = 'm1'", "1").await;
+    until_text(&postgres, "SELECT name FROM people WHERE id = 'p1'", "a").await;
+    until_text(&postgres, "SELECT name FROM users WHERE id = 'u1'", "a").await;
+    until_text(&postgres, "SELECT seq::text FROM tickets WHERE id = 't1'", "42").await;
+    until_text(&postgres, "SELECT document->>'n' FROM things WHERE id = 'm1'", "1").await;
 
     let own = "SELECT concat_ws('|', pk, public_id, first_seen) FROM people WHERE id = 'p1'";
     let kept = text(&postgres, own).await.unwrap();
@@ -66,16 +66,16 @@ async fn what_others_add_to_a_table_and_write_into_it_stays() {
         set(&mongo, "users", "u1", doc! { "name": &name }).await;
         set(&mongo, "tickets", "t1", doc! { "seq": 42_i64 + round }).await;
         set(&mongo, "things", "m1", doc! { "n": 10 + round, "email": format!("{round}@x") }).await;
-        until(&postgres, "SELECT name FROM people WHERE id = 'p1'", &name).await;
-        until(
+        until_text(&postgres, "SELECT name FROM people WHERE id = 'p1'", &name).await;
+        until_text(
             &postgres,
             "SELECT concat_ws('|', name, reviewed, note) FROM users WHERE id = 'u1'",
             &format!("{name}|t|vip"),
         )
         .await;
         let seq = (42 + round).to_string();
-        until(&postgres, "SELECT seq::text FROM tickets WHERE id = 't1'", &seq).await;
-        until(
+        until_text(&postgres, "SELECT seq::text FROM tickets WHERE id = 't1'", &seq).await;
+        until_text(
             &postgres,
             "SELECT concat_ws('|', document->>'n', document->>'email', email, note) FROM things WHERE id = 'm1'",
             &format!("{}|{round}@x|{round}@x|of a person", 10 + round),
@@ -102,16 +102,4 @@ async fn set(database: &Database, collection: &str, id: &str, fields: Document) 
 
 async fn text(postgres: &tokio_postgres::Client, sql: &str) -> Option<String> {
     postgres.query_opt(sql, &[]).await.ok()??.get(0)
-}
-
-async fn until(postgres: &tokio_postgres::Client, sql: &str, expected: &str) {
-    let begun = Instant::now();
-    loop {
-        let found = text(postgres, sql).await;
-        if found.as_deref() == Some(expected) {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{sql}: {found:?}, and not {expected}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
 }

@@ -8,6 +8,7 @@ use bson::{Document, doc};
 use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE};
 use cdc_tests::testbed::Testbed;
 use cdc_tests::topic;
+use cdc_tests::waiting::until_number;
 use mongodb::{Client, Database};
 
 const SEED: u64 = 0xf0e1_61e5;
@@ -92,11 +93,11 @@ async fn rows_that_wait_for_each_other_end_up_as_the_collections_have_them() {
     for (id, n) in [("late1", 1), ("late2", 999), ("late3", 1)] {
         items.insert_one(doc! { "_id": id, "order_id": "late", "n": n }).await.unwrap();
     }
-    until(&postgres, "SELECT count(*) FROM cdc.parked", 3).await;
+    until_number(&postgres, "SELECT count(*) FROM cdc.parked", 3).await;
     postgres.batch_execute("ALTER TABLE items ADD CHECK (n <> 999)").await.unwrap();
     orders.insert_one(doc! { "_id": "late", "x": 1 }).await.unwrap();
-    until(&postgres, "SELECT count(*) FROM items WHERE id LIKE 'late%'", 2).await;
-    until(&postgres, "SELECT count(*) FROM cdc.parked", 0).await;
+    until_number(&postgres, "SELECT count(*) FROM items WHERE id LIKE 'late%'", 2).await;
+    until_number(&postgres, "SELECT count(*) FROM cdc.parked", 0).await;
     assert_eq!(dead(topics.iter().map(count).collect()), 1);
     let reason = [("reason", "check_violation")];
     assert_eq!(syncing.metrics().await.unwrap().sum("cdc_dead_letters_total", &reason), 1.0);
@@ -164,17 +165,5 @@ async fn settled(database: &Database, postgres: &tokio_postgres::Client) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    until(postgres, "SELECT count(*) FROM cdc.parked", 0).await;
-}
-
-async fn until(postgres: &tokio_postgres::Client, sql: &str, expected: i64) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found: i64 = postgres.query_one(sql, &[]).await.unwrap().get(0);
-        if found == expected {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{sql}: {found}, and not {expected}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_number(postgres, "SELECT count(*) FROM cdc.parked", 0).await;
 }

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use bson::{Document, doc};
 use cdc_devstack::Service;
 use cdc_devstack::pipeline::{Deployment, Role, SOURCE_DATABASE};
-use cdc_tests::site::PATIENCE;
 use cdc_tests::testbed::Testbed;
+use cdc_tests::waiting::{until_number, until_text};
 use mongodb::Database;
-use tokio::time::{Instant, sleep};
 
 const TABLES: &str = "
 CREATE TABLE early (id text PRIMARY KEY, a int);
@@ -72,7 +71,7 @@ async fn what_cannot_be_written_holds_its_own_topic_and_nothing_else() {
     early.insert_one(doc! { "_id": "new", "a": 1, "coupon": "X" }).await.unwrap();
     early.update_one(doc! { "_id": "1" }, doc! { "$set": { "coupon": "Y" } }).await.unwrap();
     let coupons = "SELECT string_agg(coupon, '' ORDER BY id) FROM early WHERE id IN ('1', 'new')";
-    until(&postgres, coupons, "YX").await;
+    until_text(&postgres, coupons, "YX").await;
 
     // Dropped, swapped, and emptied by a crash of the server.
     postgres
@@ -100,7 +99,7 @@ async fn what_cannot_be_written_holds_its_own_topic_and_nothing_else() {
     let held = [("dropped", "table_replaced"), ("swapped", "table_replaced"), ("fast", "table_emptied")];
     let details = until_held(&syncing, &held).await;
     set(&mongo, "neighbour", "1", 100).await;
-    until(&postgres, "SELECT n::text FROM neighbour WHERE id = '1'", "100").await;
+    until_text(&postgres, "SELECT n::text FROM neighbour WHERE id = '1'", "100").await;
 
     for detail in details.values() {
         let (_, way_out) = detail.split_once("Syncer: ").unwrap();
@@ -108,7 +107,7 @@ async fn what_cannot_be_written_holds_its_own_topic_and_nothing_else() {
     }
     for name in ["dropped", "swapped", "fast"] {
         until_rows(&postgres, name, DOCUMENTS).await;
-        until(&postgres, &format!("SELECT n::text FROM {name} WHERE id = '1'"), "100").await;
+        until_text(&postgres, &format!("SELECT n::text FROM {name} WHERE id = '1'"), "100").await;
     }
     until_held(&syncing, &[]).await;
 }
@@ -129,20 +128,7 @@ async fn rows(postgres: &tokio_postgres::Client, table: &str) -> Option<i64> {
 }
 
 async fn until_rows(postgres: &tokio_postgres::Client, table: &str, expected: i32) {
-    until(postgres, &format!("SELECT count(*)::text FROM {table}"), &expected.to_string()).await;
-}
-
-async fn until(postgres: &tokio_postgres::Client, sql: &str, expected: &str) {
-    let begun = Instant::now();
-    loop {
-        let found: Option<String> =
-            postgres.query_opt(sql, &[]).await.ok().flatten().and_then(|row| row.get(0));
-        if found.as_deref() == Some(expected) {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{sql}: {found:?}, and not {expected}");
-        sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until_number(postgres, &format!("SELECT count(*) FROM {table}"), i64::from(expected)).await;
 }
 
 /// Waits until exactly the topics of these collections are held for these reasons; returns what is said of each.
