@@ -12,8 +12,6 @@ use cdc_syncer::{
 
 use crate::Failure;
 
-type Fact = Input<KafkaRecord>;
-
 /// Partitions of the topic.
 const PARTITIONS: u32 = 8;
 /// The size of each record.
@@ -28,7 +26,7 @@ struct World {
     partitions: Vec<(Epoch, i64)>,
     record: KafkaRecord,
     timers: Vec<TimerId<TimerKind>>,
-    facts: VecDeque<Fact>,
+    inputs: VecDeque<Input<KafkaRecord>>,
     commits: u64,
 }
 
@@ -38,8 +36,8 @@ pub(crate) fn run(events: u64) -> Result<(), Failure> {
     let mut world = World::new(events);
     let mut out = Effects::new();
     let mut next = Some(Input::Start);
-    while let Some(fact) = next {
-        machine.step(&config, fact, &mut out);
+    while let Some(input) = next {
+        machine.step(&config, input, &mut out);
         for effect in out.drain() {
             world.carry_out(effect);
         }
@@ -66,7 +64,7 @@ impl World {
             partitions: vec![(Epoch(0), 0); PARTITIONS as usize],
             record,
             timers: Vec::new(),
-            facts: VecDeque::new(),
+            inputs: VecDeque::new(),
             commits: 0,
         }
     }
@@ -78,12 +76,12 @@ impl World {
     fn carry_out(&mut self, effect: Effect<KafkaRecord>) {
         match effect {
             Effect::ConnectDatabase { id } => {
-                self.facts.push_back(Input::DatabaseConnected { id, result: Ok(()) });
+                self.inputs.push_back(Input::DatabaseConnected { id, result: Ok(()) });
             }
             Effect::JoinGroup { id } => {
-                self.facts.push_back(Input::GroupJoined { id, result: Ok(()) });
+                self.inputs.push_back(Input::GroupJoined { id, result: Ok(()) });
                 let partitions = (0..PARTITIONS).map(|number| (Partition(number), Topic(0))).collect();
-                self.facts.push_back(Input::Assigned { partitions });
+                self.inputs.push_back(Input::Assigned { partitions });
             }
             Effect::AcquirePartitions { id, partitions } => {
                 let partitions = partitions.into_iter().map(|(partition, epoch)| Acquired {
@@ -96,7 +94,7 @@ impl World {
                     parked: Vec::new(),
                 });
                 let partitions = partitions.collect();
-                self.facts.push_back(Input::PartitionsAcquired {
+                self.inputs.push_back(Input::PartitionsAcquired {
                     id,
                     result: Ok(Taken { partitions, held: Vec::new() }),
                 });
@@ -113,16 +111,16 @@ impl World {
                 self.left -= most;
                 let records: Vec<_> = (0..most).map(|_| self.record()).collect();
                 if !records.is_empty() {
-                    self.facts.push_back(Input::Records { records });
+                    self.inputs.push_back(Input::Records { records });
                 }
             }
             Effect::WriteBatch { worker, id, .. } => {
                 let result = WriteOutcome::Written { rejected: Vec::new(), parked: Vec::new() };
-                self.facts.push_back(Input::BatchWritten { worker, id, result });
+                self.inputs.push_back(Input::BatchWritten { worker, id, result });
             }
             Effect::CommitOffsets { id, .. } => {
                 self.commits += 1;
-                self.facts.push_back(Input::OffsetsCommitted { id, result: Ok(()) });
+                self.inputs.push_back(Input::OffsetsCommitted { id, result: Ok(()) });
             }
             Effect::SetTimer { timer, .. } => self.timers.push(timer),
             Effect::CancelTimer { timer } => self.timers.retain(|set| *set != timer),
@@ -148,8 +146,8 @@ impl World {
     }
 
     /// What happens next: a reply, or the batch or commit that is due.
-    fn next(&mut self) -> Option<Fact> {
-        self.facts.pop_front().or_else(|| {
+    fn next(&mut self) -> Option<Input<KafkaRecord>> {
+        self.inputs.pop_front().or_else(|| {
             let is_of_progress = |timer: &TimerId<TimerKind>| {
                 matches!(timer.kind, TimerKind::Linger(_) | TimerKind::Flush(_) | TimerKind::CommitSpacing)
             };

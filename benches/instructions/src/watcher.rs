@@ -13,8 +13,6 @@ use cdc_watcher::{
 
 use crate::Failure;
 
-type Fact = Input<Message, ResumeToken>;
-
 /// Reports that Kafka's client gives at once.
 const REPORTS: usize = 100;
 /// The size of each message.
@@ -29,7 +27,7 @@ struct World {
     token: ResumeToken,
     published: Vec<SeqNo>,
     timers: Vec<TimerId<TimerKind>>,
-    facts: VecDeque<Fact>,
+    inputs: VecDeque<Input<Message, ResumeToken>>,
     saves: u64,
 }
 
@@ -39,8 +37,8 @@ pub(crate) fn run(events: u64) -> Result<(), Failure> {
     let mut world = World::new(events)?;
     let mut out = Effects::new();
     let mut next = Some(Input::Start);
-    while let Some(fact) = next {
-        machine.step(&config, fact, &mut out);
+    while let Some(input) = next {
+        machine.step(&config, input, &mut out);
         for effect in out.drain() {
             world.carry_out(effect);
         }
@@ -73,7 +71,7 @@ impl World {
             token,
             published: Vec::new(),
             timers: Vec::new(),
-            facts: VecDeque::new(),
+            inputs: VecDeque::new(),
             saves: 0,
         })
     }
@@ -84,15 +82,15 @@ impl World {
     )]
     fn carry_out(&mut self, effect: Effect<Message, ResumeToken>) {
         match effect {
-            Effect::IdentifySource {} => self.facts.push_back(Input::SourceIdentified { result: Ok(()) }),
+            Effect::IdentifySource {} => self.inputs.push_back(Input::SourceIdentified { result: Ok(()) }),
             Effect::AcquireLease { id, .. } => {
                 let taken = Taken { saved: Saved::Nothing, unannounced: Vec::new(), fresh: Lineage(1) };
-                self.facts.push_back(Input::LeaseTaken { id, result: Ok(taken) });
+                self.inputs.push_back(Input::LeaseTaken { id, result: Ok(taken) });
             }
             Effect::PrepareProducer { id, .. } => {
                 let topic =
                     TopicState { partitions: 8, was_made: true, holds_messages: false, lineage: None };
-                self.facts.push_back(Input::ProducerPrepared { id, result: Ok(vec![topic]) });
+                self.inputs.push_back(Input::ProducerPrepared { id, result: Ok(vec![topic]) });
             }
             Effect::OpenStream { epoch, .. } => {
                 let opened = Opened {
@@ -100,20 +98,20 @@ impl World {
                     contents: vec![Contents::Uuid([7; 16])],
                     looked_at: self.token.clone(),
                 };
-                self.facts.push_back(Input::StreamOpened { epoch, result: Ok(opened) });
+                self.inputs.push_back(Input::StreamOpened { epoch, result: Ok(opened) });
             }
             Effect::Fetch { epoch, max_events, max_bytes } => {
                 let most = u64::from(max_events).min(max_bytes / u64::from(BYTES)).min(self.left);
                 self.left -= most;
                 let events: Vec<_> = (0..most).map(|_| self.event()).collect();
                 if !events.is_empty() {
-                    self.facts.push_back(Input::Fetched { epoch, result: Ok(Batch { events, idle: None }) });
+                    self.inputs.push_back(Input::Fetched { epoch, result: Ok(Batch { events, idle: None }) });
                 }
             }
             Effect::Publish { seq, .. } => self.published.push(seq),
             Effect::SaveToken { id, .. } => {
                 self.saves += 1;
-                self.facts.push_back(Input::TokenSaved { id, result: Ok(Vec::new()) });
+                self.inputs.push_back(Input::TokenSaved { id, result: Ok(Vec::new()) });
             }
             Effect::SetTimer { timer, .. } => self.timers.push(timer),
             Effect::CancelTimer { timer } => self.timers.retain(|set| *set != timer),
@@ -137,15 +135,15 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        self.facts.push_back(Input::Delivered { seqs: std::mem::take(&mut self.published) });
+        self.inputs.push_back(Input::Delivered { seqs: std::mem::take(&mut self.published) });
     }
 
     /// What happens next: a reply, the last reports, or the save that is due.
-    fn next(&mut self) -> Option<Fact> {
-        if self.facts.is_empty() && !self.published.is_empty() {
+    fn next(&mut self) -> Option<Input<Message, ResumeToken>> {
+        if self.inputs.is_empty() && !self.published.is_empty() {
             self.deliver();
         }
-        self.facts.pop_front().or_else(|| {
+        self.inputs.pop_front().or_else(|| {
             let is_of_saves = |timer: &TimerId<TimerKind>| {
                 matches!(timer.kind, TimerKind::SaveSpacing | TimerKind::SaveDelay)
             };
