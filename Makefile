@@ -15,7 +15,7 @@ help: ## show the commands
 demo: ## the whole pipeline, live, on real servers that it installs and starts (KEEP=1 keeps it running until Ctrl-C)
 	@./scripts/setup.sh all
 	@$(CARGO) build --bins
-	@./target/debug/cdc-demo
+	@$(TARGET)/debug/cdc-demo
 
 # `make test ONLY="ledger:: cdc-kafka"` runs the end-to-end tests and the packages whose names hold one of the words.
 test: ## everything: format, lints, unit, snapshot, property and live tests, side by side
@@ -52,4 +52,4 @@ soak: ## the chaos run, the memory stalls and the frozen broker, longer, and all
 bench: ## load and ceiling measurements on real servers, optimised
 	@./scripts/setup.sh all
 	$(CARGO) build --release --bins --workspace
-	./target/release/cdc-bench
+	$(TARGET)/release/cdc-bench
