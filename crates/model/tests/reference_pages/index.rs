@@ -34,12 +34,18 @@ fn check_rows(heading: &str, rows_min: usize) {
     for row in rows {
         let [what, files, items] = cells(row)[..] else { panic!("a row has three cells: {row}") };
         assert!(!what.is_empty(), "{row}");
-        let sources: String = links_of(files).map(|(_, file)| read(file)).collect();
+        let sources: Vec<(&str, String)> = links_of(files).map(|(_, file)| (file, read(file))).collect();
         assert!(!sources.is_empty(), "{what}: no file");
         let items: Vec<&str> = quoted(items).collect();
         assert!(!items.is_empty(), "{what}: no item");
-        for item in items {
-            assert!(defines(&sources, item), "{what}: no {item} in its files");
+        for item in &items {
+            assert!(
+                sources.iter().any(|(_, source)| defines(source, item)),
+                "{what}: no {item} in its files"
+            );
+        }
+        for (file, source) in &sources {
+            assert!(items.iter().any(|item| defines(source, item)), "{what}: no item of {file}");
         }
     }
 }
