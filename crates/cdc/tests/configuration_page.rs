@@ -86,7 +86,11 @@ fn row(option: &Described) -> String {
         Preset::Is(value) => format!("`{value}`"),
         Preset::Said(words) => (*words).to_owned(),
     };
-    let variable = variable_of(&option.path);
+    let mut variable = variable_of(&option.path);
+    // Each of somebody else's keys has a variable of its own.
+    if matches!(option.shape, Shape::Pairs { is_secret: true }) {
+        variable.push_str("__…");
+    }
     format!("| `{}`<br>`{variable}` | {} | {default} | {text} |\n", option.path, legal(option))
 }
 
@@ -99,7 +103,7 @@ fn legal(option: &Described) -> String {
         Shape::Duration { from, to } => format!("a duration, {} to {}", duration(*from), duration(*to)),
         Shape::Bytes { from, to } => format!("a size, {} to {}", bytes(*from), bytes(*to)),
         Shape::Share => "0 to 1, with up to six decimal places".to_owned(),
-        Shape::Retries { most } => format!("0 to {most}, `unlimited`"),
+        Shape::NumberOr { from, to, other } => format!("{from} to {to}, `{other}`"),
         Shape::Words(words) => {
             words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ")
         }

@@ -73,6 +73,28 @@ fn what_is_printed_reads_as_the_same() {
     }
 }
 
+/// Outside a file lists and pairs have a spelling of their own.
+#[test]
+fn what_stood_outside_a_file_is_printed_as_a_file_has_it() {
+    let environment = [
+        ("CDC__KAFKA__BROKERS", "a:1, b:2"),
+        ("CDC__KAFKA__TOPIC", "cdc.d.c,p"),
+        ("CDC__KAFKA__NAMESPACES", "p=d.p"),
+    ];
+    let printed = print(&["-c", &example("syncer.yaml")], &environment);
+    for line in ["brokers: [\"a:1\", \"b:2\"]", "topic: [cdc.d.c, p]", "namespaces: {p: d.p}"] {
+        assert!(printed.contains(&format!("  {line}  # environment variable CDC__KAFKA__")), "{printed}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("syncer.yaml").display().to_string();
+    fs::write(&file, &printed).unwrap();
+    assert_eq!(
+        print(&["-c", &file], &[]).lines().count(),
+        printed.lines().count() - 1,
+        "all but the password"
+    );
+}
+
 #[test]
 fn the_schema_knows_every_key_and_no_other() {
     for (kind, name) in [(Kind::Watcher, "watcher"), (Kind::Syncer, "syncer"), (Kind::Pipeline, "pipeline")] {
@@ -92,6 +114,13 @@ fn the_schema_knows_every_key_and_no_other() {
     assert_eq!(
         (&size["minimum"], &size["maximum"], &size["default"]),
         (&1.into(), &1_000_000.into(), &1000.into())
+    );
+    let Outcome { stdout, .. } = cdc(&["config", "schema", "watcher"], &[]);
+    let schema: Value = serde_json::from_str(&stdout).unwrap();
+    let factor = &schema["properties"]["kafka"]["properties"]["replication_factor"];
+    assert_eq!(
+        (&factor["anyOf"][0]["minimum"], &factor["anyOf"][1]["const"], &factor["default"]),
+        (&1.into(), &(-1).into(), &(-1).into())
     );
 }
 

@@ -26,12 +26,12 @@ fn invalid() -> impl Strategy<Value = (&'static str, String, String)> {
     );
     let retries = (
         prop_oneof![word(), "-[1-9]", "[1-9]{8}", "[1-9]\\.5"],
-        keys(|shape| matches!(shape, Shape::Retries { .. })),
+        keys(|shape| matches!(shape, Shape::NumberOr { other: "unlimited", .. })),
     );
     let choice = (word(), keys(|shape| matches!(shape, Shape::Words(_) | Shape::Switch | Shape::Share)));
     let factor = (
         prop_oneof![word(), Just("0".to_owned()), (-9999i64..-1).prop_map(|n| n.to_string()), "[0-9]{12,20}"],
-        Just(("watcher.yaml", "kafka.replication_factor".to_owned())),
+        keys(|shape| matches!(shape, Shape::NumberOr { other: "-1", .. })),
     );
     let others = select(vec![
         ("watcher.yaml", "http.listen".to_owned()),

@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `encode`, `update` | an event into a message: [`Encoder`] |
+//! | `kind`, `encode_error` | what an event is about, and why one becomes no message: [`Kind`], [`EncodeError`] |
 //! | `elements`, `bson_to_json`, `json` | BSON walked in place, its values as JSON text, and that text's spelling |
 //! | `sidecar`, `types` | the BSON types that JSON cannot express |
 //! | `decimal`, `date` | values whose text has rules of its own |

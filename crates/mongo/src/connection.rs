@@ -41,6 +41,19 @@ pub enum Deployment {
     Unfit(String),
 }
 
+impl Deployment {
+    /// The name that token records of a database's collections are made for; or why nothing there can be watched.
+    ///
+    /// # Errors
+    /// The text of [`Deployment::Unfit`].
+    pub fn source_name(self, database: &str) -> Result<String, String> {
+        match self {
+            Self::ReplicaSet { name, .. } => Ok(format!("{name}/{database}")),
+            Self::Unfit(text) => Err(text),
+        }
+    }
+}
+
 /// A client, with what messages say of it.
 #[derive(Clone)]
 pub(crate) struct Connection {

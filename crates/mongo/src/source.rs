@@ -189,14 +189,14 @@ fn in_words(seconds: u32) -> String {
 
 impl Source for MongoSource {
     async fn identify(&mut self) -> Result<SourceIdentity, Failure> {
-        let replica_set = match self.describe().await? {
-            Deployment::ReplicaSet { name, .. } => name,
-            Deployment::Unfit(text) => return Ok(SourceIdentity::Unwatchable(text)),
+        let name = match self.describe().await?.source_name(&self.settings.database) {
+            Ok(name) => name,
+            Err(text) => return Ok(SourceIdentity::Unwatchable(text)),
         };
         // With every name that cannot be watched.
         let complaints: Vec<String> = self.survey().await?.iter().filter_map(Sighting::complaint).collect();
         if complaints.is_empty() {
-            return Ok(SourceIdentity::Watchable(format!("{replica_set}/{}", self.settings.database)));
+            return Ok(SourceIdentity::Watchable(name));
         }
         Ok(SourceIdentity::Unwatchable(complaints.join("; ")))
     }

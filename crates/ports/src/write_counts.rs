@@ -26,7 +26,7 @@ macro_rules! write_counters {
                 absent: "absent";
                 /// Updates whose document was gone at look-up: they touch nothing.
                 null_lookups: "null_lookup";
-                /// Kafka tombstones, control messages, deletes under `deletes: ignore`.
+                /// Kafka tombstones and control messages.
                 ignored: "ignored";
                 /// Records that a newer record of the same batch replaced.
                 merged: "merged";
@@ -57,8 +57,8 @@ macro_rules! define_write_counts {
         logged { $($(#[$logged_doc:meta])* $logged:ident;)* }
         others { $($(#[$other_doc:meta])* $other:ident;)* }
     ) => {
-        /// What a batch did, in rows. `inserted + updated + deleted + fenced + absent + parked + ignored + rejected` is
-        /// the number of records in the batch, less those that a newer record of the same batch replaced (`merged`).
+        /// What a batch did, in rows. What becomes of a record is one of `rows`, or it is rejected: all of them together
+        /// are the records of the batch.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct WriteCounts {
             $($(#[$row_doc])* pub $row: u64,)*

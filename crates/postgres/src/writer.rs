@@ -94,10 +94,10 @@ impl Writer {
         let mut session = pool.get(WRITE).await?;
         let watch = FeedWatch::new(&self.tables.targets, plan.feedings());
         let rule = CopyRule { threshold: self.settings.copy_threshold, told_no_stage: &self.told_no_stage };
-        let job = Job { batch: batch.rows(), owned: &owned, share, parking };
+        let job = Job { batch: batch.rows(), ledger: &self.ledger, owned: &owned, share, parking };
         let written = async {
             let prepared = prepare(&mut session, &plan, parking, rule).await?;
-            write(&mut session, &self.ledger, &mut plan, &prepared, &job, &mut counts).await
+            write(&mut session, &mut plan, &prepared, &job, &mut counts).await
         };
         match written.await {
             Ok(parked) => {

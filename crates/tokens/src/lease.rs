@@ -6,10 +6,6 @@ use cdc_ports::Life;
 
 use crate::record::Record;
 
-/// How long a lease lasts after its last renewal. The Watcher renews it every five seconds, so two
-/// renewals may fail before another process can take it.
-pub const LEASE_TTL: Duration = Duration::from_secs(15);
-
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {

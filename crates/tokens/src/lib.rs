@@ -41,7 +41,6 @@ pub use crate::disk::{Disk, LocalDisk};
 pub use crate::file::{FileRegister, FileStore};
 pub use crate::redis::{RedisRegister, RedisSettings, RedisStore};
 pub use change::{Examination, Examined};
-pub use lease::LEASE_TTL;
 pub use register::{Expected, Reading, Register, Swap};
 pub use reset::{Look, Reset, ResetOutcome};
 pub use store::LeasedStore;

@@ -6,14 +6,14 @@ use cdc_ports::{
     Acquisition, Failure, GapRecord, ProcessId, Recorded, RecordedCollection, StoreIdentity, TokenRecord,
     TokenStore,
 };
-use cdc_watcher::{Gap, RecordChange};
+use cdc_watcher::{Gap, LEASE_TTL, RecordChange};
 
 use crate::claimant::Claimant;
 use crate::clock::{millis, rfc3339};
 use crate::earlier::{self, Elsewhere};
 use crate::fence::{FencedCell, SWAP_ATTEMPTS};
 use crate::identity::Place;
-use crate::lease::{LEASE_TTL, LeaseVerdict};
+use crate::lease::LeaseVerdict;
 use crate::record::{Record, RecordError, Saved, VERSION};
 use crate::register::{Expected, Reading, Register};
 

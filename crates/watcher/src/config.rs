@@ -5,6 +5,10 @@ use core::time::Duration;
 use cdc_machine::units::{GIB, HOUR, KIB, MIB, MILLISECOND, MINUTE};
 use cdc_machine::{Dependency, Retry, Visitor, options, words};
 
+/// How long a lease lives without a renewal. The token store's records say the same. The machine renews it every five
+/// seconds, so two renewals may fail before another process can take it.
+pub const LEASE_TTL: Duration = Duration::from_secs(15);
+
 options! {
     /// Limits and policies of a Watcher, constant over its life. A limit below 1 counts as 1.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ options! {
         /// How often each dependency is tried again.
         pub retries: Retries = Retries::default() => nested(),
         /// How long the lease lives without a renewal.
-        pub lease_ttl: Duration = Duration::from_secs(15),
+        pub lease_ttl: Duration = LEASE_TTL,
         /// The time between two renewals.
         pub lease_renew_every: Duration = Duration::from_secs(5),
         /// How long a drain may take. Supervisors should wait 4 s longer before SIGKILL.

@@ -53,7 +53,7 @@ mod window;
 mod tests;
 
 pub use batches::Batching;
-pub use config::{Config, OnHistoryLost, OnTooLarge, Retries};
+pub use config::{Config, LEASE_TTL, OnHistoryLost, OnTooLarge, Retries};
 pub use events::{Batch, Event, Notice, Opened, Payload, Reading, SourceRefusal, StartAt};
 pub use gap::{CollectionId, Contents, Gap, GapCause, Known, RecordChange, TopicState};
 pub use position::{Checkpoint, LeaseRefusal, Saved, Taken};

@@ -6,7 +6,7 @@ use cdc_machine::Fault;
 use cdc_mongo::Deployment;
 use cdc_ports::{Failure, Holder};
 
-use crate::config::{AnyConfig, Sources, WatcherConfig};
+use crate::config::{AnyConfig, Sources, TokenBackend, WatcherConfig};
 use crate::exit::{Exit, Failed};
 
 /// The Watcher's configuration, alone or in a pipeline's file.
@@ -38,13 +38,21 @@ pub(super) fn held(holder: &Holder, expires_in: Duration) -> Failed {
 
 /// The name that a token record is made for.
 pub(super) fn source_name(deployment: Deployment, database: &str) -> Result<String, Failed> {
-    match deployment {
-        Deployment::ReplicaSet { name, .. } => Ok(format!("{name}/{database}")),
-        Deployment::Unfit(text) => Err(Failed::new(Exit::Config, text)),
-    }
+    deployment.source_name(database).map_err(|text| Failed::new(Exit::Config, text))
 }
 
-pub(super) fn refused(failure: &Failure, is_file: bool) -> Failed {
+/// What is said where the configured token store does not answer or refuses.
+pub(super) fn of_store(config: &WatcherConfig) -> impl Fn(Failure) -> Failed + Copy + use<> {
+    let is_file = matches!(config.token_storage, TokenBackend::File { .. });
+    move |failure| refused(&failure, is_file)
+}
+
+/// What is said where a server does not answer or refuses.
+pub(super) fn of_server(failure: Failure) -> Failed {
+    refused(&failure, false)
+}
+
+fn refused(failure: &Failure, is_file: bool) -> Failed {
     let exit = match failure.fault {
         Fault::Auth => Exit::Refused,
         Fault::Transient | Fault::Unreachable | Fault::RetryNow | Fault::Unfit | Fault::Fatal if is_file => {

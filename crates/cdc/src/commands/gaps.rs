@@ -1,12 +1,12 @@
-use cdc_ports::{Failure, GapRecord, TokenStore as _};
+use cdc_ports::{GapRecord, TokenStore as _};
 use cdc_postgres::OffsetGapRecord;
 use cdc_tokens::Examination;
 use serde_json::{Value, json};
 
-use super::asking::{held, refused, runtime};
+use super::asking::{held, of_server, of_store, runtime};
 use super::output::print;
 use crate::cli::{ConfigArgs, GapsListArgs};
-use crate::config::{Services, SyncerConfig, TokenBackend, WatcherConfig};
+use crate::config::{Services, SyncerConfig, WatcherConfig};
 use crate::exit::{Exit, Failed};
 use crate::wiring;
 
@@ -43,7 +43,7 @@ pub fn gaps_acknowledge(arguments: ConfigArgs) -> Result<(), Failed> {
             told += &format!("watcher: {} gaps acknowledged\n", acknowledge_watchers(watcher).await?);
         }
         if let Some(syncer) = &syncer {
-            let count = wiring::database(syncer).acknowledge_gaps().await.map_err(|f| refused(&f, false))?;
+            let count = wiring::database(syncer).acknowledge_gaps().await.map_err(of_server)?;
             told += &format!("syncer: {count} gaps acknowledged\n");
         }
         Ok::<_, Failed>(told)
@@ -51,12 +51,8 @@ pub fn gaps_acknowledge(arguments: ConfigArgs) -> Result<(), Failed> {
     print(&told)
 }
 
-fn is_file(config: &WatcherConfig) -> bool {
-    matches!(config.token_storage, TokenBackend::File { .. })
-}
-
 async fn of_watcher(config: &WatcherConfig) -> Result<Vec<GapRecord>, Failed> {
-    let of_store = |failure: Failure| refused(&failure, is_file(config));
+    let of_store = of_store(config);
     // Reading compares no identity: what the record holds is what is asked.
     let mut store = wiring::token_store(config, String::new()).map_err(of_store)?;
     let record = store.peek().await.map_err(of_store)?;
@@ -64,11 +60,11 @@ async fn of_watcher(config: &WatcherConfig) -> Result<Vec<GapRecord>, Failed> {
 }
 
 async fn of_syncer(config: &SyncerConfig) -> Result<Vec<OffsetGapRecord>, Failed> {
-    wiring::database(config).gaps().await.map_err(|failure| refused(&failure, false))
+    wiring::database(config).gaps().await.map_err(of_server)
 }
 
 async fn acknowledge_watchers(config: &WatcherConfig) -> Result<u64, Failed> {
-    let of_store = |failure: Failure| refused(&failure, is_file(config));
+    let of_store = of_store(config);
     let mut store = wiring::token_store(config, String::new()).map_err(of_store)?;
     match store.examine("gaps_acknowledge", false).await.map_err(of_store)? {
         Examination::Free(examined) => store.acknowledge_gaps(*examined).await.map_err(of_store),

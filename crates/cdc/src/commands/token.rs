@@ -2,11 +2,11 @@ use cdc_ports::{Failure, TokenRecord, TokenStore as _};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::asking::{refused, runtime, watcher_config};
+use super::asking::{of_store, runtime, watcher_config};
 use super::gaps::watchers_gap;
 use super::output::{field_lines, print};
 use crate::cli::TokenShowArgs;
-use crate::config::{TokenBackend, WatcherConfig};
+use crate::config::WatcherConfig;
 use crate::exit::{Exit, Failed};
 use crate::wiring;
 
@@ -21,16 +21,15 @@ const CLUSTER_TIME_AT: usize = 4;
 pub fn token_show(arguments: TokenShowArgs) -> Result<(), Failed> {
     let config = watcher_config(&arguments.config.sources())?;
     let runtime = runtime()?;
-    let is_file = matches!(config.token_storage, TokenBackend::File { .. });
-    let record = runtime.block_on(peek(config)).map_err(|failure| refused(&failure, is_file))?;
+    let record = runtime.block_on(peek(&config)).map_err(of_store(&config))?;
     let Some(record) = record else { return print("null") };
     let fields = describe(&record).map_err(|what| Failed::new(Exit::Decision, what))?;
     if arguments.json { print(&format!("{:#}", Value::Object(fields))) } else { print(&field_lines(&fields)) }
 }
 
-async fn peek(config: WatcherConfig) -> Result<Option<TokenRecord>, Failure> {
+async fn peek(config: &WatcherConfig) -> Result<Option<TokenRecord>, Failure> {
     // Reading compares no identity: what the record belongs to is what is asked.
-    wiring::token_store(&config, String::new())?.peek().await
+    wiring::token_store(config, String::new())?.peek().await
 }
 
 /// The record's fields, in the order in which they are read.

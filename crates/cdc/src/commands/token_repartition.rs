@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use cdc_kafka::{ConnectionSettings, GroupState, group_state};
 use cdc_ports::Failure;
+use cdc_postgres::Settings;
 use cdc_tokens::Examination;
 
-use super::asking::{held, refused, runtime, source_name};
+use super::asking::{held, of_server, of_store, runtime, source_name};
 use super::output::print;
 use crate::cli::TokenRepartitionArgs;
-use crate::config::{Services, SyncerConfig, TokenBackend, WatcherConfig};
+use crate::config::{Services, SyncerConfig, WatcherConfig};
 use crate::exit::{Exit, Failed};
 use crate::wiring;
 
@@ -29,7 +30,7 @@ pub fn token_repartition(arguments: TokenRepartitionArgs) -> Result<(), Failed> 
     let mut groups = arguments.group;
     groups.extend(syncer.as_ref().map(|syncer| syncer.kafka.consumer_group.clone()));
     if groups.is_empty() {
-        groups.push(crate::config::DEFAULT_GROUP.to_owned());
+        groups.push(Settings::DEFAULT_GROUP.to_owned());
     }
     groups.sort();
     groups.dedup();
@@ -42,9 +43,7 @@ async fn repartition(
     syncer: Option<&SyncerConfig>,
     groups: &[String],
 ) -> Result<String, Failed> {
-    let is_file = matches!(config.token_storage, TokenBackend::File { .. });
-    let of_store = |failure: Failure| refused(&failure, is_file);
-    let of_server = |failure: Failure| refused(&failure, false);
+    let of_store = of_store(config);
     let mut source = wiring::source(config).map_err(of_server)?;
     let deployment = source.describe().await.map_err(of_server)?;
     let name = source_name(deployment, &config.mongodb.database)?;
@@ -94,11 +93,8 @@ async fn repartition(
 }
 
 async fn look_at(config: &WatcherConfig, group: &str, topics: &[Arc<str>]) -> Result<GroupState, Failure> {
-    let connection = ConnectionSettings {
-        brokers: config.kafka.brokers.clone(),
-        client_id: format!("cdc-token-{}", config.instance),
-        properties: wiring::pairs(&config.kafka.properties),
-    };
+    let client_id = format!("cdc-token-{}", config.instance);
+    let connection = ConnectionSettings { client_id, ..wiring::watcher_connection(config) };
     let (group, topics) = (group.to_owned(), topics.to_vec());
     tokio::task::spawn_blocking(move || group_state(&connection, &group, &topics)).await.map_err(|panic| {
         let text = "the look at the consumer group panicked, which is a bug";

@@ -9,10 +9,10 @@ use cdc_ports::{Failure, GapRecord, Opening, Source as _};
 use cdc_tokens::{Look, Reset, ResetOutcome};
 use cdc_watcher::{Reading, StartAt};
 
-use super::asking::{held, refused, runtime, source_name, watcher_config};
+use super::asking::{held, of_server, of_store, runtime, source_name, watcher_config};
 use super::output::print;
 use crate::cli::TokenResetArgs;
-use crate::config::{TokenBackend, WatcherConfig};
+use crate::config::WatcherConfig;
 use crate::exit::{Exit, Failed};
 use crate::wiring;
 
@@ -39,11 +39,9 @@ pub fn token_reset(arguments: TokenResetArgs) -> Result<(), Failed> {
 }
 
 async fn move_position(config: &WatcherConfig, target: Target, new_source: bool) -> Result<String, Failed> {
-    let is_file = matches!(config.token_storage, TokenBackend::File { .. });
-    let of_store = |failure: Failure| refused(&failure, is_file);
-    let of_source = |failure: Failure| refused(&failure, false);
-    let mut source = wiring::source(config).map_err(of_source)?;
-    let deployment = source.describe().await.map_err(of_source)?;
+    let of_store = of_store(config);
+    let mut source = wiring::source(config).map_err(of_server)?;
+    let deployment = source.describe().await.map_err(of_server)?;
     let name = source_name(deployment, &config.mongodb.database)?;
     let mut store = wiring::token_store(config, name).map_err(of_store)?;
     let before = match store.look().await.map_err(of_store)? {
@@ -57,11 +55,11 @@ async fn move_position(config: &WatcherConfig, target: Target, new_source: bool)
     let lineage = match &before {
         Some(before) if !new_source => before.lineage,
         before => {
-            let at_the_ends = wiring::lineage_at_ends(config).await.map_err(of_source)?;
+            let at_the_ends = wiring::lineage_at_ends(config).await.map_err(of_server)?;
             anew(before.as_deref().map(|before| before.lineage), at_the_ends)
         }
     };
-    let Opening { at, sightings, .. } = open(&mut source, target, lineage).await.map_err(of_source)?;
+    let Opening { at, sightings, .. } = open(&mut source, target, lineage).await.map_err(of_server)?;
     let contents = sightings.iter().map(|sighting| sighting.contents).collect();
     let reset = Reset { token: at, lineage, contents, new_source };
     match store.reset(reset).await.map_err(of_store)? {

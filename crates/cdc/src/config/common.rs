@@ -219,8 +219,9 @@ impl Properties {
     }
 
     /// Names and values, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    #[must_use]
+    pub fn as_slice(&self) -> &[(String, String)] {
+        &self.0
     }
 }
 

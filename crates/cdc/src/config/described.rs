@@ -62,10 +62,14 @@ pub enum Shape {
     },
     /// A share from 0 to 1.
     Share,
-    /// How often an operation is tried again: a number, or `unlimited`.
-    Retries {
-        /// The greatest number.
-        most: u32,
+    /// A whole number from a range, or the one value beside it: retries may be `unlimited`.
+    NumberOr {
+        /// The least.
+        from: u32,
+        /// The greatest.
+        to: u32,
+        /// The value beside them.
+        other: &'static str,
     },
     /// One of a few words, each with its text.
     Words(Vec<(&'static str, String)>),

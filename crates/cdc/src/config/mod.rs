@@ -37,6 +37,6 @@ pub use print::print;
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;
 pub use services::Services;
-pub use syncer::{ConsumerConfig, DEFAULT_GROUP, PostgresConfig, SyncerConfig};
+pub use syncer::{ConsumerConfig, PostgresConfig, SyncerConfig};
 pub use token_storage::TokenBackend;
 pub use watcher::{MongoConfig, ProducerConfig, WatcherConfig};

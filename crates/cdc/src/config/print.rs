@@ -6,7 +6,7 @@ use super::any::AnyConfig;
 use super::described::{Described, Preset, Shape};
 use super::layers::Sources;
 use super::problem::ConfigError;
-use super::tree::{Content, Node};
+use super::tree::{Content, Node, pair};
 
 /// What holds, as YAML, each key with the place where it was written; with the defaults, also those that nobody wrote.
 /// Secrets are named and not shown.
@@ -44,7 +44,16 @@ fn written(option: &Described, node: &Node) -> Line {
     if matches!(option.shape, Shape::Secret | Shape::Pairs { is_secret: true }) {
         return Line { value: None, comment: format!("not shown; {origin}") };
     }
-    Line { value: Some(flow(node)), comment: origin }
+    let value = match (&option.shape, node.between_commas()) {
+        (Shape::List, Some(items)) => format!("[{}]", items.map(scalar).collect::<Vec<_>>().join(", ")),
+        (Shape::Pairs { .. }, Some(pairs)) => {
+            let shown =
+                pairs.filter_map(pair).map(|(key, value)| format!("{}: {}", scalar(key), scalar(value)));
+            format!("{{{}}}", shown.collect::<Vec<_>>().join(", "))
+        }
+        _ => flow(node),
+    };
+    Line { value: Some(value), comment: origin }
 }
 
 fn by_default(option: &Described) -> Line {

@@ -9,7 +9,7 @@ use cdc_machine::{Key, Number, Retry, Visitor, Word};
 
 use super::described::{self, Described, Preset, Shape, first_paragraph};
 use super::section::Section;
-use super::tree::{Content, Node, Origin};
+use super::tree::{Content, Node, pair};
 
 /// The longest piece of a wrong value that an error repeats, in characters.
 const QUOTED_CHARS: usize = 60;
@@ -17,12 +17,20 @@ const QUOTED_CHARS: usize = 60;
 /// The most retries that are not unlimited.
 const RETRIES_MAX: u32 = 1_000_000;
 
+/// The word for retries without a bound.
+const UNLIMITED: &str = "unlimited";
+
 /// A share that is all, in millionths.
 const WHOLE: u32 = 1_000_000;
 
 impl Section<'_> {
     /// A single value of any type. `None` where it is absent or was refused.
-    fn scalar<T>(&mut self, key: &str, legal: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn scalar<T>(
+        &mut self,
+        key: &str,
+        legal: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let node = self.node(key)?;
         let Content::Scalar(text) = &node.content else {
             self.refuse(key, node, &format!("a single value is expected; legal: {legal}"));
@@ -77,14 +85,11 @@ impl Section<'_> {
 
     fn list(&mut self, key: &str) -> Option<Vec<String>> {
         let node = self.node(key)?;
-        let items: Option<Vec<String>> = match &node.content {
-            Content::Null | Content::Map(_) => None,
-            // There is no other way to spell a list outside a file.
-            Content::Scalar(text) if !matches!(node.origin, Origin::File { .. }) => {
-                Some(text.split(',').map(|item| item.trim().to_owned()).collect())
-            }
-            Content::Scalar(text) => Some(vec![text.clone()]),
-            Content::List(items) => items
+        let items: Option<Vec<String>> = match (node.between_commas(), &node.content) {
+            (Some(items), _) => Some(items.map(str::to_owned).collect()),
+            (None, Content::Null | Content::Map(_)) => None,
+            (None, Content::Scalar(text)) => Some(vec![text.clone()]),
+            (None, Content::List(items)) => items
                 .iter()
                 .map(|item| match &item.content {
                     Content::Scalar(text) => Some(text.clone()),
@@ -111,12 +116,13 @@ impl Section<'_> {
     pub(super) fn free_pairs(&mut self, key: Key, preset: Preset) -> Vec<(String, String)> {
         self.tell(key.path, key.text, Shape::Pairs { is_secret: false }, preset, "");
         let Some(node) = self.node(key.path) else { return Vec::new() };
-        let Content::Scalar(text) = &node.content else { return self.pairs_of(key.path, node) };
-        let pairs: Option<Vec<_>> = text
-            .split(',')
-            .map(|pair| pair.split_once('=').map(|(key, value)| (key.trim().into(), value.trim().into())))
-            .collect();
-        match pairs.filter(|_| !matches!(node.origin, Origin::File { .. })) {
+        if !matches!(node.content, Content::Scalar(_)) {
+            return self.pairs_of(key.path, node);
+        }
+        let pairs: Option<Vec<_>> = node.between_commas().and_then(|pairs| {
+            pairs.map(|it| pair(it).map(|(key, value)| (key.to_owned(), value.to_owned()))).collect()
+        });
+        match pairs {
             Some(pairs) => pairs,
             None => {
                 let text = "legal: a section with keys of its own; outside a file key=value,key=value";
@@ -199,16 +205,16 @@ impl Visitor for Section<'_> {
     }
 
     fn retries(&mut self, key: Key, value: &mut Retry) {
-        let say =
-            |it: Retry| it.max_retries.map_or_else(|| "unlimited".to_owned(), |times| times.to_string());
-        let legal = format!("a whole number from 0 to {RETRIES_MAX}, or \"unlimited\"");
+        let say = |it: Retry| it.max_retries.map_or_else(|| UNLIMITED.to_owned(), |times| times.to_string());
+        let legal = format!("a whole number from 0 to {RETRIES_MAX}, or \"{UNLIMITED}\"");
         let preset = Preset::Is(say(*value));
         let read = self.scalar(key.path, &legal, |text| match text {
-            "unlimited" => Some(Retry::UNLIMITED),
+            UNLIMITED => Some(Retry::UNLIMITED),
             number => number.parse().ok().filter(|times| *times <= RETRIES_MAX).map(Retry::times),
         });
         *value = read.unwrap_or(*value);
-        self.tell(key.path, key.text, Shape::Retries { most: RETRIES_MAX }, preset, say(*value));
+        let shape = Shape::NumberOr { from: 0, to: RETRIES_MAX, other: UNLIMITED };
+        self.tell(key.path, key.text, shape, preset, say(*value));
     }
 
     fn word<W: Word>(&mut self, key: Key, value: &mut W) {

@@ -61,8 +61,8 @@ fn value(option: &Described) -> Value {
         Shape::Duration { .. } => json!({ "type": "string" }),
         Shape::Bytes { .. } => json!({ "type": ["string", "integer"] }),
         Shape::Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
-        Shape::Retries { most } => json!({
-            "anyOf": [{ "type": "integer", "minimum": 0, "maximum": most }, { "const": "unlimited" }],
+        Shape::NumberOr { from, to, other } => json!({
+            "anyOf": [{ "type": "integer", "minimum": from, "maximum": to }, { "const": plain(other) }],
         }),
         Shape::Words(words) => json!({ "enum": words.iter().map(|(word, _)| word).collect::<Vec<_>>() }),
         Shape::Switch => json!({ "type": "boolean" }),
@@ -81,7 +81,7 @@ fn value(option: &Described) -> Value {
         | Shape::List
         | Shape::Number { .. }
         | Shape::Share
-        | Shape::Retries { .. }
+        | Shape::NumberOr { .. }
         | Shape::Words(_)
         | Shape::Switch
         | Shape::Secret
@@ -93,7 +93,7 @@ fn value(option: &Described) -> Value {
     {
         let is_plain = matches!(
             option.shape,
-            Shape::Number { .. } | Shape::Share | Shape::Retries { .. } | Shape::Switch
+            Shape::Number { .. } | Shape::Share | Shape::NumberOr { .. } | Shape::Switch
         );
         schema["default"] = if is_plain { plain(default) } else { json!(default) };
     }

@@ -17,9 +17,6 @@ use super::namespaces::{self, Namespaces};
 use super::problem::ConfigError;
 use super::section::{Section, read_tree};
 
-/// The consumer group of a Syncer that names none.
-pub const DEFAULT_GROUP: &str = Settings::DEFAULT_GROUP;
-
 options! {
     /// The Syncer's configuration, `syncer.yaml`.
     #[derive(Debug)]
@@ -59,7 +56,7 @@ options! {
         /// The collection that each of the topics carries.
         pub namespaces: Namespaces = Namespaces::new(),
         /// The consumer group. It owns the tables, the partitions and the offsets in PostgreSQL.
-        pub consumer_group: String = DEFAULT_GROUP.to_owned() => text_or_default("kafka.consumer_group"),
+        pub consumer_group: String = Settings::DEFAULT_GROUP.to_owned() => text_or_default("kafka.consumer_group"),
         /// Handed to librdkafka as they are. Those that a promise rests on are refused, the session's time-outs among
         /// them.
         ///

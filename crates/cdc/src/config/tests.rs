@@ -55,6 +55,10 @@ kafka: {brokers: 'localhost:9092', topic: cdc.game_db.players}
 postgres: {host: localhost, database: analytics_db, user: syncer}
 ";
 
+fn text_pair(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -132,8 +136,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(machine.on_unique_violation, OnUniqueViolation::Park);
     assert_eq!(syncer.machine.max_parked_rows, 10_000);
     assert_eq!(syncer.http_listen, SocketAddr::from(([127, 0, 0, 1], 9465)));
-    let properties: Vec<_> = syncer.kafka.properties.iter().collect();
-    assert_eq!(properties, [("queued.max.messages.kbytes", "8192")]);
+    assert_eq!(syncer.kafka.properties.as_slice(), [text_pair("queued.max.messages.kbytes", "8192")]);
 }
 
 #[test]
@@ -146,6 +149,7 @@ fn the_later_layer_wins_key_by_key() {
         ("CDC__KAFKA__BATCH_SIZE", "8"),
         ("CDC__KAFKA__BATCH_TIMEOUT", "30ms"),
         ("CDC__MONGODB__COLLECTION", "players, matches"),
+        ("CDC__KAFKA__PROPERTIES__SOCKET.MAX.FAILS", "3"),
         ("CDC_SERVICE_HOST", "10.0.0.1"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -158,8 +162,8 @@ fn the_later_layer_wins_key_by_key() {
     assert_eq!(config.kafka.partitions, 3);
     assert_eq!(config.kafka.brokers, ["localhost:9092"]);
     assert_eq!(config.mongodb.collections, ["matches", "players"]);
-    let properties: Vec<_> = config.kafka.properties.iter().collect();
-    assert_eq!(properties, [("socket.keepalive.enable", "true")]);
+    let expected = [text_pair("socket.max.fails", "3"), text_pair("socket.keepalive.enable", "true")];
+    assert_eq!(config.kafka.properties.as_slice(), expected);
 }
 
 #[test]

@@ -65,6 +65,16 @@ impl Node {
         }
     }
 
+    /// What stands between commas, where this was written outside a file: a list has no other spelling there.
+    pub(super) fn between_commas(&self) -> Option<impl Iterator<Item = &str>> {
+        match (&self.content, &self.origin) {
+            (Content::Scalar(text), Origin::Variable(_) | Origin::Flag(_)) => {
+                Some(text.split(',').map(str::trim))
+            }
+            _ => None,
+        }
+    }
+
     /// Lays another tree over this one: sections merge key by key, everything else is replaced.
     pub(super) fn overlay(&mut self, over: Self) {
         match (&mut self.content, over.content) {
@@ -82,4 +92,9 @@ impl Node {
             }
         }
     }
+}
+
+/// A key with its value, as both are written outside a file.
+pub(super) fn pair(text: &str) -> Option<(&str, &str)> {
+    text.split_once('=').map(|(key, value)| (key.trim(), value.trim()))
 }

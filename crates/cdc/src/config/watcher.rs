@@ -10,7 +10,7 @@ use cdc_postgres::Namespace;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::common::{self, CONNECTION, Logging, Properties, TopicTemplate, is_topic};
-use super::described::Preset;
+use super::described::{Preset, Shape};
 use super::layers::Sources;
 use super::namespaces::{self, Namespaces};
 use super::problem::ConfigError;
@@ -242,7 +242,8 @@ impl Section<'_> {
     fn replication_factor(&mut self, key: Key, value: &mut i16) {
         let (legal, preset) =
             ("-1 (the broker's default), or a whole number from 1 to 100", Preset::Is(value.to_string()));
+        self.tell(key.path, key.text, Shape::NumberOr { from: 1, to: 100, other: "-1" }, preset, *value);
         let factor = |text: &str| text.parse().ok().filter(|it| *it == -1 || (1..=100).contains(it));
-        *value = self.value(key, legal, preset, factor).unwrap_or(*value);
+        *value = self.scalar(key.path, legal, factor).unwrap_or(*value);
     }
 }

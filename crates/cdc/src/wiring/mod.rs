@@ -9,5 +9,4 @@ mod watcher;
 pub use syncer::{database, syncer, syncer_connection};
 pub use token_age::{TokenAge, follow_token_age};
 pub use tokens::{AnyTokenStore, identity, token_store};
-pub(crate) use watcher::pairs;
-pub use watcher::{lineage_at_ends, source, watcher};
+pub use watcher::{lineage_at_ends, source, watcher, watcher_connection};

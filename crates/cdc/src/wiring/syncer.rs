@@ -8,7 +8,6 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
 use super::jitter::jitter;
-use super::watcher::pairs;
 use crate::config::SyncerConfig;
 
 /// Puts the Syncer together.
@@ -35,7 +34,7 @@ pub fn syncer_connection(config: &SyncerConfig) -> ConnectionSettings {
     ConnectionSettings {
         brokers: config.kafka.brokers.clone(),
         client_id: format!("cdc-syncer-{}", config.instance),
-        properties: pairs(&config.kafka.properties),
+        properties: config.kafka.properties.as_slice().to_vec(),
     }
 }
 

@@ -5,7 +5,7 @@ use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::Lineage;
 use cdc_mongo::{MongoSettings, MongoSource};
 use cdc_ports::{Failure, ReportSink};
-use cdc_watcher::{Config, OnTooLarge};
+use cdc_watcher::OnTooLarge;
 use tokio::sync::watch;
 
 use super::tokens::token_store;
@@ -24,7 +24,7 @@ pub fn watcher(
     // The source says who it is once it is asked.
     let store = token_store(config, String::new())?;
     let (database, jitter) = (config.mongodb.database.clone(), super::jitter::jitter("watcher"));
-    Ok(WatcherService::new(limits(config), database, source, producer, sink, store, jitter))
+    Ok(WatcherService::new(config.machine.clone(), database, source, producer, sink, store, jitter))
 }
 
 /// The source port, not connected yet.
@@ -55,14 +55,20 @@ pub async fn lineage_at_ends(config: &WatcherConfig) -> Result<Option<Lineage>, 
     cdc_kafka::lineage_at_ends(settings.connection, settings.topics).await
 }
 
+/// How the Watcher reaches the brokers.
+#[must_use]
+pub fn watcher_connection(config: &WatcherConfig) -> ConnectionSettings {
+    ConnectionSettings {
+        brokers: config.kafka.brokers.clone(),
+        client_id: format!("cdc-watcher-{}", config.instance),
+        properties: config.kafka.properties.as_slice().to_vec(),
+    }
+}
+
 fn producer_settings(config: &WatcherConfig) -> ProducerSettings {
     let kafka = &config.kafka;
     ProducerSettings {
-        connection: ConnectionSettings {
-            brokers: kafka.brokers.clone(),
-            client_id: format!("cdc-watcher-{}", config.instance),
-            properties: pairs(&kafka.properties),
-        },
+        connection: watcher_connection(config),
         topics: config.topics().into_iter().map(Arc::from).collect(),
         partitions: kafka.partitions,
         replication_factor: i32::from(kafka.replication_factor),
@@ -78,12 +84,4 @@ fn producer_settings(config: &WatcherConfig) -> ProducerSettings {
             OnTooLarge::Skip | OnTooLarge::Stop => None,
         },
     }
-}
-
-pub(crate) fn pairs(properties: &crate::config::Properties) -> Vec<(String, String)> {
-    properties.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-fn limits(config: &WatcherConfig) -> Config {
-    Config { lease_ttl: cdc_tokens::LEASE_TTL, ..config.machine.clone() }
 }

@@ -6,7 +6,6 @@ use cdc_ports::WriteCounts;
 use crate::execute::job::Job;
 use crate::execute::pieces::{BadRows, CHECK_AT_ONCE, Deed, Lot, write_around};
 use crate::execute::savepoint::execute;
-use crate::ledger::Ledger;
 use crate::parked::{self, Parcels};
 use crate::plan::{Plan, TablePlan};
 use crate::prepare::{PreparedBatch, PreparedUpsert};
@@ -58,7 +57,6 @@ async fn newer_than_parked(
 /// Writes what the tables' constraints let pass, and parks the rest.
 pub(crate) async fn write_and_park(
     session: &mut Session,
-    ledger: &Ledger,
     plan: &Plan,
     prepared: &PreparedBatch,
     job: &Job<'_>,
@@ -74,14 +72,13 @@ pub(crate) async fn write_and_park(
     }
     write_around(session, &mut lots, BadRows::Fail, counts).await?;
     for lot in lots.iter().filter(|lot| !lot.blocked.is_empty()) {
-        park_rows(session, ledger, lot, job, counts).await?;
+        park_rows(session, lot, job, counts).await?;
     }
     Ok(())
 }
 
 async fn park_rows(
     session: &mut Session,
-    ledger: &Ledger,
     lot: &Lot<'_>,
     job: &Job<'_>,
     counts: &mut WriteCounts,
@@ -100,7 +97,7 @@ async fn park_rows(
     }
     let label = lot.table.target.table.label();
     counts.parked += parcels
-        .park(session, ledger.consumer_group(), &label)
+        .park(session, job.ledger.consumer_group(), &label)
         .await
         .map_err(|error| Trouble::of_ids(WRITE, error))?;
     Ok(())

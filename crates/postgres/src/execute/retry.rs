@@ -1,4 +1,4 @@
-//! Tries parked rows again, in one transaction that first holds their partitions. Of a row that still waits for a
+//! Tries parked rows again, in one transaction that first locks their partitions. Of a row that still waits for a
 //! value the older version is taken out of its table: its document gave those values up, and another row may wait
 //! for them. So cycles open, such as two documents that swap their names. A row that fails for a reason of its own
 //! stays where it is until the machine has given it up; its neighbours go.

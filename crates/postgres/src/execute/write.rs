@@ -8,7 +8,6 @@ use crate::execute::job::Job;
 use crate::execute::lock::begin_and_lock;
 use crate::execute::park::{fence_against_parked, write_and_park};
 use crate::execute::table::write_table;
-use crate::ledger::Ledger;
 use crate::parked;
 use crate::plan::{Plan, TablePlan};
 use crate::prepare::PreparedBatch;
@@ -22,14 +21,13 @@ use crate::stop::Stop;
 /// what is parked now. On any error the transaction is rolled back, or its connection is given up.
 pub(crate) async fn write(
     session: &mut Session,
-    ledger: &Ledger,
     plan: &mut Plan,
     prepared: &PreparedBatch,
     job: &Job<'_>,
     counts: &mut WriteCounts,
 ) -> Result<Vec<ParkedRows>, Stop> {
-    let transaction = begin_and_lock(session, WRITE, ledger, (&prepared.lock, job.owned)).await?;
-    let written = write_tables(session, ledger, plan, prepared, job, counts).await;
+    let transaction = begin_and_lock(session, WRITE, job.ledger, (&prepared.lock, job.owned)).await?;
+    let written = write_tables(session, plan, prepared, job, counts).await;
     Ok(end(session, WRITE, transaction, written).await?)
 }
 
@@ -45,7 +43,6 @@ pub(crate) async fn feed(session: &Session, plan: &Plan) -> Result<(), Trouble> 
 /// With nothing parked, the tables' statements are all that there is.
 async fn write_tables(
     session: &mut Session,
-    ledger: &Ledger,
     plan: &mut Plan,
     prepared: &PreparedBatch,
     job: &Job<'_>,
@@ -74,10 +71,10 @@ async fn write_tables(
             for table in &mut plan.tables {
                 fence_against_parked(session, table, counts).await?;
             }
-            write_and_park(session, ledger, plan, prepared, job, counts).await?;
+            write_and_park(session, plan, prepared, job, counts).await?;
         }
     }
-    parked::count(session, ledger.consumer_group(), job.share, job.owned)
+    parked::count(session, job.ledger.consumer_group(), job.share, job.owned)
         .await
         .map_err(|error| Trouble::of(WRITE, error))
 }

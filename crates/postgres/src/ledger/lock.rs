@@ -1,7 +1,5 @@
 //! The ledger's rows of partitions that are ours: locked for a batch, or only looked at.
 
-use std::sync::PoisonError;
-
 use cdc_machine::Epoch;
 use cdc_syncer::Partition;
 use tokio_postgres::{Error, Statement};
@@ -80,18 +78,5 @@ impl Ledger {
         let rows = asked.await.map_err(|error| Trouble::of(OPERATION, error))?;
         refused.extend(owned.missing_from(&rows));
         Ok(refused)
-    }
-
-    /// Those that are ours under these assignments, and those that are not.
-    fn known(&self, wanted: &[(Partition, Epoch)]) -> (OwnedPartitions, Vec<Partition>) {
-        let ours = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut owned, mut unknown) = (OwnedPartitions::default(), Vec::new());
-        for (partition, assignment) in wanted {
-            match ours.get(partition) {
-                Some(row) if row.assignment == *assignment => owned.push(*partition, row),
-                _ => unknown.push(*partition),
-            }
-        }
-        (owned, unknown)
     }
 }

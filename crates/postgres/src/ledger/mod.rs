@@ -50,24 +50,39 @@ impl Ledger {
 
     /// Those of the partitions that are ours under these assignments; or those that are not.
     pub(crate) fn owned(&self, wanted: &[(Partition, Epoch)]) -> Result<OwnedPartitions, Vec<Partition>> {
+        let (owned, refused) = self.known(wanted);
+        if refused.is_empty() { Ok(owned) } else { Err(refused) }
+    }
+
+    /// Those that are ours under these assignments, and those that are not.
+    fn known(&self, wanted: &[(Partition, Epoch)]) -> (OwnedPartitions, Vec<Partition>) {
+        let (owned, _, refused) =
+            self.split(wanted.iter().map(|(partition, epoch)| (*partition, *epoch, ())));
+        (owned, refused)
+    }
+
+    /// Those that are ours under these assignments, what came with each of them in the same order, and those that are not.
+    fn split<T>(
+        &self,
+        wanted: impl Iterator<Item = (Partition, Epoch, T)>,
+    ) -> (OwnedPartitions, Vec<T>, Vec<Partition>) {
         let ours = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<(Partition, &OwnedPartition)> = Vec::with_capacity(wanted.len());
+        let mut found: Vec<(Partition, &OwnedPartition, T)> = Vec::with_capacity(wanted.size_hint().0);
         let mut refused = Vec::new();
-        for (partition, assignment) in wanted {
-            match ours.get(partition) {
-                Some(row) if row.assignment == *assignment => found.push((*partition, row)),
-                _ => refused.push(*partition),
+        for (partition, assignment, it) in wanted {
+            match ours.get(&partition) {
+                Some(row) if row.assignment == assignment => found.push((partition, row, it)),
+                _ => refused.push(partition),
             }
-        }
-        if !refused.is_empty() {
-            return Err(refused);
         }
         found.sort_unstable_by(|a, b| a.1.name.cmp(&b.1.name));
         let mut owned = OwnedPartitions::default();
-        for (partition, row) in found {
+        let mut with = Vec::with_capacity(found.len());
+        for (partition, row, it) in found {
             owned.push(partition, row);
+            with.push(it);
         }
-        Ok(owned)
+        (owned, with, refused)
     }
 
     /// The partitions of a topic that are ours, each with its assignment.

@@ -167,23 +167,8 @@ impl Ledger {
         }
     }
 
+    /// Those whose partitions are ours, each with its offset, and the partitions that are not.
     fn recordable(&self, offsets: &[LedgerCommit]) -> (OwnedPartitions, Vec<i64>, Vec<Partition>) {
-        let ours = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<(&OwnedPartition, &LedgerCommit)> = Vec::with_capacity(offsets.len());
-        let mut refused = Vec::new();
-        for offset in offsets {
-            match ours.get(&offset.partition) {
-                Some(row) if row.assignment == offset.epoch => found.push((row, offset)),
-                _ => refused.push(offset.partition),
-            }
-        }
-        found.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
-        let mut owned = OwnedPartitions::default();
-        let mut next = Vec::with_capacity(found.len());
-        for (row, offset) in found {
-            owned.push(offset.partition, row);
-            next.push(offset.next_offset);
-        }
-        (owned, next, refused)
+        self.split(offsets.iter().map(|offset| (offset.partition, offset.epoch, offset.next_offset)))
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cdc_event::Operation;
-use postgres_types::Type;
 
 use crate::decode::Candidate;
 use crate::decode::no_row::NoRow;
 use crate::plan::row::RowWriter;
 use crate::plan::rows::{Deletes, Keys, Upserts};
+use crate::statements::source::id_type;
 use crate::tables::inspections::Names;
 use crate::tables::target::Target;
 
@@ -40,10 +40,9 @@ impl Layout<'_> {
     /// Decides each row's contest, and writes the winner's row.
     pub(crate) fn lay_out(&mut self, contest: &[Candidate<'_>]) -> LaidOut {
         let target = &*self.target;
-        let id = target.table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire());
         let mut upserts =
             Upserts { buffers: target.statements.buffers(), keys: self.keeps_keys.then(Keys::new) };
-        let mut deletes = Deletes::new(id);
+        let mut deletes = Deletes::new(id_type(&target.table));
         let (mut merged, mut newest_unix_seconds) = (0, 0);
         let mut writer = RowWriter::new(target, self.written_at).knowing(self.absent);
         for rivals in contest.chunk_by(|a, b| a.row_id == b.row_id) {

@@ -88,7 +88,7 @@ enum Claim {
     },
 }
 
-/// Inspections at the table.
+/// Looks at the table.
 pub(crate) async fn inspect(session: &mut Session, wanted: &Wanted<'_>) -> Result<Inspection, Trouble> {
     let asked = async {
         let statement = session.prepare(&INSPECT.into(), &[]).await?;

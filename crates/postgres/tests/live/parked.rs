@@ -1,4 +1,4 @@
-//! Rows whose unique value another row holds: parked, tried again, and opened where they wait for each other.
+//! Rows whose unique value another row holds: parked, tried again, and evicted where they wait for each other.
 
 use cdc_machine::{Epoch, Fault};
 use cdc_ports::{Database, LedgerEntry, RetryCounts, RetryReply, Share, WriteCounts};

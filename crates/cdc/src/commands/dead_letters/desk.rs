@@ -1,12 +1,11 @@
 use std::collections::BTreeSet;
 
 use cdc_kafka::{ConnectionSettings, DeadLetter, DeadLetterReader};
-use cdc_ports::Failure;
 use cdc_postgres::{Done, LetterBook, LetterPlace};
 
 use super::selection::{Place, Selection};
 use crate::cli::ConfigArgs;
-use crate::commands::asking::{refused, runtime};
+use crate::commands::asking::{of_server, runtime};
 use crate::commands::output::tell;
 use crate::config::Services;
 use crate::exit::{Exit, Failed};
@@ -131,9 +130,9 @@ impl Desk {
                 letters.retain(|letter| letter.done.is_none());
                 passed.done += (all - letters.len()) as u64;
             }
-            let room = selection.limit.map_or(u64::MAX, |limit| limit.saturating_sub(passed.handed));
-            letters.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-            let is_last = letters.len() as u64 >= room;
+            let left = selection.limit.map_or(u64::MAX, |limit| limit.saturating_sub(passed.handed));
+            letters.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            let is_last = letters.len() as u64 >= left;
             passed.handed += letters.len() as u64;
             let goes_on = letters.is_empty() || act(letters)?;
             if is_last || !goes_on {
@@ -237,8 +236,4 @@ pub(super) fn tell_of(passed: &Passed) {
             passed.foreign
         ));
     }
-}
-
-pub(super) fn of_server(failure: Failure) -> Failed {
-    refused(&failure, false)
 }

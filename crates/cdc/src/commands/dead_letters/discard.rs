@@ -1,8 +1,9 @@
 use cdc_postgres::Outcome;
 
-use super::desk::{Desk, of_server, tell_of};
+use super::desk::{Desk, tell_of};
 use super::selection::Selection;
 use crate::cli::{ChosenLetters, DeadLettersDiscardArgs};
+use crate::commands::asking::of_server;
 use crate::commands::output::print;
 use crate::exit::{Exit, Failed};
 

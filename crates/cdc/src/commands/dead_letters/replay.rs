@@ -3,9 +3,10 @@ use cdc_ports::Failure;
 use cdc_postgres::{By, Outcome, Question, Standing};
 use serde_json::{Value, json};
 
-use super::desk::{Desk, Letter, of_server, tell_of};
+use super::desk::{Desk, Letter, tell_of};
 use super::selection::Selection;
 use crate::cli::{ChosenLetters, DeadLettersReplayArgs};
+use crate::commands::asking::of_server;
 use crate::commands::output::{tell, write};
 use crate::exit::{Exit, Failed};
 
