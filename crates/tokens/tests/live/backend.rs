@@ -141,9 +141,25 @@ impl Redis {
         self.child.wait().unwrap();
     }
 
-    /// Starts a killed one again, on its data.
-    pub(crate) fn restart(&mut self, more: &[&str]) {
+    /// Starts a killed one again, on its data, and waits until it has loaded them.
+    pub(crate) async fn restart(&mut self) {
+        self.restart_loading(&[]);
+        let patience = Instant::now() + Duration::from_secs(20);
+        while self.ping().await.is_err() {
+            assert!(Instant::now() < patience, "redis-server in {:?} does not load its data", self.folder);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The same, but returns as soon as the port is open. The server answers every command with LOADING until its data
+    /// are read.
+    pub(crate) fn restart_loading(&mut self, more: &[&str]) {
         self.child = spawn(self.port, &self.folder, &[DURABLE, more].concat());
+    }
+
+    async fn ping(&self) -> ::redis::RedisResult<()> {
+        let client = ::redis::Client::open(format!("redis://127.0.0.1:{}/0", self.port))?;
+        ::redis::cmd("PING").exec_async(&mut client.get_multiplexed_async_connection().await?).await
     }
 
     /// SIGSTOP or SIGCONT.

@@ -49,7 +49,7 @@ async fn killed_and_started_again_on_its_data() {
     let mut store = holder(&server).await;
     server.kill();
     refused_for_now(&mut store, 2).await;
-    server.restart(&[]);
+    server.restart().await;
     assert_same(&server.store(KEY, "b").peek().await.unwrap().unwrap().token, &token(1));
     saved(&mut store, 3).await;
 }
@@ -73,7 +73,7 @@ async fn loading_its_data() {
     command(&server, &["EVAL", fill, "0"]).await;
     let mut store = holder(&server).await;
     server.kill();
-    server.restart(&["--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"]);
+    server.restart_loading(&["--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"]);
     let mut is_said = false;
     let patience = tokio::time::Instant::now() + Duration::from_secs(30);
     while let Err(failure) = save(&mut store, 2).await {

@@ -116,6 +116,7 @@ impl Job {
 }
 
 /// Runs a process to its end and collects its lines, each with the time at which it came.
+#[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
 fn watch(
     mut command: Command,
     begun: Instant,
