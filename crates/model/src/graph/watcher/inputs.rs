@@ -8,7 +8,7 @@ use cdc_watcher::{
     Saved, SourceRefusal, Taken, TimerKind, TopicState,
 };
 
-use super::outstanding::Outstanding;
+use super::outstanding::{Awaited, Outstanding};
 use crate::graph::asked::id_of;
 
 type Inputs = Vec<Input<u8, u32>>;
@@ -136,15 +136,17 @@ impl Outstanding {
     }
 
     fn push_reports(&self, inputs: &mut Inputs) {
-        let mut seqs = self.reports.clone();
-        seqs.sort_unstable();
-        seqs.dedup();
-        if seqs.is_empty() {
-            seqs.push(SeqNo(u64::MAX));
+        let mut reports = self.reports.clone();
+        reports.sort_unstable();
+        reports.dedup();
+        if reports.is_empty() {
+            reports.push(Awaited { seq: SeqNo(u64::MAX), is_control: false });
         }
-        for seq in seqs {
+        for Awaited { seq, is_control } in reports {
             inputs.push(Input::Delivered { seqs: vec![seq] });
-            inputs.push(Input::DeliveryTooLarge { seq, marker: 0 });
+            if !is_control {
+                inputs.push(Input::DeliveryTooLarge { seq, marker: 0 });
+            }
             inputs.extend(KAFKA_FAULTS.map(|fault| Input::DeliveryFailed { seq, fault }));
             inputs.push(Input::DeliveryFailed { seq, fault: Fault::TooLarge });
         }

@@ -19,10 +19,18 @@ pub(super) struct Outstanding {
     /// The save, and whether it opens gaps.
     pub(super) save: Option<(EffectId, bool)>,
     /// Reports that are still to come.
-    pub(super) reports: Vec<SeqNo>,
+    pub(super) reports: Vec<Awaited>,
     /// The newest token that the machine has seen.
     pub(super) newest: u32,
     pub(super) timers: Running<TimerKind>,
+}
+
+/// A report on one message, or on one copy of the control messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Awaited {
+    pub(super) seq: SeqNo,
+    /// Nothing can stand in the place of a control message that does not fit.
+    pub(super) is_control: bool,
 }
 
 impl Outstanding {
@@ -66,10 +74,12 @@ impl Outstanding {
             Effect::Fetch { max_events, .. } => self.fetch = Some(*max_events),
             Effect::CloseStream { .. } => (self.stream, self.fetch) = (None, None),
             Effect::SaveToken { id, change, .. } => self.save = Some((*id, !change.gaps.is_empty())),
-            Effect::Publish { seq, .. } | Effect::PublishMarker { seq, .. } => self.reports.push(*seq),
+            Effect::Publish { seq, .. } | Effect::PublishMarker { seq, .. } => {
+                self.reports.push(Awaited { seq: *seq, is_control: false });
+            }
             Effect::PublishControl { seq, records, copies } => {
                 let reports = records.len() * *copies as usize;
-                self.reports.extend(std::iter::repeat_n(*seq, reports));
+                self.reports.extend(std::iter::repeat_n(Awaited { seq: *seq, is_control: true }, reports));
             }
             Effect::SetTimer { timer, .. } => self.timers.set(*timer),
             Effect::CancelTimer { timer } => self.timers.end(*timer),
@@ -78,7 +88,7 @@ impl Outstanding {
     }
 
     fn report(&mut self, seq: SeqNo) {
-        if let Some(place) = self.reports.iter().position(|awaited| *awaited == seq) {
+        if let Some(place) = self.reports.iter().position(|awaited| awaited.seq == seq) {
             self.reports.remove(place);
         }
     }
