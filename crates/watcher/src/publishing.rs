@@ -4,7 +4,6 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use cdc_machine::{Backoff, Cause, EffectId, Fault, SeqNo, Settlement, Verdict, ensure};
 
@@ -85,14 +84,13 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         }
     }
 
-    /// A new producer, after a back-off.
+    /// A new producer, after a back-off, which uses up one of Kafka's retries.
     pub(crate) fn make_after_wait(
         &mut self,
         exhausted: Cause,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
-        self.phase = Phase::Due;
-        let wait = self.next_wait(exhausted, cx)?;
+        let wait = self.retries.next(cx.config.retries.kafka).ok_or(Ending::Drain(exhausted))?;
         self.phase = Phase::BackingOff;
         cx.set_timer(TimerKind::Reconnect, wait);
         Ok(())
@@ -101,15 +99,6 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
     /// A new producer, at once.
     pub(crate) const fn make_anew(&mut self) {
         self.phase = Phase::Due;
-    }
-
-    /// Uses up one of Kafka's retries.
-    pub(crate) fn next_wait(
-        &mut self,
-        exhausted: Cause,
-        cx: &mut Context<'_, R, T>,
-    ) -> Result<Duration, Ending> {
-        self.retries.next(cx.config.retries.kafka).ok_or(Ending::Drain(exhausted))
     }
 
     /// A back-off has ended.
@@ -197,9 +186,7 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         }
         match (fault, verdict::on_kafka(fault)) {
             (Fault::TooLarge, _) => Ok(Some(self.refuse_batch(position, present))),
-            // The topic is not what it was: a new producer looks at it anew.
-            (Fault::HistoryLost, _) => Ok(Some(Trouble::Producer)),
-            (_, Verdict::Retry(_)) => Ok(Some(Trouble::Delivery)),
+            (_, Verdict::Retry(_)) => Ok(Some(Trouble::Producer)),
             (_, Verdict::End(cause)) => Err(Ending::Undeliverable(cause)),
         }
     }

@@ -1,7 +1,6 @@
 //! The change stream: opened after the last position that is known, read one fetch at a time, and closed before what is
 //! in flight is read again.
 
-use core::time::Duration;
 
 use cdc_machine::{Backoff, Cause, Dependency, Epoch, Fault, Verdict};
 
@@ -239,14 +238,9 @@ impl Stream {
     ) -> Result<(), Ending> {
         self.phase = Phase::Due;
         let wait = self.retries.next(cx.config.retries.mongodb).ok_or(Ending::Drain(exhausted))?;
-        self.open_after(wait, cx);
-        Ok(())
-    }
-
-    /// Another stream, after this wait.
-    pub(crate) fn open_after<R, T>(&mut self, wait: Duration, cx: &mut Context<'_, R, T>) {
         self.phase = Phase::BackingOff;
         cx.set_timer(TimerKind::Reconnect, wait);
+        Ok(())
     }
 
     /// Another stream, as soon as there is a producer.

@@ -8,15 +8,16 @@ pub(crate) enum Trouble {
     Source,
     /// The source answers, but is not what the configuration names.
     Misfit,
-    Delivery,
     /// A batch was refused as too large, whatever its messages are.
     Refused,
+    /// The client has lost messages, or they were not delivered in time. Nobody knows whether it still works and whether
+    /// its topics are what they were: a new one looks at them anew.
     Producer,
 }
 
 impl Trouble {
     /// True where messages that are in flight are read again, whatever their reports say.
     pub(crate) const fn is_of_delivery(self) -> bool {
-        matches!(self, Self::Delivery | Self::Refused | Self::Producer)
+        matches!(self, Self::Refused | Self::Producer)
     }
 }

@@ -186,10 +186,6 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
             Trouble::Rebatch | Trouble::Refused => self.publishing.make_anew(),
             Trouble::Source => self.stream.open_after_retry(Cause::Unavailable(mongodb), cx)?,
             Trouble::Misfit => self.stream.open_after_retry(Cause::Unsupported(mongodb), cx)?,
-            Trouble::Delivery => {
-                let wait = self.publishing.next_wait(Cause::Unavailable(kafka), cx)?;
-                self.stream.open_after(wait, cx);
-            }
             Trouble::Producer => self.publishing.make_after_wait(Cause::Unavailable(kafka), cx)?,
         }
         Ok(())

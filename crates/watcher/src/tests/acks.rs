@@ -20,8 +20,11 @@ fn a_failed_report_stops_the_reading_and_purges_what_is_queued() {
         ["SetTimer Reconnect#0 after=1s", "SetTimer SaveDelay#0 after=200ms"]
     );
     assert_eq!(b.at(), CONNECTING);
+    // Nobody knows whether the client still works and whether its topics are what they were.
     let due = b.expiry(TimerKind::Reconnect);
-    assert_eq!(b.step(due), ["OpenStream epoch=1 from=After(11) lineage=7 reading=Whole"]);
+    assert_eq!(b.step(due), ["PrepareProducer id=2 batching=Shared { halvings: 0 }"]);
+    let ready = ready(2, true);
+    assert_eq!(b.step(ready), ["OpenStream epoch=1 from=After(11) lineage=7 reading=Whole"]);
     assert_eq!(b.step(opened(1, 11)), ["Fetch epoch=1 max_events=3 max_bytes=100"]);
     assert_eq!(b.step(batch(1, &[12]))[0], "Publish seq=3 record=body partitions=2");
 }
@@ -95,10 +98,11 @@ fn a_failure_among_single_messages_leaves_them_single() {
     b.step(ready(2, true));
     b.step(opened(1, 11));
     b.step(batch(1, &[12]));
-    // The producer of single messages is still there.
     assert_eq!(b.step(failed(2, Fault::Transient))[0], "PurgeQueued");
     let due = b.expiry(TimerKind::Reconnect);
-    assert_eq!(b.step(due), ["OpenStream epoch=2 from=After(11) lineage=7 reading=Whole"]);
+    assert_eq!(b.step(due), ["PrepareProducer id=3 batching=Single"]);
+    let ready = ready(3, true);
+    assert_eq!(b.step(ready), ["OpenStream epoch=2 from=After(11) lineage=7 reading=Whole"]);
     b.step(opened(2, 11));
     assert_eq!(b.step(batch(2, &[12])), ["Publish seq=3 record=body partitions=2", "CloseStream epoch=2"]);
 }
@@ -119,10 +123,12 @@ fn a_refused_batch_of_single_messages_is_a_failure() {
 }
 
 #[test]
-fn a_refused_batch_outweighs_a_failed_delivery() {
+fn a_batch_refused_behind_a_failed_delivery_is_read_again_one_message_at_a_time() {
     let mut b = Bench::reading(small(), &[11, 12]);
     b.step(failed(0, Fault::Transient));
-    assert_eq!(b.step(failed(1, Fault::TooLarge)), ["PrepareProducer id=2 batching=Single"]);
+    assert_eq!(b.step(failed(1, Fault::TooLarge)), ["SetTimer Reconnect#0 after=1s"]);
+    let due = b.expiry(TimerKind::Reconnect);
+    assert_eq!(b.step(due), ["PrepareProducer id=2 batching=Single"]);
 }
 
 #[test]
@@ -154,12 +160,13 @@ fn a_message_that_always_fails_uses_the_retries_up() {
     b.step(delivered(&[1]));
     let due = b.expiry(TimerKind::Reconnect);
     b.step(due);
+    b.step(ready(2, true));
     b.step(opened(1, 10));
     b.step(batch(1, &[11, 12]));
     b.step(delivered(&[3]));
     b.step(failed(2, Fault::Transient));
     assert_eq!(b.at(), DRAINING);
-    b.step(Input::LeaseReleased { id: EffectId(2), result: () });
+    b.step(Input::LeaseReleased { id: EffectId(3), result: () });
     assert_eq!(b.at(), stopped(Cause::Unavailable(Dependency::Kafka)));
 }
 
@@ -171,6 +178,7 @@ fn a_longer_prefix_is_progress_of_kafka() {
     assert_eq!(b.machine.kafka_attempt(&b.config), (1, Some(5)));
     let due = b.expiry(TimerKind::Reconnect);
     b.step(due);
+    b.step(ready(2, true));
     b.step(opened(1, 10));
     b.step(batch(1, &[11, 12]));
     b.step(delivered(&[2]));

@@ -81,7 +81,8 @@ fn a_gap_is_told_again_until_every_partition_has_it() {
         ["CloseStream epoch=0", "PurgeQueued", "SetTimer Reconnect#0 after=1s"]
     );
     let due = b.expiry(TimerKind::Reconnect);
-    assert_eq!(b.step(due), ["OpenStream epoch=1 from=After(10) lineage=7 reading=Whole"]);
+    assert_eq!(b.step(due), ["PrepareProducer id=2 batching=Shared { halvings: 0 }"]);
+    b.step(ready(2, true));
     assert_eq!(
         b.step(opened(1, 10)),
         ["PublishControl seq=1 records=[gap] copies=2", "Fetch epoch=1 max_events=3 max_bytes=80"]
@@ -310,13 +311,14 @@ fn a_replacement_that_is_read_again_is_one_gap() {
     b.step(failed(0, Fault::Transient));
     let due = b.expiry(TimerKind::Reconnect);
     b.step(due);
+    b.step(ready(2, true));
     b.step(opened(1, 10));
     b.step(event(1));
     b.step(delivered(&[1, 1]));
     let due = b.expiry(TimerKind::SaveDelay);
     assert_eq!(
         b.step(due)[0],
-        "SaveToken id=2 token=11 lineage=7 change=[collection_replaced 10..11 of [0] told]"
+        "SaveToken id=3 token=11 lineage=7 change=[collection_replaced 10..11 of [0] told]"
     );
 }
 

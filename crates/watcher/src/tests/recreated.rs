@@ -83,7 +83,9 @@ fn what_was_not_explained_before_a_rewind_is_looked_at_again() {
     // The gap waits behind an event that does not arrive.
     b.step(failed(0, Fault::Transient));
     let due = b.expiry(TimerKind::Reconnect);
-    assert_eq!(b.step(due), ["OpenStream epoch=1 from=After(10) lineage=7 reading=Whole"]);
+    b.step(due);
+    let ready = ready(2, true);
+    assert_eq!(b.step(ready), ["OpenStream epoch=1 from=After(10) lineage=7 reading=Whole"]);
     b.step(opened_other(1, 10, 12));
     assert_eq!(
         b.step(batch(1, &[11])),

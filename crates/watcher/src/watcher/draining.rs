@@ -18,7 +18,9 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
             (Signal::Drain, Some(_)) => Ok(()),
             (Signal::Drain, None) if self.life == Life::NotStarted => Err(Ending::Stop(Cause::Drained)),
             // What has failed already is replayed at the next start.
-            (Signal::Drain, None) if self.stream.trouble() == Some(Trouble::Delivery) => Err(Ending::Drain(Cause::DrainIncomplete)),
+            (Signal::Drain, None) if self.stream.trouble().is_some_and(Trouble::is_of_delivery) => {
+                Err(Ending::Drain(Cause::DrainIncomplete))
+            }
             (Signal::Drain, None) => Err(Ending::Drain(Cause::Drained)),
         }
     }
