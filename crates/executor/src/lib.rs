@@ -17,6 +17,7 @@ mod given_up;
 mod health;
 mod jitter;
 pub mod metrics;
+mod observer;
 mod pending_since;
 mod report;
 #[cfg(test)]

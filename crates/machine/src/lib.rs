@@ -46,7 +46,7 @@ pub use fault::Fault;
 pub use ids::{Asked, EffectId, Epoch, Ids, Lineage, SeqNo};
 pub use machine::{Effects, Machine, Signal, ensure};
 pub use options::{Key, Number, Visitor, Word};
-pub use requests::Reply;
+pub use requests::{Answered, FailureWord, Reply, Request, RequestKey, request_key};
 pub use state::StateName;
 pub use timers::{TimerEffects, TimerId, TimerKey, Timers};
 pub use verdict::Verdict;

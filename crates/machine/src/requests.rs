@@ -5,23 +5,89 @@
 //! From them come both enums with their docs, the names for logs and diagrams, which timers have jitter, what answers
 //! what, and the text that tests compare: the name, then `field=value` for each field.
 
-/// True where the reply to a request tells of a failure. Diagrams and logs tell the two apart.
+use crate::{EffectId, Epoch, Fault};
+
+/// Whether the reply to a request tells of a failure. Diagrams, logs and traces tell the two apart.
 pub trait Reply {
+    /// The failure in one word of a closed list; `None` where there was none.
+    fn failure(&self) -> Option<&'static str>;
+
     /// True for a failure.
-    fn is_failure(&self) -> bool;
+    fn is_failure(&self) -> bool {
+        self.failure().is_some()
+    }
 }
 
-impl<T, E> Reply for Result<T, E> {
-    fn is_failure(&self) -> bool {
-        self.is_err()
+impl<T, E: FailureWord> Reply for Result<T, E> {
+    fn failure(&self) -> Option<&'static str> {
+        self.as_ref().err().map(FailureWord::word)
     }
 }
 
 /// A reply that comes either way, or only with what was asked for.
 impl Reply for () {
-    fn is_failure(&self) -> bool {
-        false
+    fn failure(&self) -> Option<&'static str> {
+        None
     }
+}
+
+/// Why a request was not met, in one word of a closed list.
+pub trait FailureWord {
+    /// The word.
+    fn word(&self) -> &'static str;
+}
+
+impl FailureWord for Fault {
+    fn word(&self) -> &'static str {
+        self.as_str()
+    }
+}
+
+/// A request, for whoever follows from outside what is out: [`requests!`](crate::requests) tells of each effect which
+/// one it is, and of each input which one it answers. The end of a back-off is waited for like a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The effect's name; of a back-off `BackOff` and its timer.
+    pub name: &'static str,
+    /// Tells it from others of its name.
+    pub key: u64,
+    /// Part of the work itself, such as a fetch or a write: there are as many as batches.
+    pub is_of_batch: bool,
+}
+
+/// An input that ends what a [`Request`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The request.
+    pub request: Request,
+    /// Why it was not met, where it was not.
+    pub failure: Option<&'static str>,
+}
+
+/// What a request is recognised by.
+pub trait RequestKey {
+    /// A number; of several parts, one that tells their combinations apart.
+    fn number(&self) -> u64;
+}
+
+impl RequestKey for EffectId {
+    fn number(&self) -> u64 {
+        self.0
+    }
+}
+
+impl RequestKey for Epoch {
+    fn number(&self) -> u64 {
+        self.0
+    }
+}
+
+/// One number for the parts of a request's key. The first is a small one (a worker, or the place of a timer), the last
+/// one counts.
+#[must_use]
+pub fn request_key(parts: &[u64]) -> u64 {
+    const FIRST_PART_SHIFT: u32 = 48;
+    parts.iter().fold(0, |key, part| key.rotate_left(FIRST_PART_SHIFT) ^ part)
 }
 
 /// Defines what a machine's timers are for.
@@ -81,6 +147,12 @@ macro_rules! timers {
                 match self { $(Self::$Name { .. } => concat!("Timer ", stringify!($Name))),+ }
             }
 
+            /// The name of the wait, where it is a back-off.
+            #[must_use]
+            pub const fn back_off_name(self) -> &'static str {
+                match self { $(Self::$Name { .. } => concat!("BackOff ", stringify!($Name))),+ }
+            }
+
             /// The name of the order that sets it.
             #[must_use]
             pub const fn set_name(self) -> &'static str {
@@ -136,7 +208,8 @@ macro_rules! timers {
 /// ```
 ///
 /// A request repeats its key (`id`; none where only one can ever be out) in its reply: `Effect::SaveToken { id, token,
-/// lineage }` is answered by `Input::TokenSaved { id, result }`. `-> […]` names the facts that an order leads to.
+/// lineage }` is answered by `Input::TokenSaved { id, result }`. `-> […]` names the facts that an order leads to. A reply
+/// with `of_batch` behind it answers a request of which there are as many as batches.
 #[macro_export]
 macro_rules! requests {
     (
@@ -147,7 +220,7 @@ macro_rules! requests {
             $(#[$request_meta:meta])* $Request:ident($($key:ident: $Key:ty),*) {
                 $($asked:ident: $Asked:ty),* $(,)?
             }
-            $(#[$reply_meta:meta])* -> $Reply:ident: $Result:ty;
+            $(#[$reply_meta:meta])* -> $Reply:ident: $Result:ty $(, $of_batch:ident)?;
         )*}
         orders {$(
             $(#[$order_meta:meta])* $Order:ident
@@ -205,6 +278,27 @@ macro_rules! requests {
                     Self::Stop { .. } => "Stop",
                 }
             }
+
+            /// The request that goes out with it; also the wait that it begins, where that is a back-off.
+            #[must_use]
+            pub fn request(&self) -> Option<$crate::Request> {
+                match self {
+                    $(Self::$Request { $($key,)* .. } => Some($crate::Request {
+                        name: stringify!($Request),
+                        key: $crate::request_key(&[$($crate::RequestKey::number($key)),*]),
+                        is_of_batch: $crate::requests!(@of_batch $($of_batch)?),
+                    }),)*
+                    $(Self::$Order { .. } => None,)*
+                    Self::SetTimer { timer, .. } => $crate::requests!(@back_off timer),
+                    Self::CancelTimer { .. } | Self::Stop { .. } => None,
+                }
+            }
+
+            /// The back-off that it ends before its time.
+            #[must_use]
+            pub fn called_off(&self) -> Option<$crate::Request> {
+                if let Self::CancelTimer { timer } = self { $crate::requests!(@back_off timer) } else { None }
+            }
         }
 
         impl<$($H),+> $Input<$($H),+> {
@@ -223,6 +317,25 @@ macro_rules! requests {
                     Self::Signal($crate::Signal::Drain) => "Signal Drain",
                     Self::Signal($crate::Signal::Abort) => "Signal Abort",
                 }
+            }
+
+            /// The request that it answers; also the back-off that is over with it.
+            #[must_use]
+            pub fn answers(&self) -> Option<$crate::Answered> {
+                let (request, failure) = match self {
+                    $(Self::$Reply { $($key,)* result } => (
+                        $crate::Request {
+                            name: stringify!($Request),
+                            key: $crate::request_key(&[$($crate::RequestKey::number($key)),*]),
+                            is_of_batch: $crate::requests!(@of_batch $($of_batch)?),
+                        },
+                        $crate::Reply::failure(result),
+                    ),)*
+                    $(Self::$Fact { .. } => return None,)*
+                    Self::Timer(timer) => ($crate::requests!(@back_off timer)?, None),
+                    Self::Signal(_) => return None,
+                };
+                Some($crate::Answered { request, failure })
             }
         }
 
@@ -257,6 +370,17 @@ macro_rules! requests {
             }
         }
     };
+    (@of_batch) => { false };
+    (@of_batch of_batch) => { true };
+    (@back_off $timer:ident) => {
+        if $timer.kind.has_jitter() {
+            let place = $crate::TimerKey::place($timer.kind) as u64;
+            let key = $crate::request_key(&[place, $timer.generation]);
+            Some($crate::Request { name: $timer.kind.back_off_name(), key, is_of_batch: false })
+        } else {
+            None
+        }
+    };
 }
 
 #[cfg(test)]
@@ -267,10 +391,19 @@ mod tests {
     use alloc::vec::Vec;
     use core::time::Duration;
 
-    use crate::{Cause, EffectId, Effects, Fault, Reply, SeqNo, Signal, TimerId, TimerKey as _, Timers};
+    use crate::{
+        Answered, Cause, EffectId, Effects, Fault, Reply, Request, RequestKey, SeqNo, Signal, TimerId,
+        TimerKey as _, Timers,
+    };
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub struct WorkerId(u32);
+
+    impl RequestKey for WorkerId {
+        fn number(&self) -> u64 {
+            self.0.into()
+        }
+    }
 
     timers! {
         /// What a timer is for.
@@ -301,7 +434,7 @@ mod tests {
                 /// It is saved.
                 -> TokenSaved: Result<Vec<R>, Fault>;
             /// Write.
-            Write(worker: u32, id: EffectId) {} -> Written: ();
+            Write(worker: WorkerId, id: EffectId) {} -> Written: (), of_batch;
         }
         orders {
             /// Publish.
@@ -324,7 +457,7 @@ mod tests {
     fn effects_print_their_fields_and_replies_tell_of_failures() {
         let orders = [
             (Order::SaveToken { id: EffectId(2), token: 13 }, "SaveToken id=2 token=13"),
-            (Order::Write { worker: 1, id: EffectId(3) }, "Write worker=1 id=3"),
+            (Order::Write { worker: WorkerId(1), id: EffectId(3) }, "Write worker=WorkerId(1) id=3"),
             (Order::Publish { seq: SeqNo(4), record: "a" }, "Publish seq=4 record=\"a\""),
             (Order::Purge, "Purge"),
             (Order::Stop { cause: Cause::Drained }, "Stop cause=Drained"),
@@ -336,7 +469,7 @@ mod tests {
         let saved = |result| Fact::TokenSaved { id: EffectId(2), result };
         assert_eq!(saved(Ok(Vec::new())).name(), "TokenSaved");
         assert_eq!(saved(Err(Fault::Fenced)).name(), "TokenSaved failed");
-        assert_eq!(Fact::Written { worker: 1, id: EffectId(3), result: () }.name(), "Written");
+        assert_eq!(Fact::Written { worker: WorkerId(1), id: EffectId(3), result: () }.name(), "Written");
         assert_eq!(
             (Fact::Start.name(), Fact::Delivered { seq: SeqNo(4), upto: 1 }.name()),
             ("Start", "Delivered")
@@ -345,6 +478,38 @@ mod tests {
         let expiry = Fact::Timer(TimerId { kind: TimerKind::Drain, generation: 0 });
         let names = [expiry.name(), Fact::Signal(Signal::Drain).name(), Fact::Signal(Signal::Abort).name()];
         assert_eq!(names, ["Timer Drain", "Signal Drain", "Signal Abort"]);
+    }
+
+    #[test]
+    fn a_reply_names_the_request_that_it_answers() {
+        let saving = Order::SaveToken { id: EffectId(2), token: 13 }.request().unwrap();
+        assert_eq!(saving, Request { name: "SaveToken", key: 2, is_of_batch: false });
+        let saved = Fact::TokenSaved { id: EffectId(2), result: Err(Fault::Fenced) };
+        assert_eq!(saved.answers(), Some(Answered { request: saving, failure: Some("fenced") }));
+
+        let writes = [(0, 1), (1, 0), (1, 1)].map(|(worker, id)| (WorkerId(worker), EffectId(id)));
+        let keys = writes.map(|(worker, id)| {
+            let writing = Order::Write { worker, id }.request().unwrap();
+            let written = Fact::Written { worker, id, result: () };
+            assert_eq!(written.answers(), Some(Answered { request: writing, failure: None }));
+            assert!(writing.is_of_batch);
+            writing.key
+        });
+        assert_eq!(BTreeSet::from(keys).len(), keys.len());
+
+        let (mut timers, mut out) = (Timers::new(), Effects::<Order>::new());
+        for kind in [TimerKind::Retry(WorkerId(1)), TimerKind::Drain] {
+            timers.set(kind, Duration::from_secs(1), &mut out);
+            let expiry = Fact::Timer(timers.running(kind).unwrap());
+            timers.cancel(kind, &mut out);
+            let mut orders = out.drain();
+            let (set, cancelled) = (orders.next().unwrap(), orders.next().unwrap());
+            let wait = set.request();
+            assert_eq!(wait.map(|it| it.name), kind.has_jitter().then_some("BackOff Retry"));
+            assert_eq!((cancelled.request(), cancelled.called_off()), (None, wait));
+            assert_eq!(expiry.answers().map(|it| it.request), wait);
+        }
+        assert_eq!((Order::Purge.request(), Fact::Start.answers()), (None, None));
     }
 
     #[test]

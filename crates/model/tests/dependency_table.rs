@@ -14,7 +14,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cdc-event", &[]),
     ("cdc-process", &[]),
     ("cdc-ports", &["cdc-event", "cdc-machine", "cdc-process", "cdc-syncer", "cdc-watcher"]),
-    ("cdc-executor", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-syncer", "cdc-watcher"]),
+    ("cdc-traces", &["cdc-machine"]),
+    ("cdc-executor", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-syncer", "cdc-traces", "cdc-watcher"]),
     ("cdc-mongo", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-watcher"]),
     ("cdc-kafka", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-syncer", "cdc-watcher"]),
     ("cdc-postgres", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-syncer"]),
@@ -53,6 +54,8 @@ const PURE: &[(&str, &[&str])] = &[
         "cdc-event",
         &["base64", "bson", "bytes", "itoa", "memchr", "ryu", "serde", "serde_json", "xxhash-rust"],
     ),
+    // OpenTelemetry's types and identifiers; what sends them is the binary's.
+    ("cdc-traces", &["opentelemetry", "opentelemetry_sdk"]),
     // Traits and their data: no runtime, so that an adapter is bound to none by what it answers.
     ("cdc-ports", &["backtrace", "bytes", "strsim"]),
 ];

@@ -8,7 +8,7 @@ use crate::partitions::{self, Partitions};
 use crate::polling::Polling;
 use crate::revocation::Revocations;
 use crate::verdict;
-use crate::{Effect, TimerKind};
+use crate::{Effect, TimerKind, WaitsFor};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Connection {
@@ -54,6 +54,18 @@ enum Group {
 impl Connection {
     pub(crate) const fn is_member(&self) -> bool {
         matches!(self.stage, Stage::Member)
+    }
+
+    /// What it waits for; `None` once the service has joined the group, or where it drains and still has work in hand.
+    pub(crate) const fn waits_for(&self) -> Option<WaitsFor> {
+        match self.stage {
+            Stage::NotStarted => Some(WaitsFor::Start),
+            Stage::Database { .. } => Some(WaitsFor::Database),
+            Stage::Group { .. } => Some(WaitsFor::Group),
+            Stage::DatabaseDue | Stage::GroupDue => Some(WaitsFor::BackOff),
+            Stage::Draining { group: Group::Leaving { .. }, .. } => Some(WaitsFor::Leave),
+            Stage::Member | Stage::Draining { .. } => None,
+        }
     }
 
     pub(crate) const fn is_draining(&self) -> bool {

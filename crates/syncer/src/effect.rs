@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use cdc_machine::{Dependency, Epoch, Fault, Settled, labels};
+use cdc_machine::{Dependency, Epoch, FailureWord, Fault, Settled, labels};
 
 use crate::{Partition, Row};
 
@@ -124,6 +124,12 @@ pub struct FailedBy {
     pub fault: Fault,
 }
 
+impl FailureWord for FailedBy {
+    fn word(&self) -> &'static str {
+        self.fault.as_str()
+    }
+}
+
 /// Why offsets were not recorded, as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CommitFailure {
@@ -133,4 +139,10 @@ pub struct CommitFailure {
     pub fault: Fault,
     /// These are owned by somebody else now.
     pub refused: Vec<Partition>,
+}
+
+impl FailureWord for CommitFailure {
+    fn word(&self) -> &'static str {
+        self.fault.as_str()
+    }
 }

@@ -1,3 +1,5 @@
+use cdc_machine::RequestKey;
+
 /// A partition of a topic, by the number that the executor gave it at first sight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(pub u32);
@@ -9,3 +11,9 @@ pub struct Topic(pub u32);
 /// One of the pool's workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
+
+impl RequestKey for WorkerId {
+    fn number(&self) -> u64 {
+        self.0.into()
+    }
+}

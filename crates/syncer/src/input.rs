@@ -214,14 +214,24 @@ pub enum RetryOutcome<R> {
 }
 
 impl Reply for WriteOutcome {
-    fn is_failure(&self) -> bool {
-        !matches!(self, Self::Written { .. })
+    fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Written { .. } => None,
+            Self::Refused { .. } => Some("refused"),
+            Self::Held { .. } => Some("held"),
+            Self::Failed { fault, .. } => Some(fault.as_str()),
+        }
     }
 }
 
 impl<R> Reply for RetryOutcome<R> {
-    fn is_failure(&self) -> bool {
-        !matches!(self, Self::Done { .. })
+    fn failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Done { .. } => None,
+            Self::Refused { .. } => Some("refused"),
+            Self::Held { .. } => Some("held"),
+            Self::Failed { fault } => Some(fault.as_str()),
+        }
     }
 }
 

@@ -55,6 +55,7 @@ mod revocation;
 mod syncer;
 mod verdict;
 mod view;
+mod waits;
 mod writers;
 mod writing;
 
@@ -74,3 +75,4 @@ pub use input::{
 };
 pub use requests::{Effect, Input, TimerKind};
 pub use syncer::Syncer;
+pub use waits::WaitsFor;

@@ -94,7 +94,7 @@ requests! {
         /// Write these rows in one transaction.
         WriteBatch(worker: WorkerId, id: EffectId) { batch: Batch<R>, parking: Parking }
             /// What became of them.
-            -> BatchWritten: WriteOutcome;
+            -> BatchWritten: WriteOutcome, of_batch;
         /// Try this worker's parked rows of these partitions again, as many as fit one transaction; of a row that
         /// still waits for a value, take the older version out of its table. Those of the records with these partitions
         /// and offsets are `given_up`: remove them in the same transaction.

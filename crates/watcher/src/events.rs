@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::Fault;
+use cdc_machine::{FailureWord, Fault};
 
 use crate::{CollectionId, Contents};
 
@@ -14,6 +14,15 @@ pub enum SourceRefusal {
     Unwatchable,
     /// It did not say.
     Failed(Fault),
+}
+
+impl FailureWord for SourceRefusal {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Unwatchable => "unwatchable",
+            Self::Failed(fault) => fault.as_str(),
+        }
+    }
 }
 
 /// Where a change stream begins.

@@ -82,6 +82,11 @@ impl Identity {
         (self.phase != Phase::Known).then_some(self.retries)
     }
 
+    /// True once the source has said who it is.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.phase == Phase::Known
+    }
+
     pub(crate) fn is_backing_off(&self) -> bool {
         self.phase == Phase::BackingOff
     }

@@ -58,4 +58,4 @@ pub use events::{Batch, Event, Notice, Opened, Payload, Reading, SourceRefusal, 
 pub use gap::{CollectionId, Contents, Gap, GapCause, Known, RecordChange, TopicState};
 pub use position::{Checkpoint, LeaseRefusal, Saved, Taken};
 pub use requests::{AckedToken, Effect, Input, TimerKind};
-pub use watcher::Watcher;
+pub use watcher::{WaitsFor, Watcher};

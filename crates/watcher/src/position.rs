@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use cdc_machine::{Fault, Lineage};
+use cdc_machine::{FailureWord, Fault, Lineage};
 
 use crate::{Known, Notice};
 
@@ -54,4 +54,16 @@ pub enum LeaseRefusal {
     Unreadable,
     /// The store did not answer, or in a way that no record explains.
     Failed(Fault),
+}
+
+impl FailureWord for LeaseRefusal {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Held { .. } => "held",
+            Self::OtherSource => "other_source",
+            Self::Damaged => "damaged",
+            Self::Unreadable => "unreadable",
+            Self::Failed(fault) => fault.as_str(),
+        }
+    }
 }

@@ -76,7 +76,7 @@ requests! {
         /// Read at most this much.
         Fetch(epoch: Epoch) { max_events: u32, max_bytes: u64 }
             /// At most as much as was asked for; or the stream broke.
-            -> Fetched: Result<Batch<R, T>, Fault>;
+            -> Fetched: Result<Batch<R, T>, Fault>, of_batch;
         /// Record the position, and what changes with it, in one compare-and-set.
         SaveToken(id: EffectId) { token: AckedToken<T>, lineage: Lineage, change: RecordChange<T> }
             /// It is recorded, with the control messages of the gaps that this save opened and Kafka does not have;

@@ -1,5 +1,8 @@
 mod draining;
 mod view;
+mod waits;
+
+pub use waits::WaitsFor;
 
 use alloc::vec::Vec;
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use cdc_machine::{Cause, Dependency, EffectId, Effects, Machine};
+use cdc_machine::{Answered, Cause, Dependency, EffectId, Effects, Machine, Request};
 use cdc_syncer::{Config, Held, Partition, Syncer, TimerKind, Topic};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,12 +35,14 @@ use crate::clock::Clock;
 use crate::health::{DependencyHealth, HealthSign, TopicLag, is_working};
 use crate::jitter::Jitter;
 use crate::metrics::SyncerMetrics;
+use crate::observer::Observer;
 use crate::pending_since::PendingSince;
 use crate::report::{self, Attempt};
 use crate::shutdown::closing_time;
 use crate::timers::Timers;
 use crate::{Ended, Health, Shutdown, TICK};
 use cdc_ports::{Database, Failure, KafkaRecord, RecordConsumer, TablesAtRisk};
+use cdc_traces::Traces;
 
 pub(crate) type Input = cdc_syncer::Input<KafkaRecord>;
 type Effect = cdc_syncer::Effect<KafkaRecord>;
@@ -56,22 +58,30 @@ pub struct SyncerService<C, D> {
     jitter: Jitter,
     clock: Clock,
     batches: BatchLog,
+    traces: Traces,
 }
 
 impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
     /// Puts the service together; nothing is ordered before [`Self::run`].
     pub fn new(config: Config, consumer: C, database: D, jitter: Jitter) -> (Self, watch::Receiver<Health>) {
         let (health, receiver) = HealthSign::new(SERVICE);
-        let (clock, batches) = (Clock::default(), BatchLog::default());
+        let (clock, batches, traces) = (Clock::default(), BatchLog::default(), Traces::off());
         // The session is the adapter's, and with it the group's patience.
         let config = Config { revocation_deadline: consumer.revocation_deadline(), ..config };
-        (Self { config, consumer, database, health, jitter, clock, batches }, receiver)
+        (Self { config, consumer, database, health, jitter, clock, batches, traces }, receiver)
     }
 
     /// How the log tells of batches.
     #[must_use]
     pub fn telling(mut self, batches: BatchLog) -> Self {
         self.batches = batches;
+        self
+    }
+
+    /// Where the spans of what it does go.
+    #[must_use]
+    pub fn traced(mut self, traces: Traces) -> Self {
+        self.traces = traces;
         self
     }
 
@@ -83,10 +93,12 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
 
     async fn drive(self, machine: Syncer<KafkaRecord>, shutdown: Shutdown) -> Ended {
         let mut signals = shutdown.signals();
-        let Self { config, consumer, database, health, jitter, clock, batches } = self;
+        let Self { config, consumer, database, health, jitter, clock, batches, traces } = self;
         let workers = config.pool_size.max(1);
+        let observer = Observer::begin(&traces, SERVICE, machine.state());
         let mut driver = Driver {
             machine,
+            observer,
             config,
             effects: Effects::new(),
             hands: Hands {
@@ -152,6 +164,7 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
         shutdown.stopped(cause);
+        driver.observer.end(cause);
         let closing = async {
             // What is still in flight is cut off here; whatever it did is harmless to do again.
             driver.hands.requests.shutdown().await;
@@ -161,6 +174,23 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
             tracing::warn!(service = SERVICE, operation = "pool_close", "the pool did not close in time");
         }
         Ended { cause, last_failure: driver.hands.last_failure }
+    }
+}
+
+/// The group asks for partitions back, and the service answers: a request the other way round.
+const fn revocation(id: EffectId) -> Request {
+    Request { name: "Revocation", key: id.0, is_of_batch: false }
+}
+
+const fn revocation_of(input: &Input) -> Option<Request> {
+    if let Input::Revoking { id, .. } = input { Some(revocation(*id)) } else { None }
+}
+
+const fn confirmed(effect: &Effect) -> Option<Answered> {
+    if let Effect::ConfirmRevoked { id } = effect {
+        Some(Answered { request: revocation(*id), failure: None })
+    } else {
+        None
     }
 }
 
@@ -215,6 +245,7 @@ struct Hands<C, D> {
 
 struct Driver<C, D> {
     machine: Syncer<KafkaRecord>,
+    observer: Observer,
     config: Config,
     effects: Effects<Effect>,
     hands: Hands<C, D>,
@@ -224,10 +255,18 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
     fn feed(&mut self, input: Input) -> ControlFlow<Cause> {
         let from = self.machine.state();
         let name = input.name();
+        let revocation = revocation_of(&input);
+        self.observer.hears(|| input.answers());
         self.machine.step(&self.config, input, &mut self.effects);
         let to = self.machine.state();
         if from != to {
             self.hands.moved(from, to, name);
+        }
+        self.observer.stepped((from, to), name, || self.machine.waits_for().as_str());
+        self.observer.orders(|| (revocation, None));
+        for effect in self.effects.as_slice() {
+            self.observer.orders(|| (effect.request(), effect.called_off()));
+            self.observer.hears(|| confirmed(effect));
         }
         self.hands.tell_holds(self.machine.holds(), self.config.on_table_error);
         for effect in self.effects.drain() {
@@ -251,6 +290,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
     }
 
     fn on_tick(&mut self) {
+        self.observer.tick();
         self.hands.sums.say(false);
         self.hands.metrics.buffer.set(self.machine.buffered_records() as f64);
         self.hands.metrics.workers.set(self.hands.writing as f64);

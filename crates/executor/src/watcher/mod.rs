@@ -37,11 +37,13 @@ use crate::given_up::Told;
 use crate::health::{HealthSign, WatchedName, is_working};
 use crate::jitter::Jitter;
 use crate::metrics::WatcherMetrics;
+use crate::observer::Observer;
 use crate::report::{self, Attempt};
 use crate::shutdown::{Tasks, closing_time};
 use crate::timers::Timers;
 use crate::{Ended, Health, Shutdown, TASK_ORDERS, TICK};
 use cdc_ports::{Failure, Holder, Producer, ReportSink, Source, TokenStore};
+use cdc_traces::Traces;
 
 pub(crate) type Input = cdc_watcher::Input<Message, ResumeToken>;
 type Effect = cdc_watcher::Effect<Message, ResumeToken>;
@@ -63,6 +65,7 @@ pub struct WatcherService<P> {
     until_identified: Option<oneshot::Receiver<()>>,
     jitter: Jitter,
     clock: Clock,
+    traces: Traces,
 }
 
 impl<P: Producer> WatcherService<P> {
@@ -100,8 +103,16 @@ impl<P: Producer> WatcherService<P> {
             until_identified: Some(until_identified),
             jitter,
             clock: Clock::default(),
+            traces: Traces::off(),
         };
         (service, receiver)
+    }
+
+    /// Where the spans of what it does go.
+    #[must_use]
+    pub fn traced(mut self, traces: Traces) -> Self {
+        self.traces = traces;
+        self
     }
 
     /// Waits until the source has said who it is, or the service ends.
@@ -136,10 +147,13 @@ impl<P: Producer> WatcherService<P> {
             until_identified: _,
             jitter,
             clock,
+            traces,
         } = self;
         let neighbours = Neighbours::new(config.token_store);
+        let observer = Observer::begin(&traces, SERVICE, machine.state());
         let mut driver = Driver {
             machine,
+            observer,
             config,
             effects: Effects::new(),
             hands: Hands {
@@ -209,6 +223,7 @@ impl<P: Producer> WatcherService<P> {
         };
         shutdown.stopped(cause);
         replies.close();
+        driver.observer.end(cause);
         let last_failure = driver.hands.last_failure.take();
         drop(driver);
         tasks.close(closing_time(cause)).await;
@@ -268,6 +283,7 @@ struct Hands<P> {
 
 struct Driver<P> {
     machine: Watcher<Message, ResumeToken>,
+    observer: Observer,
     config: Config,
     effects: Effects<Effect>,
     hands: Hands<P>,
@@ -289,10 +305,15 @@ impl<P: Producer> Driver<P> {
         }
         let from = self.machine.state();
         let name = input.name();
+        self.observer.hears(|| input.answers());
         self.machine.step(&self.config, input, &mut self.effects);
         let to = self.machine.state();
         if from != to {
             self.hands.moved(from, to, name);
+        }
+        self.observer.stepped((from, to), name, || self.machine.waits_for().as_str());
+        for effect in self.effects.as_slice() {
+            self.observer.orders(|| (effect.request(), effect.called_off()));
         }
         for effect in self.effects.drain() {
             self.hands.carry_out(effect)?;
@@ -314,6 +335,7 @@ impl<P: Producer> Driver<P> {
     }
 
     fn on_tick(&mut self) {
+        self.observer.tick();
         self.hands.sums.say(false);
         let lag = self.hands.lag.seconds(self.hands.publishing.oldest_source_seconds());
         if let Some(lag) = lag {

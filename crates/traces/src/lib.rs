@@ -1,0 +1,19 @@
+//! What the services do, as OpenTelemetry spans. The crate knows no I/O and no clock: times come in, and finished spans
+//! go to a [`SpanProcessor`](opentelemetry_sdk::trace::SpanProcessor).
+//!
+//! Spans are made when they are over, of explicit times: a machine says afterwards how long it stayed in a state, and a
+//! span that is dropped half-way would leave as if it had ended. Where nothing is exported there are no [`Traces`], and
+//! nothing is built.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`traces`](Traces) | the handle: identifiers, finished spans, the span that is under way |
+//! | [`state_spans`](StateSpans) | the observer of one machine: its states and its requests |
+//! | [`budget`](budget) | how many spans a second |
+
+mod budget;
+mod state_spans;
+mod traces;
+
+pub use state_spans::StateSpans;
+pub use traces::{Span, Traces};
