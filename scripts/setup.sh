@@ -102,6 +102,7 @@ find_missing() {
   if [[ "$mode" != build ]]; then
     postgres_installed || missing+=("$(postgres_package)")
     command -v redis-server >/dev/null || missing+=(redis-server)
+    command -v python3 >/dev/null || missing+=(python3)
     command -v java >/dev/null || missing+=(default-jre-headless)
     installed libcurl4 || installed libcurl4t64 || missing+=(libcurl4)
     if ! kafka_present; then command -v mvn >/dev/null || missing+=(maven); fi

@@ -1,5 +1,9 @@
 use std::fmt::Write as _;
 
+/// The bits of a special number, without its sign.
+const INFINITY: u128 = 0b1111 << 123;
+const NAN: u128 = 0b1_1111 << 122;
+
 /// A decimal128 number, taken apart. IEEE 754-2008 in its binary integer encoding; text after
 /// <https://github.com/mongodb/specifications/blob/master/source/bson-decimal128/decimal128.md>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,21 +30,20 @@ impl Decimal {
     /// The greatest coefficient: 34 nines.
     pub const MAX_COEFFICIENT: u128 = 9_999_999_999_999_999_999_999_999_999_999_999;
     const EXPONENT_BIAS: i32 = 6176;
+    const MAX_EXPONENT: i32 = 6111;
 
     /// Reads BSON's 16 bytes. The flag is false for an encoding that the text does not bring back: a NaN
     /// with sign, payload or signal, an infinity with payload, a coefficient of more than 34 digits (which
     /// means zero).
     pub(crate) fn from_bson(bytes: [u8; 16]) -> (Self, bool) {
         const COMBINATION: u128 = 0b11 << 125;
-        const SPECIAL: u128 = 0b1111 << 123;
-        const NAN: u128 = 0b1_1111 << 122;
         let bits = u128::from_le_bytes(bytes);
         let negative = bits >> 127 == 1;
         if bits & NAN == NAN {
             return (Self::Nan, bits == NAN);
         }
-        if bits & SPECIAL == SPECIAL {
-            return (Self::Infinity { negative }, bits & !(1 << 127) == SPECIAL);
+        if bits & INFINITY == INFINITY {
+            return (Self::Infinity { negative }, bits & !(1 << 127) == INFINITY);
         }
         let large = bits & COMBINATION == COMBINATION;
         // 14 bits, so the conversion loses nothing.
@@ -49,6 +52,30 @@ impl Decimal {
         let canonical = !large && coefficient <= Self::MAX_COEFFICIENT;
         let coefficient = if canonical { coefficient } else { 0 };
         (Self::Finite { negative, coefficient, exponent: biased - Self::EXPONENT_BIAS }, canonical)
+    }
+
+    /// BSON's 16 bytes. An exponent above BSON's greatest is lowered by zeros behind the coefficient, as BSON's
+    /// specification has it; `None` where no exponent fits.
+    pub(crate) fn to_bson(self) -> Option<[u8; 16]> {
+        let (negative, magnitude) = match self {
+            Self::Nan => (false, NAN),
+            Self::Infinity { negative } => (negative, INFINITY),
+            Self::Finite { negative, coefficient, exponent } => {
+                let above = u32::try_from(exponent.checked_sub(Self::MAX_EXPONENT)?).unwrap_or(0);
+                let coefficient = if coefficient == 0 {
+                    0
+                } else {
+                    coefficient.checked_mul(10_u128.checked_pow(above)?)?
+                };
+                if coefficient > Self::MAX_COEFFICIENT {
+                    return None;
+                }
+                let exponent = exponent.min(Self::MAX_EXPONENT);
+                let biased = u128::try_from(exponent.checked_add(Self::EXPONENT_BIAS)?).ok()?;
+                (negative, biased << 113 | coefficient)
+            }
+        };
+        Some((u128::from(negative) << 127 | magnitude).to_le_bytes())
     }
 
     /// Reads the canonical text and every other plain or scientific spelling of at most 34 significant
@@ -219,6 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn an_exponent_that_is_too_great_is_lowered_where_zeros_fit() {
+        for (text, padded) in [
+            ("1E+6144", Some("1.000000000000000000000000000000000E+6144")),
+            ("2.3E+6113", Some("2.30E+6113")),
+            ("1E+6145", None),
+            ("1E-6177", None),
+        ] {
+            let bytes = Decimal::parse(text).unwrap().to_bson();
+            assert_eq!(
+                bytes,
+                padded.map(|padded| padded.parse::<bson::Decimal128>().unwrap().bytes()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn exact_doubles_and_integers() {
         for (text, double, integer) in [
             ("1.00", Some(1.0), Some(1)),
@@ -248,6 +292,10 @@ mod tests {
             let theirs = bson::Decimal128::from_bytes(bytes).to_string();
             prop_assert_eq!(&decimal.to_string(), &theirs);
             prop_assert_eq!(theirs.parse::<bson::Decimal128>().unwrap().bytes() == bytes, canonical);
+            prop_assert_eq!(Decimal::parse(&theirs), Some(decimal));
+            let back = decimal.to_bson().unwrap();
+            prop_assert_eq!(back == bytes, canonical);
+            prop_assert_eq!(Decimal::from_bson(back), (decimal, true));
         }
 
         #[test]

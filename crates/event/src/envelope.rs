@@ -89,6 +89,9 @@ pub enum Member {
 }
 
 impl Member {
+    /// In the order of the message.
+    pub(crate) const ALL: [Self; 3] = [Self::DocumentKey, Self::FullDocument, Self::UpdateDesc];
+
     /// The JSON Pointer to it.
     #[must_use]
     pub const fn pointer(self) -> &'static str {

@@ -13,20 +13,25 @@
 //! | `message`, `control` | what goes to Kafka: [`Message`], [`Control`] |
 //! | `envelope`, `scan`, `fields` | a message read back, without copies: [`Envelope`], [`Fields`] |
 //! | `json_to_value` | one value read back with its type: [`Value`] |
+//! | `documents`, `documents_error`, `json_to_bson`, `key_to_bson` | a message back to BSON, byte for byte: [`Documents`], [`id_of_key`] |
 
 mod bson_to_json;
 mod cluster_time;
 mod control;
 mod date;
 mod decimal;
+mod documents;
+mod documents_error;
 mod elements;
 mod encode;
 mod encode_error;
 mod envelope;
 mod fields;
 mod json;
+mod json_to_bson;
 mod json_to_value;
 mod key;
+mod key_to_bson;
 mod kind;
 mod message;
 mod position;
@@ -39,6 +44,8 @@ mod update;
 pub use cluster_time::ClusterTime;
 pub use control::{Control, GapNotice};
 pub use decimal::Decimal;
+pub use documents::Documents;
+pub use documents_error::DocumentsError;
 pub use elements::Malformed;
 pub use encode::{Encoded, Encoder, Imageless, OMITTED_FIELD};
 pub use encode_error::EncodeError;
@@ -46,6 +53,7 @@ pub use envelope::{DecodeError, Envelope, FullDocument, Gap, Member, Operation};
 pub use fields::{Fields, TypeIndex, TypesError, lookup};
 pub use json_to_value::{Value, ValueError, decode_base64};
 pub use key::{CONTROL_KEY, KeyError, row_id_text};
+pub use key_to_bson::id_of_key;
 pub use kind::Kind;
 pub use message::{Message, ResumeToken};
 pub use position::Position;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::ClusterTime;
+use crate::{ClusterTime, scan};
 
 /// The token type of a mark between events: the KeyString of 0.
 const MARK: u8 = 0x29;
@@ -32,19 +32,9 @@ impl Position {
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut bytes = [0; Self::MAX];
-        let (pairs, odd) = text.as_bytes().as_chunks::<2>();
-        if !odd.is_empty() {
-            return None;
-        }
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
-        for (byte, [high, low]) in bytes.get_mut(..pairs.len())?.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Self::from_bytes(bytes.get(..pairs.len())?)
+        let bytes = bytes.get_mut(..text.len() / 2)?;
+        scan::hex(text.as_bytes(), bytes)?;
+        Self::from_bytes(bytes)
     }
 
     /// The lineage, which stands first; `None` where the position is too short to be an event's.

@@ -12,6 +12,23 @@ pub(crate) fn string(text: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(text).ok().map(Cow::Owned)
 }
 
+/// Lowercase hexadecimal digits into exactly as many bytes as they make.
+pub(crate) fn hex(digits: &[u8], bytes: &mut [u8]) -> Option<()> {
+    let (pairs, odd) = digits.as_chunks::<2>();
+    if !odd.is_empty() || pairs.len() != bytes.len() {
+        return None;
+    }
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(())
+}
+
 /// The end of the JSON string that starts with the quote at `start`: the offset behind its closing quote.
 fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;

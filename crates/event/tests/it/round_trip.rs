@@ -199,7 +199,6 @@ proptest! {
     }
 
     /// Feature: cdc-pipeline, Property 9: Message Serialization Round-Trip
-    /// (values, types and field order; back to the same BSON bytes is a step further).
     ///
     /// Validates: Requirements 3.5, 4.3
     #[test]
