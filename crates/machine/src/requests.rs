@@ -233,6 +233,8 @@ macro_rules! requests {
         )*}
     ) => {
         $(#[$effect_meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "a variant's own line says what its fields are")]
         pub enum $Effect<$($G),+> {
             $(
                 $(#[$request_meta])*
@@ -253,6 +255,8 @@ macro_rules! requests {
         }
 
         $(#[$input_meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "a variant's own line says what its fields are")]
         pub enum $Input<$($H),+> {
             $(
                 $(#[$reply_meta])*
@@ -421,10 +425,8 @@ mod tests {
 
     requests! {
         /// Orders.
-        #[derive(Clone, Debug, PartialEq, Eq)]
         effect Effect<R, T>;
         /// Facts.
-        #[derive(Clone, Debug, PartialEq, Eq)]
         input Input<R, T>;
         timer TimerKind;
 

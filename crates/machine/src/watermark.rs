@@ -102,6 +102,8 @@ pub struct Watermark<P> {
     window: VecDeque<Entry<P>>,
     /// Number of the window's front slot.
     front: SeqNo,
+    /// The position before the first slot, where there was one.
+    begins_after: Option<P>,
     /// The newest position of the settled prefix, with the slot and the weight that it covers.
     prefix: Option<Settled<P>>,
     opened_weight: u64,
@@ -119,6 +121,7 @@ impl<P: Clone> Watermark<P> {
         Self {
             window: VecDeque::new(),
             front: first,
+            begins_after: None,
             prefix: None,
             opened_weight: 0,
             settled_weight: 0,
@@ -127,6 +130,11 @@ impl<P: Clone> Watermark<P> {
             unsettled: 0,
             unsettled_bytes: 0,
         }
+    }
+
+    /// The first slot comes after this position.
+    pub fn begin_after(&mut self, position: P) {
+        self.begins_after = Some(position);
     }
 
     /// Opens the next slot, in flight.
@@ -263,13 +271,12 @@ impl<P: Clone> Watermark<P> {
         SeqNo(self.front.0 + self.window.len() as u64)
     }
 
-    /// The newest position opened, settled or not.
+    /// The newest position opened, settled or not; before the first slot, the one that it comes after.
     #[must_use]
     pub fn newest(&self) -> Option<&P> {
-        self.window
-            .back()
-            .map(|entry| &entry.slot.position)
-            .or_else(|| self.prefix.as_ref().map(Settled::position))
+        let opened = self.window.back().map(|entry| &entry.slot.position);
+        let settled = || self.prefix.as_ref().map(Settled::position);
+        opened.or_else(settled).or(self.begins_after.as_ref())
     }
 
     /// Slots in flight.
@@ -294,6 +301,17 @@ impl<P: Clone> Watermark<P> {
     #[must_use]
     pub const fn savable_weight(&self) -> u64 {
         self.settled_weight - self.saved_weight
+    }
+
+    /// What tells one situation from another: all but the numbers that only grow. Of the slots, which of the last ones
+    /// are in flight: as many as a small machine may have, idle ones between them included.
+    #[must_use]
+    pub fn situation(&self) -> [u64; 4] {
+        let next = self.next_seq().0;
+        let in_flight = (next.saturating_sub(5)..next)
+            .fold(0, |bits, seq| (bits << 1) | u64::from(self.is_in_flight(SeqNo(seq))));
+        let is_savable = u64::from(self.unsaved_prefix().is_some());
+        [self.unsaved_weight(), self.savable_weight(), in_flight, is_savable]
     }
 
     /// Checks the stated inequalities; used by tests, the simulator and debug monitors.

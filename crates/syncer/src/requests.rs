@@ -54,12 +54,8 @@ timers! {
 
 requests! {
     /// An order to the world.
-    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    #[expect(missing_docs, reason = "a variant's own line says what its fields are")]
     effect Effect<R>;
     /// A fact about the world, as the Syncer hears it.
-    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    #[expect(missing_docs, reason = "a variant's own line says what its fields are")]
     input Input<R>;
     timer TimerKind;
 

@@ -9,7 +9,7 @@ use crate::context::Timers;
 use crate::outage::is_out_of_reach;
 use crate::partitions::{Assignment, Window};
 use crate::syncer::Parts;
-use crate::{Config, Held, Partition, Reject, Row, Syncer, Topic, WorkerId};
+use crate::{Config, Held, Partition, Reject, Row, Syncer, Topic, WaitsFor, WorkerId};
 
 impl<R: Clone> Syncer<R> {
     /// A Syncer that waits for [`Input::Start`](crate::Input::Start).
@@ -28,6 +28,21 @@ impl<R: Clone> Syncer<R> {
     #[must_use]
     pub const fn state(&self) -> StateName {
         self.state
+    }
+
+    /// What it waits for, more exactly than the state says.
+    #[must_use]
+    pub fn waits_for(&self) -> WaitsFor {
+        match (self.state, self.parts.connection.waits_for()) {
+            (StateName::Stopped, _) => WaitsFor::Nothing,
+            (StateName::Connecting | StateName::Draining, Some(connection)) => connection,
+            (StateName::Draining, None) if self.parts.partitions.in_hand().unsettled == 0 => {
+                WaitsFor::Offsets
+            }
+            (StateName::AwaitingAck | StateName::Draining, _) => WaitsFor::Commits,
+            (StateName::SavingToken, _) => WaitsFor::Offsets,
+            (StateName::Connecting | StateName::Streaming, _) => WaitsFor::Record,
+        }
     }
 
     /// Why it stopped, once it has.

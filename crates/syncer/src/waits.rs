@@ -1,8 +1,6 @@
 //! What the Syncer waits for, more exactly than the state says.
 
-use cdc_machine::{StateName, labels};
-
-use crate::Syncer;
+use cdc_machine::labels;
 
 labels! {
     /// What a Syncer waits for.
@@ -26,22 +24,5 @@ labels! {
         Leave: "group_leave",
         /// Nothing: it has ended.
         Nothing: "nothing",
-    }
-}
-
-impl<R: Clone> Syncer<R> {
-    /// What it waits for.
-    #[must_use]
-    pub fn waits_for(&self) -> WaitsFor {
-        match (self.state, self.parts.connection.waits_for()) {
-            (StateName::Stopped, _) => WaitsFor::Nothing,
-            (StateName::Connecting | StateName::Draining, Some(connection)) => connection,
-            (StateName::Draining, None) if self.parts.partitions.in_hand().unsettled == 0 => {
-                WaitsFor::Offsets
-            }
-            (StateName::AwaitingAck | StateName::Draining, _) => WaitsFor::Commits,
-            (StateName::SavingToken, _) => WaitsFor::Offsets,
-            (StateName::Connecting | StateName::Streaming, _) => WaitsFor::Record,
-        }
     }
 }

@@ -2,10 +2,9 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{SeqNo, ensure};
+use cdc_machine::{SeqNo, Slot, Watermark, ensure};
 
 use crate::context::Context;
-use crate::window::Window;
 use crate::{Effect, Notice};
 
 /// The control messages of gaps, until Kafka has them.
@@ -47,7 +46,7 @@ impl<R: Clone> Announcements<R> {
     /// Sends the control messages of recorded gaps.
     pub(crate) fn send_waiting<T: Clone + Ord>(
         &mut self,
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) {
         let Some(position) = window.newest().cloned() else { return };
@@ -62,14 +61,15 @@ impl<R: Clone> Announcements<R> {
         &self,
         position: T,
         notices: Vec<Notice<R>>,
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) -> SeqNo {
         let copies = self.copies;
         let bytes: u64 = notices.iter().map(|notice| u64::from(notice.bytes)).sum();
         let messages = u32::try_from(notices.len()).unwrap_or(u32::MAX);
         let bytes = bytes.saturating_mul(u64::from(copies));
-        let seq = window.open(position, bytes, copies.saturating_mul(messages));
+        let reports = copies.saturating_mul(messages);
+        let seq = window.open(Slot { position, weight: 1, bytes, reports });
         let records = notices.into_iter().map(|notice| notice.record).collect();
         cx.order(Effect::PublishControl { seq, records, copies });
         seq
@@ -92,7 +92,7 @@ impl<R: Clone> Announcements<R> {
         self.in_flight = None;
     }
 
-    pub(crate) fn check<T: Clone + Ord>(&self, window: &Window<T>) -> Result<(), &'static str> {
+    pub(crate) fn check<T: Clone + Ord>(&self, window: &Watermark<T>) -> Result<(), &'static str> {
         let Some((seq, count)) = self.in_flight else { return Ok(()) };
         ensure(
             window.is_in_flight(seq) && (1..=self.waiting.len()).contains(&count),
@@ -100,7 +100,7 @@ impl<R: Clone> Announcements<R> {
         )
     }
 
-    pub(crate) fn situation(&self) -> u8 {
-        u8::from(!self.waiting.is_empty()) << 1 | u8::from(self.in_flight.is_some())
+    pub(crate) fn situation(&self) -> u64 {
+        u64::from(!self.waiting.is_empty()) << 1 | u64::from(self.in_flight.is_some())
     }
 }

@@ -28,9 +28,6 @@ pub(crate) enum Life {
 impl Life {
     /// Why it drains, while it does.
     pub(crate) const fn draining(self) -> Option<Cause> {
-        match self {
-            Self::Draining(cause) => Some(cause),
-            Self::NotStarted | Self::Running | Self::Stopped(_) => None,
-        }
+        if let Self::Draining(cause) = self { Some(cause) } else { None }
     }
 }

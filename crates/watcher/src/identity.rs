@@ -16,20 +16,21 @@ pub(crate) struct Identity {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
-    Unknown,
+    NeverAsked,
     Asked,
-    BackingOff,
+    /// It did not say, or nobody wants to know any more.
+    Unknown,
     Known,
 }
 
 impl Identity {
     pub(crate) const fn new() -> Self {
-        Self { phase: Phase::Unknown, retries: Backoff::new() }
+        Self { phase: Phase::NeverAsked, retries: Backoff::new() }
     }
 
-    /// True once the source is known; asks it where nobody has.
+    /// True once the source is known; asks it where no question is out.
     pub(crate) fn is_known<R, T>(&mut self, cx: &mut Context<'_, R, T>) -> bool {
-        if self.phase == Phase::Unknown {
+        if matches!(self.phase, Phase::NeverAsked | Phase::Unknown) {
             self.phase = Phase::Asked;
             cx.order(Effect::IdentifySource {});
         }
@@ -42,13 +43,13 @@ impl Identity {
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
         if self.phase != Phase::Asked {
-            cx.ids.ignore(self.phase != Phase::Unknown);
+            cx.ids.ignore(self.phase != Phase::NeverAsked);
             return Ok(());
         }
+        self.phase = Phase::Unknown;
         let fault = match result {
             Ok(()) => {
-                self.phase = Phase::Known;
-                self.retries.reset();
+                *self = Self { phase: Phase::Known, ..Self::new() };
                 return Ok(());
             }
             Err(SourceRefusal::Unwatchable) => {
@@ -58,22 +59,13 @@ impl Identity {
         };
         let retry = cx.config.retries.mongodb;
         let waits = verdict::on_source(fault).back_off(TimerKind::Reconnect, &mut self.retries, retry, cx);
-        waits.map_err(Ending::Stop)?;
-        self.phase = Phase::BackingOff;
-        Ok(())
+        waits.map_err(Ending::Stop)
     }
 
-    /// A back-off has ended.
-    pub(crate) fn on_wait_over(&mut self) {
-        if self.phase == Phase::BackingOff {
-            self.phase = Phase::Unknown;
-        }
-    }
-
-    /// An end has begun: an answer is of no use any more, and will count as a late one.
+    /// An end has begun: an answer is of no use any more.
     pub(crate) fn give_up(&mut self) {
         if self.phase == Phase::Asked {
-            self.phase = Phase::BackingOff;
+            self.phase = Phase::Unknown;
         }
     }
 
@@ -87,11 +79,7 @@ impl Identity {
         self.phase == Phase::Known
     }
 
-    pub(crate) fn is_backing_off(&self) -> bool {
-        self.phase == Phase::BackingOff
-    }
-
-    pub(crate) fn situation(&self) -> [u8; 2] {
-        [self.phase as u8, crate::context::byte(u64::from(self.retries.retries()))]
+    pub(crate) fn situation(&self) -> [u64; 2] {
+        [self.phase as u64, u64::from(self.retries.retries())]
     }
 }

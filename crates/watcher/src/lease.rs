@@ -7,9 +7,8 @@ use core::time::Duration;
 
 use cdc_machine::{Backoff, Cause, EffectId, Fault, Verdict};
 
-use crate::config::OnHistoryLost;
+use crate::config::{Config, OnHistoryLost};
 use crate::context::Context;
-use crate::context::byte;
 use crate::ending::Ending;
 use crate::verdict;
 use crate::{Effect, LeaseRefusal, Taken, TimerKind};
@@ -33,8 +32,6 @@ enum Phase {
     Acquiring {
         id: EffectId,
     },
-    /// A timer runs: a back-off, or somebody else's lease.
-    Waiting,
     Held {
         renewal: Option<EffectId>,
         /// Time counted since the last renewal, in whole timer runs.
@@ -82,13 +79,12 @@ impl Lease {
         self.phase = Phase::Free;
         match result {
             Ok(taken) => {
-                let every = cx.config.lease_renew_every;
-                self.phase = Phase::Held { renewal: None, unrenewed: Duration::ZERO, counting: every };
                 self.retries.reset();
+                self.hold(cx.config);
                 if is_draining {
                     return Ok(None);
                 }
-                cx.set_timer(TimerKind::LeaseRenew, every);
+                cx.set_timer(TimerKind::LeaseRenew, cx.config.lease_renew_every);
                 Ok(Some(taken))
             }
             Err(_) if is_draining => Ok(None),
@@ -96,41 +92,33 @@ impl Lease {
         }
     }
 
-    fn on_refused<R, T>(&mut self, refusal: LeaseRefusal, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
-        let (timer, wait) = match refusal {
-            LeaseRefusal::Held { expires_in } => {
-                let wait = expires_in.saturating_add(LEASE_WAIT_MARGIN).min(cx.config.lease_renew_every);
-                (TimerKind::LeaseWait, wait)
-            }
-            LeaseRefusal::Failed(fault) => match verdict::on_token_store(fault, cx.config.token_store) {
-                Verdict::Retry(exhausted) => {
-                    let wait = self.retries.next(cx.config.retries.token_store);
-                    (TimerKind::Reconnect, wait.ok_or(Ending::Drain(exhausted))?)
-                }
-                Verdict::End(cause) => return Err(Ending::Stop(cause)),
-            },
-            LeaseRefusal::Damaged => {
-                return match cx.config.on_history_lost {
-                    OnHistoryLost::Stop => Err(Ending::Stop(Cause::TokenDamaged)),
-                    OnHistoryLost::FromNow => {
-                        self.acquire(true, cx);
-                        Ok(())
-                    }
-                };
-            }
-            // The record is none of ours: it is left alone, whatever the policy.
-            LeaseRefusal::OtherSource => return Err(Ending::Stop(Cause::OtherSource)),
-            LeaseRefusal::Unreadable => return Err(Ending::Stop(Cause::TokenUnreadable)),
-        };
-        self.phase = Phase::Waiting;
-        cx.set_timer(timer, wait);
-        Ok(())
+    /// It is ours from now on, for its whole time.
+    const fn hold(&mut self, config: &Config) {
+        let counting = config.lease_renew_every;
+        self.phase = Phase::Held { renewal: None, unrenewed: Duration::ZERO, counting };
     }
 
-    /// A back-off, or a wait for somebody else's lease, has ended.
-    pub(crate) fn on_wait_over(&mut self) {
-        if self.phase == Phase::Waiting {
-            self.phase = Phase::Free;
+    fn on_refused<R, T>(&mut self, refusal: LeaseRefusal, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        match refusal {
+            LeaseRefusal::Held { expires_in } => {
+                let wait = expires_in.saturating_add(LEASE_WAIT_MARGIN).min(cx.config.lease_renew_every);
+                cx.set_timer(TimerKind::LeaseWait, wait);
+                Ok(())
+            }
+            LeaseRefusal::Failed(fault) => {
+                let verdict = verdict::on_token_store(fault, cx.config.token_store);
+                let retry = cx.config.retries.token_store;
+                let waits = verdict.back_off(TimerKind::Reconnect, &mut self.retries, retry, cx);
+                waits.map_err(if let Verdict::End(_) = verdict { Ending::Stop } else { Ending::Drain })
+            }
+            LeaseRefusal::Damaged if cx.config.on_history_lost == OnHistoryLost::FromNow => {
+                self.acquire(true, cx);
+                Ok(())
+            }
+            LeaseRefusal::Damaged => Err(Ending::Stop(Cause::TokenDamaged)),
+            // The record is none of ours: it is left alone, whatever the policy.
+            LeaseRefusal::OtherSource => Err(Ending::Stop(Cause::OtherSource)),
+            LeaseRefusal::Unreadable => Err(Ending::Stop(Cause::TokenUnreadable)),
         }
     }
 
@@ -156,19 +144,17 @@ impl Lease {
         result: Result<(), Fault>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
-        let Phase::Held { renewal, .. } = &mut self.phase else {
-            cx.ids.ignore_reply(id);
-            return Ok(());
-        };
-        if renewal.take_if(|renewal| *renewal == id).is_none() {
-            cx.ids.ignore_reply(id);
-            return Ok(());
+        match &mut self.phase {
+            Phase::Held { renewal, .. } if *renewal == Some(id) => *renewal = None,
+            Phase::Free | Phase::Acquiring { .. } | Phase::Held { .. } | Phase::Releasing { .. } => {
+                cx.ids.ignore_reply(id);
+                return Ok(());
+            }
         }
         match result {
             Ok(()) => {
-                let every = cx.config.lease_renew_every;
-                self.phase = Phase::Held { renewal: None, unrenewed: Duration::ZERO, counting: every };
-                cx.set_timer(TimerKind::LeaseRenew, every);
+                self.hold(cx.config);
+                cx.set_timer(TimerKind::LeaseRenew, cx.config.lease_renew_every);
                 Ok(())
             }
             // Where another try may help, the running timer asks again.
@@ -186,7 +172,7 @@ impl Lease {
             self.phase = Phase::Releasing { id };
             cx.order(Effect::ReleaseLease { id });
         }
-        matches!(self.phase, Phase::Free | Phase::Waiting)
+        self.phase == Phase::Free
     }
 
     pub(crate) fn on_released<R, T>(&mut self, id: EffectId, cx: &mut Context<'_, R, T>) {
@@ -205,24 +191,19 @@ impl Lease {
         matches!(self.phase, Phase::Releasing { .. })
     }
 
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.phase == Phase::Waiting
-    }
-
     /// Retries used, as long as it is not ours.
     pub(crate) const fn retries(&self) -> Option<Backoff> {
         if self.is_held() { None } else { Some(self.retries) }
     }
 
-    pub(crate) fn situation(&self) -> [u8; 3] {
+    pub(crate) fn situation(&self) -> [u64; 3] {
         let (phase, unrenewed) = match self.phase {
             Phase::Free => (0, Duration::ZERO),
             Phase::Acquiring { .. } => (1, Duration::ZERO),
             Phase::Held { renewal: None, unrenewed, .. } => (2, unrenewed),
             Phase::Held { renewal: Some(_), unrenewed, .. } => (3, unrenewed),
             Phase::Releasing { .. } => (4, Duration::ZERO),
-            Phase::Waiting => (5, Duration::ZERO),
         };
-        [phase, byte(unrenewed.as_secs()), byte(u64::from(self.retries.retries()))]
+        [phase, unrenewed.as_secs(), u64::from(self.retries.retries())]
     }
 }

@@ -20,7 +20,7 @@
 //! | `publishing.rs` | the producer and Kafka's reports, with `batches.rs` and `announcements.rs` |
 //! | `stream.rs` | the change stream |
 //! | `origin.rs` | where the stream begins, and the lineage |
-//! | `window.rs` | what is read, acked and saved, and the credit to read more |
+//! | `credit.rs` | the credit to read more |
 //! | `record.rs` | what is on record beside the position, and the gaps that are still to be |
 //! | `saving.rs` | saves of the token |
 //! | `watcher/draining.rs` | the drain and the end |
@@ -32,6 +32,7 @@ mod announcements;
 mod batches;
 mod config;
 mod context;
+mod credit;
 mod ending;
 mod events;
 mod gap;
@@ -47,7 +48,6 @@ mod stream;
 mod trouble;
 mod verdict;
 mod watcher;
-mod window;
 
 #[cfg(test)]
 mod tests;

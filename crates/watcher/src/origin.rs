@@ -7,7 +7,8 @@ use crate::{GapCause, StartAt};
 /// What the positions of this machine's life begin with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
-    record: RecordState,
+    /// The store held a position, or holds a first one of ours.
+    is_recorded: bool,
     lineage: Lineage,
     /// The lineage that a new record would have got when the lease was taken.
     fresh: Lineage,
@@ -15,43 +16,24 @@ pub(crate) struct Origin {
     lost: Option<GapCause>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum RecordState {
-    /// The store has not been read yet.
-    Unread,
-    /// The store held no position, and holds none of ours yet.
-    Empty,
-    /// The store held a position, or holds a first one of ours.
-    Recorded,
-}
-
 impl Origin {
-    pub(crate) fn new() -> Self {
-        let lineage = Lineage::default();
-        Self { record: RecordState::Unread, lineage, fresh: lineage, lost: None }
-    }
-
     /// There is no position to come back to. The new one has a lineage above all that there were before.
-    pub(crate) fn begin_anew(&mut self, fresh: Lineage, lost: Option<GapCause>) {
-        *self = Self { record: RecordState::Empty, lineage: fresh, fresh, lost };
+    pub(crate) const fn anew(fresh: Lineage, lost: Option<GapCause>) -> Self {
+        Self { is_recorded: false, lineage: fresh, fresh, lost }
     }
 
     /// The store holds a position of this lineage.
-    pub(crate) fn resume(&mut self, fresh: Lineage, lineage: Lineage) {
-        *self = Self { record: RecordState::Recorded, lineage, fresh, lost: self.lost };
+    pub(crate) const fn resumed(fresh: Lineage, lineage: Lineage) -> Self {
+        Self { is_recorded: true, lineage, fresh, lost: None }
     }
 
     /// The store holds a position of ours.
-    pub(crate) fn mark_recorded(&mut self) {
-        self.record = RecordState::Recorded;
+    pub(crate) const fn mark_recorded(&mut self) {
+        self.is_recorded = true;
     }
 
-    pub(crate) fn is_recorded(&self) -> bool {
-        self.record == RecordState::Recorded
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.record == RecordState::Empty
+    pub(crate) const fn is_recorded(&self) -> bool {
+        self.is_recorded
     }
 
     pub(crate) const fn lineage(&self) -> Lineage {
@@ -97,7 +79,7 @@ impl Origin {
         }
     }
 
-    pub(crate) fn situation(&self) -> [u8; 2] {
-        [self.record as u8, u8::from(self.lost.is_some())]
+    pub(crate) fn situation(&self) -> [u64; 2] {
+        [u64::from(self.is_recorded), u64::from(self.lost.is_some())]
     }
 }

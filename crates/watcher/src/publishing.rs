@@ -5,23 +5,26 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use cdc_machine::{Backoff, Cause, EffectId, Fault, SeqNo, Settlement, Verdict, ensure};
+use cdc_machine::{
+    Asked, Backoff, Cause, EffectId, Fault, SeqNo, Settlement, Slot, Verdict, Watermark, ensure,
+};
 
 use crate::announcements::Announcements;
 use crate::batches::Batches;
 use crate::config::OnTooLarge;
-use crate::context::{Context, byte};
+use crate::context::Context;
 use crate::ending::Ending;
 use crate::record::Record;
 use crate::trouble::Trouble;
 use crate::verdict;
-use crate::window::Window;
 use crate::{Effect, Event, Payload, TimerKind, TopicState};
 
 /// The producer, and what it has in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Publishing<R, T> {
-    phase: Phase,
+    has_producer: bool,
+    /// A producer is being made.
+    preparing: Asked,
     retries: Backoff,
     /// Which messages may share a batch.
     batches: Batches<T>,
@@ -30,21 +33,11 @@ pub(crate) struct Publishing<R, T> {
     announcements: Announcements<R>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Phase {
-    /// A producer is to be made, anew where there was one.
-    Due,
-    BackingOff,
-    Preparing {
-        id: EffectId,
-    },
-    Ready,
-}
-
 impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
     pub(crate) const fn new() -> Self {
         Self {
-            phase: Phase::Due,
+            has_producer: false,
+            preparing: Asked::nothing(),
             retries: Backoff::new(),
             batches: Batches::new(),
             markers: BTreeSet::new(),
@@ -54,12 +47,11 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
 
     /// True once there is a producer; orders one where none is on its way.
     pub(crate) fn is_ready(&mut self, newest: Option<&T>, cx: &mut Context<'_, R, T>) -> bool {
-        if self.phase == Phase::Due {
-            let id = cx.ids.new_effect();
-            self.phase = Phase::Preparing { id };
+        if !self.has_producer && !self.preparing.is_out() {
+            let id = self.preparing.ask(cx.ids, ());
             cx.order(Effect::PrepareProducer { id, batching: self.batches.next(newest) });
         }
-        self.phase == Phase::Ready
+        self.has_producer
     }
 
     /// The topics, where the producer is ready now.
@@ -69,57 +61,38 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         result: Result<Vec<TopicState>, Fault>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<Option<Vec<TopicState>>, Ending> {
-        if self.phase != (Phase::Preparing { id }) {
-            cx.ids.ignore_reply(id);
-            return Ok(None);
-        }
-        match result.map_err(verdict::on_kafka) {
+        let Some(()) = self.preparing.answer(id, cx.ids) else { return Ok(None) };
+        match result {
             Ok(topics) => {
-                self.phase = Phase::Ready;
+                self.has_producer = true;
                 self.announcements.send_to(topics.iter().map(|topic| topic.partitions.max(1)).sum());
                 Ok(Some(topics))
             }
-            Err(Verdict::Retry(exhausted)) => self.make_after_wait(exhausted, cx).map(|()| None),
-            Err(Verdict::End(cause)) => Err(Ending::Drain(cause)),
+            Err(fault) => self.retry(verdict::on_kafka(fault), cx).map(|()| None),
         }
     }
 
-    /// A new producer, after a back-off, which uses up one of Kafka's retries.
-    pub(crate) fn make_after_wait(
-        &mut self,
-        exhausted: Cause,
-        cx: &mut Context<'_, R, T>,
-    ) -> Result<(), Ending> {
-        let wait = self.retries.next(cx.config.retries.kafka).ok_or(Ending::Drain(exhausted))?;
-        self.phase = Phase::BackingOff;
-        cx.set_timer(TimerKind::Reconnect, wait);
-        Ok(())
+    /// Uses up one of Kafka's retries: nothing is connected before it is due.
+    pub(crate) fn retry(&mut self, verdict: Verdict, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        let retry = cx.config.retries.kafka;
+        verdict.back_off(TimerKind::Reconnect, &mut self.retries, retry, cx).map_err(Ending::Drain)
     }
 
-    /// A new producer, at once.
+    /// A new producer is to be made.
     pub(crate) const fn make_anew(&mut self) {
-        self.phase = Phase::Due;
-    }
-
-    /// A back-off has ended.
-    pub(crate) fn on_wait_over(&mut self) {
-        if self.phase == Phase::BackingOff {
-            self.phase = Phase::Due;
-        }
+        self.has_producer = false;
     }
 
     /// An end has begun: a producer that is being made is of no use any more.
-    pub(crate) const fn give_up(&mut self) {
-        if let Phase::Preparing { .. } = self.phase {
-            self.phase = Phase::Due;
-        }
+    pub(crate) fn give_up(&mut self) {
+        self.preparing.forget();
     }
 
     /// Takes one event of the stream.
     pub(crate) fn publish(
         &mut self,
         event: Event<R, T>,
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         record: &mut Record<T>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
@@ -127,7 +100,8 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         match payload {
             Payload::Message { record: message, bytes, collection } => {
                 record.fill(collection, &token);
-                let seq = window.open(token, u64::from(bytes), 1);
+                let seq =
+                    window.open(Slot { position: token, weight: 1, bytes: u64::from(bytes), reports: 1 });
                 let partitions = record.partitions_of(collection);
                 cx.order(Effect::Publish { seq, record: message, partitions });
             }
@@ -137,14 +111,14 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
             }
             Payload::Oversized { marker } => match cx.config.on_too_large {
                 OnTooLarge::DeadLetter => {
-                    let seq = window.open(token, 0, 1);
+                    let seq = window.open(Slot { position: token, weight: 1, bytes: 0, reports: 1 });
                     self.markers.insert(seq);
                     cx.order(Effect::PublishMarker { seq, marker });
                 }
-                OnTooLarge::Skip => window.open_settled(token),
+                OnTooLarge::Skip => drop(window.open_settled(token)),
                 OnTooLarge::Stop => return Err(Ending::Drain(Cause::BadRecord)),
             },
-            Payload::Skip => window.open_settled(token),
+            Payload::Skip => drop(window.open_settled(token)),
         }
         Ok(())
     }
@@ -152,19 +126,23 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
     pub(crate) fn on_delivered(
         &mut self,
         seqs: &[SeqNo],
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) {
-        let before = window.savable();
+        let before = window.savable_weight();
         for &seq in seqs {
-            if window.settle(seq, cx.ids) == Settlement::Settled {
-                self.markers.remove(&seq);
-                self.announcements.on_settled(seq);
+            match window.settle(seq) {
+                Settlement::Settled => {
+                    self.markers.remove(&seq);
+                    self.announcements.on_settled(seq);
+                }
+                Settlement::Awaited => {}
+                Settlement::Stale => cx.ids.ignore(seq < window.next_seq()),
             }
         }
         // Progress is a longer prefix. Deliveries behind a message that always fails are none, or it would
         // be tried for ever.
-        if window.savable() > before {
+        if window.savable_weight() > before {
             self.retries.reset();
         }
     }
@@ -175,10 +153,14 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         (seq, fault): (SeqNo, Fault),
         present: Option<Trouble>,
         is_draining: bool,
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<Option<Trouble>, Ending> {
-        let Some(position) = window.fail(seq, cx.ids) else { return Ok(None) };
+        let position = window.position(seq).cloned();
+        let Some(position) = position.filter(|_| window.fail(seq) != Settlement::Stale) else {
+            cx.ids.ignore(seq < window.next_seq());
+            return Ok(None);
+        };
         self.markers.remove(&seq);
         self.announcements.on_failed(seq);
         if is_draining {
@@ -204,30 +186,30 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         seq: SeqNo,
         marker: R,
         present: Option<Trouble>,
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
         if !window.is_in_flight(seq) {
-            window.ignore(seq, cx.ids);
+            cx.ids.ignore(seq < window.next_seq());
             return Ok(());
         }
         if present.is_some_and(Trouble::is_of_delivery) {
             // It is read again, and found too large again.
-            window.fail(seq, cx.ids);
+            window.fail(seq);
             self.markers.remove(&seq);
             return Ok(());
         }
         self.batches.explain();
         match cx.config.on_too_large {
             OnTooLarge::Skip => {
-                window.settle(seq, cx.ids);
+                window.settle(seq);
             }
             // A marker that does not fit either comes back here, and must not go round for ever.
             OnTooLarge::DeadLetter if self.markers.insert(seq) => {
                 cx.order(Effect::PublishMarker { seq, marker });
             }
             OnTooLarge::DeadLetter | OnTooLarge::Stop => {
-                window.fail(seq, cx.ids);
+                window.fail(seq);
                 self.markers.remove(&seq);
                 return Err(Ending::Undeliverable(Cause::BadRecord));
             }
@@ -235,12 +217,8 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         Ok(())
     }
 
-    pub(crate) fn has_producer(&self) -> bool {
-        self.phase == Phase::Ready
-    }
-
-    pub(crate) fn is_backing_off(&self) -> bool {
-        self.phase == Phase::BackingOff
+    pub(crate) const fn has_producer(&self) -> bool {
+        self.has_producer
     }
 
     /// True once the messages of a refused batch have been read again: the next ones may share a batch.
@@ -249,18 +227,12 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
     }
 
     /// The control messages of gaps.
-    pub(crate) const fn announcements(&mut self) -> &mut Announcements<R> {
+    pub(crate) const fn announcements(&self) -> &Announcements<R> {
+        &self.announcements
+    }
+
+    pub(crate) const fn announcements_mut(&mut self) -> &mut Announcements<R> {
         &mut self.announcements
-    }
-
-    /// True where Kafka has a control message of every recorded gap.
-    pub(crate) const fn are_gaps_told(&self) -> bool {
-        self.announcements.are_all_told()
-    }
-
-    /// True where gaps are to be told to Kafka before the next event.
-    pub(crate) const fn are_gaps_due(&self) -> bool {
-        self.announcements.are_due()
     }
 
     /// What is in flight is forgotten, and sent again.
@@ -273,25 +245,19 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         self.retries
     }
 
-    pub(crate) fn check(&self, window: &Window<T>) -> Result<(), &'static str> {
+    pub(crate) fn check(&self, window: &Watermark<T>) -> Result<(), &'static str> {
         let are_in_flight = self.markers.iter().all(|seq| window.is_in_flight(*seq));
         ensure(are_in_flight, "a marker stands for a slot in flight")?;
         self.announcements.check(window)
     }
 
-    pub(crate) fn situation(&self) -> [u8; 5] {
-        let phase = match self.phase {
-            Phase::Due => 0,
-            Phase::BackingOff => 1,
-            Phase::Preparing { .. } => 2,
-            Phase::Ready => 3,
-        };
+    pub(crate) fn situation(&self) -> [u64; 5] {
         [
-            phase,
-            byte(u64::from(self.retries.retries())),
-            byte(self.markers.len() as u64),
+            u64::from(self.has_producer) << 1 | u64::from(self.preparing.is_out()),
+            u64::from(self.retries.retries()),
+            self.markers.len() as u64,
             self.announcements.situation(),
-            u8::from(self.batches.are_single()),
+            u64::from(self.batches.are_single()),
         ]
     }
 }

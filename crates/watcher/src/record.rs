@@ -3,10 +3,9 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, Lineage, ensure};
+use cdc_machine::{Cause, ensure};
 
 use crate::config::{Config, OnHistoryLost};
-use crate::context::byte;
 use crate::{CollectionId, Contents, Gap, GapCause, Known, RecordChange, TopicState};
 
 /// The record beside the position, as it is and as it is to be.
@@ -102,61 +101,40 @@ impl<T: Clone + Ord> Record<T> {
         }
     }
 
-    /// True where any topic holds messages.
-    pub(crate) fn any_topic_holds_messages(&self) -> bool {
-        self.topics.iter().any(|topic| topic.holds_messages)
-    }
-
-    /// The greatest lineage that the topics' ends show.
-    pub(crate) fn lineage_at_the_ends(&self) -> Option<Lineage> {
-        self.topics.iter().filter_map(|topic| topic.lineage).max()
+    /// The topics, as they were looked at last.
+    pub(crate) fn topics(&self) -> &[TopicState] {
+        &self.topics
     }
 
     /// Compares the collections with what the position knows of them. Without a position to come from (`resumed`), there
     /// is nothing to compare.
     pub(crate) fn look_at_collections(&mut self, contents: &[Contents], resumed: Option<&T>, looked_at: T) {
         self.known.resize(contents.len(), None);
-        let mut unexplained = Vec::new();
-        if let Some(at) = resumed {
-            let mut added = Vec::new();
-            for (id, (known, now)) in (0..).map(CollectionId).zip(self.known.iter().zip(contents)) {
-                let before = known.map(|known| self.found(id).unwrap_or(known.contents));
-                match uncopied(before, *now) {
-                    Some(GapCause::CollectionAdded) => added.push(id),
-                    Some(_) => unexplained.push((id, *now)),
-                    None => {}
-                }
-            }
-            if !added.is_empty() {
-                self.open_gap(None, at.clone(), GapCause::CollectionAdded, added);
-            }
-        }
-        let found: Vec<bool> =
-            (0..).map(CollectionId).zip(contents).map(|(id, _)| self.found(id).is_some()).collect();
-        let looks = self.known.iter_mut().zip(contents).zip(found);
-        for (id, ((known, now), is_found)) in (0..).map(CollectionId).zip(looks) {
+        let (mut added, mut collections) = (Vec::new(), Vec::new());
+        for ((id, known), now) in (0..).map(CollectionId).zip(&mut self.known).zip(contents) {
             let topic = self.topics.get(usize::from(id.0));
-            let holds_messages = known.is_some_and(|known| known.holds_messages);
-            let recorded = known.and_then(|known| known.partitions);
+            let found = found(&self.pending, id);
+            let before = known.map(|known| found.unwrap_or(known.contents));
+            let change = resumed.and_then(|_| uncopied(before, *now));
+            let is_unexplained = change.is_some_and(|cause| cause != GapCause::CollectionAdded);
+            if is_unexplained {
+                collections.push((id, *now));
+            } else if change.is_some() {
+                added.push(id);
+            }
             // What is not explained, or only pending so far, stays what it was: a crash must not make it look explained.
-            let stays = is_found || unexplained.iter().any(|(other, _)| *other == id);
-            let contents = known.map(|known| known.contents).filter(|_| stays);
+            let stays = known.filter(|_| is_unexplained || found.is_some());
             *known = Some(Known {
-                contents: contents.unwrap_or(*now),
-                partitions: recorded.or(topic.map(|topic| topic.partitions)),
-                holds_messages: holds_messages || topic.is_some_and(|topic| topic.holds_messages),
+                contents: stays.map_or(*now, |known| known.contents),
+                partitions: known.and_then(|known| known.partitions).or(topic.map(|topic| topic.partitions)),
+                holds_messages: known.is_some_and(|known| known.holds_messages)
+                    || topic.is_some_and(|topic| topic.holds_messages),
             });
         }
-        self.unexplained =
-            (!unexplained.is_empty()).then_some(Unexplained { looked_at, collections: unexplained });
-    }
-
-    /// Which documents stand behind a collection's name, where that is pending.
-    fn found(&self, id: CollectionId) -> Option<Contents> {
-        self.pending.iter().rev().find_map(|pending| match pending.what {
-            Learned::Found(found, contents) if found == id => Some(contents),
-            Learned::Found(..) | Learned::Gap(_) | Learned::Filled(_) => None,
-        })
+        if let Some(at) = resumed.filter(|_| !added.is_empty()) {
+            self.open_gap(None, at.clone(), GapCause::CollectionAdded, added);
+        }
+        self.unexplained = (!collections.is_empty()).then_some(Unexplained { looked_at, collections });
     }
 
     /// True where the stream has come to where the collections were looked at, and has not told of one of them by
@@ -206,9 +184,10 @@ impl<T: Clone + Ord> Record<T> {
 
     /// The topic of a collection gets a message.
     pub(crate) fn fill(&mut self, collection: CollectionId, at: &T) {
-        let Some(Some(known)) = self.known.get(usize::from(collection.0)) else { return };
         let filled = Learned::Filled(collection);
-        if !known.holds_messages && !self.pending.iter().any(|pending| pending.what == filled) {
+        if at_mut(&mut self.known, collection).is_some_and(|known| !known.holds_messages)
+            && !self.pending.iter().any(|pending| pending.what == filled)
+        {
             self.pending.push(Pending { at: at.clone(), what: filled });
         }
     }
@@ -223,9 +202,7 @@ impl<T: Clone + Ord> Record<T> {
     ) {
         for id in gone.iter().chain(&replaced) {
             self.explain(*id);
-            if let Some(Some(known)) = self.known.get_mut(usize::from(id.0)) {
-                known.contents = Contents::Absent;
-            }
+            Learned::<T>::Found(*id, Contents::Absent).enter(&mut self.known);
         }
         if !replaced.is_empty() {
             let gap = Gap {
@@ -256,31 +233,23 @@ impl<T: Clone + Ord> Record<T> {
     /// What a save of `token` changes beside the position, and how much of what is pending that takes. `announced`: Kafka
     /// has a control message of every recorded gap.
     pub(crate) fn change(&self, token: &T, announced: bool) -> (RecordChange<T>, usize) {
-        let covered = self.pending.iter().take_while(|pending| pending.at <= *token);
-        let mut known: Vec<Known> = self.known.iter().map(|known| known.unwrap_or(UNSEEN)).collect();
+        let mut known = self.known.clone();
         let mut gaps = Vec::new();
-        let mut count = 0;
-        for pending in covered {
-            count += 1;
-            match &pending.what {
-                Learned::Gap(gap) => gaps.push(gap.clone()),
-                Learned::Filled(id) | Learned::Found(id, _) => {
-                    if let Some(known) = known.get_mut(usize::from(id.0)) {
-                        pending.what.enter(known);
-                    }
-                }
+        let count = self.pending.partition_point(|pending| pending.at <= *token);
+        for pending in self.pending.iter().take(count) {
+            pending.what.enter(&mut known);
+            if let Learned::Gap(gap) = &pending.what {
+                gaps.push(gap.clone());
             }
         }
+        let known = known.into_iter().map(|known| known.unwrap_or(UNSEEN)).collect();
         (RecordChange { known, gaps, announced }, count)
     }
 
     /// The record holds the first `count` of what is pending.
     pub(crate) fn mark_recorded(&mut self, count: usize) {
         for pending in self.pending.drain(..count.min(self.pending.len())) {
-            let (Learned::Filled(id) | Learned::Found(id, _)) = pending.what else { continue };
-            if let Some(Some(known)) = self.known.get_mut(usize::from(id.0)) {
-                pending.what.enter(known);
-            }
+            pending.what.enter(&mut self.known);
         }
     }
 
@@ -305,28 +274,42 @@ impl<T: Clone + Ord> Record<T> {
     }
 
     /// What is pending; and of the one collection that a small machine watches, what is known.
-    pub(crate) fn situation(&self) -> [u8; 3] {
-        let pending = u8::from(self.has_gap_to_record()) << 1 | u8::from(!self.pending.is_empty());
+    pub(crate) fn situation(&self) -> [u64; 3] {
+        let pending = u64::from(self.has_gap_to_record()) << 1 | u64::from(!self.pending.is_empty());
         let Some(Some(known)) = self.known.first() else { return [pending, 0, 0] };
         let contents = match known.contents {
             Contents::Unknown => 0,
             Contents::Absent => 1,
             Contents::Uuid([first, ..]) => 2 + u64::from(first),
         };
-        let flags = u8::from(self.unexplained.is_some()) << 2 | 2 | u8::from(known.holds_messages);
-        [pending, byte(contents), flags]
+        let flags = u64::from(self.unexplained.is_some()) << 2 | 2 | u64::from(known.holds_messages);
+        [pending, contents, flags]
     }
 }
 
 impl<T> Learned<T> {
     /// Enters it into what is known of its collection.
-    const fn enter(&self, known: &mut Known) {
+    fn enter(&self, known: &mut [Option<Known>]) {
         match self {
             Self::Gap(_) => {}
-            Self::Filled(_) => known.holds_messages = true,
-            Self::Found(_, contents) => known.contents = *contents,
+            Self::Filled(id) => at_mut(known, *id).into_iter().for_each(|known| known.holds_messages = true),
+            Self::Found(id, contents) => {
+                at_mut(known, *id).into_iter().for_each(|known| known.contents = *contents);
+            }
         }
     }
+}
+
+fn at_mut(known: &mut [Option<Known>], id: CollectionId) -> Option<&mut Known> {
+    known.get_mut(usize::from(id.0))?.as_mut()
+}
+
+/// Which documents stand behind a collection's name, where that is pending.
+fn found<T>(pending: &[Pending<T>], id: CollectionId) -> Option<Contents> {
+    pending.iter().rev().find_map(|pending| match pending.what {
+        Learned::Found(found, contents) if found == id => Some(contents),
+        Learned::Found(..) | Learned::Gap(_) | Learned::Filled(_) => None,
+    })
 }
 
 /// Compares a collection with what the position knows of it. `None` in `recorded`: the position knows of no

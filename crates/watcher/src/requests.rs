@@ -36,13 +36,9 @@ timers! {
 
 requests! {
     /// An order to the world. `R` is a message's handle, `T` a resume token.
-    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    #[expect(missing_docs, reason = "a variant's own line says what its fields are")]
     effect Effect<R, T>;
     /// A fact about the world, as the Watcher hears it. `R` is a message's handle, `T` a resume token; the
     /// machine looks into neither, except that tokens have an order.
-    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    #[expect(missing_docs, reason = "a variant's own line says what its fields are")]
     input Input<R, T>;
     timer TimerKind;
 

@@ -3,80 +3,64 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Backoff, EffectId, Fault, Lineage};
+use cdc_machine::{Asked, Backoff, EffectId, Fault, Timers, Watermark, ensure};
 
-use crate::context::{Context, byte};
+use crate::context::Context;
+use crate::credit::credit;
 use crate::ending::Ending;
 use crate::origin::Origin;
 use crate::record::Record;
 use crate::verdict;
-use crate::window::Window;
 use crate::{AckedToken, Effect, Notice, TimerKind};
 
-/// The save that is under way, if any.
+/// The save that is under way, if any: in flight, or to be made again once a back-off ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Saves<T> {
-    phase: Phase<T>,
+    /// With the token, and how much of what is pending, from the first on, is recorded with it.
+    in_flight: Asked<(AckedToken<T>, usize)>,
     retries: Backoff,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Phase<T> {
-    Idle,
-    InFlight {
-        id: EffectId,
-        token: AckedToken<T>,
-        /// How much of what is pending, from the first on, it carries.
-        pending: usize,
-    },
-    BackingOff,
-}
-
-/// What a save takes from the other parts.
-pub(crate) struct ToSave<'a, T> {
-    pub(crate) window: &'a Window<T>,
-    pub(crate) record: &'a Record<T>,
-    pub(crate) lineage: Lineage,
-    /// Kafka has a control message of every recorded gap.
-    pub(crate) are_gaps_told: bool,
 }
 
 impl<T: Clone + Ord> Saves<T> {
     pub(crate) const fn new() -> Self {
-        Self { phase: Phase::Idle, retries: Backoff::new() }
+        Self { in_flight: Asked::nothing(), retries: Backoff::new() }
     }
 
-    /// Starts a save if one is due, or sets the timer that will make it due.
-    pub(crate) fn save_when_due<R>(&mut self, what: &ToSave<'_, T>, cx: &mut Context<'_, R, T>) {
-        if self.is_under_way() || what.window.unsaved_prefix().is_none() {
-            return;
+    /// True where a save is due; sets the timer that will make it due where it is not.
+    pub(crate) fn is_due<R>(&self, window: &Watermark<T>, cx: &mut Context<'_, R, T>) -> bool {
+        if self.is_under_way(cx.timers) || window.unsaved_prefix().is_none() {
+            return false;
         }
-        let savable = what.window.savable();
+        let savable = window.savable_weight();
         if savable == 0 {
             cx.set_timer_unless_running(TimerKind::IdleSave, cx.config.idle_save_interval);
-        } else if what.window.credit(cx.config) == 0 {
-            self.save_now(what, cx);
+        } else if credit(window, cx.config) == 0 {
+            return true;
         } else if savable < cx.config.token_save_interval.max(1) {
             cx.set_timer_unless_running(TimerKind::SaveDelay, cx.config.token_save_max_delay);
-        } else if !cx.is_running(TimerKind::SaveSpacing) {
-            self.save_now(what, cx);
+        } else {
+            return !cx.is_running(TimerKind::SaveSpacing);
         }
+        false
     }
 
     /// Saves what is acked in order and not saved, if there is such a thing and no save is under way.
-    pub(crate) fn save_now<R>(&mut self, what: &ToSave<'_, T>, cx: &mut Context<'_, R, T>) {
-        if self.is_under_way() {
-            return;
-        }
-        let Some(token) = what.window.unsaved_prefix().cloned() else {
+    pub(crate) fn save_now<R>(
+        &mut self,
+        window: &Watermark<T>,
+        record: &Record<T>,
+        origin: &Origin,
+        are_gaps_told: bool,
+        cx: &mut Context<'_, R, T>,
+    ) {
+        let Some(token) = window.unsaved_prefix().filter(|_| !self.is_under_way(cx.timers)).cloned() else {
             return;
         };
         cx.cancel_timer(TimerKind::SaveDelay);
         cx.cancel_timer(TimerKind::IdleSave);
-        let id = cx.ids.new_effect();
-        let (change, pending) = what.record.change(token.position(), what.are_gaps_told);
-        self.phase = Phase::InFlight { id, token: token.clone(), pending };
-        cx.order(Effect::SaveToken { id, token, lineage: what.lineage, change });
+        let (change, pending) = record.change(token.position(), are_gaps_told);
+        let id = self.in_flight.ask(cx.ids, (token.clone(), pending));
+        cx.order(Effect::SaveToken { id, token, lineage: origin.lineage(), change });
         cx.set_timer(TimerKind::SaveSpacing, cx.config.save_spacing);
     }
 
@@ -85,83 +69,54 @@ impl<T: Clone + Ord> Saves<T> {
         &mut self,
         id: EffectId,
         result: Result<Vec<Notice<R>>, Fault>,
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         record: &mut Record<T>,
         origin: &mut Origin,
         cx: &mut Context<'_, R, T>,
     ) -> Result<Vec<Notice<R>>, Ending> {
-        let Some((token, pending)) = self.take(id) else {
-            cx.ids.ignore_reply(id);
-            return Ok(Vec::new());
-        };
-        let fault = match result {
+        let Some((token, pending)) = self.in_flight.answer(id, cx.ids) else { return Ok(Vec::new()) };
+        match result {
             Ok(unannounced) => {
                 window.mark_saved(&token);
                 record.mark_recorded(pending);
                 origin.mark_recorded();
                 self.retries.reset();
-                return Ok(unannounced);
+                Ok(unannounced)
             }
-            Err(fault) => fault,
-        };
-        let verdict = verdict::on_token_store(fault, cx.config.token_store);
-        let retry = cx.config.retries.token_store;
-        let waits = verdict.back_off(TimerKind::SaveRetry, &mut self.retries, retry, cx);
-        waits.map_err(Ending::StoreLost)?;
-        self.phase = Phase::BackingOff;
-        Ok(Vec::new())
-    }
-
-    /// Ends the save that `id` names; `None` where there is no such save.
-    fn take(&mut self, id: EffectId) -> Option<(AckedToken<T>, usize)> {
-        match core::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::InFlight { id: saving, token, pending } if saving == id => Some((token, pending)),
-            other @ (Phase::Idle | Phase::InFlight { .. } | Phase::BackingOff) => {
-                self.phase = other;
-                None
+            Err(fault) => {
+                let verdict = verdict::on_token_store(fault, cx.config.token_store);
+                let retry = cx.config.retries.token_store;
+                let waits = verdict.back_off(TimerKind::SaveRetry, &mut self.retries, retry, cx);
+                waits.map(|()| Vec::new()).map_err(Ending::StoreLost)
             }
         }
     }
 
-    /// A back-off has ended: what is acked by now is saved.
-    pub(crate) fn on_retry_due<R>(&mut self, what: &ToSave<'_, T>, cx: &mut Context<'_, R, T>) {
-        self.phase = Phase::Idle;
-        self.save_now(what, cx);
-    }
-
-    pub(crate) const fn is_under_way(&self) -> bool {
-        !matches!(self.phase, Phase::Idle)
+    pub(crate) fn is_under_way(&self, timers: &Timers<TimerKind>) -> bool {
+        self.in_flight.is_out() || timers.is_running(TimerKind::SaveRetry)
     }
 
     pub(crate) const fn retries(&self) -> Backoff {
         self.retries
     }
 
-    /// What holds of a save, given whether the timer of a retry runs.
+    /// What is saved is what Kafka has acknowledged in order, and what was learned up to there.
     pub(crate) fn check(
         &self,
-        window: &Window<T>,
+        window: &Watermark<T>,
         record: &Record<T>,
-        waits: bool,
+        timers: &Timers<TimerKind>,
     ) -> Result<(), &'static str> {
-        match &self.phase {
-            Phase::Idle if waits => Err("no save waits for a retry that nobody needs"),
-            Phase::BackingOff if !waits => Err("a save that backs off has its timer"),
-            Phase::Idle | Phase::BackingOff => Ok(()),
-            Phase::InFlight { token, pending, .. } => {
-                record.check_save(token.position(), *pending)?;
-                window.check_save(token)
-            }
-        }
+        let Some((token, pending)) = self.in_flight.waiting() else { return Ok(()) };
+        ensure(!timers.is_running(TimerKind::SaveRetry), "no save waits for a retry that nobody needs")?;
+        record.check_save(token.position(), *pending)?;
+        let prefix = window.prefix().ok_or("a save has a settled prefix")?;
+        ensure(token.through() <= prefix.through(), "a saved token is in the settled prefix")?;
+        ensure(token.position() <= prefix.position(), "a saved token is not newer than the prefix")
     }
 
-    pub(crate) fn situation(&self) -> [u8; 2] {
-        let phase = match self.phase {
-            Phase::Idle => 0,
-            Phase::InFlight { pending: 0, .. } => 1,
-            Phase::InFlight { .. } => 2,
-            Phase::BackingOff => 3,
-        };
-        [phase, byte(u64::from(self.retries.retries()))]
+    pub(crate) fn situation(&self) -> [u64; 2] {
+        let in_flight = self.in_flight.waiting().map_or(0, |(_, pending)| 1 + u64::from(*pending > 0));
+        [in_flight, u64::from(self.retries.retries())]
     }
 }

@@ -1,18 +1,17 @@
 //! The change stream: opened after the last position that is known, read one fetch at a time, and closed before what is
 //! in flight is read again.
 
-
-use cdc_machine::{Backoff, Cause, Dependency, Epoch, Fault, Verdict};
+use cdc_machine::{Backoff, Cause, Epoch, Fault, Verdict, Watermark};
 
 use crate::config::{OnHistoryLost, OnTooLarge};
-use crate::context::{Context, byte};
+use crate::context::Context;
+use crate::credit::credit_bytes;
 use crate::ending::Ending;
 use crate::origin::Origin;
 use crate::publishing::Publishing;
 use crate::record::Record;
 use crate::trouble::Trouble;
 use crate::verdict;
-use crate::window::Window;
 use crate::{Batch, Effect, Opened, Payload, Reading, TimerKind};
 
 /// The stream, and how it is read.
@@ -28,7 +27,6 @@ pub(crate) struct Stream {
 enum Phase {
     /// None is open; one is to be opened as soon as there is a producer.
     Due,
-    BackingOff,
     Opening {
         epoch: Epoch,
     },
@@ -54,7 +52,7 @@ impl Stream {
     pub(crate) fn is_open<R, T: Clone + Ord>(
         &mut self,
         origin: &Origin,
-        window: &Window<T>,
+        window: &Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) -> bool {
         if self.phase == Phase::Due {
@@ -72,7 +70,7 @@ impl Stream {
         epoch: Epoch,
         result: Result<Opened<T>, Fault>,
         origin: &mut Origin,
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         record: &mut Record<T>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
@@ -85,32 +83,26 @@ impl Stream {
             Err(fault) => {
                 // The stream that did not open needs no closing.
                 self.phase = Phase::Due;
-                return match self.on_fault(fault, origin, cx)? {
-                    Some(exhausted) => self.open_after_retry(exhausted, cx),
-                    None => Ok(()),
-                };
+                self.phase = Phase::Rewinding(self.on_fault(fault, origin, cx)?);
+                return Ok(());
             }
         };
-        let before = window.newest().cloned();
-        let lost = origin.take_lost();
-        let begins = lost.is_some() || before.is_none();
-        if begins && before.as_ref().is_some_and(|before| at <= *before) {
+        let (before, lost) = (window.newest().cloned(), origin.take_lost());
+        let resumed = before.clone().filter(|_| lost.is_none());
+        if resumed.is_none() && before.as_ref().is_some_and(|before| at <= *before) {
             return Err(Ending::Stop(Cause::Invariant(
                 "a stream that begins anew begins behind all before it",
             )));
         }
-        record.look_at_collections(&contents, before.as_ref().filter(|_| !begins), looked_at);
+        record.look_at_collections(&contents, resumed.as_ref(), looked_at);
         if let Some(cause) = lost {
-            record.lose_all(before.clone(), at.clone(), cause);
+            record.lose_all(before, at.clone(), cause);
         }
-        match before {
-            // The same position once more, where what is recorded with it is new.
-            Some(before) if !begins => {
-                if !origin.is_recorded() || record.has_gap_to_record() {
-                    window.open_settled(before);
-                }
-            }
-            _ => window.open_settled(at),
+        match resumed {
+            None => drop(window.open_settled(at)),
+            Some(_) if origin.is_recorded() && !record.has_gap_to_record() => {}
+            // The same position once more: what is recorded with it is new.
+            Some(before) => drop(window.open_settled(before)),
         }
         self.phase = Phase::Open { epoch };
         Ok(())
@@ -120,11 +112,11 @@ impl Stream {
     pub(crate) fn fetch<R, T: Clone + Ord>(
         &mut self,
         asked: u32,
-        window: &Window<T>,
+        window: &Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) {
         let Phase::Open { epoch } = self.phase else { return };
-        let max_bytes = window.credit_bytes(cx.config).min(cx.config.max_fetch_bytes.max(1));
+        let max_bytes = credit_bytes(window, cx.config).min(cx.config.max_fetch_bytes.max(1));
         self.phase = Phase::Fetching { epoch, asked };
         cx.order(Effect::Fetch { epoch, max_events: asked, max_bytes });
     }
@@ -133,16 +125,12 @@ impl Stream {
         &mut self,
         epoch: Epoch,
         batch: Batch<R, T>,
-        window: &mut Window<T>,
+        window: &mut Watermark<T>,
         record: &mut Record<T>,
         publishing: &mut Publishing<R, T>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
-        let asked = if let Phase::Fetching { epoch: open, asked } = self.phase
-            && open == epoch
-        {
-            asked
-        } else {
+        let Some(asked) = self.asked().filter(|_| self.epoch() == Some(epoch)) else {
             cx.ids.ignore_epoch(epoch);
             return Ok(());
         };
@@ -184,7 +172,6 @@ impl Stream {
         Ok(())
     }
 
-    /// The stream broke.
     pub(crate) fn on_broken<R, T: Clone + Ord>(
         &mut self,
         epoch: Epoch,
@@ -196,63 +183,40 @@ impl Stream {
             cx.ids.ignore_epoch(epoch);
             return Ok(());
         }
-        let trouble = match self.on_fault(fault, origin, cx)? {
-            Some(Cause::Unsupported(_)) => Trouble::Misfit,
-            Some(_) => Trouble::Source,
-            None => Trouble::Reopen,
-        };
+        let trouble = self.on_fault(fault, origin, cx)?;
         self.close_for(trouble, cx);
         Ok(())
     }
 
-    /// What to do about a fault of the source, as the policies have it: open the stream again after a back-off, and end
-    /// for this cause where no retry is left; or, with `None`, open it again at once, to be read in another way.
+    /// What the stream is opened again for after a fault of the source, as the policies have it.
     fn on_fault<R, T>(
         &mut self,
         fault: Fault,
         origin: &mut Origin,
         cx: &Context<'_, R, T>,
-    ) -> Result<Option<Cause>, Ending> {
+    ) -> Result<Trouble, Ending> {
         match (verdict::on_source(fault), fault) {
-            (Verdict::Retry(exhausted), _) => Ok(Some(exhausted)),
+            (Verdict::Retry(Cause::Unsupported(_)), _) => Ok(Trouble::Misfit),
+            (Verdict::Retry(_), _) => Ok(Trouble::Source),
             (Verdict::End(_), Fault::HistoryLost) if cx.config.on_history_lost == OnHistoryLost::FromNow => {
                 origin.lose_history();
                 // With a pause, and counted: a source that loses what it has just given ends too.
-                Ok(Some(Cause::Unavailable(Dependency::MongoDb)))
+                Ok(Trouble::Source)
             }
             (Verdict::End(_), Fault::TooLarge)
                 if self.reading == Reading::Whole && cx.config.on_too_large != OnTooLarge::Stop =>
             {
                 self.reading = Reading::Stripped;
-                Ok(None)
+                Ok(Trouble::Reopen)
             }
             (Verdict::End(cause), _) => Err(Ending::Drain(cause)),
         }
     }
 
-    /// Another stream, after a back-off of MongoDB's.
-    pub(crate) fn open_after_retry<R, T>(
-        &mut self,
-        exhausted: Cause,
-        cx: &mut Context<'_, R, T>,
-    ) -> Result<(), Ending> {
-        self.phase = Phase::Due;
-        let wait = self.retries.next(cx.config.retries.mongodb).ok_or(Ending::Drain(exhausted))?;
-        self.phase = Phase::BackingOff;
-        cx.set_timer(TimerKind::Reconnect, wait);
-        Ok(())
-    }
-
-    /// Another stream, as soon as there is a producer.
-    pub(crate) const fn open_anew(&mut self) {
-        self.phase = Phase::Due;
-    }
-
-    /// A back-off has ended.
-    pub(crate) fn on_wait_over(&mut self) {
-        if self.phase == Phase::BackingOff {
-            self.phase = Phase::Due;
-        }
+    /// Uses up one of MongoDB's retries: nothing is connected before it is due.
+    pub(crate) fn retry<R, T>(&mut self, verdict: Verdict, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        let retry = cx.config.retries.mongodb;
+        verdict.back_off(TimerKind::Reconnect, &mut self.retries, retry, cx).map_err(Ending::Drain)
     }
 
     /// Messages failed: closes the stream, and takes back what is only queued.
@@ -273,6 +237,7 @@ impl Stream {
         self.phase = Phase::Rewinding(trouble);
     }
 
+    /// Closes it where it is open, or being opened; one may be opened anew.
     pub(crate) fn close<R, T>(&mut self, cx: &mut Context<'_, R, T>) {
         if let Some(epoch) = self.epoch() {
             cx.order(Effect::CloseStream { epoch });
@@ -284,32 +249,18 @@ impl Stream {
     pub(crate) const fn epoch(&self) -> Option<Epoch> {
         match self.phase {
             Phase::Opening { epoch } | Phase::Open { epoch } | Phase::Fetching { epoch, .. } => Some(epoch),
-            Phase::Due | Phase::BackingOff | Phase::Rewinding(_) => None,
+            Phase::Due | Phase::Rewinding(_) => None,
         }
     }
 
     /// Why everything in flight has to settle.
     pub(crate) const fn trouble(&self) -> Option<Trouble> {
-        match self.phase {
-            Phase::Rewinding(trouble) => Some(trouble),
-            Phase::Due
-            | Phase::BackingOff
-            | Phase::Opening { .. }
-            | Phase::Open { .. }
-            | Phase::Fetching { .. } => None,
-        }
+        if let Phase::Rewinding(trouble) = self.phase { Some(trouble) } else { None }
     }
 
     /// Events that the fetch under way may bring.
     pub(crate) const fn asked(&self) -> Option<u32> {
-        match self.phase {
-            Phase::Fetching { asked, .. } => Some(asked),
-            Phase::Due
-            | Phase::BackingOff
-            | Phase::Opening { .. }
-            | Phase::Open { .. }
-            | Phase::Rewinding(_) => None,
-        }
+        if let Phase::Fetching { asked, .. } = self.phase { Some(asked) } else { None }
     }
 
     /// True while it is open and not read.
@@ -317,23 +268,18 @@ impl Stream {
         matches!(self.phase, Phase::Open { .. })
     }
 
-    pub(crate) fn is_backing_off(&self) -> bool {
-        self.phase == Phase::BackingOff
-    }
-
     pub(crate) const fn retries(&self) -> Backoff {
         self.retries
     }
 
-    pub(crate) fn situation(&self) -> [u8; 4] {
+    pub(crate) fn situation(&self) -> [u64; 4] {
         let (phase, detail) = match self.phase {
             Phase::Due => (0, 0),
-            Phase::BackingOff => (1, 0),
-            Phase::Opening { .. } => (2, 0),
-            Phase::Open { .. } => (3, 0),
-            Phase::Fetching { asked, .. } => (4, byte(u64::from(asked))),
-            Phase::Rewinding(trouble) => (5, trouble as u8),
+            Phase::Opening { .. } => (1, 0),
+            Phase::Open { .. } => (2, 0),
+            Phase::Fetching { asked, .. } => (3, u64::from(asked)),
+            Phase::Rewinding(trouble) => (4, trouble as u64),
         };
-        [phase, detail, self.reading as u8, byte(u64::from(self.retries.retries()))]
+        [phase, detail, self.reading as u64, u64::from(self.retries.retries())]
     }
 }

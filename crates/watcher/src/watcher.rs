@@ -6,19 +6,21 @@ pub use waits::WaitsFor;
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, Dependency, Effects, Fault, Ids, Machine, StateName, TimerId, Timers};
+use cdc_machine::{
+    Cause, Dependency, Effects, Fault, Ids, Machine, StateName, TimerId, Timers, Verdict, Watermark,
+};
 
 use crate::context::Context;
+use crate::credit::fetch_credit;
 use crate::ending::{Ending, Life};
 use crate::identity::Identity;
 use crate::lease::Lease;
 use crate::origin::Origin;
 use crate::publishing::Publishing;
 use crate::record::Record;
-use crate::saving::{Saves, ToSave};
+use crate::saving::Saves;
 use crate::stream::Stream;
 use crate::trouble::Trouble;
-use crate::window::Window;
 use crate::{Config, Effect, GapCause, Input, OnHistoryLost, Saved, Taken, TimerKind, TopicState};
 
 /// The Watcher: reads a change stream as far as there is credit, hands each event to Kafka, and records the
@@ -43,7 +45,8 @@ struct Parts<R, T> {
     publishing: Publishing<R, T>,
     stream: Stream,
     origin: Origin,
-    window: Window<T>,
+    /// What was read and no saved token covers.
+    window: Watermark<T>,
     record: Record<T>,
     saves: Saves<T>,
     life: Life,
@@ -120,7 +123,7 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
 
             Input::TokenSaved { id, result } => {
                 let opened = saves.on_saved(id, result, window, record, origin, cx)?;
-                publishing.announcements().add(opened);
+                publishing.announcements_mut().add(opened);
             }
             Input::Timer(timer) => return self.on_timer(timer, cx),
             Input::Signal(signal) => return self.on_signal(signal),
@@ -144,24 +147,23 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
             }
             self.reconnect(trouble, cx)?;
         }
-        if !self.is_connected(cx) {
-            self.save_when_due(cx);
-            return Ok(StateName::Connecting);
-        }
-        if self.stream.asked().is_some() {
-            self.save_when_due(cx);
-            return Ok(StateName::Streaming);
-        }
-        if self.has_start_to_record() {
+        let is_connected = self.is_connected(cx);
+        if is_connected && self.stream.is_idle() && self.has_start_to_record() {
             self.save_now(cx);
             return Ok(StateName::Connecting);
         }
         self.save_when_due(cx);
-        let announcements = self.publishing.announcements();
-        if announcements.are_due() && self.window.fetch_credit(cx.config) > 0 {
+        if !is_connected {
+            return Ok(StateName::Connecting);
+        }
+        if self.stream.asked().is_some() {
+            return Ok(StateName::Streaming);
+        }
+        let announcements = self.publishing.announcements_mut();
+        if announcements.are_due() && fetch_credit(&self.window, cx.config) > 0 {
             announcements.send_waiting(&mut self.window, cx);
         }
-        match self.window.fetch_credit(cx.config) {
+        match fetch_credit(&self.window, cx.config) {
             0 if self.window.unsettled() > 0 => Ok(StateName::AwaitingAck),
             0 => Ok(StateName::SavingToken),
             asked => {
@@ -171,9 +173,12 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
         }
     }
 
-    /// The way to an open stream, one thing after the other: each is asked for once, and waited for.
+    /// The way to an open stream, one thing after the other: each is asked for once, and waited for. A back-off, and a
+    /// wait for somebody else's lease, end first.
     fn is_connected(&mut self, cx: &mut Context<'_, R, T>) -> bool {
-        self.identity.is_known(cx)
+        let waits = cx.is_running(TimerKind::Reconnect) || cx.is_running(TimerKind::LeaseWait);
+        !waits
+            && self.identity.is_known(cx)
             && self.lease.is_taken(cx)
             && self.publishing.is_ready(self.window.newest(), cx)
             && self.stream.is_open(&self.origin, &self.window, cx)
@@ -182,16 +187,17 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
     /// Everything in flight is answered: rewinds, and goes back to where the trouble was.
     fn reconnect(&mut self, trouble: Trouble, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
         self.rewind();
-        self.stream.open_anew();
-        let (mongodb, kafka) = (Dependency::MongoDb, Dependency::Kafka);
-        match trouble {
-            Trouble::Reopen => {}
-            Trouble::Rebatch | Trouble::Refused => self.publishing.make_anew(),
-            Trouble::Source => self.stream.open_after_retry(Cause::Unavailable(mongodb), cx)?,
-            Trouble::Misfit => self.stream.open_after_retry(Cause::Unsupported(mongodb), cx)?,
-            Trouble::Producer => self.publishing.make_after_wait(Cause::Unavailable(kafka), cx)?,
+        self.stream.close(cx);
+        if matches!(trouble, Trouble::Rebatch | Trouble::Refused | Trouble::Producer) {
+            self.publishing.make_anew();
         }
-        Ok(())
+        let unavailable = |on| Verdict::Retry(Cause::Unavailable(on));
+        match trouble {
+            Trouble::Reopen | Trouble::Rebatch | Trouble::Refused => Ok(()),
+            Trouble::Source => self.stream.retry(unavailable(Dependency::MongoDb), cx),
+            Trouble::Misfit => self.stream.retry(Verdict::Retry(Cause::Unsupported(Dependency::MongoDb)), cx),
+            Trouble::Producer => self.publishing.retry(unavailable(Dependency::Kafka), cx),
+        }
     }
 
     /// Forgets what is in flight; it is read again.
@@ -204,15 +210,15 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
     /// The lease is ours: begins with what the record holds.
     fn begin(&mut self, taken: Taken<R, T>, on_history_lost: OnHistoryLost) -> Result<(), Ending> {
         let Taken { saved, unannounced, fresh } = taken;
-        self.publishing.announcements().add(unannounced);
+        self.publishing.announcements_mut().add(unannounced);
         match (saved, on_history_lost) {
-            (Saved::Nothing, _) => self.origin.begin_anew(fresh, None),
+            (Saved::Nothing, _) => self.origin = Origin::anew(fresh, None),
             (Saved::Lost, OnHistoryLost::Stop) => return Err(Ending::Drain(Cause::TokenDamaged)),
             (Saved::Lost, OnHistoryLost::FromNow) => {
-                self.origin.begin_anew(fresh, Some(GapCause::TokenDamaged));
+                self.origin = Origin::anew(fresh, Some(GapCause::TokenDamaged));
             }
             (Saved::Position(checkpoint), _) => {
-                self.origin.resume(fresh, checkpoint.lineage);
+                self.origin = Origin::resumed(fresh, checkpoint.lineage);
                 self.window.begin_after(checkpoint.token);
                 self.record.resume(checkpoint.known);
             }
@@ -223,14 +229,18 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
     /// The producer is ready: compares its topics with what the position knows of them.
     fn look_at_topics(&mut self, topics: Vec<TopicState>, config: &Config) -> Result<(), Ending> {
         self.record.look_at_topics(topics, self.window.newest(), config).map_err(Ending::Drain)?;
-        let never_opened = self.origin.is_empty() && self.window.is_untouched();
-        if never_opened && !self.origin.is_lost() && self.record.any_topic_holds_messages() {
+        let never_opened = !self.origin.is_recorded() && self.window.newest().is_none();
+        if never_opened
+            && !self.origin.is_lost()
+            && self.record.topics().iter().any(|topic| topic.holds_messages)
+        {
             match config.on_history_lost {
                 OnHistoryLost::Stop => return Err(Ending::Drain(Cause::TokenMissing)),
                 OnHistoryLost::FromNow => self.origin.miss_position(),
             }
         }
-        self.origin.outrank(self.record.lineage_at_the_ends(), never_opened);
+        let at_the_ends = self.record.topics().iter().filter_map(|topic| topic.lineage).max();
+        self.origin.outrank(at_the_ends, never_opened);
         Ok(())
     }
 
@@ -261,20 +271,9 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
             return Ok(());
         }
         match timer.kind {
-            // One of them waits.
-            TimerKind::Reconnect | TimerKind::LeaseWait => {
-                self.identity.on_wait_over();
-                self.lease.on_wait_over();
-                self.publishing.on_wait_over();
-                self.stream.on_wait_over();
-            }
-            TimerKind::SaveRetry => {
-                let (saves, what) = self.saving();
-                saves.on_retry_due(&what, cx);
-            }
-            TimerKind::SaveDelay | TimerKind::IdleSave => self.save_now(cx),
-            // What the spacing held back, `advance` finds due.
-            TimerKind::SaveSpacing => {}
+            TimerKind::SaveRetry | TimerKind::SaveDelay | TimerKind::IdleSave => self.save_now(cx),
+            // What these held back, `advance` finds due.
+            TimerKind::Reconnect | TimerKind::LeaseWait | TimerKind::SaveSpacing => {}
             TimerKind::LeaseRenew => return self.lease.on_renewal_due(cx),
             TimerKind::Drain => return self.on_drain_timeout(cx),
         }
@@ -286,50 +285,14 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
         !self.origin.is_recorded() || self.record.has_gap_to_record()
     }
 
-    fn saving(&mut self) -> (&mut Saves<T>, ToSave<'_, T>) {
-        let what = ToSave {
-            window: &self.window,
-            record: &self.record,
-            lineage: self.origin.lineage(),
-            are_gaps_told: self.publishing.are_gaps_told(),
-        };
-        (&mut self.saves, what)
+    fn save_when_due(&mut self, cx: &mut Context<'_, R, T>) {
+        if self.saves.is_due(&self.window, cx) {
+            self.save_now(cx);
+        }
     }
 
     fn save_now(&mut self, cx: &mut Context<'_, R, T>) {
-        let (saves, what) = self.saving();
-        saves.save_now(&what, cx);
-    }
-
-    fn save_when_due(&mut self, cx: &mut Context<'_, R, T>) {
-        let (saves, what) = self.saving();
-        saves.save_when_due(&what, cx);
-    }
-
-    /// True once nothing is in flight and all that is acked is saved.
-    fn is_settled_and_saved(&mut self, cx: &mut Context<'_, R, T>) -> bool {
-        if self.window.unsettled() > 0 {
-            return false;
-        }
-        self.save_now(cx);
-        !self.saves.is_under_way()
-    }
-
-    /// Nothing is read or connected any more.
-    fn disconnect(&mut self, cx: &mut Context<'_, R, T>) {
-        self.identity.give_up();
-        self.publishing.give_up();
-        self.stream.close(cx);
-    }
-
-    fn purge_unsettled(&self, cx: &mut Context<'_, R, T>) {
-        if self.window.unsettled() > 0 {
-            cx.order(Effect::PurgeQueued);
-        }
-    }
-
-    fn stop(&mut self, cause: Cause, cx: &mut Context<'_, R, T>) {
-        self.life = Life::Stopped(cause);
-        cx.order(Effect::Stop { cause });
+        let Self { saves, window, record, origin, publishing, .. } = self;
+        saves.save_now(window, record, origin, publishing.announcements().are_all_told(), cx);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cdc_event::{Message, ResumeToken};
 use cdc_machine::{Cause, Dependency, Fault, Lineage, SeqNo};
-use cdc_watcher::{Event, OnTooLarge, Opened, Payload};
+use cdc_watcher::{Contents, Event, Known, OnTooLarge, Opened, Payload};
 use tokio::task::JoinError;
 
 use super::neighbours::SavedAt;
@@ -82,7 +82,7 @@ impl<P: Producer> Driver<P> {
                 self.hands.pending.source.answered();
                 self.hands.neighbours.source.answered();
                 if let Some(sightings) = read.sightings.take() {
-                    self.hands.see(sightings, self.machine.has_existed());
+                    self.hands.see(sightings, self.machine.known());
                 }
                 if let Input::Fetched { result: Ok(batch), .. } = &input {
                     self.hands.read(batch.events.len(), &read);
@@ -98,7 +98,7 @@ impl<P: Producer> Driver<P> {
                 self.count_existing(&input, &sightings)?;
                 self.hands.pending.source.answered();
                 self.hands.neighbours.source.answered();
-                self.hands.see(sightings, self.machine.has_existed());
+                self.hands.see(sightings, self.machine.known());
                 self.feed(input)
             }
             Reply::SourceFailed(input, failure) => {
@@ -180,7 +180,7 @@ impl<P: Producer> Driver<P> {
         let Input::StreamOpened { result: Ok(Opened { at, .. }), .. } = opened else {
             return ControlFlow::Continue(());
         };
-        let recorded = self.machine.is_recorded().chain(std::iter::repeat(false));
+        let recorded = self.machine.known().iter().map(Option::is_some).chain(std::iter::repeat(false));
         let names: Vec<Arc<str>> = sightings
             .iter()
             .zip(recorded)
@@ -257,7 +257,8 @@ impl<P: Producer> Driver<P> {
 impl<P: Producer> Driver<P> {
     fn compare_partitions(&mut self, found: &[u32]) {
         let topics = self.hands.producer.as_ref().map_or(&[][..], Producer::topics);
-        let unused = self.hands.growth.compare(topics, self.machine.recorded_partitions(), found);
+        let recorded = self.machine.known().iter().map(|known| known.and_then(|known| known.partitions));
+        let unused = self.hands.growth.compare(topics, recorded, found);
         self.hands.metrics.unused_partitions.set(unused as f64);
     }
 }
@@ -287,7 +288,9 @@ impl<P: Producer> Hands<P> {
         self.standby = Some(holder);
     }
 
-    fn see(&mut self, sightings: Vec<Sighting>, recorded: impl Iterator<Item = bool>) {
+    fn see(&mut self, sightings: Vec<Sighting>, known: &[Option<Known>]) {
+        let has_existed = |known: &Known| known.holds_messages || matches!(known.contents, Contents::Uuid(_));
+        let recorded = known.iter().map(|known| known.as_ref().is_some_and(has_existed));
         self.seen = Some(self.watched.see(sightings, recorded, &self.metrics));
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use cdc_machine::{Effects, Fault, Machine, Retry, Signal, StateName};
 use cdc_watcher::{
-    Batch, Config, Effect, Event, Input, LeaseRefusal, OnHistoryLost, OnTooLarge, Payload, Retries, Saved,
-    SourceRefusal, Taken, TimerKind, TopicState, Watcher,
+    Batch, Config, Effect, Event, Input, Known, LeaseRefusal, OnHistoryLost, OnTooLarge, Payload, Retries,
+    Saved, SourceRefusal, Taken, TimerKind, TopicState, Watcher,
 };
 
 use self::inputs::CONTENTS;
@@ -85,10 +85,12 @@ fn small(on_too_large: OnTooLarge) -> Config {
 }
 
 impl Explore for Small {
-    type Shape = (Vec<u8>, u64);
+    type Shape = Vec<u64>;
 
-    fn shape(&self) -> Self::Shape {
-        (self.machine.situation(), self.outstanding.timers.bits(TimerKind::all(0)))
+    fn shape(&self) -> Vec<u64> {
+        let mut shape = self.machine.situation();
+        shape.push(self.outstanding.timers.bits(TimerKind::all(0)));
+        shape
     }
 
     fn state_name(&self) -> StateName {
@@ -97,7 +99,7 @@ impl Explore for Small {
 
     fn inputs(&self, config: &Config) -> Vec<Input<u8, u32>> {
         let mut inputs = vec![Input::Start, Input::Signal(Signal::Drain), Input::Signal(Signal::Abort)];
-        let is_grown = self.machine.recorded_partitions().eq([Some(1)]);
+        let is_grown = matches!(self.machine.known(), [Some(Known { partitions: Some(1), .. })]);
         self.outstanding.push_all(is_grown, &mut inputs);
         if config.on_history_lost == OnHistoryLost::Stop {
             inputs.retain(|input| !brings_gaps(input));

@@ -39,17 +39,27 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
                 self.life = Life::Draining(cause);
                 cx.order(Effect::PurgeQueued);
             }
-            Ending::Stop(cause) => self.stop(cause, cx),
-            Ending::StoreLost(cause) => {
-                self.purge_unsettled(cx);
-                self.stop(cause, cx);
+            Ending::Stop(cause) | Ending::StoreLost(cause) => {
+                if matches!(ending, Ending::StoreLost(_)) {
+                    self.purge_unsettled(cx);
+                }
+                self.life = Life::Stopped(cause);
+                cx.order(Effect::Stop { cause });
             }
+        }
+    }
+
+    fn purge_unsettled(&self, cx: &mut Context<'_, R, T>) {
+        if self.window.unsettled() > 0 {
+            cx.order(Effect::PurgeQueued);
         }
     }
 
     fn begin_drain(&mut self, cause: Cause, cx: &mut Context<'_, R, T>) {
         self.life = Life::Draining(cause);
-        self.disconnect(cx);
+        self.identity.give_up();
+        self.publishing.give_up();
+        self.stream.close(cx);
         cx.cancel_timer(TimerKind::Reconnect);
         cx.cancel_timer(TimerKind::LeaseWait);
         cx.set_timer(TimerKind::Drain, cx.config.drain_timeout);
@@ -57,8 +67,11 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
 
     /// The next step of the orderly end, one at a time.
     pub(super) fn drain(&mut self, cause: Cause, cx: &mut Context<'_, R, T>) -> Result<StateName, Ending> {
-        if self.is_settled_and_saved(cx) && self.lease.is_given_back(cx) {
-            return Err(Ending::Stop(cause));
+        if self.window.unsettled() == 0 {
+            self.save_now(cx);
+            if !self.saves.is_under_way(cx.timers) && self.lease.is_given_back(cx) {
+                return Err(Ending::Stop(cause));
+            }
         }
         Ok(StateName::Draining)
     }

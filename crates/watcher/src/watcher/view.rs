@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Backoff, Cause, Ids, Lineage, Retry, StateName, Timers, ensure};
+use cdc_machine::{Backoff, Cause, Ids, Lineage, Retry, SeqNo, StateName, Timers, Watermark, ensure};
 
 use super::{Parts, Watcher};
 #[cfg(doc)]
 use crate::Input;
+use crate::credit::credit;
 use crate::ending::Life;
 use crate::identity::Identity;
 use crate::lease::Lease;
@@ -15,8 +16,7 @@ use crate::publishing::Publishing;
 use crate::record::Record;
 use crate::saving::Saves;
 use crate::stream::Stream;
-use crate::window::Window;
-use crate::{Config, Contents, Known, TimerKind};
+use crate::{Config, Known, TimerKind};
 
 impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
     /// A Watcher that waits for [`Input::Start`].
@@ -27,8 +27,8 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
             lease: Lease::new(),
             publishing: Publishing::new(),
             stream: Stream::new(),
-            origin: Origin::new(),
-            window: Window::new(),
+            origin: Origin::anew(Lineage::default(), None),
+            window: Watermark::starting_at(SeqNo(0)),
             record: Record::new(),
             saves: Saves::new(),
             life: Life::NotStarted,
@@ -60,7 +60,7 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
     /// Events read and not yet covered by a saved token: what a crash now would replay.
     #[must_use]
     pub const fn unsaved_events(&self) -> u64 {
-        self.parts.window.unsaved()
+        self.parts.window.unsaved_weight()
     }
 
     /// Messages handed to Kafka and not yet answered.
@@ -69,21 +69,10 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
         self.parts.window.unsettled()
     }
 
-    /// Of each watched collection, the partitions that its keys are spread among; `None` before its topic was
-    /// looked at.
-    pub fn recorded_partitions(&self) -> impl Iterator<Item = Option<u32>> + '_ {
-        self.parts.record.known().iter().map(|known| known.and_then(|known| known.partitions))
-    }
-
-    /// Of each watched collection, whether it is on record with the position.
-    pub fn is_recorded(&self) -> impl Iterator<Item = bool> + '_ {
-        self.parts.record.known().iter().map(Option::is_some)
-    }
-
-    /// Of each watched collection, whether the position knows documents of it, or its topic holds messages of them.
-    pub fn has_existed(&self) -> impl Iterator<Item = bool> + '_ {
-        let is_known = |known: Known| known.holds_messages || matches!(known.contents, Contents::Uuid(_));
-        self.parts.record.known().iter().map(move |known| known.is_some_and(is_known))
+    /// The watched collections, as far as the position knows them; nothing before any was looked at.
+    #[must_use]
+    pub fn known(&self) -> &[Option<Known>] {
+        self.parts.record.known()
     }
 
     /// Answers to what was gone by then: late or doubled ones, expiries of timers that were replaced.
@@ -120,9 +109,9 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
     }
 
     /// The machine without the numbers that only grow, for whoever explores it: of two machines in the same situation,
-    /// the same inputs make the same. Numbers are cut to a byte; none comes near it in a small machine.
+    /// the same inputs make the same.
     #[must_use]
-    pub fn situation(&self) -> Vec<u8> {
+    pub fn situation(&self) -> Vec<u64> {
         let Parts { identity, lease, publishing, stream, origin, window, record, saves, life } = &self.parts;
         let life = match life {
             Life::NotStarted => 0,
@@ -153,18 +142,20 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
     /// The first invariant that does not hold.
     pub fn check_invariants(&self, config: &Config) -> Result<(), &'static str> {
         let Parts { lease, publishing, stream, window, record, saves, .. } = &self.parts;
-        window.check(config)?;
+        window.check()?;
+        let is_bounded = window.unsaved_weight() <= config.max_replay_events.max(1);
+        ensure(is_bounded, "a crash replays at most max_replay_events")?;
         publishing.check(window)?;
         record.check(window.newest())?;
-        saves.check(window, record, self.timers.is_running(TimerKind::SaveRetry))?;
+        saves.check(window, record, &self.timers)?;
         match self.state {
             StateName::Connecting => self.check_connecting(),
             StateName::Streaming => {
                 self.check_open()?;
                 let asked = stream.asked().ok_or("Streaming waits for a fetch")?;
                 ensure(asked > 0, "a fetch asks for something")?;
-                ensure(!publishing.are_gaps_due(), "gaps are told before the next event")?;
-                ensure(u64::from(asked) <= window.credit(config), "a fetch is within the credit")
+                ensure(!publishing.announcements().are_due(), "gaps are told before the next event")?;
+                ensure(u64::from(asked) <= credit(window, config), "a fetch is within the credit")
             }
             StateName::AwaitingAck => {
                 ensure(window.unsettled() > 0, "AwaitingAck waits for a report")?;
@@ -173,12 +164,12 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
             StateName::SavingToken => {
                 self.check_open()?;
                 ensure(window.unsettled() == 0, "SavingToken has nothing in flight")?;
-                ensure(saves.is_under_way(), "SavingToken has a save under way")
+                ensure(saves.is_under_way(&self.timers), "SavingToken has a save under way")
             }
             StateName::Draining => {
                 ensure(self.timers.is_running(TimerKind::Drain), "a drain has its time-out")?;
                 let is_settled = window.unsettled() == 0 && window.unsaved_prefix().is_none();
-                let is_done = is_settled && !saves.is_under_way();
+                let is_done = is_settled && !saves.is_under_way(&self.timers);
                 ensure(is_done || !lease.is_releasing(), "the lease is given back last")
             }
             StateName::Stopped => Ok(()),
@@ -186,19 +177,13 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
     }
 
     fn check_connecting(&self) -> Result<(), &'static str> {
-        let Parts { identity, lease, publishing, stream, window, saves, .. } = &self.parts;
-        let is_waiting = stream.is_backing_off() || publishing.is_backing_off();
-        let waits = [TimerKind::Reconnect, TimerKind::LeaseWait];
-        let waits = waits.into_iter().filter(|kind| self.timers.is_running(*kind)).count();
-        let parts = [is_waiting, lease.is_waiting(), identity.is_backing_off()];
-        let parts = parts.into_iter().filter(|is_waiting| *is_waiting).count();
+        let Parts { lease, stream, window, saves, .. } = &self.parts;
+        let waits =
+            self.timers.is_running(TimerKind::Reconnect) || self.timers.is_running(TimerKind::LeaseWait);
         ensure(window.unsettled() == 0, "Connecting has nothing in flight")?;
-        ensure(waits == parts && waits <= 1, "one part waits, and its timer runs")?;
-        ensure(
-            lease.is_held() || !(is_waiting || stream.epoch().is_some()),
-            "nothing is connected without the lease",
-        )?;
-        ensure(!stream.is_idle() || saves.is_under_way(), "a start waits for its save")
+        ensure(!waits || stream.epoch().is_none(), "nothing waits beside a stream")?;
+        ensure(lease.is_held() || stream.epoch().is_none(), "nothing is connected without the lease")?;
+        ensure(!stream.is_idle() || saves.is_under_way(&self.timers), "a start waits for its save")
     }
 
     fn check_open(&self) -> Result<(), &'static str> {

@@ -2,7 +2,8 @@
 
 use cdc_machine::{StateName, labels};
 
-use super::Watcher;
+use super::{Parts, Watcher};
+use crate::TimerKind;
 use crate::ending::Life;
 
 labels! {
@@ -56,14 +57,14 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
 
     /// The parts connect one after the other; the first that is not there is the one that is waited for.
     fn connects_to(&self) -> WaitsFor {
-        let super::Parts { identity, lease, publishing, stream, life, .. } = &self.parts;
+        let Parts { identity, lease, publishing, stream, life, .. } = &self.parts;
         if *life == Life::NotStarted {
             WaitsFor::Start
-        } else if identity.is_backing_off() || publishing.is_backing_off() || stream.is_backing_off() {
+        } else if self.timers.is_running(TimerKind::Reconnect) {
             WaitsFor::BackOff
         } else if !identity.has_answered() {
             WaitsFor::Identity
-        } else if lease.is_waiting() {
+        } else if self.timers.is_running(TimerKind::LeaseWait) {
             WaitsFor::OtherHolder
         } else if !lease.is_held() {
             WaitsFor::Lease
