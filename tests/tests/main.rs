@@ -34,6 +34,7 @@ mod rebalances;
 mod replicas;
 mod source;
 mod to_the_letter;
+mod traces;
 mod two_watchers;
 mod unique;
 mod upgrade;

@@ -57,6 +57,7 @@ impl World {
             value: Some(Bytes::from_static(b"value")),
             headers: Headers::default(),
             timestamp_ms: 0,
+            trace: None,
         };
         Self {
             left,

@@ -63,6 +63,7 @@ impl World {
             key: Bytes::from_static(b"key"),
             value: Bytes::from_static(b"value"),
             position: token.position,
+            trace: None,
         };
         Ok(Self {
             left,

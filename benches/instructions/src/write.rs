@@ -137,6 +137,7 @@ fn rows() -> Result<Vec<Row<KafkaRecord>>, Failure> {
                     value: Some(out.slice(value)),
                     headers: Headers::default(),
                     timestamp_ms: 0,
+                    trace: None,
                 },
             })
         })

@@ -88,6 +88,7 @@ impl Control<'_> {
             key: Bytes::from_static(CONTROL_KEY.as_bytes()),
             value: Bytes::from(value),
             position,
+            trace: None,
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `key` | the message key, and the row id that is made from it |
 //! | `token`, `position`, `cluster_time` | the order of events, cut out of the resume token |
 //! | `message`, `control` | what goes to Kafka: [`Message`], [`Control`] |
+//! | `sampling`, `trace_context` | which events are followed on their way, and as what: [`Sampling`], [`TraceContext`] |
 //! | `envelope`, `scan`, `fields` | a message read back, without copies: [`Envelope`], [`Fields`] |
 //! | `json_to_value` | one value read back with its type: [`Value`] |
 //! | `documents`, `documents_error`, `json_to_bson`, `key_to_bson` | a message back to BSON, byte for byte: [`Documents`], [`id_of_key`] |
@@ -35,9 +36,11 @@ mod key_to_bson;
 mod kind;
 mod message;
 mod position;
+mod sampling;
 mod scan;
 mod sidecar;
 mod token;
+mod trace_context;
 mod types;
 mod update;
 
@@ -55,9 +58,11 @@ pub use json_to_value::{Value, ValueError, decode_base64};
 pub use key::{CONTROL_KEY, KeyError, row_id_text};
 pub use key_to_bson::id_of_key;
 pub use kind::Kind;
-pub use message::{Message, ResumeToken};
+pub use message::{EventTrace, Message, ResumeToken};
 pub use position::Position;
+pub use sampling::Sampling;
 pub use token::{TokenError, token_cluster_time, token_position};
+pub use trace_context::{TraceContext, TraceParent, trace_state};
 pub use types::BsonType;
 
 /// The version of the message that this crate writes, and the newest that it reads.

@@ -1,8 +1,9 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::{ClusterTime, Position};
+use crate::{ClusterTime, Position, TraceContext};
 
 /// A resume token together with the position that it stands for. Ordered by position.
 #[derive(Clone, Debug)]
@@ -49,4 +50,23 @@ pub struct Message {
     pub value: Bytes,
     /// For the header `cdc-position`.
     pub position: Position,
+    /// Where the event is sampled.
+    pub trace: Option<Box<EventTrace>>,
+}
+
+/// What is remembered of a sampled event on its way to Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventTrace {
+    /// The event's trace, and the span that sends it: for the header `traceparent`.
+    pub context: TraceContext,
+    /// The span of the application that wrote the document, where the document says so.
+    pub parent: Option<TraceContext>,
+    /// For the header `tracestate`: the application's own.
+    pub state: Option<Box<str>>,
+    /// When it was committed, by the source's clock.
+    pub committed: SystemTime,
+    /// When the reply arrived that held it.
+    pub read: SystemTime,
+    /// When its message was there.
+    pub encoded: SystemTime,
 }

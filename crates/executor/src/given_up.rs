@@ -78,7 +78,7 @@ impl fmt::Display for GivenUp {
 
 /// The same of a document of the Watcher's that does not fit; `marker` stands for it, with its size and hash.
 pub(crate) fn tell_too_large(service: &'static str, marker: &Message, outcome: &'static str) {
-    let Message { topic, key, value, position } = marker;
+    let Message { topic, key, value, position, .. } = marker;
     tracing::error!(
         target: GIVEN_UP,
         service,

@@ -23,6 +23,7 @@ mod report;
 #[cfg(test)]
 mod scripted;
 mod shutdown;
+mod stages;
 mod syncer;
 mod timers;
 mod watcher;

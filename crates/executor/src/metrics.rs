@@ -12,6 +12,8 @@ use metrics::{
 
 use cdc_ports::{CONTROL_KINDS, RetryCounts, Serves, WriteCounts};
 
+use crate::stages::StageSeconds;
+
 /// Change events processed.
 pub const WATCHER_EVENTS_PROCESSED: &str = "watcher_events_processed_total";
 /// Events acknowledged by Kafka.
@@ -63,7 +65,9 @@ pub const LAG_SECONDS: &str = "cdc_lag_seconds";
 pub const PARTITION_LAG_SECONDS: &str = "cdc_partition_lag_seconds";
 /// Records of a partition that are not written, by topic and partition.
 pub const PARTITION_LAG_RECORDS: &str = "cdc_partition_lag_records";
-/// From a record's Kafka time stamp to its verified commit.
+/// Parts of a sampled event's way, by stage.
+pub const STAGE_SECONDS: &str = "cdc_stage_seconds";
+/// From the commit at the source to the verified commit.
 pub const END_TO_END_SECONDS: &str = "cdc_end_to_end_seconds";
 /// Records put aside or skipped, by reason.
 pub const DEAD_LETTERS: &str = "cdc_dead_letters_total";
@@ -151,7 +155,14 @@ pub fn describe() {
     describe_histogram!(
         END_TO_END_SECONDS,
         Unit::Seconds,
-        "From a record's Kafka time stamp to its verified commit; one sample per batch, of its oldest record"
+        "From the commit at the source to the verified commit; one sample per batch, of its oldest change. The cluster time \
+         tells the second: counted from its end, or from the record's time stamp where that is earlier"
+    );
+    describe_histogram!(
+        STAGE_SECONDS,
+        Unit::Seconds,
+        "Parts of a sampled event's way, each from the end of the one before: in the Watcher from the commit at the source \
+         (read, encode, hand_over, acknowledge), in the Syncer from the record's time stamp (fetch, queue, prepare, write)"
     );
     describe_counter!(DEAD_LETTERS, "Records put aside or skipped, by reason");
     describe_counter!(FENCE_REJECTED, "Writes that met a newer row or tombstone");
@@ -303,6 +314,7 @@ pub(crate) struct SyncerMetrics {
     pub(crate) batch_size: Histogram,
     pub(crate) flush_seconds: Histogram,
     pub(crate) end_to_end: Histogram,
+    pub(crate) stages: StageSeconds<4>,
     pub(crate) buffer: Gauge,
     pub(crate) workers: Gauge,
     pub(crate) fenced: Counter,
@@ -328,6 +340,7 @@ impl SyncerMetrics {
             batch_size: histogram!(SYNCER_BATCH_SIZE),
             flush_seconds: histogram!(SYNCER_FLUSH_SECONDS),
             end_to_end: histogram!(END_TO_END_SECONDS),
+            stages: StageSeconds::syncer(),
             buffer: gauge!(SYNCER_BUFFER),
             workers: gauge!(SYNCER_WORKERS),
             fenced: counter!(FENCE_REJECTED),

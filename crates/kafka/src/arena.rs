@@ -1,8 +1,12 @@
+use std::time::SystemTime;
+
 use bytes::{Bytes, BytesMut};
-use cdc_ports::{Headers, KafkaRecord};
+use cdc_event::TraceContext;
+use cdc_ports::{Headers, KafkaRecord, RecordTrace};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
 use crate::headers;
+use crate::marker::TRACE_PARENT;
 
 /// The size of one piece, in bytes. A record that is kept for long keeps its whole piece, so it is no larger
 /// than the records of a moment.
@@ -23,12 +27,10 @@ impl Arena {
             headers.iter().map(|header| headers::encoded_len(header.key, header.value)).sum()
         });
         self.reserve(key.len() + value.map_or(0, <[u8]>::len) + header_bytes);
-        KafkaRecord {
-            key: self.take(key),
-            value: value.map(|value| self.take(value)),
-            headers: self.take_headers(message),
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-        }
+        let (key, value) = (self.take(key), value.map(|value| self.take(value)));
+        let (headers, trace) = self.take_headers(message);
+        let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
+        KafkaRecord { key, value, headers, timestamp_ms, trace }
     }
 
     fn reserve(&mut self, bytes: usize) {
@@ -45,13 +47,24 @@ impl Arena {
         self.chunk.split().freeze()
     }
 
-    fn take_headers(&mut self, message: &BorrowedMessage<'_>) -> Headers {
-        let Some(all) = message.headers() else { return Headers::default() };
+    /// The headers, and the trace where one of them names it.
+    fn take_headers(&mut self, message: &BorrowedMessage<'_>) -> (Headers, Option<Box<RecordTrace>>) {
+        let Some(all) = message.headers() else { return (Headers::default(), None) };
+        let mut trace = None;
         for header in all.iter() {
             headers::put(&mut self.chunk, header.key, header.value);
+            if header.key == TRACE_PARENT {
+                trace = header.value.and_then(trace_of);
+            }
         }
-        Headers(self.chunk.split().freeze())
+        (Headers(self.chunk.split().freeze()), trace)
     }
+}
+
+/// A sampled event is fetched now. What is no `traceparent` is a header like others.
+fn trace_of(value: &[u8]) -> Option<Box<RecordTrace>> {
+    let context = TraceContext::parse(value)?;
+    Some(Box::new(RecordTrace { context, fetched: SystemTime::now() }))
 }
 
 #[cfg(test)]

@@ -272,6 +272,7 @@ mod tests {
                 value: Some(Bytes::from_static(b"body")),
                 headers: Headers(buffer.freeze()),
                 timestamp_ms: 0,
+                trace: None,
             },
             reason: Reject::TypeConflict,
             sqlstate: None,

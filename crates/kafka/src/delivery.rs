@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use cdc_machine::{Fault, SeqNo};
-use cdc_ports::{Failure, ProducerReport, ReportSink};
+use cdc_ports::{Acknowledged, Failure, ProducerReport, ReportSink};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -17,19 +18,36 @@ use crate::marker;
 
 /// Marks the report of a marker. Slots are counted from 0 and never come near it.
 const MARKER_BIT: usize = 1 << (usize::BITS - 1);
+/// Marks the report of a sampled event.
+const SAMPLED_BIT: usize = 1 << (usize::BITS - 2);
+
+/// What a message is to its report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// An event, in whose place a marker may stand.
+    Event,
+    /// The same, and it is sampled.
+    Sampled,
+    /// A marker or a control message: nothing can take its place.
+    Irreplaceable,
+}
 
 const _: () = assert!(usize::BITS == 64, "a slot's number travels through librdkafka in one pointer");
 
 /// What librdkafka carries with a message and gives back with its report: a number, so that nothing is
 /// allocated.
 #[expect(clippy::cast_possible_truncation, reason = "a usize has 64 bits, see the assertion above")]
-pub(crate) const fn opaque(seq: SeqNo, is_marker: bool) -> usize {
-    let number = seq.0 as usize & !MARKER_BIT;
-    if is_marker { number | MARKER_BIT } else { number }
+pub(crate) const fn opaque(seq: SeqNo, carried: Carried) -> usize {
+    let number = seq.0 as usize & !(MARKER_BIT | SAMPLED_BIT);
+    match carried {
+        Carried::Event => number,
+        Carried::Sampled => number | SAMPLED_BIT,
+        Carried::Irreplaceable => number | MARKER_BIT,
+    }
 }
 
 const fn seq_of(opaque: usize) -> SeqNo {
-    SeqNo((opaque & !MARKER_BIT) as u64)
+    SeqNo((opaque & !(MARKER_BIT | SAMPLED_BIT)) as u64)
 }
 
 /// Receives one producer's reports, on librdkafka's polling thread.
@@ -136,6 +154,11 @@ impl ProducerContext for DeliveryReports {
             return;
         }
         self.sink.push(match result {
+            Ok(message) if opaque & SAMPLED_BIT != 0 => {
+                let (partition, offset) = (message.partition(), message.offset());
+                let acknowledged = Acknowledged { partition, offset, at: SystemTime::now() };
+                ProducerReport::DeliveredSampled(seq_of(opaque), acknowledged)
+            }
             Ok(_) => ProducerReport::Delivered(seq_of(opaque)),
             Err((error, message)) => self.failed(error, message, opaque),
         });
@@ -148,10 +171,11 @@ mod tests {
 
     #[test]
     fn a_slots_number_survives_the_pointer() {
-        for number in [0, 1, u64::from(u32::MAX) + 7, (1 << 63) - 1] {
-            assert_eq!(seq_of(opaque(SeqNo(number), false)), SeqNo(number));
-            assert_eq!(seq_of(opaque(SeqNo(number), true)), SeqNo(number));
-            assert_ne!(opaque(SeqNo(number), true), opaque(SeqNo(number), false));
+        let all = [Carried::Event, Carried::Sampled, Carried::Irreplaceable];
+        for number in [0, 1, u64::from(u32::MAX) + 7, (1 << 62) - 1] {
+            let carried = all.map(|carried| opaque(SeqNo(number), carried));
+            assert_eq!(carried.map(seq_of), [SeqNo(number); 3]);
+            assert!(carried[0] != carried[1] && carried[1] != carried[2] && carried[0] != carried[2]);
         }
     }
 

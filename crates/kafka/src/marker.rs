@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cdc_event::{Message, Position};
+use cdc_event::{EventTrace, Message, Position};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -13,6 +13,10 @@ pub(crate) const POSITION: &str = "cdc-position";
 pub(crate) const VERSION: &str = "cdc-version";
 /// The only version there is.
 pub(crate) const VERSION_1: &str = "1";
+/// The header that carries a sampled event's trace context, as W3C has it.
+pub(crate) const TRACE_PARENT: &str = "traceparent";
+/// The header that carries what the application's own tracing system has added to it.
+pub(crate) const TRACE_STATE: &str = "tracestate";
 /// The header that says why a record is in the dead letters.
 pub(crate) const ERROR_REASON: &str = "cdc-error-reason";
 /// The header that says where a dead letter was read or meant to go.
@@ -28,17 +32,28 @@ pub(crate) fn describe_body(body: &[u8]) -> String {
 /// The marker of a message. Its topic is the message's own and its value is [`describe_body`]'s text:
 /// [`headers`] and the producer make a dead letter of it.
 pub(crate) fn of(topic: Arc<str>, key: Bytes, body: &[u8], position: Position) -> Message {
-    Message { topic, key, value: Bytes::from(describe_body(body)), position }
+    Message { topic, key, value: Bytes::from(describe_body(body)), position, trace: None }
 }
 
 /// A marker's headers.
 pub(crate) fn headers(marker: &Message, position: &str) -> OwnedHeaders {
-    OwnedHeaders::new_with_capacity(5)
+    let headers = OwnedHeaders::new_with_capacity(7)
         .insert(Header { key: POSITION, value: Some(position) })
         .insert(Header { key: VERSION, value: Some(VERSION_1) })
         .insert(Header { key: ERROR_REASON, value: Some("too_large") })
         .insert(Header { key: SOURCE_TOPIC, value: Some(&*marker.topic) })
-        .insert(Header { key: BODY_OMITTED, value: Some(&marker.value[..]) })
+        .insert(Header { key: BODY_OMITTED, value: Some(&marker.value[..]) });
+    with_trace(headers, marker.trace.as_deref())
+}
+
+/// Adds a sampled event's context.
+pub(crate) fn with_trace(headers: OwnedHeaders, trace: Option<&EventTrace>) -> OwnedHeaders {
+    let Some(trace) = trace else { return headers };
+    let headers = headers.insert(Header { key: TRACE_PARENT, value: Some(trace.context.text().as_str()) });
+    match &trace.state {
+        Some(state) => headers.insert(Header { key: TRACE_STATE, value: Some(&**state) }),
+        None => headers,
+    }
 }
 
 /// A position as header text, without an allocation.

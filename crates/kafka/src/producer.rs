@@ -3,7 +3,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cdc_event::Message;
+use cdc_event::{EventTrace, Message};
 use cdc_machine::{Fault, SeqNo};
 use cdc_ports::{Failure, Producer, ReportSink, SendRefused};
 use cdc_watcher::{Batching, TopicState};
@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig};
 
 use crate::classify::{failure_from, fault_of};
 use crate::config;
-use crate::delivery::{is_topic_gone, opaque};
+use crate::delivery::{Carried, is_topic_gone, opaque};
 use crate::guarded::ClientKind;
 use crate::marker::{self, PositionText};
 use crate::partitioner::partition_of;
@@ -99,12 +99,13 @@ impl KafkaProducer {
     }
 }
 
-/// The headers of every message.
-fn message_headers(position: &str) -> OwnedHeaders {
-    OwnedHeaders::new_with_capacity(3)
+/// The headers of every message, and of a sampled event's.
+fn message_headers(position: &str, trace: Option<&EventTrace>) -> OwnedHeaders {
+    let headers = OwnedHeaders::new_with_capacity(if trace.is_some() { 5 } else { 3 })
         .insert(Header { key: marker::POSITION, value: Some(position) })
         .insert(Header { key: marker::VERSION, value: Some(marker::VERSION_1) })
-        .insert(Header { key: "content-type", value: Some("application/json") })
+        .insert(Header { key: "content-type", value: Some("application/json") });
+    marker::with_trace(headers, trace)
 }
 
 /// Why nothing was queued.
@@ -162,17 +163,16 @@ impl Producer for KafkaProducer {
 
     fn send(&mut self, seq: SeqNo, message: Message, partitions: u32) -> Result<(), SendRefused> {
         let position = PositionText::new(&message.position);
-        let headers = message_headers(position.as_str());
+        let headers = message_headers(position.as_str(), message.trace.as_deref());
+        let carried = if message.trace.is_some() { Carried::Sampled } else { Carried::Event };
         let partition = partition_of(&message.key, partitions);
         let (key, value) = (&message.key, &message.value);
-        match self.enqueue_at(&message.topic, Some(partition), key, value, headers, opaque(seq, false)) {
+        match self.enqueue_at(&message.topic, Some(partition), key, value, headers, opaque(seq, carried)) {
             Ok(()) => Ok(()),
-            Err(refused) if refused.is_too_large() => Err(SendRefused::TooLarge(marker::of(
-                message.topic,
-                message.key,
-                &message.value,
-                message.position,
-            ))),
+            Err(refused) if refused.is_too_large() => {
+                let Message { topic, key, value, position, trace } = message;
+                Err(SendRefused::TooLarge(Message { trace, ..marker::of(topic, key, &value, position) }))
+            }
             Err(refused) => Err(SendRefused::Failed(refused.into_failure(&message.topic))),
         }
     }
@@ -183,7 +183,7 @@ impl Producer for KafkaProducer {
         for topic in &self.settings.topics {
             let partitions = self.known.partitions.get(topic).copied().unwrap_or(0);
             for partition in 0..partitions {
-                let headers = message_headers(position.as_str());
+                let headers = message_headers(position.as_str(), None);
                 // Its report is told from a document's: no marker can take its place.
                 match self.enqueue_at(
                     topic,
@@ -191,7 +191,7 @@ impl Producer for KafkaProducer {
                     &message.key,
                     &message.value,
                     headers,
-                    opaque(seq, true),
+                    opaque(seq, Carried::Irreplaceable),
                 ) {
                     Ok(()) => queued += 1,
                     Err(refused) => {
@@ -213,7 +213,7 @@ impl Producer for KafkaProducer {
         };
         let position = PositionText::new(&marker.position);
         let headers = marker::headers(&marker, position.as_str());
-        self.enqueue_at(topic, None, &marker.key, b"", headers, opaque(seq, true))
+        self.enqueue_at(topic, None, &marker.key, b"", headers, opaque(seq, Carried::Irreplaceable))
             .map_err(|refused| SendRefused::Failed(refused.for_good_if_too_large(topic)))
     }
 

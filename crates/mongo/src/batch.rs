@@ -7,14 +7,16 @@ use std::sync::Arc;
 use bson::{RawDocument, Timestamp};
 use bytes::Bytes;
 use cdc_event::{
-    ClusterTime, Control, EncodeError, Encoded, Encoder, GapNotice, Kind, Message, Position, ResumeToken,
-    TokenError,
+    ClusterTime, Control, EncodeError, Encoded, Encoder, EventTrace, GapNotice, Kind, Message, Position,
+    ResumeToken, TokenError,
 };
 use cdc_machine::Lineage;
 use cdc_ports::SourceBatch;
 use cdc_watcher::{CollectionId, Event, GapCause, Notice, Payload};
 
 use crate::reply::{ServerReply, Unreadable};
+use crate::sampler::Sampler;
+use crate::settings::EventTracing;
 
 /// What a token takes, about: `_data` of a document with an ObjectId, and a little more.
 const TOKEN_BYTES: usize = 256;
@@ -32,6 +34,7 @@ pub(crate) struct BatchEncoder {
     topics: Vec<(Box<str>, Arc<str>)>,
     /// What a message of the last batch took on average: the next buffer is sized by it.
     message_bytes: usize,
+    sampler: Sampler,
 }
 
 /// A batch, and what it says of the stream.
@@ -76,6 +79,7 @@ struct Placed {
     value: Range<usize>,
     token: Range<usize>,
     position: Position,
+    trace: Option<Box<EventTrace>>,
 }
 
 /// What becomes of an event.
@@ -101,7 +105,7 @@ struct Buffers {
 }
 
 impl BatchEncoder {
-    pub(crate) fn new(database: &str, collections: &[(String, Arc<str>)]) -> Self {
+    pub(crate) fn new(database: &str, collections: &[(String, Arc<str>)], tracing: EventTracing) -> Self {
         let mut topics: Vec<(Box<str>, Arc<str>)> =
             collections.iter().map(|(name, topic)| (name.as_str().into(), Arc::clone(topic))).collect();
         topics.sort();
@@ -112,6 +116,7 @@ impl BatchEncoder {
             database: database.into(),
             topics,
             message_bytes: FIRST_MESSAGE_BYTES,
+            sampler: Sampler::new(tracing),
         }
     }
 
@@ -196,8 +201,14 @@ impl BatchEncoder {
             if matches!(what, What::Skip) {
                 buffers.messages.truncate(messages_before);
             }
+            let trace = match what {
+                What::Message(..) | What::Oversized(..) => {
+                    self.sampler.trace(event, &encoded, reply.arrived())
+                }
+                What::Skip | What::Control { .. } => None,
+            };
             let (key, value, token) = (encoded.key, encoded.value, encoded.token);
-            buffers.placed.push(Placed { what, key, value, token, position: encoded.position });
+            buffers.placed.push(Placed { what, key, value, token, position: encoded.position, trace });
             reply.advance(behind);
         }
         // An event right behind the last one taken is no reason to come again.
@@ -300,8 +311,10 @@ impl Buffers {
             let position = placed.position;
             let rests_on = position.cluster_time();
             let token = ResumeToken { bson: tokens.slice(placed.token), position, rests_on };
-            let message =
-                |topic, value| Message { topic, key: messages.slice(placed.key.clone()), value, position };
+            let message = |topic, value| {
+                let key = messages.slice(placed.key.clone());
+                Message { topic, key, value, position, trace: placed.trace }
+            };
             let payload = match placed.what {
                 What::Skip => Payload::Skip,
                 What::Message(collection, topic) => {

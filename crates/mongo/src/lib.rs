@@ -16,6 +16,7 @@
 //! | `source`, `stream`, `reader` | [`MongoSource`], the stream that is open, the task that owns its cursor |
 //! | `opening`, `pipeline` | how a stream is opened, and with which command |
 //! | `reply`, `batch` | a reply walked in place, and its events encoded into one buffer |
+//! | `sampler` | which events are followed to their rows, and in whose traces |
 //! | `images` | updates without their post-image |
 //! | `history` | whether the source's history is the one that a token was read from |
 //! | `catalog`, `lookout` | what stands behind the watched names, at the start and later |
@@ -38,10 +39,11 @@ mod opening;
 mod pipeline;
 mod reader;
 mod reply;
+mod sampler;
 mod settings;
 mod source;
 mod stream;
 
 pub use connection::Deployment;
-pub use settings::{MongoSettings, UpdateImage, check_uri};
+pub use settings::{EventTracing, MongoSettings, UpdateImage, check_uri};
 pub use source::MongoSource;

@@ -96,6 +96,7 @@ mod tests {
             full_document,
             batch_events: 1_000,
             max_await: Duration::from_millis(500),
+            tracing: crate::settings::EventTracing::OFF,
         }
     }
 

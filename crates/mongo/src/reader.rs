@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use mongodb::error::Error;
@@ -12,11 +12,17 @@ const READ_AHEAD_BYTES: usize = 4 * 1024 * 1024;
 /// How long a reader may take to finish its `getMore` when it is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
+/// A reply, and when it arrived.
+pub(crate) struct Arrived {
+    pub(crate) batch: RawBatch,
+    pub(crate) at: SystemTime,
+}
+
 /// The task that owns the cursor. Nothing else touches it, and none of its `getMore`s is ever cancelled half-way, which
 /// would leave the cursor in an undefined state.
 pub(crate) struct Reader {
     requests: mpsc::Sender<()>,
-    replies: mpsc::Receiver<Result<RawBatch, Error>>,
+    replies: mpsc::Receiver<Result<Arrived, Error>>,
     /// True while a request is out, or its reply has not been taken.
     is_asked: bool,
     task: JoinHandle<()>,
@@ -30,11 +36,11 @@ impl Reader {
     }
 
     /// The next reply; `None` once the server has closed the cursor, or after an error. May be cancelled.
-    pub(crate) async fn next(&mut self) -> Option<Result<RawBatch, Error>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Arrived, Error>> {
         self.ask();
         let reply = self.replies.recv().await;
         self.is_asked = false;
-        if let Some(Ok(batch)) = &reply
+        if let Some(Ok(Arrived { batch, .. })) = &reply
             && batch.as_raw_document().as_bytes().len() <= READ_AHEAD_BYTES
         {
             self.ask();
@@ -64,11 +70,12 @@ impl Reader {
 async fn read(
     mut cursor: RawBatchCursor,
     mut asked: mpsc::Receiver<()>,
-    replies: mpsc::Sender<Result<RawBatch, Error>>,
+    replies: mpsc::Sender<Result<Arrived, Error>>,
 ) {
     while asked.recv().await.is_some() {
         let Some(reply) = cursor.next().await else { return };
         let is_last = reply.is_err();
+        let reply = reply.map(|batch| Arrived { batch, at: SystemTime::now() });
         if replies.send(reply).await.is_err() || is_last {
             return;
         }

@@ -1,9 +1,12 @@
 //! One reply of the server, walked in place.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use bson::{RawBsonRef, RawDocument, RawDocumentBuf};
 use mongodb::raw_batch_cursor::RawBatch;
+
+use crate::reader::Arrived;
 
 /// The BSON type tag of an embedded document.
 const DOCUMENT_TAG: u8 = 0x03;
@@ -26,6 +29,7 @@ pub(crate) struct Images {
 /// A batch of events, and how far it was read.
 pub(crate) struct ServerReply {
     batch: RawBatch,
+    arrived: SystemTime,
     /// Where the next event stands in the array's bytes.
     at: usize,
     /// Documents that its updates came without; `None` where every update is to be read as it is.
@@ -33,8 +37,13 @@ pub(crate) struct ServerReply {
 }
 
 impl ServerReply {
-    pub(crate) fn new(batch: RawBatch) -> Self {
-        Self { batch, at: LENGTH_BYTES, images: None }
+    pub(crate) fn new(Arrived { batch, at: arrived }: Arrived) -> Self {
+        Self { batch, arrived, at: LENGTH_BYTES, images: None }
+    }
+
+    /// When it arrived.
+    pub(crate) const fn arrived(&self) -> SystemTime {
+        self.arrived
     }
 
     /// The next event, and the place behind it for [`Self::advance`]; `None` after the last one.

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cdc_event::Sampling;
 use cdc_machine::words;
 use mongodb::error::ErrorKind;
 use mongodb::options::ConnectionString;
@@ -17,6 +18,22 @@ words! {
         /// Where one ceases to, or they expire, updates are looked up and counted.
         PostImage = "post_image",
     }
+}
+
+/// Which events are followed to their rows, and in whose traces.
+#[derive(Clone, Debug)]
+pub struct EventTracing {
+    /// The share of all events.
+    pub sampling: Sampling,
+    /// Whether spans leave this process: a context says so to whoever goes on with it.
+    pub is_recorded: bool,
+    /// The field of a document that carries the application's own context; `None` where there is none.
+    pub context_field: Option<Box<str>>,
+}
+
+impl EventTracing {
+    /// No event is followed.
+    pub const OFF: Self = Self { sampling: Sampling::NONE, is_recorded: false, context_field: None };
 }
 
 /// Which change stream to read, and how.
@@ -36,6 +53,8 @@ pub struct MongoSettings {
     pub batch_events: u32,
     /// How long the server waits for an event before it sends an empty reply.
     pub max_await: Duration,
+    /// Which events are followed.
+    pub tracing: EventTracing,
 }
 
 impl MongoSettings {

@@ -41,7 +41,7 @@ impl MongoSource {
             let text = "mongodb.collection names no collection; name one or a list";
             return Err(Failure::new(Fault::Fatal, OPEN, text));
         }
-        let encoder = BatchEncoder::new(&settings.database, &settings.collections);
+        let encoder = BatchEncoder::new(&settings.database, &settings.collections, settings.tracing.clone());
         let mut names: Vec<Arc<str>> =
             settings.collections.iter().map(|(name, _)| Arc::from(name.as_str())).collect();
         names.sort();

@@ -84,7 +84,7 @@ impl Stream {
         };
         self.silent_since = Instant::now();
         Ok(match reply {
-            Some(Ok(batch)) => Awaited::Reply(ServerReply::new(batch)),
+            Some(Ok(arrived)) => Awaited::Reply(ServerReply::new(arrived)),
             Some(Err(error)) => Awaited::Broken(error),
             None => Awaited::End,
         })

@@ -1,9 +1,9 @@
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use cdc_event::Message;
+use cdc_event::{Message, TraceContext};
 use cdc_machine::{EffectId, SeqNo};
 use cdc_syncer::{FetchStart, LogBounds, Partition, Record, Reject, SqlState};
 use cdc_watcher::{Batching, TopicState};
@@ -15,12 +15,25 @@ use crate::Failure;
 pub enum ProducerReport {
     /// Acknowledged by all in-sync replicas.
     Delivered(SeqNo),
+    /// The same of a sampled event.
+    DeliveredSampled(SeqNo, Acknowledged),
     /// Not delivered, or nobody knows. `TooLarge` where it shared a batch that was refused for its size.
     Failed(SeqNo, Failure),
     /// It was refused alone for its size; the marker is to go to the dead letters in its place.
     TooLarge(SeqNo, Message),
     /// The producer died; no report will come for what it still holds.
     Lost(Failure),
+}
+
+/// Where a message has come to stand, and when its acknowledgement came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// When the client told.
+    pub at: SystemTime,
 }
 
 /// Why a message was refused on the spot.
@@ -98,6 +111,17 @@ pub struct KafkaRecord {
     pub headers: Headers,
     /// The broker's or the producer's time stamp, Unix milliseconds; 0 where there is none.
     pub timestamp_ms: i64,
+    /// Where the event is sampled: where the record has a `traceparent`.
+    pub trace: Option<Box<RecordTrace>>,
+}
+
+/// What is remembered of a sampled event's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecordTrace {
+    /// The event's trace, and the span that has sent it.
+    pub context: TraceContext,
+    /// When the client gave the record out.
+    pub fetched: SystemTime,
 }
 
 /// A record with its place.

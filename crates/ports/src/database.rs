@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::time::SystemTime;
 
 use cdc_machine::Epoch;
 use cdc_syncer::{
@@ -67,6 +68,8 @@ pub struct WriteReply {
     pub outcome: WriteOutcome,
     /// For the log and the metrics; all zero unless written.
     pub counts: WriteCounts,
+    /// When its transaction began; `None` where there was none.
+    pub begun: Option<SystemTime>,
     /// The text behind a failed outcome.
     pub failure: Option<Failure>,
 }

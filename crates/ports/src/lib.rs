@@ -25,8 +25,8 @@ mod token_store;
 mod write_counts;
 
 pub use broker::{
-    ConsumerEvent, Headers, KafkaRecord, MissingTopic, PolledRecord, Producer, ProducerReport,
-    RecordConsumer, RejectedRecord, SendRefused, TopicPartition,
+    Acknowledged, ConsumerEvent, Headers, KafkaRecord, MissingTopic, PolledRecord, Producer, ProducerReport,
+    RecordConsumer, RecordTrace, RejectedRecord, SendRefused, TopicPartition,
 };
 /// Which process holds a lease or a name.
 pub use cdc_process::{Life, ProcessId};

@@ -68,6 +68,9 @@ macro_rules! define_write_counts {
             pub controls: [u64; CONTROL_KINDS.len()],
             /// Cluster time of the newest event written, in Unix seconds; 0 where there is none.
             pub newest_unix_seconds: u32,
+            /// By when the oldest change of these was committed at the source, in Unix milliseconds; `None` where there is
+            /// none, or nobody knows.
+            pub oldest_unix_ms: Option<i64>,
             /// The same rows topic by topic, as far as that is known: rows that were written piece by piece around others
             /// may be missing here.
             pub by_topic: Vec<TopicRows>,
@@ -90,6 +93,7 @@ macro_rules! define_write_counts {
                     $($row,)* $($logged,)* $($other,)*
                     controls,
                     newest_unix_seconds,
+                    oldest_unix_ms,
                     by_topic: _,
                 } = other;
                 $(self.$row += $row;)*
@@ -99,6 +103,12 @@ macro_rules! define_write_counts {
                     *sum += messages;
                 }
                 self.newest_unix_seconds = self.newest_unix_seconds.max(*newest_unix_seconds);
+                self.older(*oldest_unix_ms);
+            }
+
+            /// A change was committed by this time.
+            pub fn older(&mut self, unix_ms: Option<i64>) {
+                self.oldest_unix_ms = [self.oldest_unix_ms, unix_ms].into_iter().flatten().min();
             }
         }
     };

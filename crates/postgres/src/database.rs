@@ -158,7 +158,7 @@ fn not_written(stop: Stop) -> WriteReply {
             (WriteOutcome::Failed { fault, reason, sqlstate, detail }, Some(failure))
         }
     };
-    WriteReply { outcome, counts: WriteCounts::default(), failure }
+    WriteReply { outcome, counts: WriteCounts::default(), begun: None, failure }
 }
 
 fn not_retried(stop: Stop) -> RetryReply {
@@ -183,8 +183,9 @@ impl Database for PostgresDatabase {
 
     async fn write(&self, batch: &Batch<KafkaRecord>, share: Share, parking: Parking) -> WriteReply {
         match bounded(WRITE, self.shared.writer.write(batch, share, parking)).await {
-            Ok(Written { counts, rejected, parked }) => {
-                WriteReply { outcome: WriteOutcome::Written { rejected, parked }, counts, failure: None }
+            Ok(Written { counts, rejected, parked, begun }) => {
+                let outcome = WriteOutcome::Written { rejected, parked };
+                WriteReply { outcome, counts, begun, failure: None }
             }
             Err(stop) => not_written(stop),
         }

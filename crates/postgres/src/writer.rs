@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 use cdc_machine::Fault;
 use cdc_ports::{KafkaRecord, Share, WriteCounts};
@@ -51,6 +52,8 @@ pub(crate) struct Written {
     pub(crate) counts: WriteCounts,
     pub(crate) rejected: Vec<Rejected>,
     pub(crate) parked: Vec<ParkedRows>,
+    /// When the transaction began; `None` where there was nothing to write.
+    pub(crate) begun: Option<SystemTime>,
 }
 
 impl Writer {
@@ -88,22 +91,24 @@ impl Writer {
         // One set of counts goes down the whole line; each stage adds what it knows.
         let mut counts = std::mem::take(&mut plan.counts);
         if plan.tables.is_empty() {
-            return Ok(Written { counts, rejected, parked: Vec::new() });
+            return Ok(Written { counts, rejected, parked: Vec::new(), begun: None });
         }
         let pool = self.pool.get(WRITE)?;
         let mut session = pool.get(WRITE).await?;
         let watch = FeedWatch::new(&self.tables.targets, plan.feedings());
         let rule = CopyRule { threshold: self.settings.copy_threshold, told_no_stage: &self.told_no_stage };
         let job = Job { batch: batch.rows(), ledger: &self.ledger, owned: &owned, share, parking };
+        let mut began = None;
         let written = async {
             let prepared = prepare(&mut session, &plan, parking, rule).await?;
+            began = Some(SystemTime::now());
             write(&mut session, &mut plan, &prepared, &job, &mut counts).await
         };
         match written.await {
             Ok(parked) => {
                 watch.committed();
                 self.internal_errors.forget(batch.rows());
-                Ok(Written { counts, rejected, parked })
+                Ok(Written { counts, rejected, parked, begun: began })
             }
             Err(Stop::Failed(trouble)) => {
                 self.note_trouble(&trouble, &mut session);

@@ -1,15 +1,19 @@
 use std::sync::Arc;
 
+use cdc_event::Sampling;
 use cdc_executor::{Health, WatcherService};
 use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::Lineage;
-use cdc_mongo::{MongoSettings, MongoSource};
+use cdc_mongo::{EventTracing, MongoSettings, MongoSource};
 use cdc_ports::{Failure, ReportSink};
 use cdc_watcher::OnTooLarge;
 use tokio::sync::watch;
 
 use super::tokens::token_store;
 use crate::config::WatcherConfig;
+
+/// The share of events that are followed to their rows.
+const SAMPLE_RATIO: f64 = 0.01;
 
 /// Puts the Watcher together.
 ///
@@ -43,6 +47,7 @@ pub fn source(config: &WatcherConfig) -> Result<MongoSource, Failure> {
         full_document: mongodb.full_document,
         batch_events: MongoSettings::DEFAULT_BATCH_EVENTS,
         max_await: MongoSettings::DEFAULT_MAX_AWAIT,
+        tracing: EventTracing { sampling: Sampling::of(SAMPLE_RATIO), ..EventTracing::OFF },
     })
 }
 

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cdc_machine::{EffectId, Epoch};
@@ -85,8 +85,13 @@ impl RecordConsumer for World {
                 return;
             }
             script.offset += 1;
-            let handle =
-                KafkaRecord { key: Bytes::new(), value: None, headers: Headers::default(), timestamp_ms: 0 };
+            let handle = KafkaRecord {
+                key: Bytes::new(),
+                value: None,
+                headers: Headers::default(),
+                timestamp_ms: 0,
+                trace: None,
+            };
             let (epoch, offset) = (script.epoch, script.offset - 1);
             Record { partition: PARTITION, epoch, offset, route: 0, bytes: 1, handle }
         };
@@ -128,7 +133,7 @@ impl Database for World {
         match self.call("write") {
             Ok(()) => {
                 let outcome = WriteOutcome::Written { rejected: Vec::new(), parked: Vec::new() };
-                WriteReply { outcome, counts, failure: None }
+                WriteReply { outcome, counts, begun: Some(SystemTime::now()), failure: None }
             }
             Err(failure) => WriteReply {
                 outcome: WriteOutcome::Failed {
@@ -138,6 +143,7 @@ impl Database for World {
                     detail: Arc::from("as scripted"),
                 },
                 counts,
+                begun: None,
                 failure: Some(failure),
             },
         }

@@ -72,6 +72,7 @@ impl Source for World {
             key: Bytes::new(),
             value: Bytes::new(),
             position: token.position,
+            trace: None,
         };
         let event =
             Event { token, payload: Payload::Message { record, bytes: 1, collection: CollectionId(0) } };

@@ -1,10 +1,11 @@
 //! What is counted and logged of batches, of records that are put aside, and of the ledger.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use cdc_syncer::{Batch, OffsetGap, Reject, Row, WorkerId};
 
+use super::sampled::{self, BatchTimes};
 use super::sums::{BatchLog, counted_fields, in_words, with_counts};
 use super::{Hands, SERVICE};
 use crate::given_up::GivenUp;
@@ -19,7 +20,7 @@ pub(super) const SKIPPED: &str = "a record cannot be written; it is skipped, as 
 #[derive(Debug)]
 pub(super) struct WrittenBatch {
     pub(super) batch: Batch<KafkaRecord>,
-    pub(super) oldest_ms: Option<i64>,
+    pub(super) times: BatchTimes,
     pub(super) took: Duration,
     pub(super) counts: WriteCounts,
 }
@@ -28,15 +29,16 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
     /// Counts a batch, and has it in the log: for each one, how many rows were inserted and how many updated, or in
     /// sums.
     pub(super) fn wrote(&mut self, worker: WorkerId, written: &WrittenBatch) {
-        let WrittenBatch { batch, oldest_ms, took, counts } = written;
+        let WrittenBatch { batch, times, took, counts } = written;
         let messages = batch.rows().len();
         self.metrics.wrote(counts);
         self.metrics.batch_size.record(messages as f64);
         self.metrics.flush_seconds.record(*took);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(oldest) = oldest_ms.and_then(|ms| u64::try_from(ms).ok()) {
-            self.metrics.end_to_end.record(now.saturating_sub(Duration::from_millis(oldest)));
+        if let Some(oldest) = counts.oldest_unix_ms.and_then(|ms| u64::try_from(ms).ok()) {
+            let oldest = UNIX_EPOCH + Duration::from_millis(oldest);
+            self.metrics.end_to_end.record(times.committed.duration_since(oldest).unwrap_or_default());
         }
+        sampled::tell_stages(batch.rows(), times, &self.metrics.stages);
         let topics = self.topics_of(batch, counts);
         self.lags.rows(&topics);
         macro_rules! tell {

@@ -286,6 +286,7 @@ mod tests {
             value: None,
             headers: Headers::default(),
             timestamp_ms: now - seconds_ago * 1000,
+            trace: None,
         };
         Record { partition: P, epoch: Epoch(0), offset, route: 0, bytes: 1, handle }
     }

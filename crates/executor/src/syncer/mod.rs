@@ -10,6 +10,7 @@ mod missing;
 mod orders;
 mod parked;
 mod requests;
+mod sampled;
 mod sums;
 #[cfg(test)]
 mod tests;

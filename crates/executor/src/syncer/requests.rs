@@ -2,17 +2,18 @@
 //! them: one batch for each worker, one commit, one acquisition, a few dead letters.
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault};
 use cdc_syncer::{
     Batch, CommitFailure, FailedBy, Held, Hold, OffsetCommit, OffsetGap, Parking, Partition, Taken,
-    WriteOutcome,
 };
 
 use super::Input;
 use super::answers::{Heard, Reply, Told};
 use super::batch_log::WrittenBatch;
 use super::missing::Look;
+use super::sampled::BatchTimes;
 use super::sums::TOPICS_NAMED_MAX;
 use crate::given_up::GivenUp;
 use crate::health::within_reason;
@@ -176,17 +177,13 @@ pub(super) async fn write<D: Database>(
     parking: Parking,
     database: D,
 ) -> Reply {
-    let begun = tokio::time::Instant::now();
-    let WriteReply { outcome, counts, failure } = database.write(&batch, share, parking).await;
-    let oldest_ms = match outcome {
-        WriteOutcome::Written { .. } => {
-            batch.rows().iter().map(|row| row.handle.timestamp_ms).filter(|ms| *ms > 0).min()
-        }
-        WriteOutcome::Refused { .. } | WriteOutcome::Held { .. } | WriteOutcome::Failed { .. } => None,
-    };
+    let (handed, begun) = (SystemTime::now(), tokio::time::Instant::now());
+    let WriteReply { outcome, counts, begun: transaction, failure } =
+        database.write(&batch, share, parking).await;
+    let times = BatchTimes { handed, begun: transaction, committed: SystemTime::now() };
     let worker = share.worker;
     let heard = Heard::Wrote(worker, batch.rows().len(), failure);
-    let told = Told::Batch(WrittenBatch { batch, oldest_ms, took: begun.elapsed(), counts });
+    let told = Told::Batch(WrittenBatch { batch, times, took: begun.elapsed(), counts });
     Reply::answer(Input::BatchWritten { worker, id, result: outcome }, heard, told)
 }
 

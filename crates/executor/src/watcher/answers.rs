@@ -24,8 +24,14 @@ impl<P: Producer> Driver<P> {
                     delivered.push(seq);
                     continue;
                 }
+                ProducerReport::DeliveredSampled(seq, answer) => {
+                    delivered.push(seq);
+                    self.hands.sampled.acknowledged(seq, answer);
+                    continue;
+                }
                 ProducerReport::Failed(seq, failure) => {
                     self.hands.publishing.settled(1);
+                    self.hands.sampled.failed(seq);
                     let attempt = self.machine.kafka_attempt(&self.config);
                     self.hands.neighbours.broker.failed(&failure, Some(attempt.into()));
                     let input = Input::DeliveryFailed { seq, fault: failure.fault };
@@ -34,10 +40,12 @@ impl<P: Producer> Driver<P> {
                 }
                 ProducerReport::TooLarge(seq, marker) => {
                     self.hands.publishing.settled(1);
+                    self.hands.sampled.failed(seq);
                     Input::DeliveryTooLarge { seq, marker }
                 }
                 ProducerReport::Lost(failure) => {
                     self.hands.publishing.lost();
+                    self.hands.sampled.lost();
                     let attempt = self.machine.kafka_attempt(&self.config);
                     self.hands.neighbours.broker.failed(&failure, Some(attempt.into()));
                     self.log(&failure, attempt);

@@ -7,6 +7,7 @@ mod lag;
 mod neighbours;
 mod orders;
 mod publishing;
+mod sampled;
 mod sending;
 mod sums;
 mod tasks;
@@ -29,6 +30,7 @@ use self::growth::Growth;
 use self::lag::SourceLag;
 use self::neighbours::{Neighbours, Pending, SavedAt};
 use self::publishing::Publishing;
+use self::sampled::SampledEvents;
 use self::sums::Sums;
 use self::tasks::{Reply, SourceOrder, StoreOrder, source_task, store_task};
 use self::watched::Watched;
@@ -166,6 +168,7 @@ impl<P: Producer> WatcherService<P> {
                 timers: Timers::new(jitter, clock),
                 refused: VecDeque::new(),
                 publishing: Publishing::default(),
+                sampled: SampledEvents::new(),
                 published_now: 0,
                 pending: Pending::default(),
                 neighbours,
@@ -256,6 +259,7 @@ struct Hands<P> {
     /// Messages that the client refused on the spot; they become inputs after the step.
     refused: VecDeque<Input>,
     publishing: Publishing,
+    sampled: SampledEvents,
     published_now: u64,
     pending: Pending,
     neighbours: Neighbours,

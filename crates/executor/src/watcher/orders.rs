@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use cdc_machine::{Cause, StateName};
 
+use super::sampled::SampledEvents;
 use super::tasks::{SourceOrder, StoreOrder};
 use super::{Effect, Hands, SERVICE};
 use crate::given_up::key_hash;
@@ -53,7 +54,11 @@ impl<P: Producer> Hands<P> {
                     bytes = record.value.len(),
                     "an event is published"
                 );
-                self.send(seq, |producer| producer.send(seq, record, partitions));
+                let sampled = SampledEvents::of(&record);
+                let is_sent = self.send(seq, |producer| producer.send(seq, record, partitions));
+                if let Some(trace) = sampled.filter(|_| is_sent) {
+                    self.sampled.handed_over(seq, trace);
+                }
                 ControlFlow::Continue(())
             }
             Effect::PublishControl { seq, records, copies } => {

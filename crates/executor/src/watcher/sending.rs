@@ -33,7 +33,12 @@ impl<P: Producer> Hands<P> {
         tracing::warn!(service = SERVICE, operation = failure.operation, error = %failure, "not queued");
     }
 
-    pub(super) fn send(&mut self, seq: SeqNo, hand_over: impl FnOnce(&mut P) -> Result<(), SendRefused>) {
+    /// Hands a message over; true where the client has taken it.
+    pub(super) fn send(
+        &mut self,
+        seq: SeqNo,
+        hand_over: impl FnOnce(&mut P) -> Result<(), SendRefused>,
+    ) -> bool {
         let sent = match &mut self.producer {
             Some(producer) => hand_over(producer),
             None => Err(SendRefused::Failed(Failure::new(
@@ -43,7 +48,10 @@ impl<P: Producer> Hands<P> {
             ))),
         };
         match sent {
-            Ok(()) => self.published_now += 1,
+            Ok(()) => {
+                self.published_now += 1;
+                return true;
+            }
             Err(SendRefused::Failed(failure)) => {
                 self.not_queued(&failure);
                 self.refused.push_back(Input::DeliveryFailed { seq, fault: failure.fault });
@@ -52,6 +60,7 @@ impl<P: Producer> Hands<P> {
                 self.refused.push_back(Input::DeliveryTooLarge { seq, marker });
             }
         }
+        false
     }
 
     /// Logs and counts an event that does not fit; `marker` stands for it.
@@ -68,6 +77,7 @@ impl<P: Producer> Hands<P> {
             return ControlFlow::Break(Cause::Invariant("two producers are being made at once"));
         };
         self.publishing.lost();
+        self.sampled.lost();
         self.pending.broker.asked();
         self.preparing = Some(tokio::spawn(async move {
             let result = producer.prepare(batching).await;

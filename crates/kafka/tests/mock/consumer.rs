@@ -23,7 +23,7 @@ async fn revoked(consumer: &KafkaConsumer) -> (EffectId, Vec<Partition>) {
     }
 }
 
-fn starts(partitions: &[Partition], epoch: u64, offset: StartOffset) -> Vec<FetchStart> {
+pub(crate) fn starts(partitions: &[Partition], epoch: u64, offset: StartOffset) -> Vec<FetchStart> {
     partitions
         .iter()
         .map(|partition| FetchStart { partition: *partition, epoch: Epoch(epoch), offset })
@@ -31,7 +31,7 @@ fn starts(partitions: &[Partition], epoch: u64, offset: StartOffset) -> Vec<Fetc
 }
 
 /// Fetches until this many records are there.
-async fn fetch(consumer: &KafkaConsumer, count: usize) -> Vec<PolledRecord> {
+pub(crate) async fn fetch(consumer: &KafkaConsumer, count: usize) -> Vec<PolledRecord> {
     let mut all = Vec::new();
     while all.len() < count {
         consumer.fetch(64, 1 << 20);
@@ -313,6 +313,7 @@ async fn a_dead_letter_is_durable_when_the_call_returns() {
             value,
             headers: Headers::default(),
             timestamp_ms: 0,
+            trace: None,
         },
         reason: Reject::TypeConflict,
         sqlstate: None,

@@ -154,6 +154,7 @@ pub(crate) fn message(topic: &str, key: u64, n: u64) -> Message {
         key: Bytes::from(format!("\"k{key}\"")),
         value: Bytes::from(n.to_string()),
         position: position(n),
+        trace: None,
     }
 }
 

@@ -12,3 +12,4 @@ mod canary;
 mod consumer;
 mod kit;
 mod producer;
+mod traces;

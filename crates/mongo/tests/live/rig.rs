@@ -7,7 +7,7 @@ use bson::Document;
 use cdc_devstack::{Mongod, MongodOptions};
 use cdc_event::{Message, Position, ResumeToken};
 use cdc_machine::Lineage;
-use cdc_mongo::{MongoSettings, MongoSource, UpdateImage};
+use cdc_mongo::{EventTracing, MongoSettings, MongoSource, UpdateImage};
 use cdc_ports::{Source, SourceBatch};
 use cdc_watcher::{Payload, Reading, StartAt};
 use mongodb::{Client, Collection, Database};
@@ -77,6 +77,7 @@ pub(crate) fn settings(uri: &str, collections: &[&str]) -> MongoSettings {
         full_document: UpdateImage::Lookup,
         batch_events: MongoSettings::DEFAULT_BATCH_EVENTS,
         max_await: MongoSettings::DEFAULT_MAX_AWAIT,
+        tracing: EventTracing::OFF,
     }
 }
 

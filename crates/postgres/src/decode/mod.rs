@@ -4,7 +4,7 @@ pub(crate) mod no_row;
 
 use std::borrow::Cow;
 
-use cdc_event::{DecodeError, Envelope, FullDocument, Operation, row_id_text};
+use cdc_event::{ClusterTime, DecodeError, Envelope, FullDocument, Operation, row_id_text};
 use cdc_ports::{CONTROL_KINDS, KafkaRecord, WriteCounts};
 use cdc_syncer::{Partition, Reject, Rejected, Row};
 
@@ -76,7 +76,11 @@ pub(crate) fn decode<'a, R: Incoming>(incoming: &'a [R], topics: &BatchTopics) -
             continue;
         };
         match decode_record(&it.record().key, value, binding) {
-            Ok(Decoded::Candidate(row_id, envelope)) => home.push(Candidate { index, row_id, envelope }),
+            Ok(Decoded::Candidate(row_id, envelope)) => {
+                let sent_ms = it.record().timestamp_ms;
+                records.counts.older(Some(committed_by(envelope.cluster_time, sent_ms)));
+                home.push(Candidate { index, row_id, envelope });
+            }
             Ok(Decoded::NullLookup) => records.counts.null_lookups += 1,
             Ok(Decoded::Control(kind)) => {
                 records.counts.ignored += 1;
@@ -87,6 +91,13 @@ pub(crate) fn decode<'a, R: Incoming>(incoming: &'a [R], topics: &BatchTopics) -
         }
     }
     records
+}
+
+/// By when a change was committed at the source, in Unix milliseconds. The cluster time tells the second alone: it was by
+/// the second's end, or by when the message was sent, if that was before.
+fn committed_by(time: ClusterTime, sent_ms: i64) -> i64 {
+    let second_end = (i64::from(time.t) + 1) * 1000;
+    if sent_ms > 0 { second_end.min(sent_ms) } else { second_end }
 }
 
 #[expect(

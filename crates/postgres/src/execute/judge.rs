@@ -158,8 +158,13 @@ mod tests {
     use super::*;
 
     fn row(offset: i64) -> Row<KafkaRecord> {
-        let handle =
-            KafkaRecord { key: Bytes::new(), value: None, headers: Headers(Bytes::new()), timestamp_ms: 0 };
+        let handle = KafkaRecord {
+            key: Bytes::new(),
+            value: None,
+            headers: Headers(Bytes::new()),
+            timestamp_ms: 0,
+            trace: None,
+        };
         let (partition, epoch, seq) = (Partition(0), Epoch(1), SeqNo::default());
         Row { partition, epoch, seq, offset, route: 0, bytes: 0, handle }
     }

@@ -161,6 +161,8 @@ impl Entries {
                     value: Some(bytes(row.get(7))),
                     headers: Headers(bytes(row.get(8))),
                     timestamp_ms: row.get(9),
+                    // What waits for other rows has no stages to tell of.
+                    trace: None,
                 },
                 attempts: u32::try_from(row.get::<_, i32>(10)).unwrap_or_default().saturating_add(1),
             });

@@ -199,6 +199,7 @@ fn mixed_batch(
                 value: value.map(Bytes::from),
                 headers: Headers::default(),
                 timestamp_ms: 0,
+                trace: None,
             },
         })
         .collect();

@@ -216,6 +216,7 @@ mod tests {
             value: None,
             headers: Headers(bytes.into()),
             timestamp_ms: written.as_millisecond(),
+            trace: None,
         };
         DeadLetter { topic: "t.dead-letters".into(), partition: 0, offset: 1, record }
     }
