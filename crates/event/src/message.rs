@@ -63,6 +63,12 @@ pub struct EventTrace {
     pub parent: Option<TraceContext>,
     /// For the header `tracestate`: the application's own.
     pub state: Option<Box<str>>,
+    /// The database.
+    pub database: Box<str>,
+    /// The collection.
+    pub collection: Box<str>,
+    /// What the change stream calls the operation.
+    pub operation: &'static str,
     /// When it was committed, by the source's clock.
     pub committed: SystemTime,
     /// When the reply arrived that held it.

@@ -12,8 +12,6 @@ use metrics::{
 
 use cdc_ports::{CONTROL_KINDS, RetryCounts, Serves, WriteCounts};
 
-use crate::stages::StageSeconds;
-
 /// Change events processed.
 pub const WATCHER_EVENTS_PROCESSED: &str = "watcher_events_processed_total";
 /// Events acknowledged by Kafka.
@@ -314,7 +312,6 @@ pub(crate) struct SyncerMetrics {
     pub(crate) batch_size: Histogram,
     pub(crate) flush_seconds: Histogram,
     pub(crate) end_to_end: Histogram,
-    pub(crate) stages: StageSeconds<4>,
     pub(crate) buffer: Gauge,
     pub(crate) workers: Gauge,
     pub(crate) fenced: Counter,
@@ -340,7 +337,6 @@ impl SyncerMetrics {
             batch_size: histogram!(SYNCER_BATCH_SIZE),
             flush_seconds: histogram!(SYNCER_FLUSH_SECONDS),
             end_to_end: histogram!(END_TO_END_SECONDS),
-            stages: StageSeconds::syncer(),
             buffer: gauge!(SYNCER_BUFFER),
             workers: gauge!(SYNCER_WORKERS),
             fenced: counter!(FENCE_REJECTED),

@@ -5,6 +5,7 @@ use cdc_event::TraceContext;
 use cdc_ports::{Headers, KafkaRecord, RecordTrace};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
+use crate::dead_letter::FALLS;
 use crate::headers;
 use crate::marker::TRACE_PARENT;
 
@@ -54,7 +55,8 @@ impl Arena {
         for header in all.iter() {
             headers::put(&mut self.chunk, header.key, header.value);
             if header.key == TRACE_PARENT {
-                trace = header.value.and_then(trace_of);
+                let is_replayed = all.iter().any(|other| other.key == FALLS);
+                trace = header.value.and_then(|value| trace_of(value, is_replayed));
             }
         }
         (Headers(self.chunk.split().freeze()), trace)
@@ -62,9 +64,9 @@ impl Arena {
 }
 
 /// A sampled event is fetched now. What is no `traceparent` is a header like others.
-fn trace_of(value: &[u8]) -> Option<Box<RecordTrace>> {
+fn trace_of(value: &[u8], is_replayed: bool) -> Option<Box<RecordTrace>> {
     let context = TraceContext::parse(value)?;
-    Some(Box::new(RecordTrace { context, fetched: SystemTime::now() }))
+    Some(Box::new(RecordTrace { context, fetched: SystemTime::now(), is_replayed }))
 }
 
 #[cfg(test)]

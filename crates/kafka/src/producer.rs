@@ -171,7 +171,8 @@ impl Producer for KafkaProducer {
             Ok(()) => Ok(()),
             Err(refused) if refused.is_too_large() => {
                 let Message { topic, key, value, position, trace } = message;
-                Err(SendRefused::TooLarge(Message { trace, ..marker::of(topic, key, &value, position) }))
+                let marker = Message { trace, ..marker::of(topic, key, &value, position) };
+                Err(SendRefused::TooLarge(Box::new(marker)))
             }
             Err(refused) => Err(SendRefused::Failed(refused.into_failure(&message.topic))),
         }

@@ -14,7 +14,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cdc-event", &[]),
     ("cdc-process", &[]),
     ("cdc-ports", &["cdc-event", "cdc-machine", "cdc-process", "cdc-syncer", "cdc-watcher"]),
-    ("cdc-traces", &["cdc-machine"]),
+    ("cdc-traces", &["cdc-event", "cdc-machine"]),
     ("cdc-executor", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-syncer", "cdc-traces", "cdc-watcher"]),
     ("cdc-mongo", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-watcher"]),
     ("cdc-kafka", &["cdc-event", "cdc-machine", "cdc-ports", "cdc-syncer", "cdc-watcher"]),

@@ -42,7 +42,7 @@ pub enum SendRefused {
     /// Not queued: try to make progress elsewhere first.
     Failed(Failure),
     /// Larger than the client may send; the marker is to go to the dead letters in its place.
-    TooLarge(Message),
+    TooLarge(Box<Message>),
 }
 
 /// The Watcher's way into Kafka. One sequencer calls `send`, so that librdkafka's order is ours (trap T6).
@@ -122,6 +122,8 @@ pub struct RecordTrace {
     pub context: TraceContext,
     /// When the client gave the record out.
     pub fetched: SystemTime,
+    /// It was in the dead letters before.
+    pub is_replayed: bool,
 }
 
 /// A record with its place.

@@ -70,6 +70,8 @@ pub struct WriteReply {
     pub counts: WriteCounts,
     /// When its transaction began; `None` where there was none.
     pub begun: Option<SystemTime>,
+    /// The tables that it wrote, where one of its events is sampled.
+    pub tables: Vec<String>,
     /// The text behind a failed outcome.
     pub failure: Option<Failure>,
 }

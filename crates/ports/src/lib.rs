@@ -44,4 +44,4 @@ pub use token_store::{
     Acquisition, GapRecord, Holder, Recorded, RecordedCollection, StoreIdentity, TokenRecord, TokenStore,
     Watched,
 };
-pub use write_counts::{CONTROL_KINDS, TopicRows, WriteCounts};
+pub use write_counts::{CONTROL_KINDS, Fate, TopicRows, WriteCounts};

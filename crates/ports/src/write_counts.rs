@@ -2,6 +2,7 @@
 //! `cdc_rows_total` follows from it. A new one is a line here, and the place that counts it.
 
 use cdc_event::Operation;
+use cdc_machine::labels;
 use cdc_syncer::Partition;
 
 /// Hands the table of counters to the macro `$then`, behind `$with`.
@@ -74,6 +75,8 @@ macro_rules! define_write_counts {
             /// The same rows topic by topic, as far as that is known: rows that were written piece by piece around others
             /// may be missing here.
             pub by_topic: Vec<TopicRows>,
+            /// What became of sampled records, by their index in the batch, where it is known of each by itself.
+            pub sampled: Vec<(usize, Fate)>,
         }
 
         impl WriteCounts {
@@ -86,8 +89,8 @@ macro_rules! define_write_counts {
                 [$(self.$row),*]
             }
 
-            /// Adds what another batch did, but for its topics: those are summed by name. Taken apart in full, so that
-            /// what is forgotten here does not compile.
+            /// Adds what another batch did, but for its topics, which are summed by name, and its sampled records. Taken
+            /// apart in full, so that what is forgotten here does not compile.
             pub fn add(&mut self, other: &Self) {
                 let Self {
                     $($row,)* $($logged,)* $($other,)*
@@ -95,6 +98,7 @@ macro_rules! define_write_counts {
                     newest_unix_seconds,
                     oldest_unix_ms,
                     by_topic: _,
+                    sampled: _,
                 } = other;
                 $(self.$row += $row;)*
                 $(self.$logged += $logged;)*
@@ -115,6 +119,21 @@ macro_rules! define_write_counts {
 }
 
 write_counters!(define_write_counts {});
+
+labels! {
+    /// What became of one record, where its batch did not simply write it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Fate {
+        /// A newer record of the same batch replaced it.
+        Merged: "merged",
+        /// Other rows stand in its way.
+        Parked: "parked",
+        /// Its document was gone at look-up.
+        NullLookup: "null_lookup",
+        /// It concerns no row.
+        Ignored: "ignored",
+    }
+}
 
 impl WriteCounts {
     /// What has become of rows since `before` was taken is its topic's.

@@ -158,7 +158,7 @@ fn not_written(stop: Stop) -> WriteReply {
             (WriteOutcome::Failed { fault, reason, sqlstate, detail }, Some(failure))
         }
     };
-    WriteReply { outcome, counts: WriteCounts::default(), begun: None, failure }
+    WriteReply { outcome, counts: WriteCounts::default(), begun: None, tables: Vec::new(), failure }
 }
 
 fn not_retried(stop: Stop) -> RetryReply {
@@ -183,9 +183,9 @@ impl Database for PostgresDatabase {
 
     async fn write(&self, batch: &Batch<KafkaRecord>, share: Share, parking: Parking) -> WriteReply {
         match bounded(WRITE, self.shared.writer.write(batch, share, parking)).await {
-            Ok(Written { counts, rejected, parked, begun }) => {
+            Ok(Written { counts, rejected, parked, begun, tables }) => {
                 let outcome = WriteOutcome::Written { rejected, parked };
-                WriteReply { outcome, counts, begun, failure: None }
+                WriteReply { outcome, counts, begun, tables, failure: None }
             }
             Err(stop) => not_written(stop),
         }

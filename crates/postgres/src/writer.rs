@@ -54,6 +54,8 @@ pub(crate) struct Written {
     pub(crate) parked: Vec<ParkedRows>,
     /// When the transaction began; `None` where there was nothing to write.
     pub(crate) begun: Option<SystemTime>,
+    /// The tables, where one of the batch's events is sampled.
+    pub(crate) tables: Vec<String>,
 }
 
 impl Writer {
@@ -91,24 +93,29 @@ impl Writer {
         // One set of counts goes down the whole line; each stage adds what it knows.
         let mut counts = std::mem::take(&mut plan.counts);
         if plan.tables.is_empty() {
-            return Ok(Written { counts, rejected, parked: Vec::new(), begun: None });
+            return Ok(Written { counts, rejected, parked: Vec::new(), begun: None, tables: Vec::new() });
         }
         let pool = self.pool.get(WRITE)?;
         let mut session = pool.get(WRITE).await?;
         let watch = FeedWatch::new(&self.tables.targets, plan.feedings());
         let rule = CopyRule { threshold: self.settings.copy_threshold, told_no_stage: &self.told_no_stage };
         let job = Job { batch: batch.rows(), ledger: &self.ledger, owned: &owned, share, parking };
-        let mut began = None;
+        let tables = if batch.rows().iter().any(|row| row.handle.trace.is_some()) {
+            plan.tables.iter().map(|table| table.target.table.label()).collect()
+        } else {
+            Vec::new()
+        };
+        let mut transaction = None;
         let written = async {
             let prepared = prepare(&mut session, &plan, parking, rule).await?;
-            began = Some(SystemTime::now());
+            transaction = Some(SystemTime::now());
             write(&mut session, &mut plan, &prepared, &job, &mut counts).await
         };
         match written.await {
             Ok(parked) => {
                 watch.committed();
                 self.internal_errors.forget(batch.rows());
-                Ok(Written { counts, rejected, parked, begun: began })
+                Ok(Written { counts, rejected, parked, begun: transaction, tables })
             }
             Err(Stop::Failed(trouble)) => {
                 self.note_trouble(&trouble, &mut session);

@@ -133,7 +133,13 @@ impl Database for World {
         match self.call("write") {
             Ok(()) => {
                 let outcome = WriteOutcome::Written { rejected: Vec::new(), parked: Vec::new() };
-                WriteReply { outcome, counts, begun: Some(SystemTime::now()), failure: None }
+                WriteReply {
+                    outcome,
+                    counts,
+                    begun: Some(SystemTime::now()),
+                    tables: Vec::new(),
+                    failure: None,
+                }
             }
             Err(failure) => WriteReply {
                 outcome: WriteOutcome::Failed {
@@ -144,6 +150,7 @@ impl Database for World {
                 },
                 counts,
                 begun: None,
+                tables: Vec::new(),
                 failure: Some(failure),
             },
         }

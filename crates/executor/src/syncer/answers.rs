@@ -9,7 +9,8 @@ use cdc_syncer::{
     CommitFailure, LedgerCheck, OffsetGap, Partition, RetryOutcome, TimerKind, WorkerId, WriteOutcome,
 };
 
-use super::batch_log::{DEAD_LETTERED, WrittenBatch};
+use super::batch_log::DEAD_LETTERED;
+use super::written_batch::WrittenBatch;
 use super::{Driver, Hands, Input, SERVICE};
 use crate::given_up::GivenUp;
 use crate::health::DependencyHealth;
@@ -64,7 +65,7 @@ pub(super) enum Told {
     Commits(Vec<LedgerCommit>),
     /// This record is in the dead letters.
     PutAside(GivenUp),
-    Batch(WrittenBatch),
+    Batch(Box<WrittenBatch>),
     Retry {
         took: Duration,
         counts: RetryCounts,
@@ -215,9 +216,11 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
             Told::Commits(records) => self.hands.ends.committed(&records),
             Told::PutAside(given_up) => self.hands.gave_up(&given_up, "dead_letter", DEAD_LETTERED),
             Told::Batch(written) => {
-                let Input::BatchWritten { worker, result: WriteOutcome::Written { .. }, .. } = input else {
+                let Input::BatchWritten { worker, result, .. } = input else { return };
+                self.hands.trace_batch(*worker, result, &written);
+                if !matches!(result, WriteOutcome::Written { .. }) {
                     return;
-                };
+                }
                 self.hands.wrote(*worker, &written);
                 if written.counts.fenced_by_lineage > 0 {
                     // Nothing has failed: no service ends of it.

@@ -5,8 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use cdc_syncer::{Batch, OffsetGap, Reject, Row, WorkerId};
 
-use super::sampled::{self, BatchTimes};
+use super::sampled;
 use super::sums::{BatchLog, counted_fields, in_words, with_counts};
+use super::written_batch::WrittenBatch;
 use super::{Hands, SERVICE};
 use crate::given_up::GivenUp;
 use cdc_ports::{Database, KafkaRecord, RecordConsumer, StackTrace, TopicRows, WriteCounts};
@@ -16,29 +17,20 @@ pub(super) const DEAD_LETTERED: &str = "a record cannot be written; it is in the
 /// What is said of one that is given up by policy.
 pub(super) const SKIPPED: &str = "a record cannot be written; it is skipped, as the policy says";
 
-/// A batch that was answered.
-#[derive(Debug)]
-pub(super) struct WrittenBatch {
-    pub(super) batch: Batch<KafkaRecord>,
-    pub(super) times: BatchTimes,
-    pub(super) took: Duration,
-    pub(super) counts: WriteCounts,
-}
-
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
     /// Counts a batch, and has it in the log: for each one, how many rows were inserted and how many updated, or in
     /// sums.
     pub(super) fn wrote(&mut self, worker: WorkerId, written: &WrittenBatch) {
-        let WrittenBatch { batch, times, took, counts } = written;
+        let WrittenBatch { batch, times, took, counts, .. } = written;
         let messages = batch.rows().len();
         self.metrics.wrote(counts);
         self.metrics.batch_size.record(messages as f64);
         self.metrics.flush_seconds.record(*took);
         if let Some(oldest) = counts.oldest_unix_ms.and_then(|ms| u64::try_from(ms).ok()) {
             let oldest = UNIX_EPOCH + Duration::from_millis(oldest);
-            self.metrics.end_to_end.record(times.committed.duration_since(oldest).unwrap_or_default());
+            self.metrics.end_to_end.record(times.ended.duration_since(oldest).unwrap_or_default());
         }
-        sampled::tell_stages(batch.rows(), times, &self.metrics.stages);
+        sampled::tell_stages(written, &self.stages);
         let topics = self.topics_of(batch, counts);
         self.lags.rows(&topics);
         macro_rules! tell {

@@ -15,6 +15,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod written_batch;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -40,6 +41,7 @@ use crate::observer::Observer;
 use crate::pending_since::PendingSince;
 use crate::report::{self, Attempt};
 use crate::shutdown::closing_time;
+use crate::stages::StageSeconds;
 use crate::timers::Timers;
 use crate::{Ended, Health, Shutdown, TICK};
 use cdc_ports::{Database, Failure, KafkaRecord, RecordConsumer, TablesAtRisk};
@@ -116,6 +118,8 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
                 writing: 0,
                 workers,
                 metrics: SyncerMetrics::new(),
+                traces,
+                stages: StageSeconds::syncer(),
                 lags: Lags::default(),
                 lag_told: None,
                 missing: Missing::default(),
@@ -224,6 +228,8 @@ struct Hands<C, D> {
     /// How many the machine routes to.
     workers: u32,
     metrics: SyncerMetrics,
+    traces: Traces,
+    stages: StageSeconds<4>,
     lags: Lags,
     /// What the probes are to be told of the topics.
     lag_told: Option<Vec<TopicLag>>,

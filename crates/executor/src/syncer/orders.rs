@@ -69,7 +69,7 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
                 let given_up = GivenUp::new(origin.clone(), &row, reason, &detail);
                 let (offset, record) = (row.offset, row.handle);
                 let record = RejectedRecord { origin, offset, record, reason, sqlstate, detail, attempts };
-                self.request(requests::dead_letter(id, record, given_up, consumer));
+                self.request(requests::dead_letter(id, record, given_up, consumer, self.traces.clone()));
             }
             Effect::Skip { row, reason, detail } => {
                 let place = self.consumer.name(row.partition);

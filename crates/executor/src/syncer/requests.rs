@@ -11,16 +11,16 @@ use cdc_syncer::{
 
 use super::Input;
 use super::answers::{Heard, Reply, Told};
-use super::batch_log::WrittenBatch;
 use super::missing::Look;
-use super::sampled::BatchTimes;
 use super::sums::TOPICS_NAMED_MAX;
+use super::written_batch::WrittenBatch;
 use crate::given_up::GivenUp;
 use crate::health::within_reason;
 use cdc_ports::{
     Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RecordConsumer, RejectedRecord,
     RetryReply, Share, WriteReply,
 };
+use cdc_traces::{BatchTimes, Traces};
 
 pub(super) async fn connect<D: Database>(id: EffectId, database: D) -> Reply {
     match database.connect().await {
@@ -178,12 +178,12 @@ pub(super) async fn write<D: Database>(
     database: D,
 ) -> Reply {
     let (handed, begun) = (SystemTime::now(), tokio::time::Instant::now());
-    let WriteReply { outcome, counts, begun: transaction, failure } =
+    let WriteReply { outcome, counts, begun: transaction, tables, failure } =
         database.write(&batch, share, parking).await;
-    let times = BatchTimes { handed, begun: transaction, committed: SystemTime::now() };
+    let times = BatchTimes { handed, begun: transaction, ended: SystemTime::now() };
     let worker = share.worker;
     let heard = Heard::Wrote(worker, batch.rows().len(), failure);
-    let told = Told::Batch(WrittenBatch { batch, times, took: begun.elapsed(), counts });
+    let told = Told::Batch(Box::new(WrittenBatch { batch, times, took: begun.elapsed(), tables, counts }));
     Reply::answer(Input::BatchWritten { worker, id, result: outcome }, heard, told)
 }
 
@@ -290,9 +290,16 @@ pub(super) async fn dead_letter<C: RecordConsumer>(
     record: RejectedRecord,
     given_up: GivenUp,
     consumer: C,
+    traces: Traces,
 ) -> Reply {
+    let (place, reason, begun) = (record.origin.clone(), record.reason, SystemTime::now());
+    let (offset, trace) = (record.offset, record.record.trace.clone());
     match consumer.dead_letter(record).await {
         Ok(()) => {
+            if let Some(trace) = trace {
+                let place = (&*place.topic, place.partition, offset);
+                traces.put_aside(&trace.context, place, reason.as_str(), (begun, SystemTime::now()));
+            }
             let input = Input::DeadLettered { id, result: Ok(()) };
             let heard = Heard::Answered(&[Dependency::Kafka]);
             Reply::answer(input, heard, Told::PutAside(given_up))

@@ -31,7 +31,7 @@ impl<P: Producer> Driver<P> {
                 }
                 ProducerReport::Failed(seq, failure) => {
                     self.hands.publishing.settled(1);
-                    self.hands.sampled.failed(seq);
+                    self.hands.sampled.failed(seq, failure.fault);
                     let attempt = self.machine.kafka_attempt(&self.config);
                     self.hands.neighbours.broker.failed(&failure, Some(attempt.into()));
                     let input = Input::DeliveryFailed { seq, fault: failure.fault };
@@ -40,12 +40,12 @@ impl<P: Producer> Driver<P> {
                 }
                 ProducerReport::TooLarge(seq, marker) => {
                     self.hands.publishing.settled(1);
-                    self.hands.sampled.failed(seq);
+                    self.hands.sampled.too_large(seq);
                     Input::DeliveryTooLarge { seq, marker }
                 }
                 ProducerReport::Lost(failure) => {
                     self.hands.publishing.lost();
-                    self.hands.sampled.lost();
+                    self.hands.sampled.lost(failure.fault);
                     let attempt = self.machine.kafka_attempt(&self.config);
                     self.hands.neighbours.broker.failed(&failure, Some(attempt.into()));
                     self.log(&failure, attempt);

@@ -168,7 +168,7 @@ impl<P: Producer> WatcherService<P> {
                 timers: Timers::new(jitter, clock),
                 refused: VecDeque::new(),
                 publishing: Publishing::default(),
-                sampled: SampledEvents::new(),
+                sampled: SampledEvents::new(traces),
                 published_now: 0,
                 pending: Pending::default(),
                 neighbours,

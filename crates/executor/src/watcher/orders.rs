@@ -56,8 +56,8 @@ impl<P: Producer> Hands<P> {
                 );
                 let sampled = SampledEvents::of(&record);
                 let is_sent = self.send(seq, |producer| producer.send(seq, record, partitions));
-                if let Some(trace) = sampled.filter(|_| is_sent) {
-                    self.sampled.handed_over(seq, trace);
+                if let Some(event) = sampled.filter(|_| is_sent) {
+                    self.sampled.handed_over(seq, event);
                 }
                 ControlFlow::Continue(())
             }

@@ -57,7 +57,7 @@ impl<P: Producer> Hands<P> {
                 self.refused.push_back(Input::DeliveryFailed { seq, fault: failure.fault });
             }
             Err(SendRefused::TooLarge(marker)) => {
-                self.refused.push_back(Input::DeliveryTooLarge { seq, marker });
+                self.refused.push_back(Input::DeliveryTooLarge { seq, marker: *marker });
             }
         }
         false
@@ -77,7 +77,8 @@ impl<P: Producer> Hands<P> {
             return ControlFlow::Break(Cause::Invariant("two producers are being made at once"));
         };
         self.publishing.lost();
-        self.sampled.lost();
+        // What is in flight is forgotten, and read again.
+        self.sampled.lost(Fault::Transient);
         self.pending.broker.asked();
         self.preparing = Some(tokio::spawn(async move {
             let result = producer.prepare(batching).await;

@@ -134,7 +134,7 @@ async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
         panic!("65 MiB were taken");
     };
     assert_eq!((&*marker.topic, &marker.key[..], marker.position), (TOPIC, &b"\"k1\""[..], position(1)));
-    producer.send_marker(SeqNo(1), marker).unwrap();
+    producer.send_marker(SeqNo(1), *marker).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(1))]));
 
     // Refused by the broker, alone in its batch.

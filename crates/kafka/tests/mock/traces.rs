@@ -20,7 +20,17 @@ async fn a_sampled_message_carries_its_trace_and_no_other_does() {
     let (mut producer, sink) = mock.producer().await;
     let context = TraceContext::of_event(&position(2), 1, true);
     let (committed, state) = (SystemTime::now(), Some(Box::from("a=1")));
-    let trace = EventTrace { context, parent: None, state, committed, read: committed, encoded: committed };
+    let trace = EventTrace {
+        context,
+        parent: None,
+        state,
+        database: Box::from("d"),
+        collection: Box::from("c"),
+        operation: "insert",
+        committed,
+        read: committed,
+        encoded: committed,
+    };
     producer.send(SeqNo(1), message(TOPIC, 1, 1), 1).unwrap();
     producer.send(SeqNo(2), Message { trace: Some(Box::new(trace)), ..message(TOPIC, 1, 2) }, 1).unwrap();
     let told = reports(&sink, 2).await;

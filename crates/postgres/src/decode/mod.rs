@@ -5,7 +5,7 @@ pub(crate) mod no_row;
 use std::borrow::Cow;
 
 use cdc_event::{ClusterTime, DecodeError, Envelope, FullDocument, Operation, row_id_text};
-use cdc_ports::{CONTROL_KINDS, KafkaRecord, WriteCounts};
+use cdc_ports::{CONTROL_KINDS, Fate, KafkaRecord, WriteCounts};
 use cdc_syncer::{Partition, Reject, Rejected, Row};
 
 use self::no_row::NoRow;
@@ -36,6 +36,8 @@ impl Incoming for Row<KafkaRecord> {
 pub(crate) struct Candidate<'a> {
     /// Its index among the records.
     pub(crate) index: usize,
+    /// Its event is sampled.
+    pub(crate) is_sampled: bool,
     /// The row's id as text; equal exactly for equal `_id`s.
     pub(crate) row_id: Cow<'a, str>,
     pub(crate) envelope: Envelope<'a>,
@@ -59,8 +61,10 @@ pub(crate) fn decode<'a, R: Incoming>(incoming: &'a [R], topics: &BatchTopics) -
     }
     let mut last = None;
     for (index, it) in incoming.iter().enumerate() {
+        let is_sampled = it.record().trace.is_some();
         let Some(value) = &it.record().value else {
             records.counts.ignored += 1;
+            records.counts.sampled.extend(is_sampled.then_some((index, Fate::Ignored)));
             continue;
         };
         // Neighbours mostly share a partition.
@@ -79,11 +83,15 @@ pub(crate) fn decode<'a, R: Incoming>(incoming: &'a [R], topics: &BatchTopics) -
             Ok(Decoded::Candidate(row_id, envelope)) => {
                 let sent_ms = it.record().timestamp_ms;
                 records.counts.older(Some(committed_by(envelope.cluster_time, sent_ms)));
-                home.push(Candidate { index, row_id, envelope });
+                home.push(Candidate { index, is_sampled, row_id, envelope });
             }
-            Ok(Decoded::NullLookup) => records.counts.null_lookups += 1,
+            Ok(Decoded::NullLookup) => {
+                records.counts.null_lookups += 1;
+                records.counts.sampled.extend(is_sampled.then_some((index, Fate::NullLookup)));
+            }
             Ok(Decoded::Control(kind)) => {
                 records.counts.ignored += 1;
+                records.counts.sampled.extend(is_sampled.then_some((index, Fate::Ignored)));
                 let known = CONTROL_KINDS.iter().zip(&mut records.counts.controls);
                 known.filter(|(known, _)| **known == kind).for_each(|(_, messages)| *messages += 1);
             }

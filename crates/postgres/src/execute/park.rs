@@ -1,7 +1,7 @@
 //! Rows and their parked versions: what those keep off, and which rows join them.
 
 use cdc_machine::Fault;
-use cdc_ports::WriteCounts;
+use cdc_ports::{Fate, WriteCounts};
 
 use crate::execute::job::Job;
 use crate::execute::pieces::{BadRows, CHECK_AT_ONCE, Deed, Lot, write_around};
@@ -94,6 +94,8 @@ async fn park_rows(
             Trouble::new(Fault::Bug, WRITE, "a row's id is not UTF-8, which is a bug in this program")
         })?;
         parcels.push(record, name, (id, position), blocked);
+        let sampled = lot.origin(blocked.row).filter(|_| record.handle.trace.is_some());
+        counts.sampled.extend(sampled.map(|index| (index, Fate::Parked)));
     }
     let label = lot.table.target.table.label();
     counts.parked += parcels

@@ -33,6 +33,8 @@ pub(crate) struct LaidOut {
     /// Fields for which no column is known, and that were not looked for yet.
     pub(crate) unknown: Vec<String>,
     pub(crate) merged: u64,
+    /// Those of the merged ones that are sampled, by their index in the batch.
+    pub(crate) sampled_merged: Vec<usize>,
     pub(crate) newest_unix_seconds: u32,
 }
 
@@ -44,6 +46,7 @@ impl Layout<'_> {
             Upserts { buffers: target.statements.buffers(), keys: self.keeps_keys.then(Keys::new) };
         let mut deletes = Deletes::new(id_type(&target.table));
         let (mut merged, mut newest_unix_seconds) = (0, 0);
+        let mut sampled_merged = Vec::new();
         let mut writer = RowWriter::new(target, self.written_at).knowing(self.absent);
         for rivals in contest.chunk_by(|a, b| a.row_id == b.row_id) {
             let mut rivals = rivals.iter();
@@ -69,8 +72,10 @@ impl Layout<'_> {
                 }
             }
             merged += rivals.len() as u64;
+            sampled_merged.extend(rivals.filter(|it| it.is_sampled).map(|it| it.index));
         }
         let feeds = writer.newly_fed();
-        LaidOut { feeds, unknown: writer.into_unknown(), upserts, deletes, merged, newest_unix_seconds }
+        let unknown = writer.into_unknown();
+        LaidOut { feeds, unknown, upserts, deletes, merged, sampled_merged, newest_unix_seconds }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cdc_ports::WriteCounts;
+use cdc_ports::{Fate, WriteCounts};
 use cdc_syncer::Rejected;
 
 use self::layout::{LaidOut, Layout};
@@ -103,6 +103,8 @@ impl TablePlan {
                 let Layout { target, refused, .. } = layout;
                 rejected.extend(refused.into_iter().map(|(index, no_row)| no_row.rejects(index)));
                 counts.merged += laid_out.merged;
+                let merged = laid_out.sampled_merged.iter().map(|index| (*index, Fate::Merged));
+                counts.sampled.extend(merged);
                 counts.newest_unix_seconds = counts.newest_unix_seconds.max(laid_out.newest_unix_seconds);
                 let LaidOut { upserts, deletes, unknown, .. } = laid_out;
                 let record = contest.first().map_or(0, |candidate| candidate.index);
