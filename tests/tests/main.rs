@@ -15,6 +15,7 @@ mod compares;
 mod converges;
 mod dead_letters;
 mod drains;
+mod fenced;
 mod foreign_keys;
 mod frozen;
 mod gaps;

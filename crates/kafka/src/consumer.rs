@@ -311,8 +311,7 @@ impl RecordConsumer for KafkaConsumer {
     }
 
     async fn probe(&self) -> Result<(), Failure> {
-        let topics = &self.inner.settings.topics;
-        let named = topics.iter().find(|topic| !topic.starts_with('^')).cloned();
+        let named = self.inner.settings.named_topic().map(ToOwned::to_owned);
         self.call(PROBE, PROBE_TIMEOUT * 2, move |client| {
             let answer = match &named {
                 Some(topic) => {

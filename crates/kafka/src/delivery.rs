@@ -69,6 +69,13 @@ impl DeliveryReports {
         !self.retired.swap(true, Ordering::AcqRel)
     }
 
+    /// The client is of no use any more: says so once, and nothing after it.
+    pub(crate) fn lose(&self, failure: Failure) {
+        if self.retire() {
+            self.sink.push(ProducerReport::Lost(failure));
+        }
+    }
+
     /// What the client itself said of a failure, if anything.
     pub(crate) fn explain(&self, failed: Failure) -> Failure {
         self.errors.explain(failed)
@@ -139,9 +146,9 @@ impl ClientContext for DeliveryReports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.errors.hear(&error, reason);
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) && self.retire() {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             let what = format!("the producer gave up ({reason})");
-            self.sink.push(ProducerReport::Lost(failure("kafka_publish", &what, RDKafkaErrorCode::Fatal)));
+            self.lose(failure("kafka_publish", &what, RDKafkaErrorCode::Fatal));
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `batches` | how large a batch may be, and which message was alone in its own |
 //! | `group_state` | whether a consumer group is gone and has read everything |
 //! | `topics`, `ends` | topics that are made and looked at before the first message |
-//! | `probe`, `reach` | whether the brokers live, and why none answers |
+//! | `probe`, `reach`, `stranded` | whether the brokers live, why none answers, and which client has lost them |
 //! | `partitioner` | which partition a key falls into |
 //! | `marker`, `dead_letter` | what goes to the dead letters, from either service |
 //! | `dead_letter_reader`, `replay` | dead letters read back, and sent back to their topics |
@@ -47,6 +47,7 @@ mod reach;
 mod rebalance;
 mod replay;
 mod settings;
+mod stranded;
 mod topics;
 
 pub use classify::fault_of;

@@ -19,6 +19,8 @@ use rdkafka::error::KafkaResult;
 use rdkafka::groups::GroupInfo;
 
 use crate::rebalance::GroupClient;
+use crate::settings::ConsumerSettings;
+use crate::stranded::{self, Stranded};
 use protocol::{assigned, subscribed};
 
 /// How often a member looks.
@@ -54,17 +56,25 @@ struct Orphans {
 }
 
 /// Looks at the group every [`LOOK_EVERY`] until the client's own thread ends. Has the client leave where partitions stay
-/// without a member.
+/// without a member, or where it has lost its brokers.
 pub(crate) fn look_out(
     client: &Weak<GroupClient>,
     ended: &Receiver<()>,
-    (group, instance): (&str, &str),
+    settings: &ConsumerSettings,
     revocation_deadline: Duration,
 ) {
-    let (mut since, mut whole) = (None, None);
+    let (group, topic) = (&*settings.group, settings.named_topic());
+    let (mut since, mut whole, mut stranded) = (None, None, Stranded::default());
     while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let Some(client) = client.upgrade() else { return };
-        match look(&client, group, instance, &mut whole) {
+        let looked = look(&client, group, &settings.instance, &mut whole);
+        if looked.is_ok() || client.fetch_metadata(topic, LOOK_TIMEOUT).is_ok() {
+            stranded.served();
+        } else if stranded.is_certain(&settings.connection, topic) {
+            client.context().leave_for(stranded::WORDS.to_owned());
+            return;
+        }
+        match looked {
             Ok(Some(orphans)) => {
                 let since: Instant = *since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= revocation_deadline + PATIENCE + STAGGER * orphans.turn {

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cdc_event::{EventTrace, Message};
@@ -20,6 +20,7 @@ use crate::partitioner::partition_of;
 use crate::preparation::{KnownTopics, Preparation, ProducerClient};
 use crate::probe::{PROBE, PROBE_TIMEOUT, SILENT, leaders_answer};
 use crate::settings::{ProducerSettings, dead_letter_topic};
+use crate::stranded::{self, Stranded};
 
 /// The longest wait for a former client to close. It is purged, so nothing can be lost.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub struct KafkaProducer {
     known: KnownTopics,
     /// The dead-letter topic of each topic, so that a marker needs no formatting.
     dead_letters: HashMap<Arc<str>, String>,
+    /// Of the client that is probed.
+    stranded: Arc<Mutex<Stranded>>,
 }
 
 impl KafkaProducer {
@@ -50,7 +53,8 @@ impl KafkaProducer {
                 settings.topics.iter().map(|topic| (Arc::clone(topic), dead_letter_topic(template, topic)))
             })
             .collect();
-        Self { settings: Arc::new(settings), sink, client: None, known: KnownTopics::default(), dead_letters }
+        let (known, stranded) = (KnownTopics::default(), Arc::default());
+        Self { settings: Arc::new(settings), sink, client: None, known, dead_letters, stranded }
     }
 
     async fn prepare_anew(&mut self, batching: Batching) -> Result<Vec<TopicState>, Failure> {
@@ -66,6 +70,7 @@ impl KafkaProducer {
         .carry_out()
         .await?;
         self.client = Some(Arc::new(prepared.client));
+        self.stranded = Arc::default();
         self.known = prepared.known;
         Ok(prepared.topics)
     }
@@ -224,15 +229,26 @@ impl Producer for KafkaProducer {
 
     fn probe(&self) -> impl Future<Output = Result<Vec<u32>, Failure>> + Send + 'static {
         let (client, settings) = (self.client.clone(), Arc::clone(&self.settings));
+        let stranded = Arc::clone(&self.stranded);
         async move {
             let Some(client) = client else { return Ok(Vec::new()) };
-            let asked = tokio::task::spawn_blocking(move || {
-                let deadline = Instant::now() + PROBE_TIMEOUT;
+            let (said, answer) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
                 let topics: Vec<&str> = settings.topics.iter().map(|topic| &**topic).collect();
-                let counts = leaders_answer(client.client(), &topics, deadline);
-                counts.map_err(|error| client.context().explain(failure_from(PROBE, SILENT, &error)))
+                let counts = leaders_answer(client.client(), &topics, Instant::now() + PROBE_TIMEOUT);
+                let is_served = counts.is_ok();
+                // Whoever asks hears it at once, or waits no longer.
+                let _ = said.send(
+                    counts.map_err(|error| client.context().explain(failure_from(PROBE, SILENT, &error))),
+                );
+                let mut stranded = stranded.lock().unwrap_or_else(PoisonError::into_inner);
+                if is_served {
+                    stranded.served();
+                } else if stranded.is_certain(&settings.connection, topics.first().copied()) {
+                    client.context().lose(Failure::new(Fault::Transient, PROBE, stranded::WORDS));
+                }
             });
-            asked.await.unwrap_or_else(|panic| {
+            answer.await.unwrap_or_else(|panic| {
                 Err(Failure::new(Fault::Bug, PROBE, "a probe panicked, which is a bug").because(panic))
             })
         }

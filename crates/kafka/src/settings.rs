@@ -104,6 +104,11 @@ impl ConsumerSettings {
     /// The usual time that a group waits for a silent member. A lost one is replaced within ten seconds: this, the
     /// others' next heartbeat, and the taking over of its partitions.
     pub const SESSION_TIMEOUT: Duration = Duration::from_secs(8);
+
+    /// A topic to ask the brokers of; `None` where there are only patterns.
+    pub(crate) fn named_topic(&self) -> Option<&str> {
+        self.topics.iter().map(String::as_str).find(|topic| !topic.starts_with('^'))
+    }
 }
 
 /// The dead-letter topic of a topic.

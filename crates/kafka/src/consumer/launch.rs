@@ -35,7 +35,7 @@ fn listen(client: &GroupClient) {
 /// Waits until the brokers answer, and subscribes. Blocks for at most [`JOIN_TIMEOUT`], and then for [`LEADER_TIMEOUT`], or
 /// for as long as [`reach::in_words`] does where none answered.
 fn subscribe(client: &GroupClient, settings: &ConsumerSettings) -> Result<(), Failure> {
-    let named = settings.topics.iter().find(|topic| !topic.starts_with('^')).map(String::as_str);
+    let named = settings.named_topic();
     let answered = client.fetch_metadata(named, JOIN_TIMEOUT).map_err(|error| {
         listen(client);
         let failure =
@@ -86,7 +86,7 @@ impl Launch {
         };
         match subscribe(&client, &self.settings) {
             Ok(()) => {
-                let _until_it_ends = self.look_out_for_orphans(&client);
+                let _until_it_ends = self.look_out(&client);
                 answer(self.joined, Ok(Arc::downgrade(&client)));
                 Poller::new(client, self.orders, self.voice, self.names, self.revocation_deadline).run();
             }
@@ -97,17 +97,17 @@ impl Launch {
         }
     }
 
-    /// Without the thread everything works except that partitions which a crash left without a member stay so. It ends
-    /// when what is returned is dropped.
-    fn look_out_for_orphans(&self, client: &Arc<GroupClient>) -> Sender<()> {
+    /// Without the thread everything works except that partitions which a crash left without a member stay so, and that a
+    /// client without brokers stays silent. It ends when what is returned is dropped.
+    fn look_out(&self, client: &Arc<GroupClient>) -> Sender<()> {
         let (until, ended) = std::sync::mpsc::channel();
         let (client, deadline) = (Arc::downgrade(client), self.revocation_deadline);
-        let (group, instance) = (self.settings.group.clone(), self.settings.instance.clone());
+        let settings = self.settings.clone();
         let spawned = std::thread::Builder::new()
-            .name("kafka-orphans".to_owned())
-            .spawn(move || orphans::look_out(&client, &ended, (&group, &instance), deadline));
+            .name("kafka-lookout".to_owned())
+            .spawn(move || orphans::look_out(&client, &ended, &settings, deadline));
         if let Err(error) = spawned {
-            tracing::warn!(%error, "the thread that looks for partitions without a member could not be started");
+            tracing::warn!(%error, "the thread that looks after the group and the client could not be started");
         }
         until
     }
