@@ -5,7 +5,7 @@
 //! minute is linked to what it goes on from. A request belongs to the minute in which it was sent.
 //!
 //! A stay so short that nobody could see it is counted on the minute, unless a request was sent in it, which would lack
-//! its parent.
+//! its parent. So is a short request that was met, but for the first of its name in a second.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +19,11 @@ use crate::traces::{Current, Span, Traces};
 /// How long a trace, and a stay in it, may get. The driver looks twice a second.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A shorter stay is counted.
-const SHORTEST_STAY: Duration = Duration::from_millis(10);
+/// What is shorter is counted.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// How often a short request of each name has a span.
+const SHORT_REQUEST_EVERY: Duration = Duration::from_secs(1);
 
 /// The most requests that are followed at a time. A machine has one of a sort out, but for workers and dead letters.
 const REQUESTS_OUT: usize = 256;
@@ -33,6 +36,8 @@ pub struct StateSpans {
     minute: Minute,
     stay: Stay,
     out: Vec<Out>,
+    /// When a request of each name last had a span for certain.
+    shown: Vec<(&'static str, SystemTime)>,
     stays: Budget,
     requests: Budget,
 }
@@ -43,15 +48,16 @@ struct Minute {
     context: SpanContext,
     start: SystemTime,
     goes_on_from: Option<SpanContext>,
-    short: [Short; StateName::ALL.len()],
+    short_stays: [Short; StateName::ALL.len()],
+    short_requests: Vec<(&'static str, Short)>,
     stays_left_out: u64,
     requests_left_out: u64,
 }
 
-/// Stays in one state that have no span.
+/// Stays in one state, or requests of one name, that have no span.
 #[derive(Clone, Copy, Debug, Default)]
 struct Short {
-    stays: u64,
+    count: u64,
     time: Duration,
 }
 
@@ -74,6 +80,8 @@ struct Out {
     context: SpanContext,
     parent: SpanContext,
     start: SystemTime,
+    /// It has a span, however short it is.
+    is_kept: bool,
 }
 
 /// What became of a request.
@@ -99,6 +107,7 @@ impl StateSpans {
             minute,
             stay,
             out: Vec::new(),
+            shown: Vec::new(),
             stays: Budget::new(now),
             requests: Budget::new(now),
         };
@@ -126,22 +135,19 @@ impl StateSpans {
         if request.is_of_batch {
             return;
         }
-        if !self.requests.take(now) {
-            self.minute.requests_left_out += 1;
-            return;
-        }
         if self.out.len() >= REQUESTS_OUT {
             // The oldest: nobody will answer it any more.
             let oldest = self.out.remove(0);
-            self.finish(oldest.span(&Outcome::Unanswered, now));
+            self.leave_request(oldest, &Outcome::Unanswered, now);
         }
-        if !self.stay.is_kept && self.stays.take(now) {
+        let is_kept = self.is_first(request.name, now);
+        if is_kept && !self.stay.is_kept && self.stays.take(now) {
             self.stay.is_kept = true;
             self.show();
         }
         let parent = if self.stay.is_kept { &self.stay.context } else { &self.minute.context };
         let (context, parent) = (self.traces.new_child(parent), parent.clone());
-        self.out.push(Out { request, context, parent, start: now });
+        self.out.push(Out { request, context, parent, start: now, is_kept });
     }
 
     /// A request is answered, or a back-off over.
@@ -173,7 +179,7 @@ impl StateSpans {
     /// The service is over. What is still out is answered to nobody.
     pub fn end(mut self, cause: Cause, now: SystemTime) {
         for request in std::mem::take(&mut self.out) {
-            self.finish(request.span(&Outcome::Unanswered, now));
+            self.leave_request(request, &Outcome::Unanswered, now);
         }
         let next = Stay::begin(&self.traces, &self.minute, StateName::Stopped, now);
         let last = std::mem::replace(&mut self.stay, next);
@@ -195,15 +201,40 @@ impl StateSpans {
     fn end_request(&mut self, request: Request, outcome: Outcome, now: SystemTime) {
         let asked = self.out.iter().position(|out| out.request == request);
         if let Some(asked) = asked.map(|at| self.out.remove(at)) {
-            self.finish(asked.span(&outcome, now));
+            self.leave_request(asked, &outcome, now);
+        }
+    }
+
+    /// True for the first request of this name within the time.
+    fn is_first(&mut self, name: &'static str, now: SystemTime) -> bool {
+        let shown = self.shown.iter_mut().find(|(shown, _)| *shown == name);
+        match shown {
+            Some((_, last)) if now.duration_since(*last).is_ok_and(|age| age < SHORT_REQUEST_EVERY) => {
+                return false;
+            }
+            Some((_, last)) => *last = now,
+            None => self.shown.push((name, now)),
+        }
+        true
+    }
+
+    /// A request is over: it leaves as a span, or is counted.
+    fn leave_request(&mut self, request: Out, outcome: &Outcome, now: SystemTime) {
+        let time = now.duration_since(request.start).unwrap_or_default();
+        if !request.is_kept && time < SHORTEST && matches!(outcome, Outcome::Answered | Outcome::CalledOff) {
+            self.minute.count_request(request.request.name, time);
+        } else if self.requests.take(now) {
+            self.finish(request.span(outcome, now));
+        } else {
+            self.minute.requests_left_out += 1;
         }
     }
 
     /// A stay is over: it leaves as a span, or is counted. Says as which span it left.
     fn leave(&mut self, stay: Stay, how: Vec<KeyValue>, now: SystemTime) -> Option<SpanContext> {
         let time = now.duration_since(stay.start).unwrap_or_default();
-        if !stay.is_kept && time < SHORTEST_STAY {
-            self.minute.short[stay.state as usize].add(time);
+        if !stay.is_kept && time < SHORTEST {
+            self.minute.short_stays[stay.state as usize].add(time);
             return None;
         }
         if !stay.is_kept && !self.stays.take(now) {
@@ -222,7 +253,7 @@ impl StateSpans {
     /// Lets the log know which span is under way.
     fn show(&self) {
         let Stay { context, start, is_kept, .. } = &self.stay;
-        let lasts_from = if *is_kept { *start } else { *start + SHORTEST_STAY };
+        let lasts_from = if *is_kept { *start } else { *start + SHORTEST };
         let (span, whole) = (context.clone(), self.minute.context.clone());
         self.traces.set_current(Some(Current { span, whole, lasts_from }));
     }
@@ -234,20 +265,31 @@ impl Minute {
             context: traces.new_root(),
             start: now,
             goes_on_from,
-            short: Default::default(),
+            short_stays: Default::default(),
+            short_requests: Vec::new(),
             stays_left_out: 0,
             requests_left_out: 0,
+        }
+    }
+
+    fn count_request(&mut self, name: &'static str, time: Duration) {
+        match self.short_requests.iter_mut().find(|(counted, _)| *counted == name) {
+            Some((_, short)) => short.add(time),
+            None => self.short_requests.push((name, Short { count: 1, time })),
         }
     }
 
     fn span(self, name: &'static str, now: SystemTime) -> Span {
         let mut span = Span::new(self.context, None, name, (self.start, now));
         span.links = links(self.goes_on_from);
-        let short = StateName::ALL.into_iter().zip(self.short).filter(|(_, short)| short.stays > 0);
-        for (state, Short { stays, time }) in short {
-            let of = |what| format!("cdc.short_stays.{state}.{what}");
-            span.attributes.push(KeyValue::new(of("count"), count(stays)));
-            span.attributes.push(KeyValue::new(of("seconds"), time.as_secs_f64()));
+        let stays = StateName::ALL.into_iter().zip(self.short_stays).filter(|(_, short)| short.count > 0);
+        let stays = stays.map(|(state, short)| (format!("cdc.short_stays.{state}"), short));
+        let requests = self.short_requests.into_iter();
+        let requests =
+            requests.map(|(name, short)| (format!("cdc.short_requests.{}", name.replace(' ', ".")), short));
+        for (key, short) in stays.chain(requests) {
+            span.attributes.push(KeyValue::new(format!("{key}.count"), count(short.count)));
+            span.attributes.push(KeyValue::new(format!("{key}.seconds"), short.time.as_secs_f64()));
         }
         let left_out =
             [("cdc.left_out.stays", self.stays_left_out), ("cdc.left_out.requests", self.requests_left_out)];
@@ -259,7 +301,7 @@ impl Minute {
 
 impl Short {
     const fn add(&mut self, time: Duration) {
-        self.stays += 1;
+        self.count += 1;
         self.time = self.time.saturating_add(time);
     }
 }

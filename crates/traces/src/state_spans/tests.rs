@@ -220,7 +220,9 @@ fn at_most_twenty_stays_and_twenty_requests_a_second_have_a_span() {
     for round in 0..50 {
         it.moved(round * 10 + 10, StateName::Streaming);
         it.do_at(round * 10 + 10, |spans, now| spans.asked(request("DeadLetter", round), now));
-        it.do_at(round * 10 + 15, |spans, now| spans.answered(answered("DeadLetter", round, None), now));
+        it.do_at(round * 10 + 15, |spans, now| {
+            spans.answered(answered("DeadLetter", round, Some("transient")), now);
+        });
     }
     let left = it.left();
     let of = |name: &str| left.iter().filter(|span| span.starts_with(name)).count();
@@ -228,6 +230,33 @@ fn at_most_twenty_stays_and_twenty_requests_a_second_have_a_span() {
     it.end(2_000, Cause::Unavailable(Dependency::Kafka));
     let last = it.left().pop().unwrap();
     assert!(last.contains("cdc.left_out.stays=30 cdc.left_out.requests=30 cdc.cause="), "{last}");
+}
+
+#[test]
+fn of_short_requests_that_were_met_one_a_second_has_a_span_and_the_others_are_counted() {
+    let mut it = Observed::new();
+    for (round, took) in [(0, 1), (100, 2), (200, 30), (300, 3), (1_000, 1)] {
+        it.do_at(round, |spans, now| spans.asked(request("SaveToken", round), now));
+        it.do_at(round + took, |spans, now| spans.answered(answered("SaveToken", round, None), now));
+    }
+    it.do_at(1_100, |spans, now| spans.asked(request("SaveToken", 9), now));
+    it.do_at(1_101, |spans, now| spans.answered(answered("SaveToken", 9, Some("fenced")), now));
+    it.end(1_200, Cause::Drained);
+    assert_eq!(
+        it.left(),
+        [
+            "SaveToken 0..1 in Connecting@0",
+            "SaveToken 200..230 in Connecting@0",
+            "SaveToken 1000..1001 in Connecting@0",
+            "SaveToken 1100..1101 in Connecting@0 error.type=fenced error: fenced",
+            "Connecting 0..1200 in cdc.watcher@0 cdc.next_state=Stopped",
+            &format!(
+                "cdc.watcher 0..1200 cdc.short_requests.SaveToken.count=2 \
+                 cdc.short_requests.SaveToken.seconds=0.005 cdc.cause={}",
+                Cause::Drained
+            ),
+        ]
+    );
 }
 
 #[test]
