@@ -7,6 +7,7 @@
 //! | [`commands`] | what each command does |
 //! | [`exit`] | exit codes |
 //! | [`logs`] | one JSON object a line, or lines for people |
+//! | [`otlp`] | finished spans on their way to a collector |
 //! | [`recorder`] | the metrics' recorder and its buckets |
 //! | [`http`] | probes, metrics, status |
 //! | [`wiring`] | configuration into running services |
@@ -20,6 +21,7 @@ pub mod config;
 pub mod exit;
 pub mod http;
 pub mod logs;
+pub mod otlp;
 pub mod recorder;
 pub mod signals;
 pub mod version;

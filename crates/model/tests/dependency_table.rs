@@ -32,6 +32,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "cdc-postgres",
             "cdc-syncer",
             "cdc-tokens",
+            "cdc-traces",
             "cdc-watcher",
         ],
     ),

@@ -8,6 +8,7 @@ use cdc_executor::{Ended, Health, Shutdown};
 use cdc_machine::{Cause, Signal};
 use cdc_ports::Failure;
 use cdc_ports::StackTrace;
+use cdc_traces::Traces;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -15,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::ConfigArgs;
-use crate::config::{Logging, PipelineConfig, SyncerConfig, WatcherConfig};
+use crate::config::{Logging, PipelineConfig, SyncerConfig, TraceExport, WatcherConfig};
 use crate::exit::{Exit, Failed};
 use crate::http::{self, Probes};
 use crate::logs::{Logs, Voice};
+use crate::otlp::{self, Export, FLUSHES_WITHIN, FLUSHES_WITHIN_ABORTED, Service};
 use crate::watchdog::Watchdog;
 use crate::{recorder, wiring};
 
@@ -109,6 +111,9 @@ async fn watcher(
 ) -> Result<Ended, Failed> {
     let listener = http::bind("http.listen", config.http_listen).await?;
     let (mut service, health) = wiring::watcher(config).map_err(refused)?;
+    let topics = config.topics();
+    let whose = Service { name: "watcher", instance: &config.instance, topics: &topics };
+    let (traces, export) = telemetry.export(config.tracing.as_ref(), &whose)?;
     let token_age = wiring::follow_token_age(config).map_err(refused)?;
     if let Some(needed) = config.needed_namespaces() {
         tracing::info!(service = "watcher", operation = "start", "{needed}");
@@ -120,7 +125,8 @@ async fn watcher(
         identified.await;
         drop(token_age);
     });
-    let end = Box::pin(service.run(shutdown.clone())).await;
+    let running = Box::pin(service.traced(traces).run(shutdown.clone()));
+    let (end, ()) = tokio::join!(running, flush(export, shutdown));
     probing.end().await;
     Ok(end)
 }
@@ -128,11 +134,21 @@ async fn watcher(
 async fn syncer(config: &SyncerConfig, telemetry: &Telemetry, shutdown: &Shutdown) -> Result<Ended, Failed> {
     let listener = http::bind("http.listen", config.http_listen).await?;
     let (service, health) = wiring::syncer(config);
+    let whose = Service { name: "syncer", instance: &config.instance, topics: &config.kafka.topics };
+    let (traces, export) = telemetry.export(config.tracing.as_ref(), &whose)?;
     let probing = telemetry.probe(listener, health.clone(), &config.instance);
     telemetry.logs.follow(health);
-    let end = Box::pin(service.run(shutdown.clone())).await;
+    let running = Box::pin(service.traced(traces).run(shutdown.clone()));
+    let (end, ()) = tokio::join!(running, flush(export, shutdown));
     probing.end().await;
     Ok(end)
+}
+
+/// Sends the last spans while the service closes what it holds.
+async fn flush(export: Export, shutdown: &Shutdown) {
+    shutdown.until_stopped().await;
+    let is_aborted = shutdown.cause() == Some(Cause::Aborted);
+    export.close(if is_aborted { FLUSHES_WITHIN_ABORTED } else { FLUSHES_WITHIN }).await;
 }
 
 /// Logs and metrics of this process.
@@ -161,6 +177,18 @@ impl Telemetry {
         tokio::spawn(async move {
             tokio::join!(logs.tell_repeats(), recorder::upkeep(metrics));
         });
+    }
+
+    /// Begins to export a service's spans, and to name them in its lines.
+    fn export(
+        &self,
+        wanted: Option<&TraceExport>,
+        service: &Service<'_>,
+    ) -> Result<(Traces, Export), Failed> {
+        let (traces, export) = otlp::export(wanted, service)
+            .map_err(|text| Failed::new(Exit::Config, format!("{}: {text}", service.name)))?;
+        self.logs.name_spans(service.name, traces.clone());
+        Ok((traces, export))
     }
 
     fn probe(&self, listener: TcpListener, health: watch::Receiver<Health>, instance: &str) -> Probing {

@@ -1,9 +1,11 @@
-//! The layers above the defaults: files, then `CDC__…` variables, then `--set`; the later one wins.
+//! The layers above the defaults: OpenTelemetry's variables, then files, then `CDC__…` variables, then `--set`; the later
+//! one wins.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::problem::{ConfigError, Problem};
+use super::standard_variables::{self, Given};
 use super::tree::{Content, Entry, Node, Origin};
 use super::yaml;
 
@@ -16,7 +18,7 @@ const PREFIX: &str = "CDC__";
 pub struct Sources {
     /// The files, in the order of the command line.
     pub files: Vec<PathBuf>,
-    /// The environment; variables without the prefix `CDC__` are not looked at.
+    /// The environment; variables without the prefix `CDC__` are not looked at, but for OpenTelemetry's own.
     pub environment: BTreeMap<String, String>,
     /// `key=value` as given with `--set`.
     pub overrides: Vec<String>,
@@ -56,9 +58,15 @@ impl Sources {
         for argument in &self.overrides {
             problems.extend(apply_override(&mut root, argument).err());
         }
+        for Given { path, value, variable } in standard_variables::given(&root, &self.environment) {
+            problems.extend(set(&mut root, &path, &value, &Origin::Variable(variable.into())).err());
+        }
         if problems.is_empty() { Ok(root) } else { Err(ConfigError::new(problems)) }
     }
 }
+
+/// Sections whose keys are somebody else's and hold dots: librdkafka's properties, topics, attributes.
+const FREE: [&str; 3] = ["properties", "namespaces", "resource_attributes"];
 
 fn apply_override(root: &mut Node, argument: &str) -> Result<(), Problem> {
     let Some((key, value)) = argument.split_once('=') else {
@@ -68,8 +76,7 @@ fn apply_override(root: &mut Node, argument: &str) -> Result<(), Problem> {
     };
     let mut path: Vec<String> = Vec::new();
     let mut rest = key;
-    // librdkafka's own names hold dots, and so do topics.
-    while path.last().is_none_or(|last| last != "properties" && last != "namespaces")
+    while path.last().is_none_or(|last| !FREE.contains(&last.as_str()))
         && let Some((head, tail)) = rest.split_once('.')
     {
         path.push(head.to_owned());

@@ -16,6 +16,7 @@ use super::layers::Sources;
 use super::namespaces::{self, Namespaces};
 use super::problem::ConfigError;
 use super::section::{Section, read_tree};
+use super::trace_export::{TraceExport, TraceOptions};
 
 options! {
     /// The Syncer's configuration, `syncer.yaml`.
@@ -36,6 +37,10 @@ options! {
             => template("dead_letter.topic", &["topic"]),
         /// `logging`
         pub logging: Logging = Logging::default() => nested(),
+        /// `tracing`
+        trace_options: TraceOptions = TraceOptions::default() => nested(),
+        /// Where the spans go; `None` where none are made.
+        pub tracing: Option<TraceExport> = None,
         /// How the log tells of batches.
         pub batches: BatchLog = BatchLog::default() => word("logging.batches"),
         /// Where `/health`, `/metrics` and the like are served.
@@ -118,9 +123,11 @@ impl SyncerConfig {
 
     /// `filled` are the topics of the Watcher in the same file.
     pub(super) fn read_beside(syncer: &mut Section<'_>, filled: &Namespaces) -> Self {
-        syncer.not_available(&["tables", "tracing", "kafka.security", "postgres.tls"]);
+        syncer.not_available(&["tables", "kafka.security", "postgres.tls"]);
+        TraceOptions::refuse_missing(syncer);
         let mut read = Self::default();
         read.visit(syncer);
+        read.tracing = std::mem::take(&mut read.trace_options).export(syncer);
         check_topics(syncer, &mut read.kafka.topics);
         read.kafka.namespaces =
             syncer.section("kafka", |kafka| namespaces::read(kafka, &read.kafka.topics, filled));

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use super::*;
 
 mod namespaces;
+mod tracing;
 
 /// Sources over files with these texts, in a folder that lives as long as the first part of the pair.
 fn files(texts: &[(&str, &str)]) -> (tempfile::TempDir, Sources) {

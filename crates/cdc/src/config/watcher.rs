@@ -16,6 +16,7 @@ use super::namespaces::{self, Namespaces};
 use super::problem::ConfigError;
 use super::section::{Section, read_tree};
 use super::token_storage::{TokenBackend, TokenStorageOptions};
+use super::trace_export::{TraceExport, TraceOptions};
 
 /// The Watcher's configuration, `watcher.yaml`.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct WatcherConfig {
     pub dead_letter_topic: TopicTemplate,
     /// `logging`
     pub logging: Logging,
+    /// `tracing`: where the spans go; `None` where none are made.
+    pub tracing: Option<TraceExport>,
     /// `http.listen`
     pub http_listen: SocketAddr,
 }
@@ -60,6 +63,8 @@ options! {
             => template("dead_letter.topic", &["topic"]),
         /// `logging`
         logging: Logging = Logging::default() => nested(),
+        /// `tracing`
+        tracing: TraceOptions = TraceOptions::default() => nested(),
         /// Where `/health`, `/metrics` and the like are served.
         http_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9464)) => address("http.listen"),
     }
@@ -134,11 +139,14 @@ impl WatcherConfig {
     }
 
     pub(super) fn read(watcher: &mut Section<'_>) -> Self {
-        watcher.not_available(&["snapshot", "tracing", "mongodb.tls", "kafka.security"]);
+        watcher.not_available(&["snapshot", "mongodb.tls", "kafka.security"]);
         let mut read = WatcherOptions::default();
         read.visit(watcher);
         read.mongodb.check(watcher);
-        let WatcherOptions { instance, mongodb, kafka, dead_letter_topic, logging, http_listen, .. } = read;
+        TraceOptions::refuse_missing(watcher);
+        let WatcherOptions {
+            instance, mongodb, kafka, dead_letter_topic, logging, tracing, http_listen, ..
+        } = read;
         let token_storage = read.token_storage.backend(&mongodb.database, &mongodb.collections);
         let machine = cdc_watcher::Config { token_store: token_storage.dependency(), ..read.machine };
         let read = Self {
@@ -149,6 +157,7 @@ impl WatcherConfig {
             machine,
             dead_letter_topic,
             logging,
+            tracing: tracing.export(watcher),
             http_listen,
         };
         read.check_topics(watcher);

@@ -25,6 +25,9 @@ const IN_FRONT: [&str; 3] = ["service", "state", "message"];
 /// What follows on lines of its own.
 const BELOW: [&str; 3] = ["error", "next", "stack_trace"];
 
+/// What only a program looks up.
+const FOR_PROGRAMS: [&str; 2] = ["trace_id", "span_id"];
+
 impl<S, N> FormatEvent<S, N> for Console
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -47,8 +50,9 @@ where
                 None => writer.write_str(" -")?,
             }
         }
+        let elsewhere = |name: &str| [&IN_FRONT[..], &BELOW, &FOR_PROGRAMS].concat().contains(&name);
         for (name, value) in &fields {
-            if !IN_FRONT.contains(&name.as_str()) && !BELOW.contains(&name.as_str()) {
+            if !elsewhere(name) {
                 write!(writer, " {}={}", ink.paint(DIM, name), Quoted(value))?;
             }
         }

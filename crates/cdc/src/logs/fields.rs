@@ -30,8 +30,13 @@ pub(super) fn complete(event: &Event<'_>, voice: Voice, states: &States) -> BTre
 
     let service = fields.entry("service".to_owned()).or_insert_with(|| service_of(voice, &target).into());
     let state = service.as_str().and_then(|service| states.of(service));
+    let span = service.as_str().and_then(|service| states.span_of(service));
     if let Some(state) = state {
         fields.entry("state".to_owned()).or_insert_with(|| state.into());
+    }
+    if let Some(span) = span {
+        fields.insert("trace_id".to_owned(), span.trace_id().to_string().into());
+        fields.insert("span_id".to_owned(), span.span_id().to_string().into());
     }
     fields.entry("operation".to_owned()).or_insert_with(|| operation_of(&target).into());
     fields.entry("message".to_owned()).or_insert_with(|| metadata.name().into());

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use cdc_executor::Health;
 use cdc_ports::StackTrace;
+use cdc_traces::Traces;
 use json_subscriber::JsonLayer;
 use tokio::sync::watch;
 use tracing::Subscriber;
@@ -68,6 +69,13 @@ impl Logs {
     /// Lines that name no state get that of their service from here.
     pub fn follow(&self, health: watch::Receiver<Health>) {
         self.states.follow(health);
+    }
+
+    /// Lines of this service carry the identifiers of the span that it is in, where it has any.
+    pub fn name_spans(&self, service: &'static str, traces: Traces) {
+        if traces.are_on() {
+            self.states.name_spans(service, traces);
+        }
     }
 
     /// Tells from time to time what was cut short, for as long as the task is not aborted.

@@ -168,8 +168,9 @@ impl<C: RecordConsumer, D: Database> SyncerService<C, D> {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
-        shutdown.stopped(cause);
+        // Whoever hears that it has stopped may send its last spans.
         driver.observer.end(cause);
+        shutdown.stopped(cause);
         let closing = async {
             // What is still in flight is cut off here; whatever it did is harmless to do again.
             driver.hands.requests.shutdown().await;

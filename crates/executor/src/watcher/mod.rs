@@ -224,9 +224,10 @@ impl<P: Producer> WatcherService<P> {
             ControlFlow::Break(cause) => cause,
             ControlFlow::Continue(()) => Cause::Invariant("the driver's loop ended without a cause"),
         };
+        // Whoever hears that it has stopped may send its last spans.
+        driver.observer.end(cause);
         shutdown.stopped(cause);
         replies.close();
-        driver.observer.end(cause);
         let last_failure = driver.hands.last_failure.take();
         drop(driver);
         tasks.close(closing_time(cause)).await;
