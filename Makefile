@@ -7,7 +7,7 @@
 CARGO ?= cargo
 TARGET = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: demo test setup build fmt lint unit specs worlds soak bench help
+.PHONY: demo test setup build fmt lint unit specs worlds soak bench fuzz help
 
 help: ## show the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -48,6 +48,13 @@ soak: ## the chaos run, the memory stalls and the frozen broker, longer, and all
 	CDC_CHAOS_ASSIGNMENTS=$${CDC_CHAOS_ASSIGNMENTS:-300} CDC_STALL_SECONDS=$${CDC_STALL_SECONDS:-60} \
 	CDC_FROZEN_PROCESSES=$${CDC_FROZEN_PROCESSES:-10} CDC_MATRIX=all \
 	$(CARGO) test --test live -- --nocapture chaos:: memory:: frozen:: matrix::
+
+# Overridden on the command line: make fuzz SECONDS=600
+SECONDS = 60
+
+fuzz: ## each fuzz target for SECONDS (60), with its executions; see fuzz/README.md
+	@./scripts/setup.sh build
+	@./scripts/fuzz.sh $(SECONDS)
 
 bench: ## load and ceiling measurements on real servers, optimised
 	@./scripts/setup.sh all

@@ -29,6 +29,8 @@ mod credit;
 mod database;
 mod decode;
 mod execute;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod ledger;
 mod namespace;
 mod parked;

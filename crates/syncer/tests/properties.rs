@@ -7,6 +7,9 @@
 
 mod world;
 
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
 use std::time::Duration;
 
 use cdc_machine::{Fault, Retry};
@@ -335,4 +338,10 @@ fn a_swap_is_opened_by_taking_an_older_version_out() {
     world.make(Move::Rename(Naming::Swap(0, 1)));
     world.catch_up();
     assert_eq!((world.database.parkings, world.database.openings), (2, 1));
+}
+
+/// What the fuzzer found worth keeping, and whatever it has found wrong.
+#[test]
+fn the_corpus_is_replayed() {
+    replay::replay("syncer", world::drawn::run);
 }

@@ -23,6 +23,8 @@
 mod checksum;
 mod codec;
 mod first;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 pub(crate) mod tests;
 mod wire;

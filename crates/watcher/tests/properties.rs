@@ -5,6 +5,9 @@
 
 mod world;
 
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
 use cdc_machine::Fault;
 use cdc_watcher::{Config, OnHistoryLost};
 use proptest::prelude::*;
@@ -234,4 +237,10 @@ prop_state_machine! {
     /// Validates: Requirements 9.4
     #[test]
     fn a_drain_ends_from_anywhere_with_the_settled_prefix_saved(sequential 10..120 => DrainedAnywhere);
+}
+
+/// What the fuzzer found worth keeping, and whatever it has found wrong.
+#[test]
+fn the_corpus_is_replayed() {
+    replay::replay("watcher", world::drawn::run);
 }

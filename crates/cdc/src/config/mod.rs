@@ -7,6 +7,8 @@ mod any;
 mod common;
 mod described;
 mod findings;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod layers;
 mod namespaces;
 mod pipeline;

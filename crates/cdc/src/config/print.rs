@@ -14,12 +14,16 @@ use super::tree::{Content, Node, pair};
 /// # Errors
 /// Everything that is wrong with the configuration.
 pub fn print(sources: &Sources, with_defaults: bool) -> Result<String, ConfigError> {
-    let root = sources.tree()?;
-    let reading = AnyConfig::read(&root)?;
+    print_tree(&sources.tree()?, with_defaults)
+}
+
+/// The same of a tree.
+pub(super) fn print_tree(root: &Node, with_defaults: bool) -> Result<String, ConfigError> {
+    let reading = AnyConfig::read(root)?;
     reading.value?;
     let mut lines = Vec::new();
     for option in &reading.options {
-        match find(&root, &option.path) {
+        match find(root, &option.path) {
             Some(node) => lines.push((option, written(option, node))),
             None if with_defaults => lines.push((option, by_default(option))),
             None => {}

@@ -1,6 +1,7 @@
 //! Secrets: written where they are used, or in a file of their own. No error repeats one.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use cdc_machine::Key;
 use secrecy::SecretString;
@@ -9,6 +10,9 @@ use super::described::{Preset, Shape};
 use super::layers::variable_of;
 use super::section::Section;
 use super::tree::{Content, Node, Origin};
+
+/// The longest secret in a file, in bytes. A device has no end.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 impl Section<'_> {
     /// A secret that must be given.
@@ -64,7 +68,7 @@ impl Section<'_> {
             self.refuse(key, node, "the path of a file is expected");
             return None;
         };
-        match std::fs::read_to_string(Path::new(path)) {
+        match read(path) {
             // Editors and `kubectl create secret --from-file` leave a line break at the end.
             Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned().into()),
             Err(error) => {
@@ -73,6 +77,15 @@ impl Section<'_> {
             }
         }
     }
+}
+
+fn read(path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_SECRET_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_SECRET_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 /// Which layer a value comes from; the greater one wins.

@@ -1,11 +1,12 @@
 //! Messages turned back into the BSON of their events.
 
-use bson::{RawDocumentBuf, doc, spec::ElementType};
+use bson::{doc, spec::ElementType};
 use cdc_event::{BsonType, Documents, DocumentsError, Encoder, Envelope, FullDocument, Member, id_of_key};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 
-use crate::common::{LINEAGE, document_of, element, event, insert, raw};
+use crate::common::{LINEAGE, insert, raw};
+use crate::drawn_event::{Event, message};
 use crate::generator::{self, Draw};
 
 /// How many documents go through each of the properties, unless the variable says.
@@ -14,57 +15,6 @@ const DOCUMENTS_VARIABLE: &str = "CDC_CODEC_DOCUMENTS";
 
 fn documents() -> u32 {
     std::env::var(DOCUMENTS_VARIABLE).map_or(DOCUMENTS, |count| count.parse().unwrap())
-}
-
-/// An event whose parts are these.
-pub(crate) struct Event {
-    operation: &'static str,
-    id: (u8, Vec<u8>),
-    document: Option<(Vec<u8>, bool)>,
-    description: Option<(Vec<u8>, Vec<u8>, bool)>,
-    key_needs_raw: bool,
-}
-
-impl Event {
-    pub(crate) fn draw(bytes: &[u8]) -> Self {
-        let mut draw = Draw::new(bytes);
-        let operation = ["insert", "replace", "update", "delete"][draw.below(4)];
-        let id = draw.value(1);
-        let key_needs_raw = std::mem::take(&mut draw.needs_raw);
-        let description = (operation == "update").then(|| {
-            let (seen, told) = draw.update_description();
-            (seen, told, std::mem::take(&mut draw.needs_raw))
-        });
-        let document = (operation != "delete" && !(operation == "update" && draw.byte() > 200))
-            .then(|| (draw.document(1), draw.needs_raw));
-        Self { operation, id, document, description, key_needs_raw }
-    }
-
-    fn document_key(&self) -> Vec<u8> {
-        generator::document_of(&[(self.id.0, b"_id".to_vec(), self.id.1.clone())])
-    }
-
-    fn bson(&self) -> RawDocumentBuf {
-        let head = raw(&event(self.operation, 1, doc! {})).into_bytes();
-        let key_at = head.windows(11).position(|window| window == b"documentKey").unwrap() - 1;
-        let mut elements = vec![head[4..key_at].to_vec()];
-        elements.push(element(3, b"documentKey", &self.document_key()));
-        if let Some((document, _)) = &self.document {
-            elements.push(element(3, b"fullDocument", document));
-        }
-        if let Some((description, _, _)) = &self.description {
-            elements.push(element(3, b"updateDescription", description));
-        }
-        RawDocumentBuf::from_bytes(document_of(&elements)).unwrap()
-    }
-}
-
-/// The event's message and key.
-pub(crate) fn message(event: &Event, encoder: &mut Encoder) -> (Vec<u8>, Vec<u8>) {
-    let (mut out, mut tokens) = (Vec::new(), Vec::new());
-    let bson = event.bson();
-    let encoded = encoder.encode(&bson, &mut out, &mut tokens).unwrap();
-    (out[encoded.key].to_vec(), out[encoded.value].to_vec())
 }
 
 fn comes_back(event: &Event, encoder: &mut Encoder) -> TestCaseResult {

@@ -5,9 +5,12 @@
 mod back_to_bson;
 mod common;
 mod decoding;
+mod drawn_event;
+mod fuzz_targets;
 mod generator;
 mod keys;
 mod messages;
 mod positions;
 mod python;
 mod round_trip;
+mod same_id;

@@ -8,8 +8,9 @@ use cdc_event::{Documents, Encoder, Envelope};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
-use crate::back_to_bson::{Event, draws, message};
+use crate::back_to_bson::draws;
 use crate::common::LINEAGE;
+use crate::drawn_event::{Event, message};
 
 const DECODER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/decode.py");
 

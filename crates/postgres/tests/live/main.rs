@@ -15,6 +15,7 @@ mod ledger;
 mod limits;
 mod members;
 mod messages;
+mod names;
 mod parked;
 mod players;
 mod pool;

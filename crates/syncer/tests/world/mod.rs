@@ -2,6 +2,7 @@
 //! machine's orders in any order and with any outcome, and checks each order as it is given.
 
 mod database;
+pub(crate) mod drawn;
 mod fair;
 mod moves;
 mod names;

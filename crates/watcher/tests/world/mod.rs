@@ -1,6 +1,7 @@
 //! A tiny world around one Watcher: a source log, a broker, a token store. It carries out every effect,
 //! remembers what is owed, and checks each order against plain lists that share no code with the machine.
 
+pub(crate) mod drawn;
 mod fair;
 mod moves;
 mod orders;
@@ -113,6 +114,10 @@ pub(crate) struct World {
     jumped_to: Option<Token>,
     /// Gaps told in this stream before its events.
     announced: BTreeSet<Token>,
+    /// Slots of announcements of this stream that not every partition has: nothing behind them is settled in order.
+    announcing: BTreeSet<SeqNo>,
+    /// Where each event stands that was published in this life.
+    slots: BTreeMap<Token, SeqNo>,
     /// Copies of each slot that Kafka has, and whether one was refused.
     copies: BTreeMap<SeqNo, (u32, bool)>,
     fetch: Option<(Epoch, u32)>,
@@ -154,6 +159,8 @@ impl World {
             stream: None,
             jumped_to: None,
             announced: BTreeSet::new(),
+            announcing: BTreeSet::new(),
+            slots: BTreeMap::new(),
             copies: BTreeMap::new(),
             fetch: None,
             late: None,
@@ -219,8 +226,12 @@ impl World {
             && self.record.gaps.iter().all(|gap| gap.announced && self.told.contains(&gap.to))
     }
 
-    /// The first event that is not saved, if there is one, is one that is still to be read or acknowledged.
+    /// The first event that is not saved, if there is one, is one that is still to be read or acknowledged, or stands
+    /// behind an announcement that is.
     fn is_prefix_saved(&self) -> bool {
-        self.unsaved.first().is_none_or(|first| !self.acked_and_past.contains(first))
+        let is_behind = |event| {
+            self.slots.get(event).zip(self.announcing.first()).is_some_and(|(slot, first)| first < slot)
+        };
+        self.unsaved.first().is_none_or(|first| !self.acked_and_past.contains(first) || is_behind(first))
     }
 }

@@ -185,6 +185,7 @@ impl World {
                 }
                 if sent.sort == Sort::Announcement {
                     self.told.extend(self.announced.iter().copied());
+                    self.announcing.remove(&sent.seq);
                 } else {
                     let token = sent.token % GAP;
                     self.told.insert(token);

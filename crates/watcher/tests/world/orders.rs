@@ -40,6 +40,7 @@ impl World {
             }
             Effect::OpenStream { epoch, from, lineage: _, reading } => {
                 self.announced.clear();
+                self.announcing.clear();
                 assert!(self.in_flight.is_empty(), "a stream opens when everything before it is settled");
                 assert!(self.producer_is_ready && !self.is_draining);
                 if let StartAt::After(token) = from {
@@ -98,6 +99,7 @@ impl World {
             "what was refused in a batch goes alone"
         );
         self.unsaved.insert(sent.token);
+        self.slots.insert(sent.token, sent.seq);
         let unsaved = self.unsaved.len() as u64;
         assert!(unsaved <= self.config.max_replay_events, "a crash now would replay {unsaved} events");
         self.in_flight.push(sent);
@@ -109,6 +111,7 @@ impl World {
         let is_announcement = records[0] > GAP;
         if is_announcement {
             self.announced.extend(records.iter().map(|record| record - GAP));
+            self.announcing.insert(seq);
         } else {
             self.publish(Sent { seq, token: records[0], sort: Sort::Control, is_purged: false });
             self.in_flight.pop();
