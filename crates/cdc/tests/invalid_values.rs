@@ -57,6 +57,30 @@ fn yaml(key: &str, value: &str) -> String {
     key.rsplit('.').fold(format!("'{value}'"), |inner, part| format!("{{ {part}: {inner} }}"))
 }
 
+/// Feature: cdc-pipeline, Property 23: Configuration Validation Rejection
+/// Validates: Requirements 11.5
+///
+/// The services themselves, over every key that they have: a list of lists is no value of any.
+#[test]
+fn watch_and_sync_do_not_start_with_an_illegal_value_of_any_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wrong.yaml");
+    for (kind, command, file) in
+        [(Kind::Watcher, "watch", "watcher.yaml"), (Kind::Syncer, "sync", "syncer.yaml")]
+    {
+        let options = described(kind);
+        assert!(options.len() > 30, "{command}: {}", options.len());
+        for Described { path: key, .. } in options {
+            let wrong =
+                key.rsplit('.').fold("[[1]]".to_owned(), |inner, part| format!("{{ {part}: {inner} }}"));
+            std::fs::write(&path, wrong).unwrap();
+            let outcome = cdc(&[command, "-c", &example(file), "-c", &path.display().to_string()], &[]);
+            assert_eq!(outcome.code, 78, "{command}, {key}: {}{}", outcome.stdout, outcome.stderr);
+            assert!(outcome.stderr.contains(&format!("{key}: ")), "{command}, {key}: {}", outcome.stderr);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 

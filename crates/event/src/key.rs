@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::bson_to_json::MAX_DEPTH;
 use crate::decimal::Decimal;
 use crate::elements::{self, Element, Elements, Malformed, tag};
@@ -15,6 +17,12 @@ use crate::json;
 
 /// The key of control messages, which go to every partition.
 pub const CONTROL_KEY: &str = "cdc.control";
+
+/// The hash of a message key, which decides the worker that writes its row. Equal keys have equal hashes.
+#[must_use]
+pub fn route(key: &[u8]) -> u64 {
+    xxh3_64(key)
+}
 
 /// Writes the key of an `_id`.
 ///

@@ -55,7 +55,7 @@ pub use encode_error::EncodeError;
 pub use envelope::{DecodeError, Envelope, FullDocument, Gap, Member, Operation};
 pub use fields::{Fields, TypeIndex, TypesError, lookup};
 pub use json_to_value::{Value, ValueError, decode_base64};
-pub use key::{CONTROL_KEY, KeyError, row_id_text};
+pub use key::{CONTROL_KEY, KeyError, route, row_id_text};
 pub use key_to_bson::id_of_key;
 pub use kind::Kind;
 pub use message::{EventTrace, Message, ResumeToken};

@@ -84,6 +84,40 @@ mod tests {
         assert_eq!(backoff.next(Retry::times(1)), Some(Duration::from_secs(1)));
     }
 
+    proptest::proptest! {
+        /// Feature: cdc-pipeline, Property 24: Exponential Backoff Retry Pattern
+        /// Validates: Requirements 1.4, 3.4, 12.1, 12.4
+        ///
+        /// Feature: cdc-pipeline, Property 25: Maximum Retry Count Enforcement
+        /// Validates: Requirements 12.2
+        ///
+        /// Failures and successes in any order, under any limit.
+        #[test]
+        fn waits_double_and_are_counted_whatever_happens(
+            limit in proptest::option::of(0_u32..12),
+            outcomes in proptest::collection::vec(proptest::bool::weighted(0.9), 1..60),
+        ) {
+            let (mut backoff, retry) = (Backoff::new(), Retry { max_retries: limit });
+            let mut waits: Vec<u64> = Vec::new();
+            for is_failure in outcomes {
+                if !is_failure {
+                    backoff.reset();
+                    waits.clear();
+                    continue;
+                }
+                match backoff.next(retry) {
+                    Some(wait) => {
+                        let expected = waits.last().map_or(1, |last| (last * 2).min(16));
+                        proptest::prop_assert_eq!(wait, Duration::from_secs(expected));
+                        waits.push(expected);
+                    }
+                    None => proptest::prop_assert_eq!(Some(waits.len()), limit.map(|limit| limit as usize)),
+                }
+                proptest::prop_assert_eq!(backoff.retries() as usize, waits.len());
+            }
+        }
+    }
+
     #[test]
     fn unlimited_never_ends_and_never_overflows() {
         let mut backoff = Backoff { retries: u32::MAX - 1 };

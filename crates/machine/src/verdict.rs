@@ -60,3 +60,52 @@ impl Verdict {
         if let Self::End(cause) = self { Err(cause) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    proptest! {
+        /// Feature: cdc-pipeline, Property 26: Error Type Classification
+        /// Validates: Requirements 12.5
+        ///
+        /// Every fault is either tried again, with as many retries as there are, or the end, for one cause that says of
+        /// whom.
+        #[test]
+        fn what_a_retry_mends_is_retried_as_often_as_allowed_and_all_else_ends(
+            fault in select(Fault::ALL.to_vec()),
+            from in select(Dependency::ALL.to_vec()),
+            limit in 0_u32..8,
+        ) {
+            // What lies in another row's hands may pass, too.
+            let may_pass = fault.is_retryable() || fault == Fault::Blocked;
+            match Verdict::on(fault, from) {
+                Verdict::Retry(exhausted) => {
+                    prop_assert!(may_pass);
+                    prop_assert!(matches!(
+                        exhausted,
+                        Cause::Unavailable(of) | Cause::Unsupported(of) if of == from
+                    ));
+                    let mut backoff = Backoff::new();
+                    let retries = core::iter::from_fn(|| backoff.next(Retry::times(limit))).count();
+                    prop_assert_eq!(retries, limit as usize);
+                }
+                Verdict::End(cause) => {
+                    prop_assert!(!may_pass);
+                    prop_assert_eq!(Verdict::on(fault, from).end(), Err(cause));
+                    let expected = if fault == Fault::Auth {
+                        Cause::Refused(from)
+                    } else if fault == Fault::Bug {
+                        Cause::ADAPTER_BUG
+                    } else {
+                        Cause::Failed(from)
+                    };
+                    prop_assert_eq!(cause, expected);
+                }
+            }
+        }
+    }
+}

@@ -69,14 +69,27 @@ fn citation(item: &str) -> Option<Citation> {
     Some(Citation { file: file.to_owned(), test: test.to_owned() })
 }
 
-/// The lines of a test's doc comment, the last one first; `None` where there is no such test.
-fn doc_comment<'s>(source: &'s str, test: &str) -> Option<Vec<&'s str>> {
+/// The lines of a test's doc comment and its attributes, the last one first; `None` where there is no such function.
+fn above<'s>(source: &'s str, test: &str) -> Option<Vec<&'s str>> {
     let declaration = format!("fn {test}(");
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
     let at = lines.iter().position(|line| line.contains(&declaration))?;
     let above = lines.into_iter().take(at).rev();
     let is_above = |line: &&str| line.starts_with("///") || line.starts_with("#[");
-    Some(above.take_while(is_above).filter(|line| line.starts_with("///")).collect())
+    Some(above.take_while(is_above).collect())
+}
+
+/// True for the attribute that makes a function a test.
+fn makes_a_test(line: &str) -> bool {
+    line.starts_with("#[test]") || line.starts_with("#[tokio::test")
+}
+
+/// The name of the function that a line declares.
+fn function_in(line: &str) -> Option<&str> {
+    let (_, rest) = line.trim_start().split_once("fn ")?;
+    let name = rest.split(|char: char| !char.is_alphanumeric() && char != '_').next()?;
+    let before = line.trim_start().split("fn ").next()?;
+    (!name.is_empty() && ["", "async ", "pub(crate) "].contains(&before)).then_some(name)
 }
 
 /// Every Rust source below a folder.
@@ -110,15 +123,55 @@ fn every_cited_test_exists_and_cites_its_property() {
     for (number, property) in page() {
         for Citation { file, test } in property.citations {
             let source = read(&root().join(&file));
-            let Some(comment) = doc_comment(&source, &test) else {
+            let Some(above) = above(&source, &test) else {
                 panic!("property {number}: there is no test {test} in {file}");
             };
             assert!(
-                comment.iter().any(|line| tag_in(line).is_some_and(|(cited, _)| cited == number)),
+                above.iter().any(|line| makes_a_test(line))
+                    && !above.iter().any(|line| line.contains("ignore")),
+                "property {number}: {test} in {file} is no test that runs"
+            );
+            assert!(
+                above
+                    .iter()
+                    .filter(|line| line.starts_with("///"))
+                    .any(|line| tag_in(line).is_some_and(|(cited, _)| cited == number)),
                 "property {number}: the doc comment of {test} in {file} does not cite it"
             );
         }
     }
+}
+
+#[test]
+fn every_test_that_cites_a_property_has_its_line_in_the_page() {
+    let properties = page();
+    let mut files = Vec::new();
+    for folder in ["crates", "tests"] {
+        if let Err(error) = sources(&root().join(folder), &mut files) {
+            panic!("{folder}: {error}");
+        }
+    }
+    let mut missing = Vec::new();
+    for path in files {
+        let Ok(file) = path.strip_prefix(root()) else { panic!("{} is not below the root", path.display()) };
+        let mut cited = Vec::new();
+        for line in read(&path).lines() {
+            if let Some((number, _)) = line.trim_start().strip_prefix("///").and_then(tag_in) {
+                cited.push(number);
+            } else if let Some(test) = function_in(line) {
+                for number in cited.drain(..) {
+                    let is_there = properties.get(&number).is_some_and(|property| {
+                        property.citations.iter().any(|it| Path::new(&it.file) == file && it.test == test)
+                    });
+                    if !is_there {
+                        missing.push(format!("property {number}: `{}` · `{test}`", file.display()));
+                    }
+                }
+            }
+        }
+        assert!(cited.is_empty(), "{}: a citation of {cited:?} stands above no test", file.display());
+    }
+    assert!(missing.is_empty(), "the page lacks\n{}", missing.join("\n"));
 }
 
 #[test]

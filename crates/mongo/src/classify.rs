@@ -117,47 +117,60 @@ mod tests {
         13436, // NotPrimaryOrSecondary
     ];
 
+    /// Codes that mean something of their own, and two that do not.
+    const ROWS: [(i32, Fault); 30] = [
+        (286, Fault::HistoryLost),
+        (280, Fault::HistoryLost),
+        (260, Fault::HistoryLost),
+        (50811, Fault::HistoryLost),
+        (136, Fault::HistoryLost),
+        (464, Fault::HistoryLost),
+        (18, Fault::Auth),
+        (13, Fault::Auth),
+        (8000, Fault::Auth),
+        (391, Fault::Auth),
+        (10334, Fault::TooLarge),
+        (2, Fault::Fatal),     // BadValue
+        (9, Fault::Fatal),     // FailedToParse
+        (14, Fault::Fatal),    // TypeMismatch
+        (20, Fault::Fatal),    // IllegalOperation
+        (59, Fault::Fatal),    // CommandNotFound
+        (72, Fault::Fatal),    // InvalidOptions
+        (73, Fault::Fatal),    // InvalidNamespace
+        (76, Fault::Unfit),    // NoReplicationEnabled
+        (115, Fault::Fatal),   // CommandNotSupported
+        (123, Fault::Unfit),   // NotAReplicaSet
+        (166, Fault::Fatal),   // CommandNotSupportedOnView
+        (167, Fault::Fatal),   // OptionNotSupportedOnView
+        (238, Fault::Fatal),   // NotImplemented
+        (323, Fault::Fatal),   // APIStrictError
+        (40324, Fault::Fatal), // an unknown stage
+        (40415, Fault::Fatal), // an unknown field
+        (40573, Fault::Unfit), // change streams need a replica set
+        (1, Fault::Transient),
+        (999_999, Fault::Transient),
+    ];
+
     /// Feature: cdc-pipeline, Property 26: Error Type Classification
     /// Validates: Requirements 12.5
     #[test]
     fn codes() {
-        let rows = [
-            (286, Fault::HistoryLost),
-            (280, Fault::HistoryLost),
-            (260, Fault::HistoryLost),
-            (50811, Fault::HistoryLost),
-            (136, Fault::HistoryLost),
-            (464, Fault::HistoryLost),
-            (18, Fault::Auth),
-            (13, Fault::Auth),
-            (8000, Fault::Auth),
-            (391, Fault::Auth),
-            (10334, Fault::TooLarge),
-            (2, Fault::Fatal),     // BadValue
-            (9, Fault::Fatal),     // FailedToParse
-            (14, Fault::Fatal),    // TypeMismatch
-            (20, Fault::Fatal),    // IllegalOperation
-            (59, Fault::Fatal),    // CommandNotFound
-            (72, Fault::Fatal),    // InvalidOptions
-            (73, Fault::Fatal),    // InvalidNamespace
-            (76, Fault::Unfit),    // NoReplicationEnabled
-            (115, Fault::Fatal),   // CommandNotSupported
-            (123, Fault::Unfit),   // NotAReplicaSet
-            (166, Fault::Fatal),   // CommandNotSupportedOnView
-            (167, Fault::Fatal),   // OptionNotSupportedOnView
-            (238, Fault::Fatal),   // NotImplemented
-            (323, Fault::Fatal),   // APIStrictError
-            (40324, Fault::Fatal), // an unknown stage
-            (40415, Fault::Fatal), // an unknown field
-            (40573, Fault::Unfit), // change streams need a replica set
-            (1, Fault::Transient),
-            (999_999, Fault::Transient),
-        ];
-        for (code, expected) in rows {
+        for (code, expected) in ROWS {
             assert_eq!(code_fault(code), expected, "{code}");
         }
         for code in TRANSIENT_CODES {
             assert_eq!(code_fault(code), Fault::Transient, "{code}");
+        }
+    }
+
+    /// Feature: cdc-pipeline, Property 26: Error Type Classification
+    /// Validates: Requirements 12.5
+    #[test]
+    fn any_code_is_retried_unless_it_is_known_to_be_no_use() {
+        for code in -1_000..100_000 {
+            let known =
+                ROWS.iter().find(|(known, _)| *known == code).map_or(Fault::Transient, |(_, fault)| *fault);
+            assert_eq!(code_fault(code), known, "{code}");
         }
     }
 

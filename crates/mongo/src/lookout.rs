@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cdc_ports::{Failure, Serves, Sighting};
+use cdc_ports::{Failure, Serves, Sighting, StackTrace};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -53,7 +53,13 @@ impl Lookout {
                     error = %failure.chain(),
                     "the watched names could not be looked at; the stream goes on"
                 ),
-                Err(error) => tracing::error!(%error, "a look at the watched names panicked, which is a bug"),
+                Err(error) => tracing::error!(
+                    operation = "watched_names",
+                    error_type = "bug",
+                    %error,
+                    stack_trace = %StackTrace::capture(),
+                    "a look at the watched names panicked, which is a bug"
+                ),
             }
         }
         let every = if is_urgent { LOOK_AGAIN } else { LOOK_EVERY };

@@ -227,3 +227,30 @@ proptest! {
         _ = row_id_text(text.as_bytes());
     }
 }
+
+proptest::proptest! {
+    /// Feature: cdc-pipeline, Property 14: Worker Message Distribution
+    /// Validates: Requirements 6.2
+    ///
+    /// Keys as they come: ObjectIds that one process makes one after the other, and numbers that count up.
+    #[test]
+    fn the_hash_spreads_real_keys_over_all_workers(
+        process: [u8; 9],
+        first in 0_u32..0xFF_0000,
+        workers in 2_u64..=10,
+        counts in proptest::bool::ANY,
+    ) {
+        let mut used = std::collections::BTreeSet::new();
+        for count in first..first + 256 {
+            let key = if counts {
+                key_of(i64::from(count))
+            } else {
+                let [_, low @ ..] = count.to_be_bytes();
+                let bytes: Vec<u8> = process.iter().chain(&low).copied().collect();
+                key_of(bson::oid::ObjectId::from_bytes(bytes.try_into().unwrap()))
+            };
+            used.insert(cdc_event::route(key.as_bytes()) % workers);
+        }
+        proptest::prop_assert_eq!(used.len() as u64, workers);
+    }
+}

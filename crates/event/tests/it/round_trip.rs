@@ -6,10 +6,12 @@ use bson::{
     Binary, Bson, DateTime, Decimal128, Document, JavaScriptCodeWithScope, RawDocument, RawDocumentBuf,
     Regex, Timestamp, doc,
 };
-use cdc_event::{FullDocument, Member, TypeIndex, Value, decode_base64};
+use cdc_event::{Documents, FullDocument, Member, TypeIndex, Value, decode_base64, token_position};
 use proptest::prelude::*;
 
-use crate::common::{encode, encode_document, envelope, event, field, insert, insert_of, items, pairs, raw};
+use crate::common::{
+    LINEAGE, encode, encode_document, envelope, event, insert, insert_of, items, pairs, raw, token,
+};
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![3 => "[a-z]{0,9}", 1 => any::<String>(), 1 => "[\"\\\\/~\u{0}-\u{20}é😀]{0,20}"]
@@ -167,35 +169,49 @@ proptest! {
     ///
     /// Validates: Requirements 1.3
     #[test]
-    fn operation_and_document_are_the_events(
+    fn every_member_is_the_event_s(
         document in documents(),
+        shard_key in values(),
         operation in prop::sample::select(vec!["insert", "update", "replace", "delete"]),
         database in "[a-zé\"-]{1,8}",
         collection in "[a-z.\\\\]{1,8}",
+        (t, i) in (1_u32.., any::<u32>()),
+        removed in prop::collection::vec(text(), 0..3),
+        truncated in prop::collection::vec((text(), 0_i32..), 0..3),
     ) {
+        let document_key = doc! { "shard": shard_key, "_id": t };
         let mut event = event(operation, 1, doc! {});
+        event.insert("_id", token(t, i));
+        event.insert("clusterTime", Timestamp { time: t, increment: i });
         event.insert("ns", doc! { "db": &database, "coll": &collection });
+        event.insert("documentKey", document_key.clone());
         if operation != "delete" {
             event.insert("fullDocument", document.clone());
         }
-        if operation == "update" {
-            event.insert("updateDescription", doc! { "updatedFields": document.clone(), "removedFields": ["x"] });
+        let arrays: Vec<Document> =
+            truncated.iter().map(|(field, size)| doc! { "field": field, "newSize": *size }).collect();
+        let mut description = doc! { "updatedFields": document.clone(), "removedFields": removed };
+        if !arrays.is_empty() {
+            description.insert("truncatedArrays", arrays);
         }
-        let message = encode_document(&event).value;
-        let read = envelope(&message);
+        if operation == "update" {
+            event.insert("updateDescription", description.clone());
+        }
+        let encoding = encode_document(&event);
+        let read = envelope(&encoding.value);
         prop_assert_eq!(read.operation.name(), operation);
         prop_assert_eq!((&*read.database, &*read.collection), (&*database, &*collection));
-        if operation == "delete" {
-            prop_assert_eq!(read.full_document, FullDocument::Absent);
-        } else {
-            check(&document, &message);
-        }
-        if let Some(description) = read.update_desc {
-            prop_assert_eq!(
-                field(description, "updated_fields").unwrap(),
-                field(&message, "full_document").unwrap(),
-            );
-        }
+        prop_assert_eq!((read.cluster_time.t, read.cluster_time.i), (t, i));
+        prop_assert_eq!(read.position, token_position(raw(&token(t, i)).as_bytes(), LINEAGE).unwrap());
+        let data = token(t, i).get_str("_data").unwrap().to_owned();
+        prop_assert_eq!(&*read.id, format!("{:032x}", xxhash_rust::xxh3::xxh3_128(data.as_bytes())));
+        let documents = Documents::decode(encoding.key.as_bytes(), &read).unwrap();
+        prop_assert_eq!(documents.document_key, raw(&document_key).into_bytes());
+        let full_document = (operation != "delete").then(|| raw(&document).into_bytes());
+        prop_assert_eq!(documents.full_document, full_document);
+        let description = (operation == "update").then(|| raw(&description).into_bytes());
+        prop_assert_eq!(documents.update_description, description);
+        prop_assert_eq!(encoding.token, raw(&token(t, i)).into_bytes());
     }
 
     /// Feature: cdc-pipeline, Property 9: Message Serialization Round-Trip

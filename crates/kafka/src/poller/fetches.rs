@@ -11,7 +11,6 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::polled_error::failure_of;
 use crate::arena::Arena;
@@ -107,7 +106,7 @@ impl Fetches {
             partition: fetching.partition,
             epoch: fetching.epoch,
             offset,
-            route: xxh3_64(message.key().unwrap_or_default()),
+            route: cdc_event::route(message.key().unwrap_or_default()),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
             handle: self.arena.copy(message),
         })

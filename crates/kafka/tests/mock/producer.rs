@@ -84,6 +84,43 @@ async fn a_message_carries_its_headers() {
 
 /// Feature: cdc-pipeline, Property 7: Async Producer Non-Blocking Behavior
 /// Validates: Requirements 3.2
+///
+/// A hundred lots of messages of any sizes for a broker that is away: each is taken before there is any answer. Were
+/// there a wait for one, it would never end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sending_waits_for_no_answer() {
+    let mock = Mock::with_topic(4);
+    let (mut producer, sink) = mock.producer().await;
+    mock.cluster.broker_down(1).unwrap();
+    for case in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(case);
+        let mut taken = Vec::new();
+        for n in 0..rng.u64(1..60) {
+            let mut message = message(TOPIC, rng.u64(0..9), n);
+            message.value = Bytes::from(vec![b'x'; rng.usize(0..5_000)]);
+            let seq = SeqNo(case * 1_000 + n);
+            producer.send(seq, message, PARTITIONS).unwrap();
+            taken.push(seq);
+        }
+        let mut early = Vec::new();
+        let answer = tokio::time::timeout(Duration::ZERO, sink.take(&mut early)).await;
+        assert!(answer.is_err() && early.is_empty(), "case {case}: {early:?}");
+        producer.purge_queued();
+        let mut failed: Vec<SeqNo> = reports(&sink, taken.len())
+            .await
+            .into_iter()
+            .map(|report| match report {
+                ProducerReport::Failed(seq, _) => seq,
+                other => panic!("case {case}: {other:?}"),
+            })
+            .collect();
+        failed.sort_unstable();
+        assert_eq!(failed, taken, "case {case}");
+    }
+}
+
+/// Feature: cdc-pipeline, Property 7: Async Producer Non-Blocking Behavior
+/// Validates: Requirements 3.2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purged_messages_are_reported_and_the_producer_goes_on() {
     let mock = Mock::with_topic(1);

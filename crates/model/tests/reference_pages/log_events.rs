@@ -120,3 +120,30 @@ fn the_page_of_log_events_has_each_event_and_no_other_and_says_what_to_do() {
         rows.filter(|row| row.len() != 4 || row[3].is_empty()).map(|row| row[0].to_owned()).collect();
     assert!(silent.is_empty(), "{PAGE} does not say what to do about: {}", silent.join("\n"));
 }
+
+/// Feature: cdc-pipeline, Property 22: Error Log Stack Trace Inclusion
+/// Validates: Requirements 10.5
+///
+/// Every place in the shipped code that logs an error, as it is written there.
+#[test]
+fn each_error_says_what_failed_and_why_with_its_own_stack_trace() {
+    /// Lines that are a library's: the log gives them what they lack.
+    const LIBRARIES: &str = "\"librdkafka: {line}\"";
+    let mut places = 0;
+    for Source { text } in &shipped() {
+        for arguments in calls(text, "error") {
+            if arguments.iter().any(|it| it == LIBRARIES) {
+                continue;
+            }
+            let fields: Vec<String> = arguments.iter().filter_map(|it| field(it)).collect();
+            // A panic's words are its message.
+            let is_panic = arguments.iter().any(|it| it == "\"{panic}\"");
+            for wanted in ["operation", "error_type", "stack_trace", "error"] {
+                let is_there = fields.iter().any(|it| it == wanted) || (wanted == "error" && is_panic);
+                assert!(is_there, "{arguments:?} has no {wanted}");
+            }
+            places += 1;
+        }
+    }
+    assert!(places >= 8, "only {places} places are found");
+}

@@ -17,6 +17,7 @@ mod members;
 mod messages;
 mod names;
 mod parked;
+mod player_records;
 mod players;
 mod pool;
 mod privileges;

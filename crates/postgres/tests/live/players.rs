@@ -1,13 +1,11 @@
 //! The specification's own table and messages.
 
 use cdc_ports::{Database, TopicRows, WriteCounts};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 use cdc_syncer::Parking;
 
 use crate::messages::Message;
-use crate::stand::{ALL, PARTITION, PLAYERS, Stand, batch_of, write, write_all, written};
+use crate::stand::{ALL, PARTITION, PLAYERS, Stand, batch_of, write_all, written};
 
 #[tokio::test]
 async fn the_sample_reaches_the_players_table() {
@@ -133,64 +131,4 @@ async fn the_threshold_chooses_between_prepared_statements_and_copy() {
     let counts = write_all(&database, &same).await;
     assert_eq!((counts.prepared_statements, counts.merged, counts.updated), (1, 199, 1));
     assert_eq!(stand.text("SELECT level FROM players WHERE id = 'p0000'").await.unwrap(), "199");
-}
-
-/// Both ways into the table must come to the same, for any history of any batch size.
-///
-/// Feature: cdc-pipeline, Property 17: Idempotent Write Operations
-/// Validates: Requirements 8.2, 8.5
-#[test]
-fn any_repetition_in_any_order_ends_the_same() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let stand = runtime.block_on(Stand::new(PLAYERS));
-    let prepared = runtime.block_on(stand.database());
-    let copying = {
-        let mut settings = stand.settings.clone();
-        settings.copy_threshold = 1;
-        cdc_postgres::PostgresDatabase::new(settings)
-    };
-    let history = prop::collection::vec((0_u32..4, 0_u32..4, any::<bool>()), 1..24);
-    let strategy = history.prop_flat_map(|history| {
-        let replays = prop::collection::vec(0..history.len(), 0..40);
-        (Just(history), replays, 1_usize..8)
-    });
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
-    let verdict = runner.run(&strategy, |(history, replays, size)| {
-        let messages: Vec<Message> = history
-            .iter()
-            .zip(1..)
-            .map(|((id, operation, _), position)| match operation {
-                0 => Message::delete(&format!("p{id}"), position),
-                1 => Message::player("insert", &format!("p{id}"), position.cast_signed(), position),
-                _ => Message::player("update", &format!("p{id}"), position.cast_signed(), position),
-            })
-            .collect();
-        let expected: Vec<(String, String)> = (0..4)
-            .filter_map(|id| {
-                let last = history.iter().zip(1..).filter(|((player, _, _), _)| *player == id).last()?;
-                (last.0.1 != 0).then(|| (format!("p{id}"), last.1.to_string()))
-            })
-            .collect();
-        let replayed: Vec<Message> =
-            replays.iter().map(|index| messages[*index].clone()).chain(messages.clone()).collect();
-        for (database, way) in [(&prepared, "prepared"), (&copying, "copied")] {
-            let rows = runtime.block_on(async {
-                stand.client.batch_execute("TRUNCATE players").await.unwrap();
-                stand.client.batch_execute("TRUNCATE cdc.tombstones").await.unwrap();
-                if way == "copied" {
-                    database.connect().await.unwrap();
-                }
-                database.acquire(&[crate::stand::claim(crate::stand::EPOCH)], 1).await.unwrap();
-                for chunk in replayed.chunks(size) {
-                    write(database, chunk).await;
-                }
-                let rows =
-                    stand.client.query("SELECT id, level::text FROM players ORDER BY id", &[]).await.unwrap();
-                rows.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(String, String)>>()
-            });
-            prop_assert_eq!(&rows, &expected, "{}", way);
-        }
-        Ok(())
-    });
-    assert_eq!(verdict.err().map(|error| error.to_string()), None);
 }

@@ -47,6 +47,40 @@ async fn an_exhausted_pool_is_waited_for() {
     assert_eq!(stand.count(sessions).await, 1);
 }
 
+/// The pool's minimum is open from the start, a connection is replaced after its lifetime, and one that nobody uses is
+/// closed down to the minimum.
+#[tokio::test]
+async fn connections_are_kept_and_renewed_as_configured() {
+    const MINIMUM: i64 = 3;
+    let (mut renewing, mut idling) = (Stand::new(PLAYERS).await, Stand::new(PLAYERS).await);
+    renewing.settings.min_connections = 3;
+    renewing.settings.max_connection_lifetime = Duration::from_secs(1);
+    idling.settings.min_connections = 0;
+    idling.settings.idle_timeout = Duration::from_secs(1);
+    let (renewed, idle) = (renewing.database().await, idling.database().await);
+    let sessions = "pg_stat_activity WHERE datname = current_database() AND application_name = 'cdc-syncer'";
+    let pids = format!("SELECT string_agg(pid::text, ' ') FROM {sessions}");
+    while renewing.count(sessions).await < MINIMUM {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    write_all(&idle, &[Message::player("insert", "a", 1, 1)]).await;
+    assert_eq!(idling.count(sessions).await, 1);
+    let first = renewing.text(&pids).await.unwrap_or_default();
+    let is_first = |pid: &str| first.split(' ').any(|first| first == pid);
+    // Nothing uses either pool meanwhile.
+    loop {
+        let now = renewing.text(&pids).await.unwrap_or_default();
+        assert!(now.split_whitespace().count() <= 4, "no more than the most: {now}");
+        let is_renewed = now.split_whitespace().count() >= 3 && !now.split_whitespace().any(is_first);
+        if is_renewed && idling.count(sessions).await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    write_all(&renewed, &[Message::player("insert", "a", 1, 1)]).await;
+    write_all(&idle, &[Message::player("update", "a", 2, 2)]).await;
+}
+
 #[tokio::test]
 async fn connections_that_died_while_idle_are_replaced() {
     let stand = Stand::new(PLAYERS).await;
