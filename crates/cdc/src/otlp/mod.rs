@@ -45,7 +45,7 @@ pub const FLUSHES_WITHIN_ABORTED: Duration = Duration::from_millis(300);
 
 /// A client of a collector.
 enum Collector {
-    Grpc(Grpc),
+    Grpc(Box<Grpc>),
     Http(Box<Http>),
 }
 
@@ -53,7 +53,7 @@ impl Collector {
     /// Must be called in the runtime: the gRPC channel has a task of its own.
     fn new(export: &TraceExport) -> Result<Self, String> {
         match export.protocol {
-            TraceProtocol::Grpc => Grpc::new(export).map(Self::Grpc),
+            TraceProtocol::Grpc => Grpc::new(export).map(Box::new).map(Self::Grpc),
             TraceProtocol::Http => Http::new(export).map(Box::new).map(Self::Http),
         }
     }
