@@ -11,7 +11,7 @@ use cdc_syncer::{
 
 use super::batch_log::DEAD_LETTERED;
 use super::written_batch::WrittenBatch;
-use super::{Driver, Hands, Input, SERVICE};
+use super::{Driver, Hands, Input, SERVICE, Wait};
 use crate::given_up::GivenUp;
 use crate::health::DependencyHealth;
 use crate::report;
@@ -35,6 +35,8 @@ pub(super) enum Reply {
 /// What the machine hears, what the neighbours have shown of themselves, and what else is told of it.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// What is pending no longer; a batch of which there may be others sees to that itself.
+    pub(super) wait: Option<Wait>,
     pub(super) input: Input,
     pub(super) heard: Heard,
     pub(super) told: Told,
@@ -43,8 +45,10 @@ pub(super) struct Answer {
 /// What the neighbours have shown of themselves.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// These did as they were asked.
-    Answered(&'static [Dependency]),
+    /// This one did as it was asked.
+    Answered(Dependency),
+    /// Both did.
+    BothAnswered,
     /// This one did not.
     Failed(Dependency, Failure),
     /// PostgreSQL wrote this worker's batch of so many rows, or says why not.
@@ -73,17 +77,12 @@ pub(super) enum Told {
 }
 
 impl Reply {
-    pub(super) fn answer(input: Input, heard: Heard, told: Told) -> Self {
-        Self::Answer(Box::new(Answer { input, heard, told }))
+    pub(super) fn answer(wait: Option<Wait>, input: Input, heard: Heard, told: Told) -> Self {
+        Self::Answer(Box::new(Answer { wait, input, heard, told }))
     }
 
-    /// The machine is told, and nobody else.
-    pub(super) fn plain(input: Input, from: &'static [Dependency]) -> Self {
-        Self::answer(input, Heard::Answered(from), Told::Nothing)
-    }
-
-    pub(super) fn failed(input: Input, from: Dependency, failure: Failure) -> Self {
-        Self::answer(input, Heard::Failed(from, failure), Told::Nothing)
+    pub(super) fn failed(wait: Option<Wait>, input: Input, from: Dependency, failure: Failure) -> Self {
+        Self::answer(wait, input, Heard::Failed(from, failure), Told::Nothing)
     }
 }
 
@@ -141,9 +140,12 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
     pub(super) fn on_reply(&mut self, reply: Reply) -> ControlFlow<Cause> {
         match reply {
             Reply::Answer(answer) => {
-                let Answer { input, heard, told } = *answer;
+                let Answer { wait, input, heard, told } = *answer;
                 let is_committed = matches!(told, Told::Commits(_));
-                self.hands.answered(&input);
+                if let Some(wait) = wait {
+                    self.hands.pending.of(wait).answered();
+                }
+                self.hands.count_refused(&input);
                 self.tell_of(&input, told);
                 self.hear(heard);
                 self.feed(input)?;
@@ -177,7 +179,11 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
 
     fn hear(&mut self, heard: Heard) {
         match heard {
-            Heard::Answered(from) => from.iter().for_each(|from| self.hands.health_of(*from).answered()),
+            Heard::Answered(from) => self.hands.health_of(from).answered(),
+            Heard::BothAnswered => {
+                self.hands.kafka.answered();
+                self.hands.postgres.answered();
+            }
             Heard::Failed(from, failure) => {
                 let attempt = match from {
                     Dependency::Kafka => self.machine.kafka_attempt(&self.config),
@@ -190,15 +196,20 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
                 self.log(&failure, attempt);
             }
             Heard::Wrote(worker, rows, Some(failure)) => {
+                self.hands.end_writing();
                 let attempt = self.machine.write_attempt(worker, failure.fault, &self.config);
                 self.hands.postgres.failed(&failure, Some(attempt.into()));
                 self.log_write(&failure, worker, rows);
             }
-            Heard::Wrote(_, _, None) => self.hands.postgres.answered(),
+            Heard::Wrote(_, _, None) => {
+                self.hands.end_writing();
+                self.hands.postgres.answered();
+            }
             Heard::Retried(worker, Some(failure)) => {
+                self.hands.end_writing();
                 self.log(&failure, self.machine.write_attempt(worker, failure.fault, &self.config));
             }
-            Heard::Retried(_, None) => {}
+            Heard::Retried(_, None) => self.hands.end_writing(),
         }
     }
 
@@ -250,42 +261,14 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
 }
 
 impl<C: RecordConsumer, D: Database> Hands<C, D> {
-    /// The request that the input answers is pending no longer.
-    fn answered(&mut self, input: &Input) {
-        match input {
-            Input::DatabaseConnected { .. }
-            | Input::PartitionsAcquired { .. }
-            | Input::OffsetsMoved { .. } => drop(self.pending.connection.answered()),
-            Input::GroupJoined { .. } => drop(self.pending.membership.answered()),
-            Input::OffsetsCommitted { result, .. } => {
-                self.pending.commit.answered();
-                if let Err(CommitFailure { refused, .. }) = result {
-                    self.refused("commit", refused.len());
-                }
-            }
-            Input::LedgerChecked { result, .. } => {
-                self.pending.check.answered();
-                if let Ok(LedgerCheck { refused, .. }) = result {
-                    self.refused("check", refused.len());
-                }
-            }
-            Input::BatchWritten { result, .. } => {
-                self.end_writing();
-                if let WriteOutcome::Refused { partitions } = result {
-                    self.refused("write", partitions.len());
-                }
-            }
-            Input::ParkedRetried { .. } => self.end_writing(),
-            Input::Start
-            | Input::ConsumerFailed { .. }
-            | Input::Assigned { .. }
-            | Input::Revoking { .. }
-            | Input::Lost { .. }
-            | Input::Records { .. }
-            | Input::DeadLettered { .. }
-            | Input::GroupLeft { .. }
-            | Input::Timer(_)
-            | Input::Signal(_) => {}
+    /// Partitions that an answer says are somebody else's.
+    fn count_refused(&self, input: &Input) {
+        if let Input::OffsetsCommitted { result: Err(CommitFailure { refused, .. }), .. } = input {
+            self.refused("commit", refused.len());
+        } else if let Input::LedgerChecked { result: Ok(LedgerCheck { refused, .. }), .. } = input {
+            self.refused("check", refused.len());
+        } else if let Input::BatchWritten { result: WriteOutcome::Refused { partitions }, .. } = input {
+            self.refused("write", partitions.len());
         }
     }
 

@@ -210,6 +210,28 @@ struct Pending {
     writes: PendingSince,
 }
 
+/// What an answer is pending of.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Connection,
+    Check,
+    Commit,
+    Membership,
+    Writes,
+}
+
+impl Pending {
+    const fn of(&mut self, wait: Wait) -> &mut PendingSince {
+        match wait {
+            Wait::Connection => &mut self.connection,
+            Wait::Check => &mut self.check,
+            Wait::Commit => &mut self.commit,
+            Wait::Membership => &mut self.membership,
+            Wait::Writes => &mut self.writes,
+        }
+    }
+}
+
 /// Everything that effects are carried out with. It holds no business state.
 struct Hands<C, D> {
     consumer: C,

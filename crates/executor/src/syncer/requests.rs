@@ -5,16 +5,13 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use cdc_machine::{Dependency, EffectId, Epoch, Fault};
-use cdc_syncer::{
-    Batch, CommitFailure, FailedBy, Held, Hold, OffsetCommit, OffsetGap, Parking, Partition, Taken,
-};
+use cdc_syncer::{Batch, CommitFailure, FailedBy, Held, Hold, OffsetCommit, Parking, Partition, Taken};
 
-use super::Input;
 use super::answers::{Heard, Reply, Told};
 use super::missing::Look;
 use super::sums::TOPICS_NAMED_MAX;
 use super::written_batch::WrittenBatch;
-use crate::given_up::GivenUp;
+use super::{Input, Wait};
 use crate::health::within_reason;
 use cdc_ports::{
     Database, Failure, KafkaRecord, LedgerClaim, LedgerCommit, LedgerEntry, RecordConsumer, RejectedRecord,
@@ -22,29 +19,14 @@ use cdc_ports::{
 };
 use cdc_traces::{BatchTimes, Traces};
 
-pub(super) async fn connect<D: Database>(id: EffectId, database: D) -> Reply {
-    match database.connect().await {
-        Ok(()) => Reply::plain(Input::DatabaseConnected { id, result: Ok(()) }, &[Dependency::Postgres]),
-        Err(failure) => {
-            let result = Err(failure.fault);
-            Reply::failed(Input::DatabaseConnected { id, result }, Dependency::Postgres, failure)
-        }
-    }
-}
-
-pub(super) async fn join<C: RecordConsumer>(id: EffectId, consumer: C) -> Reply {
-    match consumer.join().await {
-        Ok(()) => Reply::plain(Input::GroupJoined { id, result: Ok(()) }, &[Dependency::Kafka]),
-        Err(failure) => {
-            let result = Err(failure.fault);
-            Reply::failed(Input::GroupJoined { id, result }, Dependency::Kafka, failure)
-        }
-    }
-}
-
 pub(super) async fn leave<C: RecordConsumer>(id: EffectId, consumer: C) -> Reply {
     consumer.leave().await;
-    Reply::plain(Input::GroupLeft { id, result: () }, &[Dependency::Kafka])
+    Reply::answer(
+        None,
+        Input::GroupLeft { id, result: () },
+        Heard::Answered(Dependency::Kafka),
+        Told::Nothing,
+    )
 }
 
 /// The ledger first: it waits for a former owner's write in flight, so that what the group and the log say is
@@ -62,7 +44,7 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         .collect();
     let failed = |from, failure: Failure| {
         let result = Err(FailedBy { from, fault: failure.fault });
-        Reply::failed(Input::PartitionsAcquired { id, result }, from, failure)
+        Reply::failed(Some(Wait::Connection), Input::PartitionsAcquired { id, result }, from, failure)
     };
     let ledger = match database.acquire(&claims, workers).await {
         Ok(ledger) => ledger,
@@ -123,7 +105,7 @@ pub(super) async fn acquire<C: RecordConsumer, D: Database>(
         .collect();
     tell_acquired(&acquired, &held, &consumer);
     let input = Input::PartitionsAcquired { id, result: Ok(Taken { partitions: acquired, held }) };
-    Reply::answer(input, Heard::Answered(&[Dependency::Postgres]), Told::Places(places))
+    Reply::answer(Some(Wait::Connection), input, Heard::Answered(Dependency::Postgres), Told::Places(places))
 }
 
 /// One line for all: a rebalance moves hundreds at once. Where each stands is told at debug level.
@@ -143,33 +125,6 @@ fn tell_acquired<C: RecordConsumer>(acquired: &[cdc_syncer::Acquired], held: &[H
     );
 }
 
-pub(super) async fn move_offsets<D: Database>(id: EffectId, gaps: Vec<OffsetGap>, database: D) -> Reply {
-    match database.move_offsets(&gaps).await {
-        Ok(refused) => {
-            let input = Input::OffsetsMoved { id, result: Ok(refused) };
-            Reply::answer(input, Heard::Answered(&[Dependency::Postgres]), Told::Gaps(gaps))
-        }
-        Err(failure) => {
-            let result = Err(failure.fault);
-            Reply::failed(Input::OffsetsMoved { id, result }, Dependency::Postgres, failure)
-        }
-    }
-}
-
-pub(super) async fn check_ledger<D: Database>(
-    id: EffectId,
-    partitions: Vec<(Partition, Epoch)>,
-    database: D,
-) -> Reply {
-    match database.check(&partitions).await {
-        Ok(check) => Reply::plain(Input::LedgerChecked { id, result: Ok(check) }, &[Dependency::Postgres]),
-        Err(failure) => {
-            let result = Err(failure.fault);
-            Reply::failed(Input::LedgerChecked { id, result }, Dependency::Postgres, failure)
-        }
-    }
-}
-
 pub(super) async fn write<D: Database>(
     share: Share,
     id: EffectId,
@@ -184,7 +139,7 @@ pub(super) async fn write<D: Database>(
     let worker = share.worker;
     let heard = Heard::Wrote(worker, batch.rows().len(), failure);
     let told = Told::Batch(Box::new(WrittenBatch { batch, times, took: begun.elapsed(), tables, counts }));
-    Reply::answer(Input::BatchWritten { worker, id, result: outcome }, heard, told)
+    Reply::answer(None, Input::BatchWritten { worker, id, result: outcome }, heard, told)
 }
 
 pub(super) async fn retry_parked<D: Database>(
@@ -198,7 +153,7 @@ pub(super) async fn retry_parked<D: Database>(
     let RetryReply { outcome, counts, failure } = database.retry_parked(share, &partitions, &given_up).await;
     let input = Input::ParkedRetried { worker: share.worker, id, result: outcome };
     let told = Told::Retry { took: begun.elapsed(), counts };
-    Reply::answer(input, Heard::Retried(share.worker, failure), told)
+    Reply::answer(None, input, Heard::Retried(share.worker, failure), told)
 }
 
 /// The ledger first, then Kafka: the ledger decides where a restart begins, the group's offset is what
@@ -219,7 +174,7 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
         .collect();
     let failed = |from, failure: Failure, refused| {
         let result = Err(CommitFailure { from, fault: failure.fault, refused });
-        Reply::failed(Input::OffsetsCommitted { id, result }, from, failure)
+        Reply::failed(Some(Wait::Commit), Input::OffsetsCommitted { id, result }, from, failure)
     };
     let refused = match database.record(&records).await {
         Ok(refused) => refused,
@@ -238,9 +193,8 @@ pub(super) async fn commit<C: RecordConsumer, D: Database>(
         records.iter().map(|record| (record.partition, record.next_offset)).collect();
     match consumer.commit(&group).await {
         Ok(()) => {
-            let heard = Heard::Answered(&[Dependency::Kafka, Dependency::Postgres]);
             let input = Input::OffsetsCommitted { id, result: Ok(()) };
-            Reply::answer(input, heard, Told::Commits(records))
+            Reply::answer(Some(Wait::Commit), input, Heard::BothAnswered, Told::Commits(records))
         }
         // The ledger has it. A commit that races a rebalance is fenced, and for the machine to wait with.
         Err(failure) => failed(Dependency::Kafka, failure, Vec::new()),
@@ -285,28 +239,18 @@ pub(super) async fn look_at_ends<C: RecordConsumer, D: Database>(
     Reply::EndsSeen
 }
 
-pub(super) async fn dead_letter<C: RecordConsumer>(
-    id: EffectId,
+/// Puts a record aside, durably, with the span of a sampled one.
+pub(super) async fn put_aside<C: RecordConsumer>(
     record: RejectedRecord,
-    given_up: GivenUp,
     consumer: C,
     traces: Traces,
-) -> Reply {
+) -> Result<(), Failure> {
     let (place, reason, begun) = (record.origin.clone(), record.reason, SystemTime::now());
     let (offset, trace) = (record.offset, record.record.trace.clone());
-    match consumer.dead_letter(record).await {
-        Ok(()) => {
-            if let Some(trace) = trace {
-                let place = (&*place.topic, place.partition, offset);
-                traces.put_aside(&trace.context, place, reason.as_str(), (begun, SystemTime::now()));
-            }
-            let input = Input::DeadLettered { id, result: Ok(()) };
-            let heard = Heard::Answered(&[Dependency::Kafka]);
-            Reply::answer(input, heard, Told::PutAside(given_up))
-        }
-        Err(failure) => {
-            let result = Err(failure.fault);
-            Reply::failed(Input::DeadLettered { id, result }, Dependency::Kafka, failure)
-        }
+    consumer.dead_letter(record).await?;
+    if let Some(trace) = trace {
+        let place = (&*place.topic, place.partition, offset);
+        traces.put_aside(&trace.context, place, reason.as_str(), (begun, SystemTime::now()));
     }
+    Ok(())
 }
