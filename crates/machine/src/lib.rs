@@ -16,6 +16,7 @@
 //! | [`ids`](SeqNo) | correlation: slots, streams, requests; [`Ids`] gives the numbers, [`Asked`] waits for one reply |
 //! | [`timers`](Timers) | which timers run, each with a name and a generation |
 //! | [`requests!`](requests!) | the tables of what a machine asks, orders and hears |
+//! | [`sampled`](Sampled) | what replies may carry, for whoever plays the world |
 //! | [`context`](Context) | what every handler is handed beside its own part |
 //! | [`labels!`](macro@labels) | closed lists whose members have a label each |
 //! | [`cause`](Cause) | why a machine stopped, and the exit code that says so |
@@ -33,6 +34,7 @@ mod labels;
 mod machine;
 mod options;
 mod requests;
+mod sampled;
 mod state;
 mod timers;
 pub mod units;
@@ -47,6 +49,7 @@ pub use ids::{Asked, EffectId, Epoch, Ids, Lineage, SeqNo};
 pub use machine::{Effects, Machine, Signal, ensure};
 pub use options::{Key, Number, Visitor, Word};
 pub use requests::{Answered, FailureWord, Reply, Request, RequestKey, request_key};
+pub use sampled::Sampled;
 pub use state::StateName;
 pub use timers::{TimerEffects, TimerId, TimerKey, Timers};
 pub use verdict::Verdict;

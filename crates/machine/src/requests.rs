@@ -66,17 +66,24 @@ pub struct Answered {
 
 /// What a request is recognised by.
 pub trait RequestKey {
+    /// The key of a request that was never made.
+    const NEVER: Self;
+
     /// A number; of several parts, one that tells their combinations apart.
     fn number(&self) -> u64;
 }
 
 impl RequestKey for EffectId {
+    const NEVER: Self = Self(u64::MAX);
+
     fn number(&self) -> u64 {
         self.0
     }
 }
 
 impl RequestKey for Epoch {
+    const NEVER: Self = Self(u64::MAX);
+
     fn number(&self) -> u64 {
         self.0
     }
@@ -298,6 +305,22 @@ macro_rules! requests {
                 }
             }
 
+            /// Tells each reply that may come to it, where it is a request.
+            pub fn replies<W>(&self, world: &W, mut tell: impl FnMut($Input<$($H),+>))
+            where
+                $($Result: $crate::Sampled<W>,)*
+            {
+                match self {
+                    $(Self::$Request { $($key,)* .. } => {
+                        for result in <$Result as $crate::Sampled<W>>::samples(world) {
+                            tell($Input::$Reply { $($key: *$key,)* result });
+                        }
+                    })*
+                    $(Self::$Order { .. } => {})*
+                    Self::SetTimer { .. } | Self::CancelTimer { .. } | Self::Stop { .. } => {}
+                }
+            }
+
             /// The back-off that it ends before its time.
             #[must_use]
             pub fn called_off(&self) -> Option<$crate::Request> {
@@ -321,6 +344,17 @@ macro_rules! requests {
                     Self::Signal($crate::Signal::Drain) => "Signal Drain",
                     Self::Signal($crate::Signal::Abort) => "Signal Abort",
                 }
+            }
+
+            /// Tells replies to requests that were never made, each with its request's name.
+            pub fn unasked<W>(world: &W, mut tell: impl FnMut(&'static str, Self))
+            where
+                $($Result: $crate::Sampled<W>,)*
+            {
+                $(for result in <$Result as $crate::Sampled<W>>::samples(world) {
+                    let reply = Self::$Reply { $($key: $crate::RequestKey::NEVER,)* result };
+                    tell(stringify!($Request), reply);
+                })*
             }
 
             /// The request that it answers; also the back-off that is over with it.
@@ -404,6 +438,8 @@ mod tests {
     pub struct WorkerId(u32);
 
     impl RequestKey for WorkerId {
+        const NEVER: Self = Self(0);
+
         fn number(&self) -> u64 {
             self.0.into()
         }
@@ -512,6 +548,38 @@ mod tests {
             assert_eq!(expiry.answers().map(|it| it.request), wait);
         }
         assert_eq!((Order::Purge.request(), Fact::Start.answers()), (None, None));
+    }
+
+    /// A world in which everything fails in one way.
+    struct Failing(Fault);
+
+    impl crate::Sampled<Failing> for Fault {
+        fn samples(world: &Failing) -> Vec<Self> {
+            Vec::from([world.0])
+        }
+    }
+
+    impl crate::Sampled<Failing> for &'static str {
+        fn samples(_: &Failing) -> Vec<Self> {
+            Vec::from(["gap"])
+        }
+    }
+
+    #[test]
+    fn replies_are_made_of_samples_and_bear_their_requests_key() {
+        let world = Failing(Fault::Fenced);
+        let results = [Ok(Vec::new()), Ok(Vec::from(["gap"])), Err(Fault::Fenced)];
+        let mut replies = Vec::new();
+        Order::SaveToken { id: EffectId(2), token: 13 }.replies(&world, |reply| replies.push(reply));
+        Order::Purge.replies(&world, |reply| replies.push(reply));
+        let saved = |id| results.clone().map(|result| Fact::TokenSaved { id, result });
+        assert_eq!(replies, saved(EffectId(2)));
+        let mut unasked = Vec::new();
+        Fact::unasked(&world, |request, reply| unasked.push((request, reply)));
+        let never = EffectId(u64::MAX);
+        let expected = saved(never).map(|reply| ("SaveToken", reply)).into_iter();
+        let written = Fact::Written { worker: WorkerId(0), id: never, result: () };
+        assert_eq!(unasked, expected.chain([("Write", written)]).collect::<Vec<_>>());
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Topic(pub u32);
 pub struct WorkerId(pub u32);
 
 impl RequestKey for WorkerId {
+    const NEVER: Self = Self(0);
+
     fn number(&self) -> u64 {
         self.0.into()
     }

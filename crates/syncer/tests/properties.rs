@@ -72,7 +72,7 @@ fn renamed() -> BoxedStrategy<Move> {
 fn moves(changed: BoxedStrategy<Move>) -> BoxedStrategy<Move> {
     prop_oneof![
         30 => changed,
-        8 => connection().prop_map(Move::Connect),
+        8 => (any::<u8>(), connection()).prop_map(|(which, outcome)| Move::Answer(which, outcome)),
         8 => connection().prop_map(Move::Join),
         2 => Just(Move::Leave),
         1 => prop::sample::select(&[Fault::Transient, Fault::Fenced][..]).prop_map(Move::ConsumerFails),
@@ -304,7 +304,7 @@ proptest! {
             ..to_the_letter()
         };
         let mut world = World::new(config);
-        for r#move in [Move::Connect(Outcome::Good), Move::Join(Outcome::Good), Move::Assign(1)] {
+        for r#move in [Move::Answer(0, Outcome::Good), Move::Join(Outcome::Good), Move::Assign(1)] {
             world.make(r#move);
         }
         world.make(Move::Acquire(Outcome::Good));

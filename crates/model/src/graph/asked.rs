@@ -1,6 +1,6 @@
 //! What the small machines of both services wait for in the same way: replies by their numbers, and timers.
 
-use cdc_machine::{EffectId, TimerId};
+use cdc_machine::{EffectId, Request, TimerId};
 
 /// The request's number; one that was never made where there is none: what answers it must be ignored.
 pub(super) const fn id_of(request: Option<EffectId>) -> EffectId {
@@ -13,6 +13,49 @@ pub(super) const fn id_of(request: Option<EffectId>) -> EffectId {
 /// A reply to `id` has come.
 pub(super) fn take(request: &mut Option<EffectId>, id: EffectId) {
     request.take_if(|asked| *asked == id);
+}
+
+/// The requests that are not answered, oldest first.
+#[derive(Clone, Debug)]
+pub(super) struct Requests<E>(Vec<(Request, E)>);
+
+impl<E> Requests<E> {
+    pub(super) fn ask(&mut self, request: Request, effect: E) {
+        self.0.push((request, effect));
+    }
+
+    /// A reply has come; true where it was awaited.
+    pub(super) fn answer(&mut self, request: Request) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(asked, _)| *asked != request);
+        self.0.len() < before
+    }
+
+    /// No reply will come to these.
+    pub(super) fn forget(&mut self, is_lost: impl Fn(&E) -> bool) {
+        self.0.retain(|(_, effect)| !is_lost(effect));
+    }
+
+    pub(super) fn any(&self, is_sought: impl Fn(&E) -> bool) -> bool {
+        self.0.iter().any(|(_, effect)| is_sought(effect))
+    }
+
+    /// The oldest of each name: it is answered first.
+    pub(super) fn oldest(&self) -> impl Iterator<Item = &E> {
+        let is_first = |at: usize, name| self.0[..at].iter().all(|(request, _)| request.name != name);
+        let oldest = self.0.iter().enumerate().filter(move |(at, (request, _))| is_first(*at, request.name));
+        oldest.map(|(_, (_, effect))| effect)
+    }
+
+    pub(super) fn is_out(&self, name: &str) -> bool {
+        self.0.iter().any(|(request, _)| request.name == name)
+    }
+}
+
+impl<E> Default for Requests<E> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
 /// The timers that run.

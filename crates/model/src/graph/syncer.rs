@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use cdc_machine::{Effects, Machine, Retry, StateName};
 use cdc_syncer::{
-    CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, OffsetPolicy, OnBadRecord, OnTableError,
+    CommitFailure, Config, Effect, Input, LedgerCheck, OffsetPolicy, OnBadRecord, OnTableError,
     OnUniqueViolation, Partition, Retries, RetryOutcome, StopAfter, Syncer, Taken, TimerKind, Topic,
     WorkerId, WriteOutcome,
 };
 
-use self::inputs::{GONE, MOVED_ON};
+use self::inputs::{GONE, MOVED_ON, Situation};
 use self::outstanding::Outstanding;
 use crate::explore::{Explore, Transitions, explore};
 
@@ -110,9 +110,10 @@ impl Explore for Small {
     }
 
     fn inputs(&self, config: &Config) -> Vec<Input<()>> {
-        self.plausible_inputs(config)
+        Situation { small: self, config }.inputs()
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a new reply is told by its name and its failure")]
     fn input_label(input: &Input<()>) -> String {
         let detail = match input {
             Input::PartitionsAcquired { result: Ok(taken), .. } => match taken {
@@ -140,43 +141,31 @@ impl Explore for Small {
                     "of the assignment"
                 }
             }
-            Input::BatchWritten { result, .. } => match result {
-                WriteOutcome::Written { parked, .. } if !parked.is_empty() => "one row parked",
-                WriteOutcome::Written { rejected, .. } if !rejected.is_empty() => "one row rejected",
-                WriteOutcome::Written { .. } => return String::from(input.name()),
-                WriteOutcome::Refused { .. } => "refused",
-                WriteOutcome::Held { .. } => "the table cannot be written",
-                WriteOutcome::Failed { fault, .. } => fault.as_str(),
+            Input::BatchWritten { result: WriteOutcome::Written { parked, .. }, .. }
+                if !parked.is_empty() =>
+            {
+                "one row parked"
+            }
+            Input::BatchWritten { result: WriteOutcome::Written { rejected, .. }, .. }
+                if !rejected.is_empty() =>
+            {
+                "one row rejected"
+            }
+            Input::ParkedRetried { result: RetryOutcome::Done { is_changed, rejected, .. }, .. } => {
+                match (rejected.as_slice(), is_changed) {
+                    ([_, ..], _) => "one row rejected",
+                    ([], true) => "none left",
+                    ([], false) => "still blocked",
+                }
+            }
+            Input::BatchWritten { result: WriteOutcome::Held { .. }, .. }
+            | Input::ParkedRetried { result: RetryOutcome::Held { .. }, .. } => "the table cannot be written",
+            Input::ConsumerFailed { fault } => fault.as_str(),
+            // Of what has no words of its own, why it failed is said.
+            _ => match input.answers().and_then(|answered| answered.failure) {
+                Some(failure) => failure,
+                None => return String::from(input.name()),
             },
-            Input::ParkedRetried { result, .. } => match result {
-                RetryOutcome::Done { rejected, .. } if !rejected.is_empty() => "one row rejected",
-                RetryOutcome::Done { is_changed: true, .. } => "none left",
-                RetryOutcome::Done { .. } => "still blocked",
-                RetryOutcome::Refused { .. } => "refused",
-                RetryOutcome::Held { .. } => "the table cannot be written",
-                RetryOutcome::Failed { fault } => fault.as_str(),
-            },
-            Input::DatabaseConnected { result: Err(fault), .. }
-            | Input::GroupJoined { result: Err(fault), .. }
-            | Input::ConsumerFailed { fault }
-            | Input::PartitionsAcquired { result: Err(FailedBy { fault, .. }), .. }
-            | Input::OffsetsMoved { result: Err(fault), .. }
-            | Input::LedgerChecked { result: Err(fault), .. }
-            | Input::DeadLettered { result: Err(fault), .. }
-            | Input::OffsetsCommitted { result: Err(CommitFailure { fault, .. }), .. } => fault.as_str(),
-            Input::Start
-            | Input::DatabaseConnected { .. }
-            | Input::GroupJoined { .. }
-            | Input::GroupLeft { .. }
-            | Input::Assigned { .. }
-            | Input::Revoking { .. }
-            | Input::Lost { .. }
-            | Input::OffsetsMoved { .. }
-            | Input::LedgerChecked { .. }
-            | Input::DeadLettered { .. }
-            | Input::OffsetsCommitted { .. }
-            | Input::Timer(_)
-            | Input::Signal(_) => return String::from(input.name()),
         };
         [input.name(), ": ", detail].concat()
     }

@@ -18,7 +18,7 @@ mod revocation;
 mod trips;
 mod writes;
 
-use std::string::String;
+use std::string::{String, ToString as _};
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Vec;
@@ -147,6 +147,7 @@ impl Bench {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not made shorter prints as it is")]
 fn show(effect: &Order) -> String {
     let name = effect.name();
     match effect {
@@ -184,7 +185,6 @@ fn show(effect: &Order) -> String {
             format!("{name} [{}]", of.join(" "))
         }
         Effect::Fetch { max_records, max_bytes } => format!("{name} {max_records} records {max_bytes} bytes"),
-        Effect::Pause | Effect::Resume => String::from(name),
         Effect::WriteBatch { worker, id, batch, parking } => {
             let rows: Vec<_> =
                 batch.rows().iter().map(|row| format!("{}:{}", row.partition.0, row.offset)).collect();
@@ -221,6 +221,7 @@ fn show(effect: &Order) -> String {
         Effect::SetTimer { timer, after } => format!("{name}#{} {after:?}", timer.generation),
         Effect::CancelTimer { timer } => format!("{name}#{}", timer.generation),
         Effect::Stop { cause } => format!("{name} {cause:?}"),
+        _ => effect.to_string(),
     }
 }
 

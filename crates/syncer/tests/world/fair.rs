@@ -61,9 +61,10 @@ impl World {
 
     /// Answers one request, or brings records.
     fn turn(&mut self) -> bool {
-        if self.pending.connect.is_some() {
-            self.connect(Outcome::Good);
-        } else if self.pending.join.is_some() {
+        if self.answer(0, Outcome::Good) {
+            return true;
+        }
+        if self.pending.join.is_some() {
             self.join(Outcome::Good);
         } else if self.pending.acquire.is_some() {
             self.acquire(Outcome::Good);

@@ -7,6 +7,7 @@ mod fair;
 mod moves;
 mod names;
 mod orders;
+mod plain;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +80,8 @@ pub(crate) struct Revoking {
 /// Orders that are to be answered.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    pub(crate) connect: Option<EffectId>,
+    /// Those that need nothing of the world.
+    pub(crate) plain: Vec<Effect<Message>>,
     pub(crate) join: Option<EffectId>,
     pub(crate) leave: Option<EffectId>,
     pub(crate) acquire: Option<(EffectId, Vec<(Partition, Epoch)>)>,

@@ -26,7 +26,8 @@ pub(crate) enum Move {
     /// A record with this key; the gap before its offset; its size.
     Produce(u8, u8, u32),
     Rename(Naming),
-    Connect(Outcome),
+    /// A request that needs nothing of the world is answered.
+    Answer(u8, Outcome),
     Join(Outcome),
     Leave,
     ConsumerFails(Fault),
@@ -64,7 +65,7 @@ impl World {
         match r#move {
             Move::Produce(key, gap, bytes) => self.produce(key, gap, bytes),
             Move::Rename(naming) => self.rename(naming),
-            Move::Connect(outcome) => self.connect(outcome),
+            Move::Answer(which, outcome) => drop(self.answer(which, outcome)),
             Move::Join(outcome) => self.join(outcome),
             Move::Leave => self.leave(),
             Move::ConsumerFails(fault) => self.consumer_fails(fault),
@@ -102,16 +103,6 @@ impl World {
                 self.restart();
             }
         }
-    }
-
-    pub(crate) fn connect(&mut self, outcome: Outcome) {
-        let Some(id) = self.pending.connect.take() else { return };
-        self.step(match outcome {
-            Outcome::Bad(fault, _) => Input::DatabaseConnected { id, result: Err(fault) },
-            Outcome::Good | Outcome::Rejected(_) | Outcome::Refused(_) => {
-                Input::DatabaseConnected { id, result: Ok(()) }
-            }
-        });
     }
 
     pub(crate) fn join(&mut self, outcome: Outcome) {

@@ -8,9 +8,9 @@ use cdc_syncer::{
 use super::{Assigned, Fate, Message, Retry, World, Write};
 
 impl World {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a request that has no arm is a plain one")]
     pub(crate) fn order(&mut self, effect: Effect<Message>) {
         match effect {
-            Effect::ConnectDatabase { id } => assert_eq!(self.pending.connect.replace(id), None),
             Effect::JoinGroup { id } => {
                 self.leave_group();
                 assert_eq!(self.pending.join.replace(id), None);
@@ -94,6 +94,11 @@ impl World {
                 assert_eq!(at.is_some(), cause == Cause::BadRecord);
                 let fate = at.and_then(|row| self.fate_mut(&row).copied());
                 assert!(fate.is_none_or(|fate| fate == Fate::Rejected), "a good row ends the service");
+            }
+            request => {
+                let is_out = self.pending.plain.iter().any(|out| out.name() == request.name());
+                assert!(!is_out, "{request} is asked twice");
+                self.pending.plain.push(request);
             }
         }
     }
