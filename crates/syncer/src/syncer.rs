@@ -139,6 +139,7 @@ impl<R: Clone> Parts<R> {
         Ok(())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most timers only hold something back")]
     fn on_timer(&mut self, timer: TimerId<TimerKind>, cx: &mut Context<'_, R>) -> Result<(), Cause> {
         if !cx.timers.expire(timer) {
             cx.ids.ignore(cx.timers.was_set(timer));
@@ -161,13 +162,8 @@ impl<R: Clone> Parts<R> {
                 holds.on_look_due(kind, parked, partitions, cx.config);
             }
             TimerKind::Revocation => self.revocations.on_deadline(partitions, cx),
-            // A fencing after this is the first one again.
-            TimerKind::Fencing => {}
-            // What these held back, `advance` finds due.
-            TimerKind::CommitRetry
-            | TimerKind::DeadLetterRetry
-            | TimerKind::AcquireRetry
-            | TimerKind::CommitSpacing => {}
+            // What the others held back, `advance` finds due; after its time a fencing is the first one again.
+            _ => {}
         }
         Ok(())
     }

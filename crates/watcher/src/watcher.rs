@@ -265,6 +265,7 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
         Ok(())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most timers only hold something back")]
     fn on_timer(&mut self, timer: TimerId<TimerKind>, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
         if !cx.timers.expire(timer) {
             cx.ids.ignore(cx.timers.was_set(timer));
@@ -272,10 +273,10 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
         }
         match timer.kind {
             TimerKind::SaveRetry | TimerKind::SaveDelay | TimerKind::IdleSave => self.save_now(cx),
-            // What these held back, `advance` finds due.
-            TimerKind::Reconnect | TimerKind::LeaseWait | TimerKind::SaveSpacing => {}
             TimerKind::LeaseRenew => return self.lease.on_renewal_due(cx),
             TimerKind::Drain => return self.on_drain_timeout(cx),
+            // What the others held back, `advance` finds due.
+            _ => {}
         }
         Ok(())
     }

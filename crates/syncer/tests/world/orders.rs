@@ -8,7 +8,6 @@ use cdc_syncer::{
 use super::{Assigned, Fate, Message, Retry, World, Write};
 
 impl World {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a request that has no arm is a plain one")]
     pub(crate) fn order(&mut self, effect: Effect<Message>) {
         match effect {
             Effect::JoinGroup { id } => {
