@@ -54,7 +54,7 @@ fn next(kind: u8, detail: u8, renames: bool) -> Move {
     match kind % 32 {
         0..=5 if renames => Move::Rename(naming(detail)),
         0..=5 => Move::Produce(detail % 9, detail / 128, 1 + u32::from(detail) % RECORD_BYTES_MAX),
-        6 => Move::Connect(connection(detail)),
+        6 => Move::Answer(detail / 32, connection(detail)),
         7 => Move::Join(connection(detail)),
         8 => Move::Leave,
         9 => Move::ConsumerFails(if detail < 128 { Fault::Transient } else { Fault::Fenced }),
