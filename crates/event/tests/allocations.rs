@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use bson::{DateTime, Document, RawDocumentBuf, Timestamp, doc, oid::ObjectId};
-use cdc_event::{Encoder, Envelope, Fields, FullDocument, Member, TypeIndex, Value, row_id_text};
+use cdc_event::{
+    Encoder, Envelope, Fields, FullDocument, Member, Sampling, TraceContext, TypeIndex, Value, row_id_text,
+};
 
 fn event() -> RawDocumentBuf {
     let id = ObjectId::from_bytes([7; 12]);
@@ -33,11 +35,22 @@ fn a_kilobyte_costs_next_to_no_allocation() {
     out.clear();
     tokens.clear();
     let mut ranges = (0..0, 0..0);
+    let mut position = None;
     let encoding = allocation_counter::measure(|| {
         let encoded = encoder.encode(&event, &mut out, &mut tokens).unwrap();
         ranges = (encoded.key, encoded.value);
+        position = Some(encoded.position);
     });
     assert_eq!(encoding.count_total, 0);
+
+    // Neither does the choice whether an event is followed, nor what its message's header says.
+    let position = position.unwrap();
+    let choosing = allocation_counter::measure(|| {
+        assert!(!Sampling::of(0.0001).takes(&position));
+        let text = TraceContext::of_event(&position, 1, true).text();
+        assert!(TraceContext::parse(text.as_str().as_bytes()).is_some());
+    });
+    assert_eq!(choosing.count_total, 0);
 
     let mut types = TypeIndex::default();
     let mut decode = || {

@@ -14,6 +14,7 @@ use super::described::{Preset, Shape};
 use super::layers::Sources;
 use super::namespaces::{self, Namespaces};
 use super::problem::ConfigError;
+use super::sampling::SamplingOptions;
 use super::section::{Section, read_tree};
 use super::token_storage::{TokenBackend, TokenStorageOptions};
 use super::trace_export::{TraceExport, TraceOptions};
@@ -37,6 +38,8 @@ pub struct WatcherConfig {
     pub logging: Logging,
     /// `tracing`: where the spans go; `None` where none are made.
     pub tracing: Option<TraceExport>,
+    /// `tracing`: which events are followed
+    pub sampling: SamplingOptions,
     /// `http.listen`
     pub http_listen: SocketAddr,
 }
@@ -65,6 +68,8 @@ options! {
         logging: Logging = Logging::default() => nested(),
         /// `tracing`
         tracing: TraceOptions = TraceOptions::default() => nested(),
+        /// `tracing`
+        sampling: SamplingOptions = SamplingOptions::default() => nested(),
         /// Where `/health`, `/metrics` and the like are served.
         http_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9464)) => address("http.listen"),
     }
@@ -145,7 +150,15 @@ impl WatcherConfig {
         read.mongodb.check(watcher);
         TraceOptions::refuse_missing(watcher);
         let WatcherOptions {
-            instance, mongodb, kafka, dead_letter_topic, logging, tracing, http_listen, ..
+            instance,
+            mongodb,
+            kafka,
+            dead_letter_topic,
+            logging,
+            tracing,
+            sampling,
+            http_listen,
+            ..
         } = read;
         let token_storage = read.token_storage.backend(&mongodb.database, &mongodb.collections);
         let machine = cdc_watcher::Config { token_store: token_storage.dependency(), ..read.machine };
@@ -158,6 +171,7 @@ impl WatcherConfig {
             dead_letter_topic,
             logging,
             tracing: tracing.export(watcher),
+            sampling,
             http_listen,
         };
         read.check_topics(watcher);

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use cdc_event::Sampling;
 use cdc_executor::{Health, WatcherService};
 use cdc_kafka::{ConnectionSettings, KafkaProducer, ProducerSettings};
 use cdc_machine::Lineage;
@@ -11,9 +10,6 @@ use tokio::sync::watch;
 
 use super::tokens::token_store;
 use crate::config::WatcherConfig;
-
-/// The share of events that are followed to their rows.
-const SAMPLE_RATIO: f64 = 0.01;
 
 /// Puts the Watcher together.
 ///
@@ -47,7 +43,11 @@ pub fn source(config: &WatcherConfig) -> Result<MongoSource, Failure> {
         full_document: mongodb.full_document,
         batch_events: MongoSettings::DEFAULT_BATCH_EVENTS,
         max_await: MongoSettings::DEFAULT_MAX_AWAIT,
-        tracing: EventTracing { sampling: Sampling::of(SAMPLE_RATIO), ..EventTracing::OFF },
+        tracing: EventTracing {
+            sampling: config.sampling.sampling(),
+            is_recorded: config.tracing.is_some(),
+            context_field: config.sampling.context_field.as_deref().map(Box::from),
+        },
     })
 }
 
