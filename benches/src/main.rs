@@ -1,8 +1,11 @@
 //! `make bench`: each service drains a backlog on real servers, with the shipped defaults, beside a ceiling
 //! that is measured in the same run. Everything shares this machine: trust the CPU per event and the ratios
-//! more than the rates.
+//! more than the rates. Then, at a steady rate, where the time of a change goes.
+//!
+//! `cdc-bench stages [RATE SECONDS RUNS]` measures the latter alone.
 
 mod ceiling;
+mod stages;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -35,7 +38,13 @@ struct Drain {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Box::pin(run()).await {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let measured = match arguments.first().map(String::as_str) {
+        None => Box::pin(all()).await,
+        Some("stages") => Box::pin(stages::run(&arguments[1..])).await,
+        Some(_) => Err("usage: cdc-bench [stages [RATE SECONDS RUNS]]".into()),
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("bench: {error}"));
@@ -49,7 +58,12 @@ fn say(line: &str) {
     drop(writeln!(std::io::stdout().lock(), "{line}"));
 }
 
-async fn run() -> Outcome<()> {
+async fn all() -> Outcome<()> {
+    Box::pin(drains()).await?;
+    Box::pin(stages::run(&[])).await
+}
+
+async fn drains() -> Outcome<()> {
     let stack = Box::pin(Stack::start(Options::default())).await?;
     let endpoints = Endpoints::of(&stack);
     let mongo = mongodb::Client::with_uri_str(&endpoints.mongodb_uri).await?;
