@@ -41,7 +41,9 @@ async fn a_topic_with_too_few_replicas_is_waited_for() {
     let deploy = |role: Role, settings: &[(&str, &str)]| {
         Deployment::new(role, role.name(), stack.folder(), &endpoints, settings).unwrap()
     };
-    let watcher = deploy(Role::Watcher, &[("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "100")]);
+    // A drain that outlasts the outage, and the start of a broker on a busy machine.
+    let settings = [("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "100"), ("CDC__SHUTDOWN__TIMEOUT", "80s")];
+    let watcher = deploy(Role::Watcher, &settings);
     let syncer = deploy(Role::Syncer, &[]);
     let mut watching = watcher.start().await.unwrap();
     let mut syncing = syncer.start().await.unwrap();
