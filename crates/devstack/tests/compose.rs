@@ -19,12 +19,15 @@ struct Service {
     command: Vec<String>,
     #[serde(default)]
     environment: BTreeMap<String, Value>,
+    #[serde(default)]
     ports: Vec<String>,
+    #[serde(default)]
+    profiles: Vec<String>,
     #[serde(default)]
     volumes: Vec<String>,
     #[serde(default)]
     depends_on: BTreeMap<String, Dependency>,
-    healthcheck: Healthcheck,
+    healthcheck: Option<Healthcheck>,
 }
 
 #[derive(Deserialize)]
@@ -66,14 +69,22 @@ impl Service {
 
 #[test]
 fn brings_the_four_servers_and_both_services() {
-    let names: Vec<String> = compose().services.into_keys().collect();
-    assert_eq!(names, ["kafka", "mongodb", "postgres", "redis", "syncer", "watcher"]);
+    let (watching, own): (Vec<_>, Vec<_>) =
+        compose().services.into_iter().partition(|(_, service)| service.profiles == ["observability"]);
+    let names = |services: Vec<(String, Service)>| -> Vec<String> {
+        services.into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(names(own), ["kafka", "mongodb", "postgres", "redis", "syncer", "watcher"]);
+    assert_eq!(names(watching), ["collector", "grafana", "jaeger", "loki", "prometheus"]);
 }
 
 #[test]
 fn every_service_has_a_complete_health_check() {
     for (name, service) in compose().services {
-        let check = service.healthcheck;
+        let Some(check) = service.healthcheck else {
+            assert!(["collector", "loki"].contains(&name.as_str()), "{name} has a program to ask with");
+            continue;
+        };
         assert!(["CMD", "CMD-SHELL"].contains(&check.test[0].as_str()), "{name}: {:?}", check.test);
         assert!(check.test.len() >= 2, "{name}");
         assert!(check.interval.ends_with('s') && check.timeout.ends_with('s') && check.retries > 1, "{name}");
@@ -140,7 +151,7 @@ fn the_services_reach_the_servers_and_are_asked_where_they_listen() {
         assert_eq!(image["http"]["listen"], format!("0.0.0.0:{port}"));
         assert_eq!(service.environment["CDC__KAFKA__BROKERS"], "kafka:19092");
         assert_eq!(service.host_port(port), Some(port));
-        assert_eq!(service.healthcheck.test.last().unwrap(), "/usr/local/bin/cdc-healthy");
+        assert_eq!(service.healthcheck.as_ref().unwrap().test.last().unwrap(), "/usr/local/bin/cdc-healthy");
         assert!(asked.contains(&format!(" {port}")), "{asked}");
     }
     let kafka = compose.services["kafka"].environment["KAFKA_ADVERTISED_LISTENERS"].as_str().unwrap();
@@ -157,9 +168,48 @@ fn everything_mounted_exists() {
             let source = volume.split(':').next().unwrap();
             let exists = match source.strip_prefix("./") {
                 Some(file) => repository().join(file).is_file(),
+                // Where Docker keeps the containers' logs.
+                None if source == "/var/lib/docker/containers" => true,
                 None => compose.volumes.contains_key(source),
             };
             assert!(exists, "{name} mounts {source}");
         }
+    }
+}
+
+/// What the profile `observability` keeps, and for how long; and that each part finds the others.
+#[test]
+fn spans_and_logs_are_kept_for_a_week_and_metrics_for_a_month() {
+    let compose = compose();
+    let hours = |text: &Value| text.as_str().unwrap().trim_end_matches('h').parse::<u32>().unwrap();
+    let week = 7 * 24;
+    assert_eq!(hours(&compose.services["jaeger"].environment["BADGER_SPAN_STORE_TTL"]), week);
+    let loki: Value = yaml("deploy/observability/loki.yaml");
+    assert_eq!(hours(&loki["limits_config"]["retention_period"]), week);
+    assert_eq!(loki["compactor"]["retention_enabled"], true);
+    assert!(compose.services["prometheus"].command.contains(&"--storage.tsdb.retention.time=30d".to_owned()));
+
+    let collector: Value = yaml("deploy/observability/collector.yaml");
+    let host = |endpoint: &Value| {
+        let text = endpoint.as_str().unwrap().trim_start_matches("http://");
+        text.split(':').next().unwrap().to_owned()
+    };
+    for (_, exporter) in collector["exporters"].as_object().unwrap() {
+        assert!(compose.services.contains_key(&host(&exporter["endpoint"])), "{exporter}");
+    }
+    for (name, pipeline) in collector["service"]["pipelines"].as_object().unwrap() {
+        for part in ["receivers", "processors", "exporters"] {
+            for used in pipeline[part].as_array().unwrap() {
+                assert!(collector[part].get(used.as_str().unwrap()).is_some(), "{name}: {part}: {used}");
+            }
+        }
+    }
+    let sources: Value = yaml("deploy/observability/grafana/datasources.yaml");
+    for source in sources["datasources"].as_array().unwrap() {
+        assert!(compose.services.contains_key(&host(&source["url"])), "{source}");
+    }
+    let prometheus: Value = yaml("deploy/observability/prometheus.yaml");
+    for target in prometheus["scrape_configs"][0]["static_configs"][0]["targets"].as_array().unwrap() {
+        assert!(compose.services.contains_key(&host(target)), "{target}");
     }
 }
