@@ -1,15 +1,17 @@
 //! Properties of writes over player records, drawn as the specification's own generator draws them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use cdc_ports::Database as _;
 use cdc_postgres::PostgresDatabase;
+use cdc_syncer::{Parking, WriteOutcome};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::runtime::Runtime;
 
 use crate::messages::Message;
-use crate::stand::{EPOCH, PLAYERS, Stand, claim, write_all};
+use crate::stand::{ALL, EPOCH, PLAYERS, Stand, batch, claim, write_all};
 
 /// Cases of each property; the specification asks for as many.
 const CASES: u32 = 100;
@@ -219,5 +221,60 @@ fn any_repetition_in_any_order_ends_the_same_in_every_column() {
             prop_assert_eq!(&rows, &expected, "{}", way);
         }
         Ok(())
+    });
+}
+
+/// Feature: cdc-pipeline, Property 16: Connection Pool Wait on Exhaustion
+/// Validates: Requirements 7.5
+#[test]
+fn any_number_of_writes_waits_for_any_number_of_connections() {
+    let runtime = Runtime::new().unwrap();
+    // A database for each size of the pool, so that their sessions can be told apart.
+    let stands = [1, 2, 3].map(|connections| {
+        runtime.block_on(async {
+            let mut stand = Stand::new(PLAYERS).await;
+            stand.settings.max_connections = connections;
+            let database = stand.database().await;
+            // The first look at the table is over before it is locked.
+            write_all(&database, &[Message::player("insert", "first", 1, 1)]).await;
+            (stand, database)
+        })
+    });
+    let players = prop::collection::btree_map(0..12_u32, Player::draw(), 1..9);
+    check(CASES, &(0..stands.len(), players), |(which, players)| {
+        let (stand, database) = &stands[which];
+        let connections = which as i64 + 1;
+        runtime.block_on(async {
+            begin(stand, database).await;
+            stand.client.batch_execute("BEGIN; LOCK TABLE players").await.unwrap();
+            let writes: Vec<_> = players
+                .iter()
+                .map(|(number, player)| {
+                    let (id, username) = (format!("w{number}"), format!("w{number}"));
+                    let player = Player { id, username, ..player.clone() };
+                    let database = database.clone();
+                    tokio::spawn(async move {
+                        database.write(&batch(&[player.message("insert", 2)]), ALL, Parking::Off).await
+                    })
+                })
+                .collect();
+            let busy = connections.min(writes.len() as i64);
+            let blocked = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            while stand.count(blocked).await < busy {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            prop_assert!(writes.iter().all(|write| !write.is_finished()), "waiting is not failing");
+            let sessions =
+                "pg_stat_activity WHERE datname = current_database() AND application_name = 'cdc-syncer'";
+            let opened = stand.count(sessions).await;
+            stand.client.batch_execute("COMMIT").await.unwrap();
+            for write in writes {
+                let reply = write.await.unwrap();
+                prop_assert_eq!(reply.outcome, WriteOutcome::Written { rejected: vec![], parked: vec![] });
+            }
+            prop_assert!((busy..=connections).contains(&opened), "{} sessions", opened);
+            prop_assert_eq!(stand.count("players").await, players.len() as i64);
+            Ok(())
+        })
     });
 }

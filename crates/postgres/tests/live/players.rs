@@ -23,6 +23,8 @@ async fn the_sample_reaches_the_players_table() {
             inserted: 1,
             prepared_statements: 1,
             newest_unix_seconds: 1_705_318_200,
+            // By the end of its second.
+            oldest_unix_ms: Some(1_705_318_201_000),
             by_topic: vec![TopicRows { inserted: 1, ..TopicRows::of(PARTITION) }],
             ..WriteCounts::default()
         }
@@ -78,6 +80,7 @@ async fn every_record_of_a_batch_is_counted_once() {
             merged: 1,
             prepared_statements: 1,
             newest_unix_seconds: 1_705_318_200 + 23,
+            oldest_unix_ms: Some((1_705_318_200 + 5 + 1) * 1_000),
             by_topic: vec![TopicRows { inserted: 1, updated: 1, fenced: 1, ..TopicRows::of(PARTITION) }],
             ..WriteCounts::default()
         }

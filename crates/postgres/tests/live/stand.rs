@@ -128,6 +128,8 @@ impl Stand {
     }
 
     pub(crate) async fn count(&self, sql: &str) -> i64 {
+        // Within a transaction PostgreSQL shows the sessions that there were when it was first asked.
+        self.client.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
         self.client.query_one(&format!("SELECT count(*) FROM {sql}"), &[]).await.unwrap().get(0)
     }
 
