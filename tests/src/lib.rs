@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the pipeline under test on real servers, and readers that share no code
 //! with it.
 
+pub mod collector;
 pub mod held;
 pub mod history;
 

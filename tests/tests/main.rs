@@ -36,6 +36,7 @@ mod replicas;
 mod sampled_events;
 mod source;
 mod to_the_letter;
+mod traces;
 mod two_watchers;
 mod unique;
 mod upgrade;
