@@ -7,7 +7,7 @@
 CARGO ?= cargo
 TARGET = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: demo test setup build fmt lint unit specs worlds soak bench fuzz help
+.PHONY: demo test setup build fmt lint unit specs worlds soak proof bench fuzz help
 
 help: ## show the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -55,6 +55,10 @@ SECONDS = 60
 fuzz: ## each fuzz target for SECONDS (60), with its executions; see fuzz/README.md
 	@./scripts/setup.sh build
 	@./scripts/fuzz.sh $(SECONDS)
+
+proof: ## the simulator for so many minutes (MINUTES, 10 unless given), then the bugs planted in it
+	$(CARGO) run -p cdc-model -- sim --seconds $$(( $${MINUTES:-10} * 60 )) --seed $${SEED:-$$(date +%s)}
+	$(CARGO) test -p cdc-model --features plants --test plants -- --nocapture
 
 bench: ## load and ceiling measurements on real servers, optimised
 	@./scripts/setup.sh all

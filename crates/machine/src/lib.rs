@@ -20,6 +20,7 @@
 //! | [`context`](Context) | what every handler is handed beside its own part |
 //! | [`labels!`](macro@labels) | closed lists whose members have a label each |
 //! | [`cause`](Cause) | why a machine stopped, and the exit code that says so |
+//! | [`plant`](Plant) | bugs on purpose, for the proof that the simulator finds bugs |
 //! | [`options`](Visitor), [`units`] | options and their words, each defined once beside its field |
 
 #![no_std]
@@ -33,6 +34,7 @@ mod ids;
 mod labels;
 mod machine;
 mod options;
+mod plant;
 mod requests;
 mod sampled;
 mod state;
@@ -48,6 +50,9 @@ pub use fault::Fault;
 pub use ids::{Asked, EffectId, Epoch, Ids, Lineage, SeqNo};
 pub use machine::{Effects, Machine, Signal, ensure};
 pub use options::{Key, Number, Visitor, Word};
+#[cfg(feature = "plants")]
+pub use plant::plant;
+pub use plant::{Plant, planted, settle_through};
 pub use requests::{Answered, FailureWord, Reply, Request, RequestKey, request_key};
 pub use sampled::Sampled;
 pub use state::StateName;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use cdc_model::invariants::Invariant;
+
 /// How many properties the design document has.
 const PROPERTIES: u32 = 26;
 
@@ -42,6 +44,8 @@ fn page() -> BTreeMap<u32, Property> {
             let property = Property { title: title.to_owned(), is_open: false, citations: Vec::new() };
             assert!(properties.insert(number, property).is_none(), "property {number} stands there twice");
             current = Some(number);
+        } else if line.starts_with("## ") {
+            current = None;
         } else if let Some(property) = current.and_then(|number| properties.get_mut(&number)) {
             if line == "Shown by: open" {
                 property.is_open = true;
@@ -139,6 +143,30 @@ fn every_cited_test_exists_and_cites_its_property() {
                 "property {number}: the doc comment of {test} in {file} does not cite it"
             );
         }
+    }
+}
+
+/// The rows of the table of invariants: id and citation.
+fn invariants() -> Vec<(String, Citation)> {
+    let page = read(&root().join("specs/properties.md"));
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| S")?.trim_end_matches(" |").split(" | ");
+        let id = format!("S{}", cells.next()?);
+        Some((id, citation(cells.nth(1)?)?))
+    });
+    rows.collect()
+}
+
+#[test]
+fn every_invariant_of_the_whole_has_its_row_and_a_test() {
+    let rows = invariants();
+    let named: Vec<&str> = rows.iter().map(|(id, _)| id.as_str()).collect();
+    let all: Vec<&str> = Invariant::ALL.iter().map(|invariant| invariant.id()).collect();
+    assert_eq!(named, all, "the page and the code name the same invariants");
+    for (id, Citation { file, test }) in &rows {
+        let source = read(&root().join(file));
+        let is_test = above(&source, test).is_some_and(|lines| lines.iter().any(|line| makes_a_test(line)));
+        assert!(is_test, "{id}: there is no test {test} in {file}");
     }
 }
 

@@ -6,7 +6,7 @@ mod window;
 use alloc::collections::BTreeMap;
 use core::mem;
 
-use cdc_machine::{Cause, Epoch, SeqNo};
+use cdc_machine::{Cause, Epoch, Plant, SeqNo, planted};
 
 pub(crate) use self::window::Window;
 use crate::{Partition, Record, Row, Topic};
@@ -191,10 +191,15 @@ impl Partitions {
             return Ok(None);
         };
         let seq = window.open(record.offset, record.bytes);
+        if planted(Plant::CommitBeforeWrite) {
+            seq.map(|seq| window.settle(seq));
+        }
         seq.map(Some).ok_or(Cause::Invariant("a partition's offsets rise within an assignment"))
     }
 
     pub(crate) fn window_mut(&mut self, partition: Partition, epoch: Epoch) -> Option<&mut Window> {
+        let present = self.get(partition).filter(|_| planted(Plant::OldAssignment));
+        let epoch = present.map_or(epoch, |assignment| assignment.epoch);
         let stage = &mut self.get_mut(partition, epoch)?.stage;
         if let Stage::Serving(window) | Stage::Revoking(window) = stage { Some(window) } else { None }
     }

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, ensure};
+use cdc_machine::{Cause, Plant, ensure, planted};
 
 use crate::context::{Context, Timers};
 use crate::partitions::{InHand, Partitions, Stage};
@@ -127,7 +127,7 @@ impl Polling {
 
     fn fetch<R>(&mut self, credit: Credit, cx: &mut Context<'_, R>) {
         cx.cancel_timer(TimerKind::Pause);
-        if *self == Self::Paused {
+        if *self == Self::Paused && !planted(Plant::LeftPaused) {
             cx.order(Effect::Resume);
         }
         *self = Self::Fetching { asked: credit.records };

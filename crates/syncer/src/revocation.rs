@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use cdc_machine::{EffectId, Epoch, ensure};
+use cdc_machine::{EffectId, Epoch, Plant, ensure, planted};
 
 use crate::context::{Context, Timers};
 use crate::partitions::{Assignment, Partitions, Window};
@@ -79,7 +79,7 @@ impl Revocation {
     fn is_recorded(&self, partitions: &Partitions) -> bool {
         self.partitions.iter().all(|(partition, epoch)| {
             let window = partitions.current(*partition, *epoch).and_then(Assignment::window);
-            window.map_or(0, Window::records) == 0
+            window.map_or(0, Window::records) == 0 || planted(Plant::RevokeConfirmedEarly)
         })
     }
 

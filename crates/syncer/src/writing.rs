@@ -5,7 +5,7 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use cdc_machine::{Cause, EffectId, Fault};
+use cdc_machine::{Cause, EffectId, Fault, Plant, planted};
 
 use crate::bad_rows::{BadRow, Origin};
 use crate::context::Context;
@@ -42,7 +42,11 @@ impl<R: Clone> Parts<R> {
                         self.partitions.drop_assignment(partition, row.epoch);
                     }
                 }
-                self.writers.write_without(worker, piece, &self.partitions, cx)?;
+                if planted(Plant::MixedBatch) {
+                    self.on_written(worker, &piece, Vec::new(), cx)?;
+                } else {
+                    self.writers.write_without(worker, piece, &self.partitions, cx)?;
+                }
             }
             WriteOutcome::Held { holds } => {
                 self.holds.hold(holds, &mut self.partitions, cx)?;
@@ -237,7 +241,7 @@ impl<R: Clone> Parts<R> {
             }
             Fault::Unreachable | Fault::Unfit => {
                 self.outage.on_out_of_reach(id, fault, cx)?;
-                self.parked.retries().begin_outage(worker);
+                self.parked.retries().begin_outage(worker, cx);
             }
             // The rows stay where they are, and only time or a person helps. Where another transaction was in the way
             // it was likely another's retry of its own parked rows; both go on, and neither is anybody's failure.

@@ -6,7 +6,8 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use cdc_machine::{
-    Asked, Backoff, Cause, EffectId, Fault, SeqNo, Settlement, Slot, Verdict, Watermark, ensure,
+    Asked, Backoff, Cause, EffectId, Fault, Plant, SeqNo, Settlement, Slot, Verdict, Watermark, ensure,
+    planted, settle_through,
 };
 
 use crate::announcements::Announcements;
@@ -102,6 +103,9 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
                 record.fill(collection, &token);
                 let seq =
                     window.open(Slot { position: token, weight: 1, bytes: u64::from(bytes), reports: 1 });
+                if planted(Plant::SaveBeforeAck) {
+                    window.settle(seq);
+                }
                 let partitions = record.partitions_of(collection);
                 cx.order(Effect::Publish { seq, record: message, partitions });
             }
@@ -131,6 +135,9 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
     ) {
         let before = window.savable_weight();
         for &seq in seqs {
+            if planted(Plant::NewestAck) {
+                settle_through(window, seq);
+            }
             match window.settle(seq) {
                 Settlement::Settled => {
                     self.markers.remove(&seq);
@@ -156,6 +163,10 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         window: &mut Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<Option<Trouble>, Ending> {
+        if planted(Plant::SwallowedNack) {
+            self.on_delivered(&[seq], window, cx);
+            return Ok(None);
+        }
         let position = window.position(seq).cloned();
         let Some(position) = position.filter(|_| window.fail(seq) != Settlement::Stale) else {
             cx.ids.ignore(seq < window.next_seq());
@@ -187,6 +198,7 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         marker: R,
         present: Option<Trouble>,
         window: &mut Watermark<T>,
+        record: &mut Record<T>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
         if !window.is_in_flight(seq) {
@@ -200,6 +212,9 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
             return Ok(());
         }
         self.batches.explain();
+        if let Some(position) = window.position(seq) {
+            record.leave_empty(position);
+        }
         match cx.config.on_too_large {
             OnTooLarge::Skip => {
                 window.settle(seq);

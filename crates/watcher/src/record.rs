@@ -192,6 +192,12 @@ impl<T: Clone + Ord> Record<T> {
         }
     }
 
+    /// The message at this position did not fit its topic, which may be as empty as before. A later message of the
+    /// collection says so in its turn.
+    pub(crate) fn leave_empty(&mut self, at: &T) {
+        self.pending.retain(|pending| !matches!(pending.what, Learned::Filled(_)) || pending.at != *at);
+    }
+
     /// The stream tells at `token` that collections are gone, or that others stand behind their names.
     pub(crate) fn lose_collections(
         &mut self,

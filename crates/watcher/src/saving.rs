@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Asked, Backoff, EffectId, Fault, Timers, Watermark, ensure};
+use cdc_machine::{Asked, Backoff, EffectId, Fault, Plant, Timers, Watermark, ensure, planted};
 
 use crate::context::Context;
 use crate::credit::credit;
@@ -82,6 +82,10 @@ impl<T: Clone + Ord> Saves<T> {
                 origin.mark_recorded();
                 self.retries.reset();
                 Ok(unannounced)
+            }
+            Err(_) if planted(Plant::SaveNotRetried) => {
+                window.mark_saved(&token);
+                Ok(Vec::new())
             }
             Err(fault) => {
                 let verdict = verdict::on_token_store(fault, cx.config.token_store);

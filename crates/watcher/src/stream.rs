@@ -1,7 +1,7 @@
 //! The change stream: opened after the last position that is known, read one fetch at a time, and closed before what is
 //! in flight is read again.
 
-use cdc_machine::{Backoff, Cause, Epoch, Fault, Verdict, Watermark};
+use cdc_machine::{Backoff, Cause, Epoch, Fault, Plant, Verdict, Watermark, planted, settle_through};
 
 use crate::config::{OnHistoryLost, OnTooLarge};
 use crate::context::Context;
@@ -158,6 +158,9 @@ impl Stream {
         if let Some(idle) = idle
             && window.newest().is_none_or(|newest| idle > *newest)
         {
+            if planted(Plant::IdlePastInFlight) {
+                settle_through(window, window.next_seq());
+            }
             window.open_settled(idle);
         }
         if record.gives_up_unexplained(window.newest()) {

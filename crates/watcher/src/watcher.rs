@@ -7,7 +7,8 @@ pub use waits::WaitsFor;
 use alloc::vec::Vec;
 
 use cdc_machine::{
-    Cause, Dependency, Effects, Fault, Ids, Machine, StateName, TimerId, Timers, Verdict, Watermark,
+    Cause, Dependency, Effects, Fault, Ids, Machine, Plant, StateName, TimerId, Timers, Verdict, Watermark,
+    planted,
 };
 
 use crate::context::Context;
@@ -108,7 +109,7 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
                 }
             }
             Input::DeliveryTooLarge { seq, marker } => {
-                return publishing.on_too_large(seq, marker, stream.trouble(), window, cx);
+                return publishing.on_too_large(seq, marker, stream.trouble(), window, record, cx);
             }
 
             Input::StreamOpened { epoch, result } => {
@@ -283,7 +284,8 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
 
     /// True where something is still to be recorded before anything is read: a start, or a gap before it.
     fn has_start_to_record(&self) -> bool {
-        !self.origin.is_recorded() || self.record.has_gap_to_record()
+        let is_recorded = self.origin.is_recorded() || planted(Plant::StartNotSaved);
+        !is_recorded || self.record.has_gap_to_record()
     }
 
     fn save_when_due(&mut self, cx: &mut Context<'_, R, T>) {

@@ -1,5 +1,7 @@
 //! Where a partition is read from: the ledger decides, the group may set it back, the log has the last word.
 
+use cdc_machine::{Plant, planted};
+
 use crate::{Acquired, OffsetGap, OffsetLoss, OffsetPolicy, StartOffset};
 
 /// What follows from what is known of a partition.
@@ -19,7 +21,10 @@ pub(crate) enum Start {
 /// A ledger at 0 is somebody's rewind to the log's start: whatever the policy, that is where reading goes on, and the
 /// records that the log has lost since are a gap.
 pub(crate) fn start_of(row: &Acquired, policy: OffsetPolicy) -> Start {
-    let Some(ledger) = row.ledger else { return Start::At(StartOffset::Beginning) };
+    let Some(ledger) = row.ledger else {
+        let latest = StartOffset::At(row.log.end);
+        return Start::At(if planted(Plant::ResetToLatest) { latest } else { StartOffset::Beginning });
+    };
     if row.log.holds(ledger) {
         let set_back = row.group.filter(|group| *group < ledger && row.log.holds(*group));
         return Start::At(StartOffset::At(set_back.unwrap_or(ledger)));

@@ -109,8 +109,9 @@ impl Retries {
         self.set_phase(worker, Phase::InFlight);
     }
 
-    /// PostgreSQL is out of reach.
-    pub(crate) fn begin_outage(&mut self, worker: WorkerId) {
+    /// PostgreSQL is out of reach. The timer runs where the retry that has failed was of an assignment before.
+    pub(crate) fn begin_outage<R>(&mut self, worker: WorkerId, cx: &mut Context<'_, R>) {
+        cx.cancel_timer(TimerKind::ParkedRetry(worker));
         self.set_phase(worker, Phase::OutOfReach);
     }
 

@@ -180,6 +180,19 @@ fn the_answer_to_a_retry_of_a_lost_partition_changes_nothing() {
     assert_eq!(bench.machine.stale_inputs(), 1);
 }
 
+/// The simulator found it: the timer of the next assignment's retry ran on beside the wait for PostgreSQL.
+#[test]
+fn the_late_failure_of_a_retry_stops_the_timer_of_the_next_assignment_s() {
+    let mut bench = retrying(small());
+    bench.step(lost(&[0]));
+    bench.step(assigned(&[0]));
+    let partitions = vec![Acquired { parked: vec![(WorkerId(0), 1)], ..acquired(0, 2, Some(1), None) }];
+    let taken = Taken { partitions, held: vec![] };
+    bench.step(Input::PartitionsAcquired { id: EffectId(7), result: Ok(taken) });
+    let lines = bench.step(retried(0, 6, RetryOutcome::Failed { fault: Fault::Unreachable }));
+    assert_eq!(lines, ["SetTimer OutageRetry#0 1s", "CancelTimer ParkedRetry#1"]);
+}
+
 #[test]
 fn a_refused_retry_gives_its_partition_up() {
     let mut bench = retrying(small());

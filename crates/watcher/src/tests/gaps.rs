@@ -444,6 +444,27 @@ fn a_topic_that_never_held_a_message_was_not_lost() {
     assert_eq!(b.at(), DRAINING);
 }
 
+/// The simulator found it: a collection whose first message was too large had its topic taken for lost at each start.
+#[test]
+fn a_message_that_is_too_large_for_an_empty_topic_leaves_it_empty() {
+    let mut b = Bench::new(small());
+    b.start();
+    b.step(acquired(0, None));
+    b.step(ready(1, false));
+    b.step(opened(0, 10));
+    b.step(saved(2));
+    b.step(batch(0, &[11]));
+    b.step(Input::DeliveryTooLarge { seq: SeqNo(1), marker: "marker" });
+    b.step(delivered(&[1]));
+    let due = b.expiry(TimerKind::SaveDelay);
+    b.step(due);
+    b.step(saved(3));
+    b.step(Input::ProducerLost { fault: Fault::Fatal });
+    let due = b.expiry(TimerKind::Reconnect);
+    b.step(due);
+    assert_eq!(b.step(ready(4, false)), ["OpenStream epoch=1 from=After(11) lineage=9 reading=Whole"]);
+}
+
 #[test]
 fn a_topic_deleted_under_a_running_watcher_is_looked_at_by_a_new_producer() {
     let mut b = Bench::reading(from_now(), &[11, 12]);
