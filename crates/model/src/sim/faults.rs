@@ -40,6 +40,8 @@ pub struct Options {
     pub odd: u32,
     /// How willingly time passes while something is outstanding.
     pub haste: u32,
+    /// How willingly PostgreSQL's answers arrive.
+    pub answers: u32,
     /// True where an update comes with the document as it is when it is read.
     pub looks_up: bool,
     /// A second instance stands by.
@@ -106,6 +108,7 @@ impl Options {
             kinds,
             bad: random.pick(&[0, 10, 40, 120, 250]).unwrap_or(40),
             odd: random.pick(&[0, 0, 50, 200]).unwrap_or(0),
+            answers: random.pick(&[1, 4, 24]).unwrap_or(24),
             haste: random.pick(&[1, 4, 12]).unwrap_or(4),
             looks_up,
             standby: random.permille(250),
@@ -137,11 +140,11 @@ impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.as_str()).collect();
         let Self { seed, watcher, moves, writes, faults, bad, odd, haste, looks_up, standby, .. } = self;
-        let Self { syncer, syncers, exchanges, poisons, .. } = self;
+        let Self { syncer, syncers, exchanges, poisons, answers, .. } = self;
         write!(
             f,
             "seed={seed} moves={moves} writes={writes} faults={faults} of {kinds:?} bad={bad}‰ odd={odd}‰ haste={haste} \
-             looks_up={looks_up} standby={standby}; watcher: max_replay_events={} token_save_interval={} \
+             answers={answers} looks_up={looks_up} standby={standby}; watcher: max_replay_events={} token_save_interval={} \
              max_fetch_events={} max_in_flight_bytes={} on_history_lost={:?} retries={:?}",
             watcher.max_replay_events,
             watcher.token_save_interval,

@@ -132,11 +132,16 @@ fn draw_fault(world: &World, random: &mut Random) -> Option<Move> {
     draw(world, random)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others have their weights in the table")]
 fn draw(world: &World, random: &mut Random) -> Option<Move> {
     let mut possible = [(Act::Write, 0u8, 0u32); EVERYDAY.len() * WATCHERS];
     let (mut count, mut total) = (0, 0);
     for (act, weight) in EVERYDAY {
-        let weight = if matches!(act, Act::Tick | Act::TickSyncer) { world.options.haste } else { weight };
+        let weight = match act {
+            Act::Tick | Act::TickSyncer => world.options.haste,
+            Act::Answer => world.options.answers,
+            _ => weight,
+        };
         for who in 0..WATCHERS {
             if world.can(act, who) {
                 total += weight;

@@ -22,12 +22,19 @@ impl World {
             How::Failed | How::Away | How::Oddly => refused(store_fault(how, arg)),
             How::Good | How::Unheard | How::Late => {
                 let by = (process.life, process.instance);
-                let acquired = self.store.acquire(&mut process.memory, by, now, over_damage);
-                acquired.map(|()| Taken {
-                    saved: Store::taken(&process.memory),
-                    unannounced: Store::unannounced(&process.memory).iter().map(notice).collect(),
+                let mut memory = process.memory.clone();
+                let acquired = self.store.acquire(&mut memory, by, now, over_damage);
+                let taken = Taken {
+                    saved: Store::taken(&memory),
+                    unannounced: Store::unannounced(&memory).iter().map(notice).collect(),
                     fresh: Lineage(u32::try_from(now.as_secs()).unwrap_or(u32::MAX).saturating_add(1)),
-                })
+                };
+                if how == How::Unheard {
+                    process.memory.heard_nothing_of(&memory);
+                } else {
+                    process.memory = memory;
+                }
+                acquired.map(|()| taken)
             }
         };
         if result.is_ok()
