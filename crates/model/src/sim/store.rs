@@ -274,11 +274,12 @@ impl Store {
         self.record.clone_from(&self.synced);
     }
 
-    /// An older copy comes back. False where there is none.
-    pub fn roll_back(&mut self, which: usize) -> bool {
+    /// An older copy comes back; one without a position only where something may get lost. False where there is none.
+    pub fn roll_back(&mut self, which: usize, may_lose: bool) -> bool {
         // Rows carry the lineage, and fence off what has a lower one: a store that comes back from before its lineage rose
         // is for a person. See `specs/simulator.md`.
-        let is_of_today = |copy: &&Record| copy.saved.is_none_or(|(_, lineage)| lineage == self.lineage);
+        let is_of_today =
+            |copy: &&Record| copy.saved.map_or(may_lose, |(_, lineage)| lineage == self.lineage);
         let copies: Vec<&Record> = self.copies.iter().filter(is_of_today).collect();
         let Some(at) = which.checked_rem(copies.len()) else { return false };
         self.is_damaged = false;

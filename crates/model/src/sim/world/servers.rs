@@ -20,7 +20,8 @@ impl World {
     }
 
     pub(super) fn roll_back_store(&mut self, which: usize) {
-        if self.store.roll_back(which) {
+        // Without a position the start is made anew, and what was before it is missed.
+        if self.store.roll_back(which, !self.options.exchanges) {
             self.is_store_true = false;
             let incarnation = self.store.record().map_or(0, |record| record.incarnation);
             let has_position = self.store.saved().is_some();
