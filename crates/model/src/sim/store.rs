@@ -48,6 +48,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// True where the process believes that the record is its own.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        self.mine.is_some()
+    }
+
     /// A write went out whose answer never came: its number is used.
     pub const fn heard_nothing_of(&mut self, tried: &Self) {
         self.sequence = tried.sequence;

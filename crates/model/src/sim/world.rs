@@ -166,12 +166,11 @@ impl World {
             | Act::Lag
             | Act::Forget
             | Act::RollBackStore
-            | Act::FlushStore
-            | Act::DamageStore
             | Act::BackUp
             | Act::Shift
             | Act::Expire => who == 0,
             Act::Transact => who == 0 && !(self.postgres.transactions.is_empty() && self.unburied.is_empty()),
+            Act::FlushStore | Act::DamageStore => who == 0 && self.has_one_holder(),
             Act::Answer => who == 0 && !self.answers.is_empty(),
             Act::Restore => who == 0 && self.postgres.has_copy() && self.would_show(),
             act if act.is_of_a_syncer() => self.can_sync(act, who),

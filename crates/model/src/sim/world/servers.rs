@@ -30,6 +30,14 @@ impl World {
         }
     }
 
+    /// True where nobody but the record's owner would write it again from memory, in a lineage of its own: an open
+    /// boundary, see `specs/simulator.md`.
+    pub(super) fn has_one_holder(&self) -> bool {
+        let owner = self.store.record().map(|record| record.owner);
+        let mut others = self.watchers.iter().flatten().filter(|process| Some(process.life) != owner);
+        others.all(|process| !process.memory.is_any())
+    }
+
     pub(super) fn flush_store(&mut self) {
         self.store.flush();
         self.losses.record = true;
