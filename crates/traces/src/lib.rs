@@ -11,7 +11,7 @@
 //! | [`state_spans`](StateSpans) | the observer of one machine: its states and its requests |
 //! | [`published`](Published) | a sampled event in the Watcher, from the commit at its source to the acknowledgement |
 //! | [`written`](WrittenBatch) | sampled events in the Syncer, and the batch that wrote them |
-//! | [`budget`](budget) | how many spans a second |
+//! | `budget` | how many spans a second |
 
 mod budget;
 mod context;

@@ -1,5 +1,5 @@
 //! OpenTelemetry's own environment variables, as the lowest layer: what they say holds for every service that is
-//! configured, unless `tracing` says otherwise. https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+//! configured, unless `tracing` says otherwise. <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Finished spans on their way to a collector, by OpenTelemetry's protocol (OTLP).
 //!
-//! A service hands its spans to a bounded [`Queue`]; one task takes them out in batches and sends them. Whatever becomes of
+//! A service hands its spans to a bounded queue; one task takes them out in batches and sends them. Whatever becomes of
 //! the collector, the service does not wait for it: what finds no place, and what is not taken in time, is lost, counted,
 //! and told of once a minute.
 //!
