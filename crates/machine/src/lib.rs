@@ -15,6 +15,7 @@
 //! | [`backoff`](Backoff) | the retry schedule, in durations |
 //! | [`ids`](SeqNo) | correlation: slots, streams, requests; [`Ids`] gives the numbers, [`Asked`] waits for one reply |
 //! | [`timers`](Timers) | which timers run, each with a name and a generation |
+//! | [`request`](Request) | a request as an observer sees it, and which reply is a failure |
 //! | [`requests!`](requests!) | the tables of what a machine asks, orders and hears |
 //! | [`sampled`](Sampled) | what replies may carry, for whoever plays the world |
 //! | [`context`](Context) | what every handler is handed beside its own part |
@@ -35,6 +36,7 @@ mod labels;
 mod machine;
 mod options;
 mod plant;
+mod request;
 mod requests;
 mod sampled;
 mod state;
@@ -53,7 +55,7 @@ pub use options::{Key, Number, Visitor, Word};
 #[cfg(feature = "plants")]
 pub use plant::plant;
 pub use plant::{Plant, planted, settle_through};
-pub use requests::{Answered, FailureWord, Reply, Request, RequestKey, request_key};
+pub use request::{Answered, FailureWord, Reply, Request, RequestKey, request_key};
 pub use sampled::Sampled;
 pub use state::StateName;
 pub use timers::{TimerEffects, TimerId, TimerKey, Timers};

@@ -1,7 +1,6 @@
 //! Any BSON out of any bytes: every type, the edges of its values, and what JSON cannot carry, each of which is
 //! told. The fuzz targets use this file too, so it knows nothing of the crate and of no library.
 #![allow(clippy::unwrap_used, reason = "what is drawn is far below the bounds")]
-#![allow(dead_code, reason = "each of its users needs another part")]
 
 /// How many documents and arrays may stand inside one another before JSON gives up (`docs/message-format.md`).
 const MAX_DEPTH: u32 = 255;

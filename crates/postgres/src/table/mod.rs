@@ -356,6 +356,6 @@ pub(crate) fn quote_literal(text: &str) -> String {
 }
 
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(fuzzing, allow(dead_code))]
+#[cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz target needs some of the tables, the tests all"))]
 #[path = "test_tables.rs"]
 pub(crate) mod test_tables;
