@@ -1,39 +1,21 @@
 //! One document's trace, from the change stream to the commit: names, kinds, relations and attributes of its spans.
 #![allow(clippy::unwrap_used)]
 
+mod left;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cdc_event::{EventTrace, Position, TraceContext};
 use cdc_traces::{
     BatchTimes, EVENTS_PER_BATCH_MAX, Publication, Published, Traces, WrittenBatch, WrittenEvent,
 };
-use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, Status};
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
+
+use left::Left;
 
 const TOPIC: &str = "cdc.game_db.players";
-
-#[derive(Clone, Debug, Default)]
-struct Left(Arc<Mutex<Vec<SpanData>>>);
-
-impl SpanProcessor for Left {
-    fn on_start(&self, _: &mut Span, _: &Context) {}
-
-    fn on_end(&self, span: SpanData) {
-        self.0.lock().unwrap().push(span);
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-}
 
 fn at(ms: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(ms)

@@ -1,33 +1,15 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use cdc_machine::Dependency;
-use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, Status};
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SpanData, SpanProcessor};
+
+use left::Left;
 
 use super::*;
 
-#[derive(Clone, Debug, Default)]
-struct Left(Arc<Mutex<Vec<SpanData>>>);
-
-impl SpanProcessor for Left {
-    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &Context) {}
-
-    fn on_end(&self, span: SpanData) {
-        self.0.lock().unwrap().push(span);
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-}
+#[path = "../../tests/left/mod.rs"]
+mod left;
 
 /// A service under observation, and a clock that the test sets.
 struct Observed {
