@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
+use crate::client_errors::ClientErrors;
 use crate::config;
 use crate::settings::ConnectionSettings;
 
@@ -50,7 +51,9 @@ impl Stranded {
 }
 
 fn is_new_client_served(connection: &ConnectionSettings, topic: Option<&str>) -> bool {
-    let Ok(client) = config::ends(connection).create::<BaseConsumer>() else { return false };
+    // Its own words go where those of every client go, and not to the log as errors.
+    let created = config::ends(connection).create_with_context(ClientErrors::default());
+    let Ok(client): Result<BaseConsumer<_>, _> = created else { return false };
     client.fetch_metadata(topic, ANSWER_TIMEOUT).is_ok_and(|answer| !answer.brokers().is_empty())
 }
 
