@@ -1,5 +1,5 @@
 //! The simulator in `make test`: the seeds that have failed before, and fixed ones. With `CDC_SIM_SECONDS`, fresh ones for so
-//! long, too. That is not so by default while `specs/simulator.md` lists open violations that one schedule in some ten thousands
+//! long, too. That is not so by default while `specs/simulator.md` lists an open violation that one schedule in 90,000
 //! meets: a run would fail by chance, and say what is known.
 
 #![expect(clippy::print_stdout, reason = "a run says what it did")]

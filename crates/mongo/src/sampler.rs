@@ -72,7 +72,7 @@ impl Sampler {
 }
 
 impl Asked {
-    /// True while this second has room. A replay of the second finds the same events in the same order.
+    /// True while this second may have more. A replay of the second finds the same events in the same order.
     fn takes(&mut self, time: ClusterTime) -> bool {
         if self.second != time.t {
             *self = Self { second: time.t, events: 0 };

@@ -73,8 +73,8 @@ impl Batches {
             }
             let until = Instant::now() + GATHERS_FOR;
             while batch.len() < SPANS_A_BATCH {
-                let room = SPANS_A_BATCH - batch.len();
-                let more = tokio::time::timeout_at(until, inbox.recv_many(&mut batch, room)).await;
+                let left = SPANS_A_BATCH - batch.len();
+                let more = tokio::time::timeout_at(until, inbox.recv_many(&mut batch, left)).await;
                 if more.is_err() || more.is_ok_and(|more| more == 0) {
                     return;
                 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use cdc_machine::{EffectId, Epoch, StateName};
 use cdc_syncer::{
-    Config, Effect, FetchStart, OffsetCommit, OffsetGap, Partition, Row, StartOffset, Syncer, TimerKind,
+    CommitFailure, Config, Effect, FetchStart, Input, LedgerCheck, OffsetCommit, OffsetGap, Partition,
+    RetryOutcome, Row, StartOffset, Syncer, TimerKind, WriteOutcome,
 };
 
 use super::message::{Message, PARTITIONS};
@@ -72,6 +73,9 @@ pub struct Syncing {
     pub fetching: [Option<(Epoch, StartOffset)>; PARTITIONS],
     /// Behind the last record of each partition that the machine got under its present assignment.
     pub polled: [i64; PARTITIONS],
+    /// Partitions that it was told are somebody else's, since it began to fetch them: what it has read of them is the
+    /// next owner's to write.
+    pub refused: [bool; PARTITIONS],
     /// What it knows of the partitions that it has taken.
     pub claims: Claims,
     /// What the group wants back.
@@ -101,6 +105,7 @@ impl Syncing {
             is_paused: false,
             fetching: [None; PARTITIONS],
             polled: [0; PARTITIONS],
+            refused: [false; PARTITIONS],
             claims: [None; PARTITIONS],
             revoking: None,
             deadline: None,
@@ -111,6 +116,22 @@ impl Syncing {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.machine.state() == StateName::Stopped
+    }
+
+    /// Learns what a reply says of partitions that are not its own any more.
+    pub fn hear(&mut self, fact: &Input<Message>) {
+        let refused = if let Input::BatchWritten { result: WriteOutcome::Refused { partitions }, .. }
+        | Input::ParkedRetried { result: RetryOutcome::Refused { partitions }, .. } = fact
+        {
+            partitions
+        } else if let Input::OffsetsCommitted { result: Err(CommitFailure { refused, .. }), .. }
+        | Input::LedgerChecked { result: Ok(LedgerCheck { refused, .. }), .. } = fact
+        {
+            refused
+        } else {
+            return;
+        };
+        refused.iter().for_each(|it| self.refused[it.0 as usize] = true);
     }
 
     /// The consumer is gone.
@@ -143,6 +164,7 @@ impl Syncing {
                 for FetchStart { partition, epoch, offset } in starts {
                     self.fetching[partition.0 as usize] = Some((epoch, offset));
                     self.polled[partition.0 as usize] = 0;
+                    self.refused[partition.0 as usize] = false;
                 }
             }
             Effect::StopFetching { partitions } => {

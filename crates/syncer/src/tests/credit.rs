@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn a_fetch_asks_for_no_more_than_every_queue_takes() {
     let mut bench = Bench::streaming(small());
-    // Worker 0 writes two rows and has room for two more; worker 1 is empty.
+    // Worker 0 writes two rows and has credit for two more; worker 1 is empty.
     let lines = bench.step(records(&[(0, 0, 0), (0, 1, 0), (0, 2, 0)]));
     assert_eq!(lines, ["WriteBatch w0 3 [0:0 0:1]", "Fetch 1 records 970 bytes"]);
     assert_eq!(bench.at(), STREAMING);

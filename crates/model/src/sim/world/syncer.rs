@@ -255,6 +255,7 @@ impl World {
         let now = self.now;
         let Some(process) = self.syncers[who].as_mut() else { return };
         let was_stopped = process.is_stopped();
+        process.hear(&fact);
         self.coverage.input("Syncer", process.machine.state(), fact.name());
         if let Some(log) = &mut self.log {
             log.push(format!("{now:?} Syncer {who} hears {fact:?}"));
@@ -290,7 +291,9 @@ impl World {
         for at in each(revoking.set) {
             let row = &self.postgres.ledger[at];
             let is_ours = process.fetching[at].is_some_and(|(epoch, _)| {
-                self.postgres.is_owner(at, (process.life, epoch), &process.claims) && self.group.owns(who, at)
+                self.postgres.is_owner(at, (process.life, epoch), &process.claims)
+                    && self.group.owns(who, at)
+                    && !process.refused[at]
             });
             let is_recorded = row.next.unwrap_or(0) >= process.polled[at];
             let holds = revoking.is_overdue || !is_ours || is_recorded;
