@@ -22,11 +22,12 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
     /// Makes the spans of a batch that was answered, where one of its events is sampled.
     pub(super) fn trace_batch(&self, worker: WorkerId, outcome: &WriteOutcome, written: &WrittenBatch) {
         let rows = written.batch.rows();
-        if !self.traces.are_on() || sampled(rows).next().is_none() {
+        if !self.traces.are_on() {
             return;
         }
-        let mut topics: Vec<_> = sampled(rows).map(|(_, row, _)| self.consumer.name(row.partition)).collect();
-        topics.dedup_by(|a, b| a.topic == b.topic);
+        let names: Vec<_> = sampled(rows).map(|(_, row, _)| self.consumer.name(row.partition)).collect();
+        let Some(first) = names.first() else { return };
+        let is_one_topic = names.iter().all(|name| name.topic == first.topic);
         let failure = match outcome {
             WriteOutcome::Written { .. } => None,
             WriteOutcome::Refused { .. } => Some(("refused", None)),
@@ -36,14 +37,13 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             }
         };
         let batch = BatchSpan {
-            topic: if let [only] = &topics[..] { Some(&*only.topic) } else { None },
+            topic: is_one_topic.then_some(&*first.topic),
             tables: &written.tables,
             records: rows.len(),
             worker: worker.0,
             times: written.times,
             failure,
         };
-        let names: Vec<_> = sampled(rows).map(|(_, row, _)| self.consumer.name(row.partition)).collect();
         let events = sampled(rows).zip(&names).map(|((index, row, trace), name)| WrittenEvent {
             context: trace.context,
             topic: &name.topic,
