@@ -23,7 +23,7 @@ test: ## everything: format, lints, unit, snapshot, property and live tests, sid
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --no-run
-	@$(TARGET)/debug/test-runner $(ONLY)
+	@CDC_SIM_SECONDS=$${CDC_SIM_SECONDS:-45} $(TARGET)/debug/test-runner $(ONLY)
 
 setup: ## install what is missing
 	@./scripts/setup.sh all

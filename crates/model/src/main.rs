@@ -14,14 +14,15 @@ use cdc_model::sim::runner::{Outcome, explain, run};
 use cdc_model::sim::shrink::shrink;
 
 const USAGE: &str =
-    "usage: cdc-model sim [--seed FIRST] [--schedules COUNT] [--seconds LIMIT] [--threads COUNT]
-       a failure prints its seed, its options and the shrunk schedule, and ends with 1";
+    "usage: cdc-model sim [--seed FIRST] [--schedules COUNT] [--seconds LIMIT] [--threads COUNT] [--lines COUNT] [--whole]
+       a failure prints its seed, its options, the shrunk schedule and the last lines of its log (with --whole:
+       the schedule as it was drawn), and ends with 1";
 
 /// How often a run tells how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// Lines of the log that a failure shows.
-const LOG_LINES_MAX: usize = 200;
+/// Lines of the log that a failure shows, where nobody says how many.
+const LOG_LINES: u64 = 200;
 
 /// What all threads work on.
 struct Run {
@@ -62,7 +63,8 @@ fn main() -> ExitCode {
     print!("{}", seen.summary(began.elapsed()));
     let failed = run.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     failed.map_or(ExitCode::SUCCESS, |(options, outcome)| {
-        tell_failure(&options, &outcome);
+        let is_whole = words.iter().any(|word| word == "--whole");
+        tell_failure(&options, &outcome, number("--lines").unwrap_or(LOG_LINES), is_whole);
         ExitCode::FAILURE
     })
 }
@@ -91,16 +93,16 @@ impl Run {
     }
 }
 
-fn tell_failure(options: &Options, outcome: &Outcome) {
+fn tell_failure(options: &Options, outcome: &Outcome, lines: u64, is_whole: bool) {
     if let Some(violation) = &outcome.violation {
         println!("seed {} fails: {violation}\noptions: {options}", options.seed);
     }
-    let least = shrink(options, outcome);
+    let least = if is_whole { outcome.moves.clone() } else { shrink(options, outcome) };
     println!("{} of its {} moves:", least.len(), outcome.moves.len());
     least.iter().for_each(|it| println!("  {it}"));
     let again = explain(options.clone(), &least);
     println!("what was told and ordered last:");
-    let skipped = again.log.len().saturating_sub(LOG_LINES_MAX);
+    let skipped = again.log.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
     again.log.iter().skip(skipped).for_each(|line| println!("  {line}"));
     if let Some(violation) = again.violation {
         println!("{violation}");

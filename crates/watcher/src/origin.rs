@@ -7,8 +7,8 @@ use crate::{GapCause, StartAt};
 /// What the positions of this machine's life begin with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
-    /// The store held a position, or holds a first one of ours.
-    is_recorded: bool,
+    /// The lineage of the position that the store holds; `None` where it holds none.
+    recorded: Option<Lineage>,
     lineage: Lineage,
     /// The lineage that a new record would have got when the lease was taken.
     fresh: Lineage,
@@ -19,21 +19,24 @@ pub(crate) struct Origin {
 impl Origin {
     /// There is no position to come back to. The new one has a lineage above all that there were before.
     pub(crate) const fn anew(fresh: Lineage, lost: Option<GapCause>) -> Self {
-        Self { is_recorded: false, lineage: fresh, fresh, lost }
+        Self { recorded: None, lineage: fresh, fresh, lost }
     }
 
     /// The store holds a position of this lineage.
     pub(crate) const fn resumed(fresh: Lineage, lineage: Lineage) -> Self {
-        Self { is_recorded: true, lineage, fresh, lost: None }
+        Self { recorded: Some(lineage), lineage, fresh, lost: None }
     }
 
-    /// The store holds a position of ours.
-    pub(crate) const fn mark_recorded(&mut self) {
-        self.is_recorded = true;
+    /// The store holds a position of ours, of this lineage.
+    pub(crate) const fn mark_recorded(&mut self, lineage: Lineage) {
+        self.recorded = Some(lineage);
     }
 
-    pub(crate) const fn is_recorded(&self) -> bool {
-        self.is_recorded
+    /// True where the store holds a position of the lineage that is given out. One that has risen is on record before
+    /// anything is published in it: the record's fence then tells a process whose record another one has taken over,
+    /// and whose topics show that one's lineage, from the one that is to go on in it.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded == Some(self.lineage)
     }
 
     pub(crate) const fn lineage(&self) -> Lineage {
@@ -80,6 +83,6 @@ impl Origin {
     }
 
     pub(crate) fn situation(&self) -> [u64; 2] {
-        [u64::from(self.is_recorded), u64::from(self.lost.is_some())]
+        [u64::from(self.is_recorded()), u64::from(self.lost.is_some())]
     }
 }

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use cdc_machine::{Asked, Backoff, EffectId, Fault, Plant, Timers, Watermark, ensure, planted};
+use cdc_machine::{Asked, Backoff, EffectId, Fault, Lineage, Plant, Timers, Watermark, ensure, planted};
 
 use crate::context::Context;
 use crate::credit::credit;
@@ -16,8 +16,8 @@ use crate::{AckedToken, Effect, Notice, TimerKind};
 /// The save that is under way, if any: in flight, or to be made again once a back-off ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Saves<T> {
-    /// With the token, and how much of what is pending, from the first on, is recorded with it.
-    in_flight: Asked<(AckedToken<T>, usize)>,
+    /// With the token and its lineage, and how much of what is pending, from the first on, is recorded with it.
+    in_flight: Asked<(AckedToken<T>, Lineage, usize)>,
     retries: Backoff,
 }
 
@@ -59,8 +59,9 @@ impl<T: Clone + Ord> Saves<T> {
         cx.cancel_timer(TimerKind::SaveDelay);
         cx.cancel_timer(TimerKind::IdleSave);
         let (change, pending) = record.change(token.position(), are_gaps_told);
-        let id = self.in_flight.ask(cx.ids, (token.clone(), pending));
-        cx.order(Effect::SaveToken { id, token, lineage: origin.lineage(), change });
+        let lineage = origin.lineage();
+        let id = self.in_flight.ask(cx.ids, (token.clone(), lineage, pending));
+        cx.order(Effect::SaveToken { id, token, lineage, change });
         cx.set_timer(TimerKind::SaveSpacing, cx.config.save_spacing);
     }
 
@@ -74,12 +75,14 @@ impl<T: Clone + Ord> Saves<T> {
         origin: &mut Origin,
         cx: &mut Context<'_, R, T>,
     ) -> Result<Vec<Notice<R>>, Ending> {
-        let Some((token, pending)) = self.in_flight.answer(id, cx.ids) else { return Ok(Vec::new()) };
+        let Some((token, lineage, pending)) = self.in_flight.answer(id, cx.ids) else {
+            return Ok(Vec::new());
+        };
         match result {
             Ok(unannounced) => {
                 window.mark_saved(&token);
                 record.mark_recorded(pending);
-                origin.mark_recorded();
+                origin.mark_recorded(lineage);
                 self.retries.reset();
                 Ok(unannounced)
             }
@@ -111,7 +114,7 @@ impl<T: Clone + Ord> Saves<T> {
         record: &Record<T>,
         timers: &Timers<TimerKind>,
     ) -> Result<(), &'static str> {
-        let Some((token, pending)) = self.in_flight.waiting() else { return Ok(()) };
+        let Some((token, _, pending)) = self.in_flight.waiting() else { return Ok(()) };
         ensure(!timers.is_running(TimerKind::SaveRetry), "no save waits for a retry that nobody needs")?;
         record.check_save(token.position(), *pending)?;
         let prefix = window.prefix().ok_or("a save has a settled prefix")?;
@@ -120,7 +123,7 @@ impl<T: Clone + Ord> Saves<T> {
     }
 
     pub(crate) fn situation(&self) -> [u64; 2] {
-        let in_flight = self.in_flight.waiting().map_or(0, |(_, pending)| 1 + u64::from(*pending > 0));
+        let in_flight = self.in_flight.waiting().map_or(0, |(_, _, pending)| 1 + u64::from(*pending > 0));
         [in_flight, u64::from(self.retries.retries())]
     }
 }

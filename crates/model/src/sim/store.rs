@@ -281,11 +281,18 @@ impl Store {
     }
 
     /// An older copy comes back; one without a position only where something may get lost. False where there is none.
-    pub fn roll_back(&mut self, which: usize, may_lose: bool) -> bool {
+    /// `lives` says of a process whether it takes a record of its own for its own still.
+    pub fn roll_back(&mut self, which: usize, may_lose: bool, lives: impl Fn(Life) -> bool) -> bool {
         // Rows carry the lineage, and fence off what has a lower one: a store that comes back from before its lineage rose
-        // is for a person. See `specs/simulator.md`.
-        let is_of_today =
-            |copy: &&Record| copy.saved.map_or(may_lose, |(_, lineage)| lineage == self.lineage);
+        // is for a person, and so is one that gives its record back to a process that has not begun in its own yet. See
+        // `specs/simulator.md`.
+        let owner = self.record.as_ref().map(|record| record.owner);
+        let has_risen =
+            |copy: &Record| self.lineage > Lineage(0) && Some(copy.owner) != owner && lives(copy.owner);
+        let is_of_today = |copy: &&Record| match copy.saved {
+            Some((_, lineage)) => lineage == self.lineage,
+            None => may_lose && !has_risen(copy),
+        };
         let copies: Vec<&Record> = self.copies.iter().filter(is_of_today).collect();
         let Some(at) = which.checked_rem(copies.len()) else { return false };
         self.is_damaged = false;
