@@ -201,6 +201,26 @@ fetch_kafka() {
   mv "$work" "$DEVSTACK/kafka"
 }
 
+promtool_present() { [[ -x "$DEVSTACK/prometheus/promtool" ]]; }
+
+# Debian's package, unpacked and not installed: it would start a server.
+fetch_promtool() {
+  if promtool_present; then return 0; fi
+  say "setup: fetching promtool, which plays the alerts (19 MB)"
+  local work="$DEVSTACK/prometheus.partial"
+  rm -rf "$work"
+  mkdir -p "$work"
+  (cd "$work" && { apt-get download prometheus || { ((EUID == 0)) && apt-get update && apt-get download prometheus; }; }) \
+    >"$work/log" 2>&1 ||
+    fail "the package prometheus could not be downloaded." "$(tail -n 3 "$work/log")" \
+      "Check the network, the proxy and /etc/apt/sources.list; 'apt-get update', as root, fetches the package lists anew."
+  dpkg-deb --extract "$work"/prometheus_*.deb "$work/package" 2>"$work/log" ||
+    fail "the package prometheus could not be unpacked." "$(tail -n 3 "$work/log")"
+  mv "$work/package/usr/bin/promtool" "$work/promtool"
+  rm -rf "$work/package" "$work"/*.deb "$work/log" "$DEVSTACK/prometheus"
+  mv "$work" "$DEVSTACK/prometheus"
+}
+
 check_java() {
   local major
   major="$(java -version 2>&1 | sed -nE '1s/.*version "([0-9]+).*/\1/p')"
@@ -239,6 +259,7 @@ main() {
     check_java
     fetch_mongodb
     fetch_kafka
+    fetch_promtool
   fi
   if [[ "$mode" != servers ]]; then fetch_crates; fi
 }

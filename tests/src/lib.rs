@@ -12,6 +12,7 @@ pub mod names;
 pub mod pipeline;
 pub mod sample;
 pub mod saved;
+pub mod scrapes;
 pub mod site;
 pub mod small_disk;
 pub mod testbed;

@@ -6,6 +6,7 @@
     reason = "a panic is how a test fails, and what it measured is printed"
 )]
 
+mod alerts;
 mod away;
 mod bad_records;
 mod binding;

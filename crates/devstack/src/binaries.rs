@@ -38,6 +38,14 @@ pub(crate) fn redis_server() -> Result<PathBuf, Error> {
     on_path("redis-server")
 }
 
+/// The tool that checks and plays Prometheus' rules.
+///
+/// # Errors
+/// Where it is not installed.
+pub fn promtool() -> Result<PathBuf, Error> {
+    existing("promtool", devstack_folder().join("prometheus/promtool"))
+}
+
 /// The `bin` folder of the newest installed PostgreSQL.
 pub(crate) fn postgres_bin() -> Result<PathBuf, Error> {
     let versions = fs::read_dir(POSTGRES_FOLDER).into_iter().flatten().flatten();

@@ -38,6 +38,7 @@ pub mod source;
 mod stack;
 pub mod workload;
 
+pub use binaries::promtool;
 pub use error::Error;
 pub use folder::RunFolder;
 pub use http::{Response, get};

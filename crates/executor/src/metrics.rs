@@ -24,6 +24,8 @@ pub const WATCHER_SAVE_SECONDS: &str = "watcher_token_save_duration_seconds";
 pub const WATCHER_ERRORS: &str = "watcher_errors_total";
 /// Time since the last token save.
 pub const WATCHER_TOKEN_AGE: &str = "watcher_resume_token_age_seconds";
+/// How far back the source's history reaches.
+pub const OPLOG_WINDOW: &str = "cdc_oplog_window_seconds";
 /// Events read and not yet covered by a saved token.
 pub const WATCHER_REPLAY_WINDOW: &str = "cdc_watcher_unsaved_events";
 /// Events that carry nothing to deliver, by kind.
@@ -48,6 +50,8 @@ pub const SYNCER_BATCH_SIZE: &str = "syncer_batch_size";
 pub const SYNCER_FLUSH_SECONDS: &str = "syncer_batch_flush_duration_seconds";
 /// Messages between poll and offset commit.
 pub const SYNCER_BUFFER: &str = "syncer_buffer_size";
+/// Whether nothing more is read until something in hand is written or recorded: 0 or 1.
+pub const SYNCER_BUFFER_FULL: &str = "cdc_syncer_buffer_full";
 /// Workers that are writing.
 pub const SYNCER_WORKERS: &str = "syncer_worker_pool_size";
 /// Errors by type.
@@ -114,6 +118,11 @@ pub fn describe() {
         Unit::Seconds,
         "Time since the last token save, whoever made it; 0 until the token store has told"
     );
+    describe_gauge!(
+        OPLOG_WINDOW,
+        Unit::Seconds,
+        "How far back the source's history reaches: a saved position that is older is lost; absent until known"
+    );
     describe_gauge!(WATCHER_REPLAY_WINDOW, "Events read and not yet covered by a saved token");
     describe_counter!(WATCHER_EVENTS_SKIPPED, "Events that carry nothing to deliver");
     describe_counter!(
@@ -135,6 +144,10 @@ pub fn describe() {
     describe_histogram!(SYNCER_BATCH_SIZE, "Batch sizes, in messages");
     describe_histogram!(SYNCER_FLUSH_SECONDS, Unit::Seconds, "Batch flush latency");
     describe_gauge!(SYNCER_BUFFER, "Messages between poll and offset commit");
+    describe_gauge!(
+        SYNCER_BUFFER_FULL,
+        "1 while nothing more is read until something in hand is written or recorded"
+    );
     describe_gauge!(SYNCER_WORKERS, "Workers that are writing");
     describe_counter!(SYNCER_ERRORS, "Errors by type");
     describe_gauge!(STATE, "1 for the state that the service is in");
@@ -265,6 +278,7 @@ pub(crate) struct WatcherMetrics {
     pub(crate) publish_seconds: Histogram,
     pub(crate) save_seconds: Histogram,
     pub(crate) token_age: Gauge,
+    oplog_window: Option<Gauge>,
     pub(crate) unsaved: Gauge,
     pub(crate) gaps_open: Gauge,
     pub(crate) too_large: Counter,
@@ -283,6 +297,7 @@ impl WatcherMetrics {
             publish_seconds: histogram!(WATCHER_PUBLISH_SECONDS),
             save_seconds: histogram!(WATCHER_SAVE_SECONDS),
             token_age: gauge!(WATCHER_TOKEN_AGE),
+            oplog_window: None,
             unsaved: gauge!(WATCHER_REPLAY_WINDOW),
             gaps_open: gauge!(GAPS_OPEN, "service" => "watcher"),
             unused_partitions: gauge!(UNUSED_PARTITIONS),
@@ -291,6 +306,11 @@ impl WatcherMetrics {
             watched: Serves::ALL.map(|serves| gauge!(WATCHED_NAMES, "serves" => serves.as_str())),
             stale: counter!(STALE_INPUTS, "service" => "watcher"),
         }
+    }
+
+    /// The source's history reaches back this far. Until then there is no such series.
+    pub(crate) fn oplog_window(&mut self, window: Duration) {
+        self.oplog_window.get_or_insert_with(|| gauge!(OPLOG_WINDOW)).set(window.as_secs_f64());
     }
 
     /// So many watched names have this under them.
@@ -313,6 +333,7 @@ pub(crate) struct SyncerMetrics {
     pub(crate) flush_seconds: Histogram,
     pub(crate) end_to_end: Histogram,
     pub(crate) buffer: Gauge,
+    pub(crate) buffer_full: Gauge,
     pub(crate) workers: Gauge,
     pub(crate) fenced: Counter,
     pub(crate) fenced_by_lineage: Counter,
@@ -338,6 +359,7 @@ impl SyncerMetrics {
             flush_seconds: histogram!(SYNCER_FLUSH_SECONDS),
             end_to_end: histogram!(END_TO_END_SECONDS),
             buffer: gauge!(SYNCER_BUFFER),
+            buffer_full: gauge!(SYNCER_BUFFER_FULL),
             workers: gauge!(SYNCER_WORKERS),
             fenced: counter!(FENCE_REJECTED),
             fenced_by_lineage: counter!(FENCE_OUTRANKED),

@@ -15,12 +15,38 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The same where an update has shown that something changed.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+const OPLOG: &str = "mongodb_oplog";
+
+/// What one look shows.
+struct Look {
+    catalog: Catalog,
+    oplog: Oplog,
+}
+
+/// How far back the history reaches.
+enum Oplog {
+    Reaches(Duration),
+    /// This login may not see it, or this server has none.
+    Closed,
+    /// Not asked, or not answered.
+    Unknown,
+}
+
+/// What has been seen since the last reply.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) sightings: Option<Vec<Sighting>>,
+    pub(crate) history: Option<Duration>,
+}
+
 /// Looks at the watched names now and then, beside the stream.
 #[derive(Default)]
 pub(crate) struct Lookout {
     last: Option<Instant>,
     /// The look under way. It ends by the connection's own bounds.
-    under_way: Option<JoinHandle<Result<Catalog, Failure>>>,
+    under_way: Option<JoinHandle<Result<Look, Failure>>>,
+    /// This login may not see the oplog. It is not asked again: a refusal is an entry in the server's audit.
+    is_oplog_closed: bool,
     /// A similar name for each name that was absent when the stream was opened. Only then are all collections looked
     /// through.
     similar: Vec<Option<Arc<str>>>,
@@ -40,13 +66,13 @@ impl Lookout {
         &mut self,
         (connection, names, full_document): (&Connection, &Arc<[Arc<str>]>, UpdateImage),
         is_urgent: bool,
-    ) -> Option<Vec<Sighting>> {
-        let mut seen = None;
+    ) -> Seen {
+        let mut seen = Seen::default();
         if let Some(look) = self.under_way.take_if(|look| look.is_finished()) {
             match look.await {
-                Ok(Ok(mut catalog)) => {
+                Ok(Ok(Look { mut catalog, oplog })) => {
                     recall(&mut catalog.sightings, &self.similar);
-                    seen = Some(catalog.sightings);
+                    seen = Seen { sightings: Some(catalog.sightings), history: self.history(&oplog) };
                 }
                 Ok(Err(failure)) => tracing::warn!(
                     operation = failure.operation,
@@ -66,10 +92,51 @@ impl Lookout {
         if self.under_way.is_none() && self.last.is_none_or(|last| last.elapsed() >= every) {
             self.last = Some(Instant::now());
             let (connection, names) = (connection.clone(), Arc::clone(names));
+            let asks_oplog = !self.is_oplog_closed;
             self.under_way =
-                Some(tokio::spawn(async move { catalog::look(&connection, &names, full_document).await }));
+                Some(tokio::spawn(async move { look(&connection, &names, full_document, asks_oplog).await }));
         }
         seen
+    }
+
+    /// Says once that nobody will see the position come near the oplog's beginning.
+    fn history(&mut self, oplog: &Oplog) -> Option<Duration> {
+        match oplog {
+            Oplog::Reaches(window) => Some(*window),
+            Oplog::Unknown => None,
+            Oplog::Closed => {
+                self.is_oplog_closed = true;
+                tracing::info!(
+                    operation = OPLOG,
+                    "this login may not see how far back the oplog reaches, so cdc_oplog_window_seconds is absent and its \
+                     alert silent; grant find on local.oplog.rs, and start again"
+                );
+                None
+            }
+        }
+    }
+}
+
+async fn look(
+    connection: &Connection,
+    names: &[Arc<str>],
+    full_document: UpdateImage,
+    asks_oplog: bool,
+) -> Result<Look, Failure> {
+    let catalog = catalog::look(connection, names, full_document).await?;
+    let oplog = if asks_oplog { oplog(connection, catalog.at.time).await } else { Oplog::Unknown };
+    Ok(Look { catalog, oplog })
+}
+
+/// Whatever keeps the server from saying it is no reason to hide the watched names.
+async fn oplog(connection: &Connection, now: u32) -> Oplog {
+    match connection.oplog_begin().await {
+        Ok(Some(begin)) => Oplog::Reaches(Duration::from_secs(u64::from(now.saturating_sub(begin.time)))),
+        Ok(None) => Oplog::Closed,
+        Err(failure) => {
+            tracing::debug!(operation = OPLOG, error = %failure.chain(), "the oplog's beginning is not known");
+            Oplog::Unknown
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::classify;
 use crate::connection::{Connection, Deployment};
 use crate::history;
 use crate::images;
-use crate::lookout::Lookout;
+use crate::lookout::{Lookout, Seen};
 use crate::opening::{OPEN, Opener};
 use crate::settings::{MongoSettings, UpdateImage};
 use crate::stream::{Awaited, Cursor, READ, Stream};
@@ -231,7 +231,8 @@ impl Source for MongoSource {
         match (&mut read, &self.connection) {
             (Ok(batch), Some(connection)) => {
                 let look = (connection, &self.names, self.settings.full_document);
-                batch.sightings = self.lookout.next(look, batch.looked_up > 0).await;
+                let Seen { sightings, history } = self.lookout.next(look, batch.looked_up > 0).await;
+                (batch.sightings, batch.history) = (sightings, history);
             }
             (Ok(_), None) => {}
             (Err(_), _) => self.close().await,

@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cdc_event::{Message, ResumeToken};
 use cdc_machine::{Lineage, labels};
@@ -21,6 +22,8 @@ pub struct SourceBatch {
     pub looked_up: u64,
     /// The watched names, where they were looked at since the last batch.
     pub sightings: Option<Vec<Sighting>>,
+    /// How far back the source's history reaches, where it was looked at since the last batch.
+    pub history: Option<Duration>,
     /// Cluster time of the newest event, in Unix seconds; 0 where there is none.
     pub newest_unix_seconds: u32,
     /// With `idle`: how far the source has searched behind its own clock, in seconds.

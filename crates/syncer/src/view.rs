@@ -8,6 +8,7 @@ use cdc_machine::{Backoff, Cause, Epoch, Fault, Ids, Retry, StateName};
 use crate::context::Timers;
 use crate::outage::is_out_of_reach;
 use crate::partitions::{Assignment, Window};
+use crate::polling::credit;
 use crate::syncer::Parts;
 use crate::{Config, Held, Partition, Reject, Row, Syncer, Topic, WaitsFor, WorkerId};
 
@@ -67,6 +68,12 @@ impl<R: Clone> Syncer<R> {
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
         self.parts.partitions.in_hand().bytes
+    }
+
+    /// True where nothing more is read until some of that is written or recorded.
+    #[must_use]
+    pub fn is_full(&self, config: &Config) -> bool {
+        self.buffered_records() > 0 && credit(&self.parts.partitions, &self.parts.writers, config).is_none()
     }
 
     /// Of each partition of which records are settled, the offset below which all are.

@@ -323,6 +323,7 @@ impl<C: RecordConsumer, D: Database> Driver<C, D> {
         self.observer.tick();
         self.hands.sums.say(false);
         self.hands.metrics.buffer.set(self.machine.buffered_records() as f64);
+        self.hands.metrics.buffer_full.set(f64::from(u8::from(self.machine.is_full(&self.config))));
         self.hands.metrics.workers.set(self.hands.writing as f64);
         self.hands.metrics.stale.absolute(self.machine.stale_inputs());
         self.hands.metrics.parked_rows.set(self.machine.parked_rows() as f64);

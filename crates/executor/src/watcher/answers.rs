@@ -308,6 +308,9 @@ impl<P: Producer> Hands<P> {
             self.metrics.images_missing.increment(batch.looked_up);
             self.watched.looked_up(batch.looked_up);
         }
+        if let Some(window) = batch.history {
+            self.metrics.oplog_window(window);
+        }
         if batch.idle.is_some() {
             self.watched.caught_up();
         }

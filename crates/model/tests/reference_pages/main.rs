@@ -1,9 +1,10 @@
 //! The pages that name the code say what the code says: the dependency picture, the references of metrics and log
-//! events, the index and the exceptions of ARCHITECTURE.md, and every link. Where `UPDATE_SPECS` is set (`make specs`),
+//! events, the alerts, the index and the exceptions of ARCHITECTURE.md, and every link. Where `UPDATE_SPECS` is set (`make specs`),
 //! what is generated is written anew.
 
 #![expect(clippy::expect_used, reason = "a panic is how a test fails")]
 
+mod alerts;
 mod dependencies;
 mod index;
 mod links;

@@ -10,8 +10,8 @@ const PAGE: &str = "docs/metrics.md";
 const KINDS: [&str; 3] = ["counter", "gauge", "histogram"];
 const HEAD: &str = "# Metrics
 
-Generated from the code by `make specs`. Each service serves them under `/metrics`, in Prometheus's text format. The
-[runbook](runbook.md#alerts) has the alerts. Names without `cdc_` in front are the design document's.
+Generated from the code by `make specs`. Each service serves them under `/metrics`, in Prometheus's text format.
+[Alerts](alerts.md) are made of them. Names without `cdc_` in front are the design document's.
 
 | metric | kind | labels | what it says |
 |---|---|---|---|

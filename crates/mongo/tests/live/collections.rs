@@ -147,6 +147,7 @@ async fn what_cannot_be_watched_is_seen_by_name() {
     let seen = loop {
         let batch = source.next(MAX_EVENTS, MAX_BYTES).await.unwrap();
         if let Some(seen) = batch.sightings {
+            assert!(batch.history.is_some(), "the same look shows how far back the oplog reaches");
             break seen;
         }
     };

@@ -6,5 +6,6 @@ mod failures;
 mod history;
 mod images;
 mod oversized;
+mod privileges;
 mod rig;
 mod stream;

@@ -60,9 +60,11 @@ fn bytes_bound_what_is_buffered_up_to_the_commit() {
     assert_eq!(bench.step(written(1, 4)), NOTHING);
     // All is written; only the commit gives credit.
     assert_eq!(bench.at(), SAVING_TOKEN);
+    assert!(bench.machine.is_full(&bench.config), "nothing more is read");
     let lines = bench.step(committed(5));
     assert_eq!(lines, ["SetTimer CommitSpacing#0 10ms", "CancelTimer Pause#0", "Fetch 4 records 20 bytes"]);
     assert_eq!(bench.at(), STREAMING);
+    assert!(!bench.machine.is_full(&bench.config), "what is in hand leaves room");
 }
 
 #[test]
