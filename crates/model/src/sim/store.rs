@@ -54,6 +54,12 @@ impl Memory {
         self.mine.is_some()
     }
 
+    /// True where it knows of a position.
+    #[must_use]
+    pub fn has_position(&self) -> bool {
+        self.mine.as_ref().is_some_and(|mine| mine.saved.is_some())
+    }
+
     /// A write went out whose answer never came: its number is used.
     pub const fn heard_nothing_of(&mut self, tried: &Self) {
         self.sequence = tried.sequence;
@@ -281,17 +287,19 @@ impl Store {
     }
 
     /// An older copy comes back; one without a position only where something may get lost. False where there is none.
-    /// `lives` says of a process whether it takes a record of its own for its own still.
-    pub fn roll_back(&mut self, which: usize, may_lose: bool, lives: impl Fn(Life) -> bool) -> bool {
+    /// `memory` says of a process that takes a record of its own for its own still whether it knows of a position.
+    pub fn roll_back(&mut self, which: usize, may_lose: bool, memory: impl Fn(Life) -> Option<bool>) -> bool {
         // Rows carry the lineage, and fence off what has a lower one: a store that comes back from before its lineage rose
-        // is for a person, and so is one that gives its record back to a process that has not begun in its own yet. See
-        // `specs/simulator.md`.
+        // is for a person, and so is one that gives its record back to a process that has not begun in its own yet, as far
+        // as it knows. See `specs/simulator.md`.
         let owner = self.record.as_ref().map(|record| record.owner);
-        let has_risen =
-            |copy: &Record| self.lineage > Lineage(0) && Some(copy.owner) != owner && lives(copy.owner);
+        let goes_on = |copy: &Record| {
+            let is_given_back = self.lineage > Lineage(0) && Some(copy.owner) != owner;
+            memory(copy.owner).filter(|_| is_given_back)
+        };
         let is_of_today = |copy: &&Record| match copy.saved {
-            Some((_, lineage)) => lineage == self.lineage,
-            None => may_lose && !has_risen(copy),
+            Some((_, lineage)) => lineage == self.lineage && goes_on(copy) != Some(false),
+            None => may_lose && goes_on(copy).is_none(),
         };
         let copies: Vec<&Record> = self.copies.iter().filter(is_of_today).collect();
         let Some(at) = which.checked_rem(copies.len()) else { return false };

@@ -22,8 +22,11 @@ impl World {
     pub(super) fn roll_back_store(&mut self, which: usize) {
         // Without a position the start is made anew, and what was before it is missed.
         let processes = self.watchers.iter().flatten();
-        let lives = |life| processes.clone().any(|it| it.life == life && it.memory.is_any());
-        if self.store.roll_back(which, !self.options.exchanges, lives) {
+        let memory = |life| {
+            let process = processes.clone().find(|it| it.life == life && it.memory.is_any());
+            process.map(|it| it.memory.has_position())
+        };
+        if self.store.roll_back(which, !self.options.exchanges, memory) {
             self.is_store_true = false;
             let incarnation = self.store.record().map_or(0, |record| record.incarnation);
             let has_position = self.store.saved().is_some();
