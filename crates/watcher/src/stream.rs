@@ -1,7 +1,7 @@
 //! The change stream: opened after the last position that is known, read one fetch at a time, and closed before what is
 //! in flight is read again.
 
-use cdc_machine::{Backoff, Cause, Epoch, Fault, Plant, Verdict, Watermark, planted, settle_through};
+use cdc_machine::{Backoff, Cause, Epoch, Fault, Plant, Retry, Verdict, Watermark, planted, settle_through};
 
 use crate::config::{OnHistoryLost, OnTooLarge};
 use crate::context::Context;
@@ -203,8 +203,7 @@ impl Stream {
             (Verdict::Retry(_), _) => Ok(Trouble::Source),
             (Verdict::End(_), Fault::HistoryLost) if cx.config.on_history_lost == OnHistoryLost::FromNow => {
                 origin.lose_history();
-                // With a pause, and counted: a source that loses what it has just given ends too.
-                Ok(Trouble::Source)
+                Ok(Trouble::Jump)
             }
             (Verdict::End(_), Fault::TooLarge)
                 if self.reading == Reading::Whole && cx.config.on_too_large != OnTooLarge::Stop =>
@@ -220,6 +219,15 @@ impl Stream {
     pub(crate) fn retry<R, T>(&mut self, verdict: Verdict, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
         let retry = cx.config.retries.mongodb;
         verdict.back_off(TimerKind::Reconnect, &mut self.retries, retry, cx).map_err(Ending::Drain)
+    }
+
+    /// Waits before a stream is opened at the present. Counted, since a source that loses what it has just given ends too;
+    /// but once it is free, since it is no retry of what failed: without any retry the policy would never be carried out.
+    pub(crate) fn jump<R, T>(&mut self, verdict: Verdict, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
+        let max_retries = cx.config.retries.mongodb.max_retries.map(|max| max.max(1));
+        verdict
+            .back_off(TimerKind::Reconnect, &mut self.retries, Retry { max_retries }, cx)
+            .map_err(Ending::Drain)
     }
 
     /// Messages failed: closes the stream, and takes back what is only queued.

@@ -6,6 +6,8 @@ pub(crate) enum Trouble {
     /// None: messages may share batches again.
     Rebatch,
     Source,
+    /// The position is of no use any more: the stream begins at the present.
+    Jump,
     /// The source answers, but is not what the configuration names.
     Misfit,
     /// A batch was refused as too large, whatever its messages are.

@@ -196,6 +196,7 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
         match trouble {
             Trouble::Reopen | Trouble::Rebatch | Trouble::Refused => Ok(()),
             Trouble::Source => self.stream.retry(unavailable(Dependency::MongoDb), cx),
+            Trouble::Jump => self.stream.jump(unavailable(Dependency::MongoDb), cx),
             Trouble::Misfit => self.stream.retry(Verdict::Retry(Cause::Unsupported(Dependency::MongoDb)), cx),
             Trouble::Producer => self.publishing.retry(unavailable(Dependency::Kafka), cx),
         }

@@ -4,6 +4,8 @@
 use super::recreated::opened_other;
 use super::*;
 
+use cdc_machine::{Dependency, Retry};
+
 use crate::{GapCause, Notice, OnHistoryLost, OnTooLarge};
 
 pub(super) fn from_now() -> Config {
@@ -66,6 +68,31 @@ fn a_lost_history_goes_on_from_now_with_the_gap_in_the_same_save() {
     assert_eq!(b.step(delivered(&[2])), ["SetTimer SaveDelay#1 after=200ms"]);
     let due = b.expiry(TimerKind::SaveDelay);
     assert_eq!(b.step(due)[0], "SaveToken id=3 token=20 lineage=9 change=[]");
+}
+
+/// Each start finds the history lost anew: if a jump needed a retry, none would ever get over it.
+#[test]
+fn without_any_retry_a_lost_history_is_got_over_once() {
+    let mut config = from_now();
+    config.retries.mongodb = Retry::times(0);
+    let mut b = Bench::new(config);
+    b.start();
+    let saved = Saved::Position(Checkpoint { token: 10, lineage: Lineage(7), known: vec![Some(KNOWN)] });
+    let taken = Taken { saved, unannounced: vec![], fresh: Lineage(9) };
+    b.step(Input::LeaseTaken { id: EffectId(0), result: Ok(taken) });
+    assert_eq!(b.step(ready(1, true)), ["OpenStream epoch=0 from=After(10) lineage=7 reading=Whole"]);
+    let lost = |epoch| Input::StreamOpened { epoch: Epoch(epoch), result: Err(Fault::HistoryLost) };
+    assert_eq!(b.step(lost(0)), ["SetTimer Reconnect#0 after=1s"]);
+    let due = b.expiry(TimerKind::Reconnect);
+    assert_eq!(b.step(due), ["OpenStream epoch=1 from=Now lineage=9 reading=Whole"]);
+    b.step(lost(1));
+    assert_eq!(b.at().1, None, "the lease is given back first");
+    b.step(Input::LeaseReleased { id: EffectId(2), result: () });
+    assert_eq!(
+        b.at().1,
+        Some(Cause::Unavailable(Dependency::MongoDb)),
+        "a source that never gives one ends it"
+    );
 }
 
 #[test]
@@ -205,7 +232,7 @@ fn the_lineage_rises_with_each_loss() {
 
 #[test]
 fn a_source_that_loses_what_it_has_just_given_ends_too() {
-    let retries = crate::Retries { mongodb: cdc_machine::Retry::times(1), ..crate::Retries::default() };
+    let retries = crate::Retries { mongodb: Retry::times(1), ..crate::Retries::default() };
     let mut b = Bench::streaming(Config { retries, ..from_now() });
     b.step(Input::Fetched { epoch: Epoch(0), result: Err(Fault::HistoryLost) });
     let due = b.expiry(TimerKind::Reconnect);
