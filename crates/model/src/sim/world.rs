@@ -25,6 +25,8 @@ mod heal;
 mod ledger;
 mod producer;
 mod record;
+#[cfg(test)]
+mod scenarios;
 mod servers;
 mod syncer;
 mod watcher;
