@@ -39,7 +39,7 @@ pub enum Asks {
 }
 
 /// The process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Syncing {
     /// Which process this is, for ever.
     pub life: Life,

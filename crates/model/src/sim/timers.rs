@@ -49,6 +49,17 @@ impl<K: Copy + Eq> Alarms<K> {
         Some(self.running.swap_remove(at))
     }
 
+    /// What those that run are for.
+    pub fn kinds(&self) -> impl Iterator<Item = K> {
+        self.running.iter().map(|(_, timer)| timer.kind)
+    }
+
+    /// Takes the one of this kind, whenever it is due.
+    pub fn end(&mut self, kind: K) -> Option<TimerId<K>> {
+        let at = self.running.iter().position(|(_, timer)| timer.kind == kind)?;
+        Some(self.running.swap_remove(at).1)
+    }
+
     /// The running timer of this kind.
     #[must_use]
     pub fn due(&self, kind: K) -> Option<Duration> {

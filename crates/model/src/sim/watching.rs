@@ -51,7 +51,7 @@ pub struct Save {
 }
 
 /// The process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Watching {
     /// Which process this is, for ever.
     pub life: Life,
