@@ -41,7 +41,7 @@ worlds: ## write specs/worlds.md anew: what cdc says of each broken world
 	$(CARGO) build --bins
 	UPDATE_SPECS=1 $(CARGO) test --test live worlds::
 
-soak: ## the chaos run, the memory stalls and the frozen broker, longer, and all of the fault matrix (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS, CDC_FROZEN_PROCESSES)
+soak: ## the chaos run, the memory stalls and the frozen broker, longer, and all of the fault matrix, with the default retries (CDC_CHAOS_ROUNDS, CDC_CHAOS_CHANGES, CDC_CHAOS_ASSIGNMENTS, CDC_STALL_SECONDS, CDC_FROZEN_PROCESSES)
 	@./scripts/setup.sh all
 	$(CARGO) build --bins
 	CDC_CHAOS_ROUNDS=$${CDC_CHAOS_ROUNDS:-20} CDC_CHAOS_CHANGES=$${CDC_CHAOS_CHANGES:-200000} \

@@ -37,16 +37,13 @@ pub fn all_of(test: &str) -> Vec<Cell> {
 /// # Panics
 /// If a variable holds nonsense.
 #[must_use]
-#[expect(clippy::panic, reason = "a test that is told nonsense fails")]
 pub fn some_of(test: &str) -> Vec<Cell> {
     let all = all_of(test);
     if env::var_os("CDC_CELLS").is_some() {
         return all;
     }
-    match env::var("CDC_MATRIX").as_deref() {
-        Ok("all") => return all,
-        Err(_) | Ok("sample") => {}
-        Ok(other) => panic!("CDC_MATRIX={other} is neither sample nor all"),
+    if is_whole() {
+        return all;
     }
     let seed = seed();
     let sample = sample(&all, seed);
@@ -56,6 +53,20 @@ pub fn some_of(test: &str) -> Vec<Cell> {
         all.len()
     ));
     sample
+}
+
+/// True where the run strikes the whole list, however long that takes.
+///
+/// # Panics
+/// If the variable holds nonsense.
+#[must_use]
+#[expect(clippy::panic, reason = "a test that is told nonsense fails")]
+pub fn is_whole() -> bool {
+    match env::var("CDC_MATRIX").as_deref() {
+        Ok("all") => true,
+        Err(_) | Ok("sample") => false,
+        Ok(other) => panic!("CDC_MATRIX={other} is neither sample nor all"),
+    }
 }
 
 #[expect(clippy::panic, reason = "a test that is told nonsense fails")]
