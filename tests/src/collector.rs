@@ -1,9 +1,14 @@
-//! A collector of spans, as OpenTelemetry's protocol has it over gRPC: it keeps what it is sent, and may freeze.
+//! A collector of spans, as OpenTelemetry's protocol has it over gRPC and over HTTP, with TLS or without: it keeps what it is
+//! sent, and may freeze.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode as HttpStatus;
+use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -14,14 +19,18 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use prost::Message as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use crate::Failure;
+use crate::authority::Certified;
 
+/// Where a client of gRPC sends spans to.
+const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// Between two looks at what has come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -75,22 +84,19 @@ impl Seen {
 }
 
 /// What the service hands over.
+#[derive(Clone)]
 struct Inbox {
     came: Came,
     frozen: watch::Receiver<bool>,
 }
 
-#[tonic::async_trait]
-impl TraceService for Inbox {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+impl Inbox {
+    /// Keeps what a request brings, once the collector is not frozen. `None` where it goes meanwhile.
+    async fn take(&self, request: ExportTraceServiceRequest) -> Option<ExportTraceServiceResponse> {
         let mut frozen = self.frozen.clone();
-        // A collector that goes leaves its callers without an answer.
-        frozen.wait_for(|frozen| !frozen).await.map_err(|gone| Status::unavailable(gone.to_string()))?;
+        frozen.wait_for(|frozen| !frozen).await.ok()?;
         let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
-        for of_process in request.into_inner().resource_spans {
+        for of_process in request.resource_spans {
             let resource = attributes(&of_process.resource.map(|it| it.attributes).unwrap_or_default());
             for span in of_process.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans) {
                 came.push(Seen {
@@ -100,7 +106,29 @@ impl TraceService for Inbox {
                 });
             }
         }
-        Ok(Response::new(ExportTraceServiceResponse::default()))
+        Some(ExportTraceServiceResponse::default())
+    }
+
+    async fn take_over_http(self, body: Bytes) -> (HttpStatus, Vec<u8>) {
+        let Ok(request) = ExportTraceServiceRequest::decode(body) else {
+            return (HttpStatus::BAD_REQUEST, Vec::new());
+        };
+        match self.take(request).await {
+            Some(answer) => (HttpStatus::OK, answer.encode_to_vec()),
+            None => (HttpStatus::SERVICE_UNAVAILABLE, Vec::new()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Inbox {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        // A collector that goes leaves its callers without an answer.
+        let answer = self.take(request.into_inner()).await;
+        answer.map(Response::new).ok_or_else(|| Status::unavailable("the collector goes"))
     }
 }
 
@@ -110,14 +138,32 @@ impl Collector {
     /// # Errors
     /// If there is none.
     pub fn start() -> Result<Self, Failure> {
+        Self::serve("http://127.0.0.1", Server::builder())
+    }
+
+    /// The same with TLS, by the name of `localhost`.
+    ///
+    /// # Errors
+    /// If there is no port, or TLS does not take the certificate.
+    pub fn start_with_tls(own: &Certified) -> Result<Self, Failure> {
+        let identity = Identity::from_pem(&own.certificate, &own.key);
+        let tls = ServerTlsConfig::new().identity(identity);
+        Self::serve("https://localhost", Server::builder().tls_config(tls)?)
+    }
+
+    fn serve(address: &str, server: Server) -> Result<Self, Failure> {
         let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into())?;
-        let endpoint = format!("http://{}", incoming.local_addr()?);
+        let endpoint = format!("{address}:{}", incoming.local_addr()?.port());
         let (frozen, is_frozen) = watch::channel(false);
         let came = Came::default();
         let inbox = Inbox { came: Arc::clone(&came), frozen: is_frozen };
+        let over_http = inbox.clone();
+        let router = Router::new()
+            .route_service(GRPC_PATH, TraceServiceServer::new(inbox))
+            .route("/v1/traces", post(move |body: Bytes| over_http.clone().take_over_http(body)));
         let serving = tokio::spawn(async move {
             // What it has not taken is missed by the test.
-            let _ = Server::builder().serve_with_incoming(TraceServiceServer::new(inbox), incoming).await;
+            let _ = server.accept_http1(true).serve_with_incoming(router, incoming).await;
         });
         Ok(Self { endpoint, came, frozen, serving })
     }

@@ -1,10 +1,10 @@
 //! What the end-to-end tests share: the pipeline under test on real servers, and readers that share no code
 //! with it.
 
+pub mod authority;
 pub mod collector;
 pub mod held;
 pub mod history;
-
 pub mod load;
 pub mod log;
 pub mod messages;

@@ -11,6 +11,7 @@ mod away;
 mod bad_records;
 mod binding;
 mod chaos;
+mod collectors;
 mod columns;
 mod compares;
 mod converges;

@@ -147,11 +147,23 @@ impl Service {
     /// # Errors
     /// If it has ended.
     pub fn memory_peak_bytes(&self) -> Result<u64, Error> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it holds, in bytes (`VmRSS`, proc(5)).
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn memory_bytes(&self) -> Result<u64, Error> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64, Error> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
         status
             .ok()
             .and_then(|status| {
-                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim();
+                let line = status.lines().find_map(|line| line.strip_prefix(field))?.trim();
                 let kib: u64 = line.strip_suffix(" kB")?.parse().ok()?;
                 Some(kib * 1024)
             })

@@ -26,7 +26,7 @@ const RETRIES: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// How often losses are told of.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+pub(super) const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The task that sends.
 pub(super) struct Batches {
@@ -98,7 +98,8 @@ impl Batches {
         let spans = batch.len() as u64;
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let request = ExportTraceServiceRequest { resource_spans };
-        let sent = before(closing(self.closes.clone()), self.send_with_retries(request)).await;
+        let mut heard = None;
+        let sent = before(closing(self.closes.clone()), self.send_with_retries(request, &mut heard)).await;
         match sent {
             Some(Ok(rejected)) => {
                 let rejected = rejected.min(spans);
@@ -120,25 +121,33 @@ impl Batches {
             }
             None => {
                 self.losses.unsent(spans);
-                self.trouble.get_or_insert_with(|| "the service ended before they were taken".to_owned());
+                let heard = heard.map(|trouble| trouble.to_string()).or_else(|| self.trouble.take());
+                let ended = || "the service ended before they were taken".to_owned();
+                self.trouble = Some(heard.unwrap_or_else(ended));
             }
         }
     }
 
-    async fn send_with_retries(&self, request: ExportTraceServiceRequest) -> Result<u64, Trouble> {
+    /// `heard`: what the last try came to, for whoever ends this in between.
+    async fn send_with_retries(
+        &self,
+        request: ExportTraceServiceRequest,
+        heard: &mut Option<Trouble>,
+    ) -> Result<u64, Trouble> {
         let mut wait = FIRST_WAIT;
         for _ in 0..RETRIES {
             match self.collector.send(request.clone()).await {
-                Err(trouble) if trouble.kind.is_retryable() => tokio::time::sleep(wait).await,
+                Err(trouble) if trouble.kind.is_retryable() => *heard = Some(trouble),
                 answer => return answer,
             }
+            tokio::time::sleep(wait).await;
             wait *= 2;
         }
         self.collector.send(request).await
     }
 
     /// Tells what was lost since the last time, unless that was a moment ago.
-    fn tell(&mut self, every: Duration) {
+    pub(super) fn tell(&mut self, every: Duration) {
         if self.told.is_some_and(|told| told.elapsed() < every) {
             return;
         }

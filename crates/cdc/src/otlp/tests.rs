@@ -1,3 +1,6 @@
+mod losses;
+mod tls;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -5,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
+use axum::routing::{MethodRouter, post};
 use cdc_traces::Span;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
@@ -55,16 +58,19 @@ fn grpc(rejects: i64) -> (SocketAddr, Came) {
     (address, came)
 }
 
+/// Takes requests over HTTP, and answers so.
+fn over_http(came: Came, status: StatusCode) -> MethodRouter {
+    post(async move |headers: HeaderMap, body: Bytes| {
+        came.lock().unwrap().push((headers, ExportTraceServiceRequest::decode(body).unwrap()));
+        (status, answer(0).encode_to_vec())
+    })
+}
+
 async fn http(status: StatusCode) -> (SocketAddr, Came) {
     let came = Came::default();
-    let into = Arc::clone(&came);
-    let take = move |headers: HeaderMap, body: Bytes| async move {
-        into.lock().unwrap().push((headers, ExportTraceServiceRequest::decode(body).unwrap()));
-        (status, answer(0).encode_to_vec())
-    };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().route("/v1/traces", post(take));
+    let router = Router::new().route("/v1/traces", over_http(Arc::clone(&came), status));
     tokio::spawn(async move { axum::serve(listener, router).await });
     (address, came)
 }

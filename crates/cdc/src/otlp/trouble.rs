@@ -18,6 +18,8 @@ pub(super) struct Trouble {
 pub(super) enum Kind {
     /// Nobody answers, or not in time.
     Unreachable,
+    /// Whoever answers is not trusted, or trusts nobody.
+    Untrusted,
     /// It has too much to do.
     Overloaded,
     /// It wants other credentials.
@@ -31,12 +33,16 @@ pub(super) enum Kind {
 impl Kind {
     /// True where the same request may be taken later.
     pub(super) const fn is_retryable(self) -> bool {
-        matches!(self, Self::Unreachable | Self::Overloaded)
+        matches!(self, Self::Unreachable | Self::Untrusted | Self::Overloaded)
     }
 
     const fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => "check that the collector runs, and tracing.endpoint",
+            Self::Untrusted => {
+                "check that tracing.certificate holds the authority of the collector's certificate, and that this is for the \
+                 name in tracing.endpoint"
+            }
             Self::Overloaded => "give the collector more room",
             Self::Unauthorized => "check tracing.headers",
             Self::Misaddressed => "check tracing.endpoint, its path and tracing.protocol",
@@ -47,8 +53,9 @@ impl Kind {
 
 impl Trouble {
     /// Nobody answers, and this is why.
-    pub(super) fn unreachable(error: &dyn std::error::Error) -> Self {
-        Self { kind: Kind::Unreachable, text: chain(error) }
+    pub(super) fn unreachable(error: &(dyn std::error::Error + 'static)) -> Self {
+        let kind = if is_of_tls(error) { Kind::Untrusted } else { Kind::Unreachable };
+        Self { kind, text: chain(error) }
     }
 
     /// No answer came in time.
@@ -91,8 +98,9 @@ impl Trouble {
                 Kind::Refused
             }
         };
-        let source = std::error::Error::source(status).map(chain);
-        let text = match source {
+        let source = std::error::Error::source(status);
+        let kind = if source.is_some_and(is_of_tls) { Kind::Untrusted } else { kind };
+        let text = match source.map(chain) {
             Some(source) => format!("{:?}: {}: {source}", status.code(), status.message()),
             None => format!("{:?}: {}", status.code(), status.message()),
         };
@@ -115,6 +123,14 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+/// True where TLS is what failed. An error of a connection holds that of TLS as its content, which is not its source.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || held.is_some_and(|held| is_of_tls(held))
+        || error.source().is_some_and(is_of_tls)
 }
 
 #[cfg(test)]
