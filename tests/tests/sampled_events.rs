@@ -15,6 +15,8 @@ use cdc_devstack::{Service, compare};
 use cdc_tests::collector::{Collector, Seen};
 use cdc_tests::testbed::Testbed;
 use cdc_tests::topic;
+use cdc_tests::waiting::until_number;
+use rdkafka::Message as _;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The default `tracing.sample_ratio`.
@@ -259,5 +261,85 @@ async fn a_replay_is_one_trace_and_an_application_s_span_is_the_parent() {
     for spans in twice {
         let parents: BTreeSet<&[u8]> = spans.iter().map(|it| it.span.parent_span_id.as_slice()).collect();
         assert_eq!(parents.len(), spans.len(), "each was sent by itself");
+    }
+}
+
+/// What waits for another row, what is bad, and what comes back from the dead letters is seen as that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_parked_falls_and_is_replayed_is_seen_as_that() {
+    const TOPIC: &str = "cdc.game_db.orders";
+    const TABLE: &str = "CREATE TABLE orders (id text PRIMARY KEY, name text UNIQUE,
+                         n int CONSTRAINT small CHECK (n < 1000))";
+    let _turn = crate::TURN.lock().await;
+    let Testbed { stack, endpoints, mongo, postgres } = Testbed::start().await.unwrap();
+    postgres.batch_execute(TABLE).await.unwrap();
+    let collector = Collector::start().unwrap();
+    let common = [("CDC__TRACING__ENDPOINT", collector.endpoint()), ("CDC__KAFKA__TOPIC", TOPIC)];
+    let own = [("CDC__TRACING__SAMPLE_RATIO", "1"), ("CDC__MONGODB__COLLECTION", "orders")];
+    let deploy = |role: Role, settings: &[(&str, &str)]| {
+        Deployment::new(role, role.name(), stack.folder(), &endpoints, settings).unwrap()
+    };
+    let (watcher, syncer) = (deploy(Role::Watcher, &[common, own].concat()), deploy(Role::Syncer, &common));
+    let (mut watching, mut syncing) = (watcher.start().await.unwrap(), syncer.spawn().unwrap());
+
+    let orders = mongo.database(SOURCE_DATABASE).collection::<Document>("orders");
+    let rows = async |sql: &str, expected| until_number(&postgres, sql, expected).await;
+    orders.insert_one(doc! { "_id": "holds", "name": "wanted", "n": 1 }).await.unwrap();
+    rows("SELECT count(*) FROM orders", 1).await;
+    orders.insert_one(doc! { "_id": "waits", "name": "wanted", "n": 2 }).await.unwrap();
+    rows("SELECT count(*) FROM cdc.parked", 1).await;
+    orders.insert_one(doc! { "_id": "falls", "name": "another", "n": 2_000 }).await.unwrap();
+    let soon = Duration::from_secs(60);
+    collector.until(soon, |seen| seen.iter().any(|it| it.span.name == "dead_letter")).await.unwrap();
+    orders.update_one(doc! { "_id": "holds" }, doc! { "$set": { "name": "given up" } }).await.unwrap();
+    rows("SELECT count(*) FROM orders WHERE id = 'waits'", 1).await;
+    postgres.batch_execute("ALTER TABLE orders DROP CONSTRAINT small").await.unwrap();
+    assert!(syncer.run(&["dead-letters", "replay"]).await.unwrap().status.success());
+    rows("SELECT count(*) FROM orders WHERE id = 'falls'", 1).await;
+    assert_eq!(watching.terminate(SHUTDOWN_TIMEOUT).await.unwrap().code(), Some(0));
+    assert_eq!(syncing.terminate(SHUTDOWN_TIMEOUT).await.unwrap().code(), Some(0));
+
+    let seen = collector.seen();
+    let mut traces: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for message in topic::read_raw(&endpoints.kafka_brokers, TOPIC, &BTreeMap::new()).unwrap() {
+        let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+        let trace = topic::headers_of(&message)["traceparent"][3..35].to_owned();
+        let known = traces.entry(key).or_default();
+        if !known.contains(&trace) {
+            known.push(trace);
+        }
+    }
+    // Of one event what the Syncer tells, in the order of time, each below the Watcher's `send`.
+    let told = |key: &str, event: usize| -> Vec<String> {
+        let trace = &traces[&format!("\"{key}\"")][event];
+        let own = |it: &&Seen| hexadecimal(&it.span.trace_id) == *trace;
+        let send = seen.iter().filter(own).find(|it| it.span.name.starts_with("send ")).unwrap();
+        let below = |it: &&Seen| it.service() == "cdc-syncer" && it.span.parent_span_id == send.span.span_id;
+        let mut spans: Vec<&Seen> = seen.iter().filter(own).filter(below).collect();
+        spans.sort_by_key(|it| it.span.end_time_unix_nano);
+        let words = spans.iter().map(|it| {
+            let said = ["cdc.outcome", "cdc.reason", "cdc.replayed"].map(|key| it.attribute(key));
+            let name = it.span.name.split(' ').next().unwrap();
+            [Some(name)].into_iter().chain(said).flatten().collect::<Vec<_>>().join(" ")
+        });
+        words.collect()
+    };
+    assert_eq!(told("holds", 0), ["process written"]);
+    assert_eq!(told("waits", 0), ["process parked"]);
+    assert_eq!(told("falls", 0), ["dead_letter check_violation", "process written true"]);
+    assert_eq!(told("holds", 1), ["process written"]);
+
+    // Alone in its batch it was not written, so that the batch alone tells of the try.
+    let sent_of = |key: &str| {
+        let trace = &traces[&format!("\"{key}\"")][0];
+        seen.iter().find(|it| hexadecimal(&it.span.trace_id) == *trace && it.span.name.starts_with("send "))
+    };
+    for (key, code) in [("waits", "23505"), ("falls", "23514")] {
+        let sent = sent_of(key).unwrap();
+        let tries = |it: &&Seen| {
+            it.failure().is_some() && it.span.links.iter().any(|link| link.span_id == sent.span.span_id)
+        };
+        let tried = seen.iter().find(tries).unwrap_or_else(|| panic!("no failed batch leads to {key}"));
+        assert_eq!(tried.attribute("db.response.status_code"), Some(code), "{tried:?}");
     }
 }
