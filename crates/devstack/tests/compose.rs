@@ -167,7 +167,7 @@ fn everything_mounted_exists() {
         for volume in &service.volumes {
             let source = volume.split(':').next().unwrap();
             let exists = match source.strip_prefix("./") {
-                Some(file) => repository().join(file).is_file(),
+                Some(path) => repository().join(path).exists(),
                 // Where Docker keeps the containers' logs.
                 None if source == "/var/lib/docker/containers" => true,
                 None => compose.volumes.contains_key(source),
@@ -188,15 +188,88 @@ fn spans_and_logs_are_kept_for_a_week_and_metrics_for_a_month() {
     assert_eq!(hours(&loki["limits_config"]["retention_period"]), week);
     assert_eq!(loki["compactor"]["retention_enabled"], true);
     assert!(compose.services["prometheus"].command.contains(&"--storage.tsdb.retention.time=30d".to_owned()));
+}
 
-    let collector: Value = yaml("deploy/observability/collector.yaml");
-    let host = |endpoint: &Value| {
-        let text = endpoint.as_str().unwrap().trim_start_matches("http://");
-        text.split(':').next().unwrap().to_owned()
+/// `host:port` of every address in the profile's files, each with where it stands.
+fn addresses() -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut add = |place, address: &Value| {
+        let text = address.as_str().unwrap().trim_start_matches("http://");
+        found.push((place, text.split('/').next().unwrap().to_owned()));
     };
-    for (_, exporter) in collector["exporters"].as_object().unwrap() {
-        assert!(compose.services.contains_key(&host(&exporter["endpoint"])), "{exporter}");
+    let collector: Value = yaml("deploy/observability/collector.yaml");
+    for exporter in collector["exporters"].as_object().unwrap().values() {
+        add("the collector's exporter", &exporter["endpoint"]);
     }
+    let sources: Value = yaml("deploy/observability/grafana/datasources.yaml");
+    for source in sources["datasources"].as_array().unwrap() {
+        add("Grafana's source", &source["url"]);
+    }
+    let prometheus: Value = yaml("deploy/observability/prometheus.yaml");
+    for job in prometheus["scrape_configs"].as_array().unwrap() {
+        for target in job["static_configs"][0]["targets"].as_array().unwrap() {
+            add("Prometheus' target", target);
+        }
+    }
+    // What the comment at the top says, and the page.
+    for file in ["docker-compose.yml", "docs/tracing.md"] {
+        let text = fs::read_to_string(repository().join(file)).unwrap();
+        let named = text.split("OTEL_EXPORTER_OTLP_ENDPOINT=").nth(1).unwrap();
+        add(file, &Value::from(named.split_whitespace().next().unwrap().trim_end_matches('`')));
+    }
+    found
+}
+
+/// Where a service of the profile listens: what its own file says, and else what its image does by itself.
+fn listens(service: &str) -> Vec<String> {
+    let file = |path: &str| -> Value { yaml(path) };
+    let port = |address: &Value| address.as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    match service {
+        "watcher" => vec![port(&file("deploy/container/watch.yaml")["http"]["listen"])],
+        "syncer" => vec![port(&file("deploy/container/sync.yaml")["http"]["listen"])],
+        "collector" => {
+            let protocols = &file("deploy/observability/collector.yaml")["receivers"]["otlp"]["protocols"];
+            let protocols = protocols.as_object().unwrap().values();
+            protocols.map(|protocol| port(&protocol["endpoint"])).collect()
+        }
+        "loki" => vec![file("deploy/observability/loki.yaml")["server"]["http_listen_port"].to_string()],
+        // OTLP over gRPC, the page and its own health.
+        "jaeger" => ["4317", "16686", "14269"].map(str::to_owned).to_vec(),
+        "prometheus" => vec!["9090".to_owned()],
+        "grafana" => vec!["3000".to_owned()],
+        other => panic!("{other} is no service of the profile"),
+    }
+}
+
+#[test]
+fn every_address_in_the_profile_is_one_at_which_its_service_listens() {
+    let compose = compose();
+    let addresses = addresses();
+    assert!(addresses.len() >= 9, "{addresses:?}");
+    for (place, address) in addresses {
+        let (host, port) = address.split_once(':').unwrap();
+        assert!(compose.services.contains_key(host), "{place}: {address}");
+        assert!(listens(host).contains(&port.to_owned()), "{place}: {address}");
+    }
+    for (name, service) in &compose.services {
+        if service.profiles == ["observability"] {
+            for mapping in &service.ports {
+                let inside = mapping.rsplit(':').next().unwrap().to_owned();
+                assert!(listens(name).contains(&inside), "{name} publishes {inside}");
+            }
+            let asked = service.healthcheck.iter().filter_map(|check| check.test.last());
+            for url in asked {
+                let address = url.trim_start_matches("http://").split('/').next().unwrap();
+                let port = address.rsplit(':').next().unwrap().to_owned();
+                assert!(listens(name).contains(&port), "{name} is asked at {url}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_part_that_a_pipeline_of_the_collector_names_is_there() {
+    let collector: Value = yaml("deploy/observability/collector.yaml");
     for (name, pipeline) in collector["service"]["pipelines"].as_object().unwrap() {
         for part in ["receivers", "processors", "exporters"] {
             for used in pipeline[part].as_array().unwrap() {
@@ -204,12 +277,44 @@ fn spans_and_logs_are_kept_for_a_week_and_metrics_for_a_month() {
             }
         }
     }
-    let sources: Value = yaml("deploy/observability/grafana/datasources.yaml");
-    for source in sources["datasources"].as_array().unwrap() {
-        assert!(compose.services.contains_key(&host(&source["url"])), "{source}");
+}
+
+/// What is mounted for a program stands in its command, or in a file that is mounted for it.
+#[test]
+fn every_program_of_the_profile_reads_what_is_mounted() {
+    for (name, service) in compose().services {
+        if service.profiles != ["observability"] {
+            continue;
+        }
+        let mounted = service.volumes.iter().filter_map(|volume| volume.strip_prefix("./"));
+        let mounted: Vec<(&str, &str)> = mounted
+            .map(|volume| {
+                let mut parts = volume.split(':');
+                (parts.next().unwrap(), parts.next().unwrap())
+            })
+            .collect();
+        let mut read = service.command.join(" ");
+        for (file, _) in mounted.iter().filter(|(file, _)| repository().join(file).is_file()) {
+            read += &fs::read_to_string(repository().join(file)).unwrap();
+        }
+        for (_, inside) in mounted {
+            // Grafana looks into that folder by itself.
+            let is_found = read.contains(inside) || inside.starts_with("/etc/grafana/provisioning/");
+            assert!(is_found, "{name} is told nowhere of {inside}");
+        }
     }
-    let prometheus: Value = yaml("deploy/observability/prometheus.yaml");
-    for target in prometheus["scrape_configs"][0]["static_configs"][0]["targets"].as_array().unwrap() {
-        assert!(compose.services.contains_key(&host(target)), "{target}");
+}
+
+/// What the collector takes out of a line of the log stands in one that the services write.
+#[test]
+fn the_collector_reads_lines_as_they_are_written() {
+    let collector: Value = yaml("deploy/observability/collector.yaml");
+    let text = collector["receivers"]["filelog"]["operators"].to_string();
+    let page = fs::read_to_string(repository().join("docs/log-events.md")).unwrap();
+    let fields: Vec<&str> =
+        text.split("attributes.").skip(1).map(|rest| rest.split(['"', '.']).next().unwrap()).collect();
+    assert_eq!(fields, ["level", "trace_id", "span_id", "service"]);
+    for field in fields {
+        assert!(page.contains(&format!("`{field}`")), "{field} is no field of the log");
     }
 }

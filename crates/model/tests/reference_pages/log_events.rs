@@ -14,8 +14,9 @@ const HEAD: &str = "# Log events
 `make specs` writes everything here but the last column, which is kept: message, operation and fields come from the code. A
 new event fails the test until somebody has said what to do about it. Braces stand for what is filled in.
 
-Each line of the log is one JSON object with `timestamp`, `level`, `message` and the fields below. Errors carry `error_type`,
-`error` and `stack_trace` besides. A failure that is retried has the number of its try.
+Each line of the log is one JSON object with `timestamp`, `level`, `message`, the `service` whose it is, and the fields below.
+Where spans are made it has the `trace_id` and `span_id` of its state. Errors carry `error_type`, `error` and `stack_trace`
+besides. A failure that is retried has the number of its try.
 ";
 /// Fields that every line may have.
 const COMMON: [&str; 5] = ["service", "operation", "error_type", "error", "stack_trace"];
