@@ -20,11 +20,8 @@ async fn each_event_is_saved_before_the_next_is_published() {
     let Testbed { stack, endpoints, mongo, .. } = Testbed::start().await.unwrap();
     let source = Source::new(SOURCE_DATABASE, &PLAYERS);
     let since = history::now(&mongo).await.unwrap();
-    let settings = [
-        ("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "1"),
-        ("CDC__PERFORMANCE__TOKEN_SAVE_INTERVAL", "1"),
-        ("CDC__KAFKA__BATCH_TIMEOUT", "1ms"),
-    ];
+    let settings =
+        [("CDC__PERFORMANCE__MAX_REPLAY_EVENTS", "1"), ("CDC__PERFORMANCE__TOKEN_SAVE_INTERVAL", "1")];
     let watcher = Deployment::new(Role::Watcher, "watcher", stack.folder(), &endpoints, &settings).unwrap();
     let mut watching = watcher.start().await.unwrap();
 

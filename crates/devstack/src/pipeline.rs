@@ -261,13 +261,13 @@ impl Deployment {
     }
 }
 
-/// The seed's watcher.yaml with these servers.
+/// The seed's watcher.yaml with these servers, without the two keys whose defaults are others here (`kafka.batch_size`,
+/// `kafka.batch_timeout`).
 fn watcher_yaml(endpoints: &Endpoints) -> String {
     format!(
         "mongodb:\n  uri: \"{}\"\n  database: \"{SOURCE_DATABASE}\"\n  collection: \"players\"\n  \
          connection_timeout: \"10s\"\n\
-         kafka:\n  brokers: [{}]\n  topic: \"{TOPIC}\"\n  compression: \"snappy\"\n  batch_size: 100\n  \
-         batch_timeout: \"10ms\"\n  max_retries: 5\n\
+         kafka:\n  brokers: [{}]\n  topic: \"{TOPIC}\"\n  compression: \"snappy\"\n  max_retries: 5\n\
          token_storage:\n  type: \"redis\"\n  redis:\n    addr: \"{}\"\n    password: \"\"\n    db: 0\n    \
          key: \"{TOKEN_KEY}\"\n\
          logging:\n  level: \"info\"\n  format: \"json\"\n\

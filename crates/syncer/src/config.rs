@@ -18,9 +18,10 @@ options! {
         /// How long a row waits at most, while its writer is idle.
         pub flush_interval: Duration = Duration::from_millis(500)
             => duration("batch.flush_interval", MILLISECOND..=HOUR),
-        /// How long a row waits for company while its writer is idle. With as much as `batch.flush_interval` nothing
-        /// lingers: a batch leaves when it is full or `batch.flush_interval` old, and not before.
-        pub linger: Duration = Duration::from_millis(5)
+        /// How long a row waits for company while its writer is idle. Without a wait it leaves at once, and what comes while
+        /// its writer is at work leaves together. With as much as `batch.flush_interval` nothing lingers: a batch leaves when
+        /// it is full or `batch.flush_interval` old, and not before.
+        pub linger: Duration = Duration::ZERO
             => duration("batch.linger", Duration::ZERO..=HOUR) up to flush_interval("batch.flush_interval"),
         /// Workers, each with one batch in flight, and so with a connection to PostgreSQL.
         pub pool_size: u32 = 10 => number("workers.pool_size", 1..=1_024),

@@ -143,6 +143,7 @@ fn natural() -> Config {
         pool_size: 2,
         max_buffered_bytes: 60,
         max_fetch_records: 4,
+        linger: Duration::from_millis(5),
         retries: Retries {
             kafka: Retry::times(2),
             postgres_connect: Retry::times(2),

@@ -112,6 +112,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!(watcher.topics(), ["cdc.game_db.players"]);
     assert_eq!(watcher.mongodb.full_document, UpdateImage::Lookup);
     assert_eq!((watcher.kafka.partitions, watcher.kafka.replication_factor), (8, -1));
+    assert_eq!((watcher.kafka.batch_size, watcher.kafka.batch_timeout), (10_000, Duration::ZERO));
     assert_eq!(watcher.kafka.delivery_timeout, Duration::from_secs(30));
     assert_eq!(watcher.machine.retries.token_store, Retry::times(3));
     let machine = &watcher.machine;
@@ -127,7 +128,7 @@ fn what_is_not_written_has_its_default() {
 
     let (_folder, sources) = files(&[("syncer.yaml", SYNCER)]);
     let syncer = SyncerConfig::load(&sources).unwrap();
-    assert_eq!(syncer.machine.linger, millis(5));
+    assert_eq!(syncer.machine.linger, Duration::ZERO);
     assert_eq!(syncer.machine.buffer_bytes, 8 * 1024 * 1024);
     assert_eq!(syncer.machine.max_buffered_bytes, 32 * 1024 * 1024);
     assert_eq!(syncer.machine.retries.postgres_write, Retry::times(3));
@@ -196,7 +197,7 @@ performance:
             "watcher.yaml:7:12: kafka.brokers: each broker is a host and a port, such as \"localhost:9092\"",
             "watcher.yaml:8:16: kafka.compression: \"brotli\" is not legal; legal: none, gzip, snappy, lz4, zstd",
             "watcher.yaml:9:15: kafka.batch_size: \"lots\" is not legal; legal: a whole number from 1 to 1000000",
-            "watcher.yaml:10:18: kafka.batch_timeout: \"10\" is not legal; legal: a duration with its unit, such as \"10ms\", from 1ms to 1m",
+            "watcher.yaml:10:18: kafka.batch_timeout: \"10\" is not legal; legal: a duration with its unit, such as \"0s\", from 0s to 1m",
             "watcher.yaml:11:3: unknown key kafka.topik; did you mean kafka.topic?",
             "watcher.yaml:13:9: token_storage.type: \"etcd\" is not legal; legal: redis, file",
             "watcher.yaml:14:18: on_history_lost: this value is not available yet; legal: stop, from_now",
@@ -321,9 +322,10 @@ fn keys_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_shorter_flush_interval_shortens_the_default_linger() {
-    let (_folder, sources) = files(&[("syncer.yaml", SYNCER), ("more.yaml", "batch: {flush_interval: 2ms}")]);
-    assert_eq!(SyncerConfig::load(&sources).unwrap().machine.linger, millis(2));
+fn a_smaller_window_lowers_the_default_that_it_caps() {
+    let more = "dead_letter: {stop_after: {window: 50}}";
+    let (_folder, sources) = files(&[("syncer.yaml", SYNCER), ("more.yaml", more)]);
+    assert_eq!(SyncerConfig::load(&sources).unwrap().machine.stop_after.at_least, 50);
 }
 
 #[test]

@@ -116,10 +116,13 @@ options! {
         /// How batches of messages are compressed.
         pub compression: Compression = Compression::default() => word("kafka.compression"),
         /// Messages that fill a batch.
-        pub batch_size: u32 = 100 => number("kafka.batch_size", 1..=1_000_000),
-        /// How long a batch waits to be filled.
-        pub batch_timeout: Duration = Duration::from_millis(10)
-            => duration("kafka.batch_timeout", Duration::from_millis(1)..=Duration::from_secs(60)),
+        ///
+        /// More than fit into its bytes, where messages are of the usual size: a batch is what has queued.
+        pub batch_size: u32 = 10_000 => number("kafka.batch_size", 1..=1_000_000),
+        /// How long a batch waits to be filled. Without a wait a message leaves at once while none is on its way, and what
+        /// queues behind those that are leaves together.
+        pub batch_timeout: Duration = Duration::ZERO
+            => duration("kafka.batch_timeout", Duration::ZERO..=Duration::from_secs(60)),
         /// Partitions of a topic that the Watcher creates; see docs/partitions.md for adding some later. Its
         /// `max.message.bytes` is 64 MiB, so that every document fits.
         pub partitions: u16 = 8 => number("kafka.partitions", 1..=10_000),

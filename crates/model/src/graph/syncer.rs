@@ -89,6 +89,7 @@ fn small() -> Config {
         channel_buffer: 0,
         pool_size: 1,
         max_fetch_records: 2,
+        linger: Duration::from_millis(5),
         retries: Retries { kafka: never, postgres_connect: never, postgres_write: never },
         on_unique_violation: OnUniqueViolation::Stop,
         ledger_check: Duration::ZERO,

@@ -58,6 +58,7 @@ fn small() -> Config {
         pool_size: 2,
         max_buffered_bytes: 1000,
         max_fetch_records: 4,
+        linger: Duration::from_millis(5),
         ledger_check: Duration::ZERO,
         ..Config::default()
     }
