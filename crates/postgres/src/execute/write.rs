@@ -5,11 +5,11 @@ use cdc_syncer::{ParkedRows, Parking};
 
 use crate::catalog::claim;
 use crate::execute::job::Job;
-use crate::execute::lock::begin_and_lock;
+use crate::execute::lock::{begin_and_lock, begin_lock_and_work};
 use crate::execute::park::{fence_against_parked, write_and_park};
 use crate::execute::table::write_table;
 use crate::parked;
-use crate::plan::{Plan, TablePlan};
+use crate::plan::Plan;
 use crate::prepare::PreparedBatch;
 use crate::server::operation::WRITE;
 use crate::server::session::Session;
@@ -26,8 +26,16 @@ pub(crate) async fn write(
     job: &Job<'_>,
     counts: &mut WriteCounts,
 ) -> Result<Vec<ParkedRows>, Stop> {
-    let transaction = begin_and_lock(session, WRITE, job.ledger, (&prepared.lock, job.owned)).await?;
-    let written = write_tables(session, plan, prepared, job, counts).await;
+    let lock = (&prepared.lock, job.owned);
+    if job.parking == Parking::Off {
+        let plan = &*plan;
+        let work = async |session: &Session| write_tables(session, plan, prepared, job, counts).await;
+        let (transaction, ()) = begin_lock_and_work(session, WRITE, job.ledger, lock, work).await?;
+        end(session, WRITE, transaction, Ok(())).await?;
+        return Ok(Vec::new());
+    }
+    let transaction = begin_and_lock(session, WRITE, job.ledger, lock).await?;
+    let written = write_among_parked(session, plan, prepared, job, counts).await;
     Ok(end(session, WRITE, transaction, written).await?)
 }
 
@@ -42,6 +50,23 @@ pub(crate) async fn feed(session: &Session, plan: &Plan) -> Result<(), Trouble> 
 
 /// With nothing parked, the tables' statements are all that there is.
 async fn write_tables(
+    session: &Session,
+    plan: &Plan,
+    prepared: &PreparedBatch,
+    job: &Job<'_>,
+    counts: &mut WriteCounts,
+) -> Result<(), Trouble> {
+    feed(session, plan).await?;
+    for (table, statements) in plan.tables.iter().zip(&prepared.tables) {
+        let before = job.partition_of(table).map(|partition| counts.so_far(partition));
+        write_table(session, table, statements, counts).await?;
+        counts.attribute(before);
+    }
+    Ok(())
+}
+
+/// Fences what parked versions keep off, and parks what is blocked where that is ordered; returns what is parked now.
+async fn write_among_parked(
     session: &mut Session,
     plan: &mut Plan,
     prepared: &PreparedBatch,
@@ -49,29 +74,17 @@ async fn write_tables(
     counts: &mut WriteCounts,
 ) -> Result<Vec<ParkedRows>, Trouble> {
     feed(session, plan).await?;
-    let partition_of = |table: &TablePlan| job.batch.get(table.record).map(|row| row.partition);
-    match job.parking {
-        Parking::Off => {
-            for (table, statements) in plan.tables.iter().zip(&prepared.tables) {
-                let before = partition_of(table).map(|partition| counts.so_far(partition));
-                write_table(session, table, statements, counts).await?;
-                counts.attribute(before);
-            }
-            return Ok(Vec::new());
+    if job.parking == Parking::Park {
+        for table in &mut plan.tables {
+            fence_against_parked(session, table, counts).await?;
         }
-        Parking::Fence => {
-            for (table, statements) in plan.tables.iter_mut().zip(&prepared.tables) {
-                let before = partition_of(table).map(|partition| counts.so_far(partition));
-                fence_against_parked(session, table, counts).await?;
-                write_table(session, table, statements, counts).await?;
-                counts.attribute(before);
-            }
-        }
-        Parking::Park => {
-            for table in &mut plan.tables {
-                fence_against_parked(session, table, counts).await?;
-            }
-            write_and_park(session, plan, prepared, job, counts).await?;
+        write_and_park(session, plan, prepared, job, counts).await?;
+    } else {
+        for (table, statements) in plan.tables.iter_mut().zip(&prepared.tables) {
+            let before = job.partition_of(table).map(|partition| counts.so_far(partition));
+            fence_against_parked(session, table, counts).await?;
+            write_table(session, table, statements, counts).await?;
+            counts.attribute(before);
         }
     }
     parked::count(session, job.ledger.consumer_group(), job.share, job.owned)
