@@ -37,6 +37,8 @@ labels! {
         LastWins: "last instead of greatest wins",
         /// Adapter: nobody asks the ledger who owns a partition.
         NoLedgerEpoch: "no ledger epoch",
+        /// Adapter: a copy of the database is taken for the server that was written to.
+        AnyServer: "a copy taken for the server",
         /// Adapter: a row is written whatever its version.
         NoFence: "no fence",
         /// Adapter: a tombstone is written after the delete is committed.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use cdc_event::Encoder;
@@ -103,7 +104,8 @@ pub fn row(data: &[u8]) {
     let partition = Partition(0);
     let mut owned = OwnedPartitions::default();
     let name = TopicPartition { topic: TOPIC.into(), partition: 0 };
-    let row = OwnedPartition { assignment: Epoch(1), name, epoch: 1, owner: "a".to_owned(), floor: None };
+    let (owner, server) = ("a".to_owned(), SystemTime::UNIX_EPOCH);
+    let row = OwnedPartition { assignment: Epoch(1), name, epoch: 1, owner, floor: None, server };
     owned.push(partition, &row);
     let namespace = Namespace::new("game_db", "players");
     let bindings = Bindings::new(&BTreeMap::from([(TOPIC.to_owned(), namespace)]));

@@ -180,6 +180,59 @@ impl Postgres {
         self.restart().await
     }
 
+    /// Takes a copy of its data while it runs, as a standby begins with one.
+    ///
+    /// # Errors
+    /// If `pg_basebackup` says no.
+    pub async fn back_up(&self) -> Result<(), Error> {
+        let copy = self.copy();
+        drop(fs::remove_dir_all(&copy));
+        let port = self.port.to_string();
+        let copy = copy.display().to_string();
+        let args = [
+            "-D",
+            &copy,
+            "-h",
+            HOST,
+            "-p",
+            &port,
+            "-U",
+            SUPERUSER,
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+        ];
+        let program = Program {
+            path: binaries::postgres_bin()?.join("pg_basebackup"),
+            args: args.into_iter().map(str::to_owned).collect(),
+            env: Vec::new(),
+            folder: self.data.parent().unwrap_or(&self.data).to_path_buf(),
+            log: self.log().with_file_name("postgres-basebackup.log"),
+            user: self.user,
+            lifetime: Lifetime::Scoped,
+        };
+        Server::new("pg_basebackup", program).run_to_end().await
+    }
+
+    /// Dies, and another server comes up from its copy on the same port: what was committed since is gone, as with a
+    /// standby that was behind.
+    ///
+    /// # Errors
+    /// If there is no copy, or it does not come up.
+    pub async fn fall_back(&mut self) -> Result<(), Error> {
+        self.server.kill().await;
+        fs::remove_dir_all(&self.data)
+            .and_then(|()| fs::rename(self.copy(), &self.data))
+            .map_err(|source| Error::io("postgres", "its copy could not take its place", source))?;
+        self.restart().await
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.data.with_file_name("copy")
+    }
+
     /// From now on, dropping it does nothing.
     pub(crate) fn detach(&mut self) {
         self.server.detach();

@@ -99,8 +99,9 @@ impl<C: RecordConsumer, D: Database> Hands<C, D> {
             operation = "ledger_refused",
             what,
             partitions,
-            "the ledger refused partitions: another member has taken them, or the database was restored from a \
-             copy; where they are still assigned they are acquired again and read from where the ledger stands"
+            "the ledger refused partitions: another member has taken them, or the database is not the server that \
+             they were taken on (restarted, failed over, or restored from a copy); where they are still assigned they \
+             are acquired again and read from where the ledger stands"
         );
     }
 

@@ -46,9 +46,19 @@ pub struct LedgerRow {
     pub next: Option<i64>,
 }
 
-/// What a process knows of the partitions that it has taken: for which assignment, and the lowest offset that their rows
-/// may show.
-pub type Claims = [Option<(Epoch, Option<i64>)>; PARTITIONS];
+/// What a process knows of a partition that it has taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// For which assignment.
+    pub epoch: Epoch,
+    /// The lowest offset that its row may show.
+    pub floor: Option<i64>,
+    /// On which server.
+    pub server: u32,
+}
+
+/// What a process knows of the partitions that it has taken.
+pub type Claims = [Option<Claim>; PARTITIONS];
 
 /// What a transaction is for.
 #[derive(Clone, Debug)]
@@ -136,8 +146,8 @@ pub struct Postgres {
     pub parked: Vec<Entry>,
     /// What runs.
     pub transactions: Vec<Transaction>,
-    /// Partitions of which rows were written since the copy was made.
-    touched: Set,
+    /// Which server this is: a copy comes up as another one.
+    pub server: u32,
     copy: Option<Box<Copied>>,
 }
 
@@ -208,13 +218,16 @@ impl Postgres {
         self.transactions.iter().all(|it| it.held & (1 << partition) == 0)
     }
 
-    /// True where the ledger and the process agree that this assignment owns the partition, and the offset has not gone
-    /// back behind what the process knows.
+    /// True where the ledger and the process agree that this assignment owns the partition, which was taken on this
+    /// server, and the offset has not gone back behind what the process knows.
     #[must_use]
     pub fn is_owner(&self, partition: usize, owner: (Life, Epoch), claims: &Claims) -> bool {
         let row = &self.ledger[partition];
-        let is_claimed =
-            claims[partition].is_some_and(|(epoch, floor)| epoch == owner.1 && row.next >= floor);
+        let is_claimed = claims[partition].is_some_and(|claim| {
+            claim.epoch == owner.1
+                && (claim.server == self.server || planted(Plant::AnyServer))
+                && row.next >= claim.floor
+        });
         planted(Plant::NoLedgerEpoch) || (row.owner == owner && is_claimed)
     }
 
@@ -292,7 +305,6 @@ impl Postgres {
     /// A transaction is committed.
     pub fn commit(&mut self, at: usize) -> Transaction {
         let transaction = self.transactions.swap_remove(at);
-        self.touched = transaction.partitions().iter().fold(self.touched, |set, (it, _)| set | 1 << it.0);
         for table in 0..TABLES {
             for key in 0..KEYS {
                 let locked = 1 << (table * KEYS + key);
@@ -324,7 +336,6 @@ impl Postgres {
 
     /// Keeps a copy of all that is committed.
     pub fn back_up(&mut self) {
-        self.touched = 0;
         self.copy = Some(Box::new((self.tables, self.ledger, self.parked.clone())));
     }
 
@@ -334,14 +345,9 @@ impl Postgres {
         self.copy.is_some()
     }
 
-    /// What the copy says of the partitions of which rows were written since.
-    pub fn copied(&self) -> impl Iterator<Item = (usize, LedgerRow)> + '_ {
-        let rows = self.copy.iter().flat_map(|copy| copy.1.iter().copied().enumerate());
-        rows.filter(|(at, _)| self.touched & (1 << at) != 0)
-    }
-
     /// The copy takes the server's place; what ran is gone.
     pub fn restore(&mut self) -> Vec<Transaction> {
+        self.server += 1;
         if let Some(copy) = &self.copy {
             (self.tables, self.ledger, self.parked) = (**copy).clone();
         }

@@ -174,7 +174,7 @@ impl World {
             Act::Transact => who == 0 && !(self.postgres.transactions.is_empty() && self.unburied.is_empty()),
             Act::FlushStore | Act::DamageStore => who == 0 && self.has_one_holder(),
             Act::Answer => who == 0 && !self.answers.is_empty(),
-            Act::Restore => who == 0 && self.postgres.has_copy() && self.would_show(),
+            Act::Restore => who == 0 && self.postgres.has_copy(),
             act if act.is_of_a_syncer() => self.can_sync(act, who),
             _ => self.can_watch(act, who),
         }

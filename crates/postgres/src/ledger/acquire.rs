@@ -30,7 +30,7 @@ const TAKE: &str = "\
 UPDATE cdc.partitions AS p SET epoch = p.epoch + 1, owner = gen_random_uuid()::text \
 FROM unnest($2::text[], $3::int[]) AS c(topic, partition) \
 WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
-RETURNING p.topic, p.partition, p.epoch, p.owner, p.next_offset, p.end_seen";
+RETURNING p.topic, p.partition, p.epoch, p.owner, p.next_offset, p.end_seen, pg_postmaster_start_time()";
 
 /// How many rows of each partition are parked, by worker. A route is a 64-bit hash without a sign.
 const PARKED: &str = "\
@@ -88,6 +88,7 @@ impl Ledger {
                         epoch: row.get(2),
                         owner: row.get(3),
                         floor: row.get(4),
+                        server: row.get(6),
                     },
                 );
                 let parked = parked_of(&parked, &claim.name);

@@ -14,16 +14,18 @@ const OPERATION: &str = "ledger_check";
 /// The statement that starts every batch. `txid_current()` names the transaction whose commit is verified.
 pub(crate) const LOCK_OWNED: &str = "\
 SELECT p.topic, p.partition, p.next_offset, txid_current() FROM cdc.partitions AS p \
-JOIN unnest($2::text[], $3::int[], $4::bigint[], $5::text[]) AS c(topic, partition, epoch, owner) \
+JOIN unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::timestamptz[]) \
+AS c(topic, partition, epoch, owner, server) \
 ON p.topic = c.topic AND p.partition = c.partition AND p.epoch = c.epoch AND p.owner = c.owner \
-WHERE p.consumer_group = $1 ORDER BY p.topic, p.partition FOR KEY SHARE OF p";
+WHERE p.consumer_group = $1 AND c.server = pg_postmaster_start_time() ORDER BY p.topic, p.partition FOR KEY SHARE OF p";
 
 /// The same question without the lock.
 const CHECK: &str = "\
 SELECT p.topic, p.partition, p.next_offset FROM cdc.partitions AS p \
-JOIN unnest($2::text[], $3::int[], $4::bigint[], $5::text[]) AS c(topic, partition, epoch, owner) \
+JOIN unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::timestamptz[]) \
+AS c(topic, partition, epoch, owner, server) \
 ON p.topic = c.topic AND p.partition = c.partition AND p.epoch = c.epoch AND p.owner = c.owner \
-WHERE p.consumer_group = $1";
+WHERE p.consumer_group = $1 AND c.server = pg_postmaster_start_time()";
 
 /// What the locking of a batch's partitions came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +48,14 @@ impl Ledger {
             .client
             .query(
                 statement,
-                &[&self.consumer_group, &owned.topics, &owned.numbers, &owned.epochs, &owned.owners],
+                &[
+                    &self.consumer_group,
+                    &owned.topics,
+                    &owned.numbers,
+                    &owned.epochs,
+                    &owned.owners,
+                    &owned.servers,
+                ],
             )
             .await?;
         let missing = owned.missing_from(&rows);
@@ -56,7 +65,7 @@ impl Ledger {
         }
     }
 
-    /// The partitions that are not ours any more, or stand lower than we left them.
+    /// The partitions that are not ours any more, were taken on another server, or stand lower than we left them.
     pub(crate) async fn check(
         &self,
         session: &mut Session,
@@ -72,7 +81,10 @@ impl Ledger {
             let group = &self.consumer_group;
             session
                 .client
-                .query(&statement, &[group, &owned.topics, &owned.numbers, &owned.epochs, &owned.owners])
+                .query(
+                    &statement,
+                    &[group, &owned.topics, &owned.numbers, &owned.epochs, &owned.owners, &owned.servers],
+                )
                 .await
         };
         let rows = asked.await.map_err(|error| Trouble::of(OPERATION, error))?;

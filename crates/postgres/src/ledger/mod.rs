@@ -3,6 +3,9 @@
 //! Taking a partition locks its row `FOR UPDATE`, which waits for every batch that has locked it, and raises its
 //! epoch, which refuses every later one. A batch locks its partitions' rows `FOR KEY SHARE`: batches do not
 //! wait for each other, nor for the recording of offsets, which leaves the key alone.
+//!
+//! A partition is ours on the server on which it was taken, and only as long as that one's process runs: another one
+//! may lack what was committed last. There it is taken anew, and read from where that ledger stands.
 
 mod acquire;
 pub(crate) mod gaps;

@@ -1,7 +1,8 @@
 //! How far partitions are written: offsets on their way into the ledger.
 //!
 //! Of each the lowest value is remembered that its row may show, its floor: a lower one means that the database is a
-//! copy of an earlier one.
+//! copy of an earlier one. What is written and not yet recorded leaves no such trace, so nothing is recorded on another
+//! server than the one that the partition was taken on.
 
 use std::sync::PoisonError;
 
@@ -16,18 +17,18 @@ use crate::server::trouble::Trouble;
 /// The offset is the end of its log, if it is still where the partition stands.
 const SEE: &str = "\
 UPDATE cdc.partitions AS p SET end_seen = c.end_seen \
-FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[]) \
-AS c(topic, partition, epoch, owner, end_seen) \
-WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
+FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::timestamptz[], $7::bigint[]) \
+AS c(topic, partition, epoch, owner, server, end_seen) \
+WHERE c.server = pg_postmaster_start_time() AND p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
 AND p.epoch = c.epoch AND p.owner = c.owner AND p.next_offset = c.end_seen \
 AND p.end_seen IS DISTINCT FROM c.end_seen";
 
 /// One statement, so that no offset moves without its gap; where nothing was lost there is none.
 const MOVE: &str = "\
 WITH moved AS (UPDATE cdc.partitions AS p SET next_offset = c.to_offset, end_seen = NULL \
-FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) \
-AS c(topic, partition, epoch, owner, from_offset, to_offset, cause) \
-WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
+FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::timestamptz[], $7::bigint[], $8::bigint[], \
+$9::text[]) AS c(topic, partition, epoch, owner, server, from_offset, to_offset, cause) \
+WHERE c.server = pg_postmaster_start_time() AND p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
 AND p.epoch = c.epoch AND p.owner = c.owner \
 RETURNING p.topic, p.partition, p.next_offset, c.from_offset, c.cause), \
 noted AS (INSERT INTO cdc.gaps (consumer_group, topic, partition, from_offset, to_offset, cause) \
@@ -36,9 +37,9 @@ SELECT topic, partition, next_offset FROM moved";
 
 const RECORD: &str = "\
 UPDATE cdc.partitions AS p SET next_offset = c.next_offset \
-FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::bigint[]) \
-AS c(topic, partition, epoch, owner, next_offset) \
-WHERE p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
+FROM unnest($2::text[], $3::int[], $4::bigint[], $5::text[], $6::timestamptz[], $7::bigint[]) \
+AS c(topic, partition, epoch, owner, server, next_offset) \
+WHERE c.server = pg_postmaster_start_time() AND p.consumer_group = $1 AND p.topic = c.topic AND p.partition = c.partition \
 AND p.epoch = c.epoch AND p.owner = c.owner RETURNING p.topic, p.partition, p.next_offset";
 
 const RECORDING: &str = "ledger_record";
@@ -68,7 +69,15 @@ impl Ledger {
             client
                 .query(
                     &statement,
-                    &[group, &owned.topics, &owned.numbers, &owned.epochs, &owned.owners, &next],
+                    &[
+                        group,
+                        &owned.topics,
+                        &owned.numbers,
+                        &owned.epochs,
+                        &owned.owners,
+                        &owned.servers,
+                        &next,
+                    ],
                 )
                 .await
         };
@@ -108,7 +117,17 @@ impl Ledger {
             .client
             .query(
                 MOVE,
-                &[group, &owned.topics, &owned.numbers, &owned.epochs, &owned.owners, &from, &next, &causes],
+                &[
+                    group,
+                    &owned.topics,
+                    &owned.numbers,
+                    &owned.epochs,
+                    &owned.owners,
+                    &owned.servers,
+                    &from,
+                    &next,
+                    &causes,
+                ],
             )
             .await;
         session.in_doubt = false;
@@ -128,7 +147,10 @@ impl Ledger {
         let group = &self.consumer_group;
         let recorded = session
             .client
-            .execute(SEE, &[group, &owned.topics, &owned.numbers, &owned.epochs, &owned.owners, &seen])
+            .execute(
+                SEE,
+                &[group, &owned.topics, &owned.numbers, &owned.epochs, &owned.owners, &owned.servers, &seen],
+            )
             .await;
         recorded.map(drop).map_err(|error| Trouble::of(SEEING, error))
     }

@@ -1,5 +1,7 @@
 //! The ledger's rows that are ours, as arrays for its statements, and what an answer says of them.
 
+use std::time::SystemTime;
+
 use cdc_machine::Epoch;
 use cdc_ports::TopicPartition;
 use cdc_syncer::Partition;
@@ -14,6 +16,9 @@ pub(crate) struct OwnedPartition {
     /// The lowest `next_offset` that the row may show; `None` before the first. Lower means that the database
     /// is a copy of an earlier one.
     pub(crate) floor: Option<i64>,
+    /// When the server's process began on which it was taken. Another one may have come up from a copy that lacks the
+    /// last commits, a standby that was behind or a point in time, and nothing in the row would show it.
+    pub(crate) server: SystemTime,
 }
 
 /// Rows of the ledger, as arrays for its statements, sorted by topic and partition.
@@ -24,6 +29,7 @@ pub(crate) struct OwnedPartitions {
     pub(crate) numbers: Vec<i32>,
     pub(crate) epochs: Vec<i64>,
     pub(crate) owners: Vec<String>,
+    pub(crate) servers: Vec<SystemTime>,
     /// As they were when this was put together: what is recorded meanwhile is no reason to doubt the row.
     floors: Vec<Option<i64>>,
 }
@@ -35,6 +41,7 @@ impl OwnedPartitions {
         self.numbers.push(row.name.partition);
         self.epochs.push(row.epoch);
         self.owners.push(row.owner.clone());
+        self.servers.push(row.server);
         self.floors.push(row.floor);
     }
 

@@ -1,5 +1,6 @@
 //! Who owns a partition, and how far it is written.
 
+use cdc_devstack::{Postgres, PostgresOptions};
 use cdc_machine::Epoch;
 use cdc_ports::{Database, LedgerCommit, LedgerEntry};
 use cdc_syncer::{OffsetGap, OffsetLoss, Parking, WriteOutcome};
@@ -111,6 +112,40 @@ async fn a_ledger_that_stands_lower_than_it_was_left_is_no_longer_ours() {
         [PARTITION],
         "the assignment is over"
     );
+}
+
+/// A copy takes the server's place from before a batch whose offset was not recorded: a standby that was behind, or a
+/// point in time. Its row of the ledger is the one that we know, and the batch's rows are missing.
+#[tokio::test]
+async fn nothing_is_recorded_on_another_server_than_it_was_written_on() {
+    let mut server = Postgres::start(PostgresOptions::default()).await.unwrap();
+    let mut stand = Stand::on(&server, PLAYERS).await;
+    let database = stand.database().await;
+    assert_eq!(database.record(&[offset(7)]).await.unwrap(), []);
+    server.back_up().await.unwrap();
+    let row = "SELECT concat_ws(' ', epoch, owner, next_offset, end_seen) FROM cdc.partitions";
+    let known = stand.text(row).await;
+    write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
+
+    server.fall_back().await.unwrap();
+    stand.reconnect().await;
+    database.connect().await.unwrap();
+    assert_eq!((stand.count("players").await, stand.text(row).await), (0, known.clone()));
+    assert_eq!(database.record(&[offset(8)]).await.unwrap(), [PARTITION]);
+    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap().refused, [PARTITION]);
+    database.saw_ends(&[offset(7)]).await.unwrap();
+    let gap =
+        OffsetGap { partition: PARTITION, epoch: EPOCH, from: 7, to: 20, loss: Some(OffsetLoss::Expired) };
+    assert_eq!(database.move_offsets(&[gap]).await.unwrap(), [PARTITION]);
+    let reply = database.write(&batch(&[Message::player("insert", "b", 2, 2)]), ALL, Parking::Off).await;
+    assert_eq!(reply.outcome, WriteOutcome::Refused { partitions: vec![PARTITION] });
+    assert_eq!((stand.count("players").await, stand.text(row).await), (0, known));
+
+    // Taken anew, it goes on from where this server's ledger stands.
+    assert_eq!(database.acquire(&[claim(EPOCH)], 1).await.unwrap(), [entry(Some(7))]);
+    write_all(&database, &[Message::player("insert", "a", 1, 1)]).await;
+    assert_eq!(database.record(&[offset(8)]).await.unwrap(), []);
+    assert_eq!(database.check(&[(PARTITION, EPOCH)]).await.unwrap().refused, []);
 }
 
 /// After an operator's rewind offsets are recorded that are lower than before. They are our own.

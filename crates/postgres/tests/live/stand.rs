@@ -63,6 +63,11 @@ impl Stand {
     pub(crate) async fn new(schema: &str) -> Self {
         let server =
             SERVER.get_or_init(|| async { Postgres::start(PostgresOptions::default()).await.unwrap() }).await;
+        Self::on(server, schema).await
+    }
+
+    /// The same on this server.
+    pub(crate) async fn on(server: &Postgres, schema: &str) -> Self {
         let name = format!("stand_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         server.execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         let mut settings = Settings::new(Endpoint::Host(server.host().to_owned()), name, server.user());
@@ -119,6 +124,11 @@ impl Stand {
         let database = PostgresDatabase::new(self.settings.clone());
         database.connect().await.unwrap();
         database
+    }
+
+    /// Looks over its shoulder again after the server was away.
+    pub(crate) async fn reconnect(&mut self) {
+        self.client = client(&self.settings, &self.settings.user).await;
     }
 
     /// One value of one row, as PostgreSQL's own text; `None` for NULL.

@@ -45,6 +45,13 @@ pub(super) const ALL: &[Scenario] = &[
         "a_ledger_that_stands_lower_than_it_was_left_is_no_longer_ours",
     ),
     it(
+        "PostgreSQL is replaced by a copy from before a batch whose offset is not recorded yet",
+        Service::Syncer,
+        "nothing is recorded on another server than it was written on; the batch is read and written again",
+        "crates/postgres/tests/live/ledger.rs",
+        "nothing_is_recorded_on_another_server_than_it_was_written_on",
+    ),
+    it(
         "an offset that is not in the log",
         Service::Syncer,
         "recognised as lost history",
@@ -87,7 +94,7 @@ pub(super) const ALL: &[Scenario] = &[
         GAPS_TEST,
     ),
     it(
-        "PostgreSQL is restored from a copy, under a stopped, an idle and a busy Syncer",
+        "PostgreSQL is restored from a copy, under a stopped, an idle and a busy Syncer; a standby that was behind takes its place",
         Service::Syncer,
         "catches up by itself",
         LEDGER,

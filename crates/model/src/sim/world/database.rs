@@ -183,18 +183,6 @@ impl World {
         }
     }
 
-    /// True where a process that the copy takes for an owner can tell the copy from the server that it has written to: the
-    /// ledger has gone back behind what the process knows. What is settled and not yet recorded leaves no such trace: an
-    /// open boundary, see `specs/simulator.md`.
-    pub(super) fn would_show(&self) -> bool {
-        self.postgres.copied().all(|(at, row)| {
-            let owner = self.syncer_of(row.owner.0).and_then(|who| self.syncers[who].as_ref());
-            owner.is_none_or(|process| {
-                process.claims[at].is_none_or(|(epoch, floor)| epoch != row.owner.1 || floor > row.next)
-            })
-        })
-    }
-
     /// The database is replaced by its copy.
     pub(super) fn restore_database(&mut self) {
         let gone = self.postgres.restore();

@@ -9,7 +9,7 @@ use cdc_syncer::{
 use super::World;
 use super::syncer::postgres_fault;
 use crate::sim::message::Message;
-use crate::sim::postgres::Postgres;
+use crate::sim::postgres::{Claim, Postgres};
 use crate::sim::schedule::How;
 
 impl World {
@@ -36,7 +36,7 @@ impl World {
             }
             let ledger = self.postgres.ledger[at].next;
             if how == How::Good {
-                process.claims[at] = Some((epoch, ledger));
+                process.claims[at] = Some(Claim { epoch, floor: ledger, server: self.postgres.server });
             }
             let log = &self.kafka.logs[at];
             let parked = (0..workers).map(WorkerId);
@@ -71,7 +71,7 @@ impl World {
                 continue;
             }
             self.postgres.ledger[at].next = Some(to);
-            process.claims[at] = Some((epoch, Some(to)));
+            process.claims[at].iter_mut().for_each(|claim| claim.floor = Some(to));
             let explained = self.oracles.offsets.given_up(at, from, to, self.kafka.logs[at].first);
             if self.violation.is_none() {
                 self.violation = explained.err();
@@ -109,7 +109,7 @@ impl World {
             let at = partition.0 as usize;
             if self.postgres.is_owner(at, (life, *epoch), &process.claims) {
                 self.postgres.ledger[at].next = Some(*offset.position());
-                process.claims[at] = Some((*epoch, Some(*offset.position())));
+                process.claims[at].iter_mut().for_each(|claim| claim.floor = Some(*offset.position()));
                 recorded.push((at, *offset.position()));
             } else {
                 refused.push(*partition);
