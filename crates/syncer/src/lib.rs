@@ -18,13 +18,13 @@
 //! | file | what it answers for |
 //! |---|---|
 //! | `requests` | what it asks, with the replies; what it orders, and what it hears |
-//! | `syncer` | who takes an input, what follows from it, and which state is next |
+//! | `syncer` | who takes an input, what follows from it, and which state is next: it and its own files alone see all parts |
+//! | `syncer/writing` | PostgreSQL's answers, bisection, parking |
 //! | `connection`, `partitions`, `revocation` | the database, the group and its partitions |
 //! | `acquisition`, `ledger_check` | where a partition is read from, and whether it is still ours |
 //! | `hold` | topics that cannot be written, and when they are looked at again |
 //! | `polling` | credit, fetching, pause and resume |
 //! | `writers` | which rows wait for which worker, when a batch leaves, and what is in it |
-//! | `writing` | PostgreSQL's answers, bisection, parking |
 //! | `bad_rows` | dead letters, and when too many of a topic's records are bad |
 //! | `outage` | a PostgreSQL that is out of reach |
 //! | `parked` | rows and deletes that wait for other rows, and their retries |
@@ -43,7 +43,6 @@ mod held;
 mod hold;
 mod ids;
 mod input;
-mod invariants;
 mod ledger_check;
 mod offsets;
 mod outage;
@@ -54,10 +53,8 @@ mod requests;
 mod revocation;
 mod syncer;
 mod verdict;
-mod view;
 mod waits;
 mod writers;
-mod writing;
 
 #[cfg(test)]
 mod tests;

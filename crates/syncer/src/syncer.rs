@@ -1,5 +1,9 @@
 //! The machine on a page: what comes in, who takes it, and what follows.
 
+mod invariants;
+mod view;
+mod writing;
+
 use alloc::vec::Vec;
 
 use cdc_machine::{Cause, Dependency, EffectId, Effects, Fault, Ids, Machine, Signal, StateName, TimerId};
@@ -26,29 +30,29 @@ use crate::{CommitFailure, Config, Effect, FailedBy, Input, LedgerCheck, Partiti
 /// `R` is a record's handle, which passes through unseen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Syncer<R> {
-    pub(crate) state: StateName,
+    state: StateName,
     /// Why it stopped, once it has.
-    pub(crate) cause: Option<Cause>,
-    pub(crate) parts: Parts<R>,
-    pub(crate) timers: Timers,
-    pub(crate) ids: Ids,
+    cause: Option<Cause>,
+    parts: Parts<R>,
+    timers: Timers,
+    ids: Ids,
 }
 
 /// The parts of the machine. Each owns its data with its rules, and is handed what it needs of the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Parts<R> {
-    pub(crate) connection: Connection,
-    pub(crate) partitions: Partitions,
-    pub(crate) acquisitions: Acquisitions,
-    pub(crate) revocations: Revocations,
-    pub(crate) holds: Holds,
-    pub(crate) ledger_checks: LedgerChecks,
-    pub(crate) polling: Polling,
-    pub(crate) writers: Writers<R>,
-    pub(crate) outage: Outage,
-    pub(crate) parked: Parked,
-    pub(crate) bad_rows: BadRows<R>,
-    pub(crate) offsets: Offsets,
+struct Parts<R> {
+    connection: Connection,
+    partitions: Partitions,
+    acquisitions: Acquisitions,
+    revocations: Revocations,
+    holds: Holds,
+    ledger_checks: LedgerChecks,
+    polling: Polling,
+    writers: Writers<R>,
+    outage: Outage,
+    parked: Parked,
+    bad_rows: BadRows<R>,
+    offsets: Offsets,
 }
 
 impl<R: Clone> Machine for Syncer<R> {
@@ -73,7 +77,7 @@ impl<R: Clone> Machine for Syncer<R> {
 }
 
 impl<R: Clone> Parts<R> {
-    pub(crate) fn new(config: &Config) -> Self {
+    fn new(config: &Config) -> Self {
         Self {
             connection: Connection::default(),
             partitions: Partitions::default(),
@@ -290,7 +294,7 @@ impl<R: Clone> Parts<R> {
     }
 
     /// PostgreSQL did as it was asked.
-    pub(crate) fn in_reach(&mut self, cx: &mut Context<'_, R>) {
+    fn in_reach(&mut self, cx: &mut Context<'_, R>) {
         if self.outage.end(cx) {
             self.try_all_again(cx);
             // These most likely wait for the same server: `advance` finds them due.

@@ -3,9 +3,9 @@
 
 use cdc_machine::{StateName, ensure};
 
+use super::Parts;
 use crate::context::Timers;
 use crate::partitions::Assignment;
-use crate::syncer::Parts;
 use crate::{Config, Syncer};
 
 impl<R: Clone> Syncer<R> {

@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Backoff, Cause, Epoch, Fault, Ids, Retry, StateName};
 
+use super::Parts;
 use crate::context::Timers;
 use crate::outage::is_out_of_reach;
 use crate::partitions::{Assignment, Window};
 use crate::polling::credit;
-use crate::syncer::Parts;
 use crate::{Config, Held, Partition, Reject, Row, Syncer, Topic, WaitsFor, WorkerId};
 
 impl<R: Clone> Syncer<R> {

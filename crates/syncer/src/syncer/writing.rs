@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Cause, EffectId, Fault, Plant, planted};
 
+use super::Parts;
 use crate::bad_rows::{BadRow, Origin};
 use crate::context::Context;
-use crate::syncer::Parts;
 use crate::verdict;
 use crate::writers::{Piece, Worker};
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 type Words = (Reject, Option<SqlState>, Arc<str>);
 
 impl<R: Clone> Parts<R> {
-    pub(crate) fn on_batch_written(
+    pub(super) fn on_batch_written(
         &mut self,
         worker: WorkerId,
         id: EffectId,
@@ -180,7 +180,7 @@ impl<R: Clone> Parts<R> {
         Ok(())
     }
 
-    pub(crate) fn on_parked_retried(
+    pub(super) fn on_parked_retried(
         &mut self,
         worker: WorkerId,
         id: EffectId,
