@@ -74,11 +74,6 @@ impl Identity {
         (self.phase != Phase::Known).then_some(self.retries)
     }
 
-    /// True once the source has said who it is.
-    pub(crate) fn has_answered(&self) -> bool {
-        self.phase == Phase::Known
-    }
-
     pub(crate) fn situation(&self) -> [u64; 2] {
         [self.phase as u64, u64::from(self.retries.retries())]
     }

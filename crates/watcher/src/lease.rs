@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use cdc_machine::{Backoff, Cause, EffectId, Fault, Verdict};
+use cdc_machine::{Asked, Backoff, Cause, EffectId, Fault, Verdict};
 
 use crate::config::{Config, OnHistoryLost};
 use crate::context::Context;
@@ -23,43 +23,38 @@ const LEASE_WAIT_MARGIN: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lease {
     phase: Phase,
+    /// To take it, to renew it, or to give it back.
+    asked: Asked,
     retries: Backoff,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Free,
-    Acquiring {
-        id: EffectId,
-    },
     Held {
-        renewal: Option<EffectId>,
         /// Time counted since the last renewal, in whole timer runs.
         unrenewed: Duration,
         /// What the running timer adds to that.
         counting: Duration,
     },
-    Releasing {
-        id: EffectId,
-    },
+    Releasing,
 }
 
 impl Lease {
     pub(crate) const fn new() -> Self {
-        Self { phase: Phase::Free, retries: Backoff::new() }
+        Self { phase: Phase::Free, asked: Asked::nothing(), retries: Backoff::new() }
     }
 
     /// True while it is ours; asks for it where nobody has.
     pub(crate) fn is_taken<R, T>(&mut self, cx: &mut Context<'_, R, T>) -> bool {
-        if self.phase == Phase::Free {
+        if self.is_free() {
             self.acquire(false, cx);
         }
         self.is_held()
     }
 
     fn acquire<R, T>(&mut self, over_damage: bool, cx: &mut Context<'_, R, T>) {
-        let id = cx.ids.new_effect();
-        self.phase = Phase::Acquiring { id };
+        let id = self.asked.ask(cx.ids, ());
         cx.order(Effect::AcquireLease { id, over_damage });
     }
 
@@ -72,11 +67,7 @@ impl Lease {
         is_draining: bool,
         cx: &mut Context<'_, R, T>,
     ) -> Result<Option<Taken<R, T>>, Ending> {
-        if self.phase != (Phase::Acquiring { id }) {
-            cx.ids.ignore_reply(id);
-            return Ok(None);
-        }
-        self.phase = Phase::Free;
+        let Some(()) = self.asked.answer(id, cx.ids) else { return Ok(None) };
         match result {
             Ok(taken) => {
                 self.retries.reset();
@@ -94,8 +85,7 @@ impl Lease {
 
     /// It is ours from now on, for its whole time.
     const fn hold(&mut self, config: &Config) {
-        let counting = config.lease_renew_every;
-        self.phase = Phase::Held { renewal: None, unrenewed: Duration::ZERO, counting };
+        self.phase = Phase::Held { unrenewed: Duration::ZERO, counting: config.lease_renew_every };
     }
 
     fn on_refused<R, T>(&mut self, refusal: LeaseRefusal, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
@@ -123,17 +113,16 @@ impl Lease {
     }
 
     pub(crate) fn on_renewal_due<R, T>(&mut self, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {
-        let Phase::Held { renewal, unrenewed, counting } = self.phase else { return Ok(()) };
+        let Phase::Held { unrenewed, counting } = self.phase else { return Ok(()) };
         let unrenewed = unrenewed.saturating_add(counting);
         if unrenewed >= cx.config.lease_ttl {
             return Err(Ending::StoreLost(Cause::LeaseLost));
         }
-        let renewal = renewal.unwrap_or_else(|| {
-            let id = cx.ids.new_effect();
+        if !self.asked.is_out() {
+            let id = self.asked.ask(cx.ids, ());
             cx.order(Effect::RenewLease { id });
-            id
-        });
-        self.phase = Phase::Held { renewal: Some(renewal), unrenewed, counting: RENEWAL_CHECK };
+        }
+        self.phase = Phase::Held { unrenewed, counting: RENEWAL_CHECK };
         cx.set_timer(TimerKind::LeaseRenew, RENEWAL_CHECK);
         Ok(())
     }
@@ -144,13 +133,7 @@ impl Lease {
         result: Result<(), Fault>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
-        match &mut self.phase {
-            Phase::Held { renewal, .. } if *renewal == Some(id) => *renewal = None,
-            Phase::Free | Phase::Acquiring { .. } | Phase::Held { .. } | Phase::Releasing { .. } => {
-                cx.ids.ignore_reply(id);
-                return Ok(());
-            }
-        }
+        let Some(()) = self.asked.answer(id, cx.ids) else { return Ok(()) };
         match result {
             Ok(()) => {
                 self.hold(cx.config);
@@ -168,19 +151,22 @@ impl Lease {
     pub(crate) fn is_given_back<R, T>(&mut self, cx: &mut Context<'_, R, T>) -> bool {
         if self.is_held() {
             cx.cancel_timer(TimerKind::LeaseRenew);
-            let id = cx.ids.new_effect();
-            self.phase = Phase::Releasing { id };
+            let id = self.asked.ask(cx.ids, ());
+            self.phase = Phase::Releasing;
             cx.order(Effect::ReleaseLease { id });
         }
-        self.phase == Phase::Free
+        self.is_free()
     }
 
     pub(crate) fn on_released<R, T>(&mut self, id: EffectId, cx: &mut Context<'_, R, T>) {
-        if self.phase == (Phase::Releasing { id }) {
+        if self.asked.answer(id, cx.ids).is_some() {
             self.phase = Phase::Free;
-        } else {
-            cx.ids.ignore_reply(id);
         }
+    }
+
+    /// True while it is nobody's, and nobody has asked for it.
+    fn is_free(&self) -> bool {
+        self.phase == Phase::Free && !self.asked.is_out()
     }
 
     pub(crate) const fn is_held(&self) -> bool {
@@ -188,7 +174,7 @@ impl Lease {
     }
 
     pub(crate) const fn is_releasing(&self) -> bool {
-        matches!(self.phase, Phase::Releasing { .. })
+        matches!(self.phase, Phase::Releasing)
     }
 
     /// Retries used, as long as it is not ours.
@@ -196,14 +182,13 @@ impl Lease {
         if self.is_held() { None } else { Some(self.retries) }
     }
 
-    pub(crate) fn situation(&self) -> [u64; 3] {
+    pub(crate) fn situation(&self) -> [u64; 4] {
         let (phase, unrenewed) = match self.phase {
             Phase::Free => (0, Duration::ZERO),
-            Phase::Acquiring { .. } => (1, Duration::ZERO),
-            Phase::Held { renewal: None, unrenewed, .. } => (2, unrenewed),
-            Phase::Held { renewal: Some(_), unrenewed, .. } => (3, unrenewed),
-            Phase::Releasing { .. } => (4, Duration::ZERO),
+            Phase::Held { unrenewed, .. } => (1, unrenewed),
+            Phase::Releasing => (2, Duration::ZERO),
         };
-        [phase, unrenewed.as_secs(), u64::from(self.retries.retries())]
+        let asked = u64::from(self.asked.is_out());
+        [phase, asked, unrenewed.as_secs(), u64::from(self.retries.retries())]
     }
 }

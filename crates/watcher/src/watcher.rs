@@ -7,8 +7,7 @@ pub use waits::WaitsFor;
 use alloc::vec::Vec;
 
 use cdc_machine::{
-    Cause, Dependency, Effects, Fault, Ids, Machine, Plant, StateName, TimerId, Timers, Verdict, Watermark,
-    planted,
+    Cause, Dependency, Effects, Fault, Ids, Machine, Plant, TimerId, Timers, Verdict, Watermark, planted,
 };
 
 use crate::context::Context;
@@ -31,7 +30,7 @@ use crate::{Config, Effect, GapCause, Input, OnHistoryLost, Saved, Taken, TimerK
 /// matters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watcher<R, T> {
-    state: StateName,
+    waits_for: WaitsFor,
     parts: Parts<R, T>,
     timers: Timers<TimerKind>,
     ids: Ids,
@@ -59,7 +58,7 @@ impl<R: Clone, T: Clone + Ord> Machine for Watcher<R, T> {
     type Effect = Effect<R, T>;
 
     fn step(&mut self, config: &Config, input: Input<R, T>, out: &mut Effects<Effect<R, T>>) {
-        if self.state == StateName::Stopped {
+        if self.waits_for == WaitsFor::Nothing {
             self.ids.ignore(true);
             return;
         }
@@ -71,7 +70,7 @@ impl<R: Clone, T: Clone + Ord> Machine for Watcher<R, T> {
             self.parts.end(ending, &mut cx);
             next = self.parts.advance(&mut cx);
         }
-        self.state = next.unwrap_or(StateName::Stopped);
+        self.waits_for = next.unwrap_or(WaitsFor::Nothing);
     }
 }
 
@@ -132,57 +131,67 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
         Ok(())
     }
 
-    /// Derives the next state, and orders what it waits for: an end, a rewind, a connection, a start on record, then
-    /// credit, then acks, then a save.
-    fn advance(&mut self, cx: &mut Context<'_, R, T>) -> Result<StateName, Ending> {
+    /// Derives what is waited for next, of which the state follows, and orders it: an end, a rewind, a connection, a start
+    /// on record, then credit, then acks, then a save.
+    fn advance(&mut self, cx: &mut Context<'_, R, T>) -> Result<WaitsFor, Ending> {
         match self.life {
-            Life::NotStarted => return Ok(StateName::Connecting),
+            Life::NotStarted => return Ok(WaitsFor::Start),
             Life::Running => {}
             Life::Draining(cause) => return self.drain(cause, cx),
-            Life::Stopped(_) => return Ok(StateName::Stopped),
+            Life::Stopped(_) => return Ok(WaitsFor::Nothing),
         }
         if let Some(trouble) = self.stream.trouble() {
             if self.window.unsettled() > 0 {
                 self.save_when_due(cx);
-                return Ok(StateName::AwaitingAck);
+                return Ok(WaitsFor::Reports);
             }
             self.reconnect(trouble, cx)?;
         }
-        let is_connected = self.is_connected(cx);
-        if is_connected && self.stream.is_idle() && self.has_start_to_record() {
+        let missing = self.connect(cx);
+        if missing.is_none() && self.stream.is_idle() && self.has_start_to_record() {
             self.save_now(cx);
-            return Ok(StateName::Connecting);
+            return Ok(WaitsFor::FirstSave);
         }
         self.save_when_due(cx);
-        if !is_connected {
-            return Ok(StateName::Connecting);
+        if let Some(missing) = missing {
+            return Ok(missing);
         }
         if self.stream.asked().is_some() {
-            return Ok(StateName::Streaming);
+            return Ok(WaitsFor::Event);
         }
         let announcements = self.publishing.announcements_mut();
         if announcements.are_due() && fetch_credit(&self.window, cx.config) > 0 {
             announcements.send_waiting(&mut self.window, cx);
         }
         match fetch_credit(&self.window, cx.config) {
-            0 if self.window.unsettled() > 0 => Ok(StateName::AwaitingAck),
-            0 => Ok(StateName::SavingToken),
+            0 if self.window.unsettled() > 0 => Ok(WaitsFor::Reports),
+            0 => Ok(WaitsFor::Save),
             asked => {
                 self.stream.fetch(asked, &self.window, cx);
-                Ok(StateName::Streaming)
+                Ok(WaitsFor::Event)
             }
         }
     }
 
     /// The way to an open stream, one thing after the other: each is asked for once, and waited for. A back-off, and a
-    /// wait for somebody else's lease, end first.
-    fn is_connected(&mut self, cx: &mut Context<'_, R, T>) -> bool {
-        let waits = cx.is_running(TimerKind::Reconnect) || cx.is_running(TimerKind::LeaseWait);
-        !waits
-            && self.identity.is_known(cx)
-            && self.lease.is_taken(cx)
-            && self.publishing.is_ready(self.window.newest(), cx)
-            && self.stream.is_open(&self.origin, &self.window, cx)
+    /// wait for somebody else's lease, end first. `None` where the stream is open.
+    fn connect(&mut self, cx: &mut Context<'_, R, T>) -> Option<WaitsFor> {
+        let Self { identity, lease, publishing, stream, origin, window, .. } = self;
+        if cx.is_running(TimerKind::Reconnect) {
+            Some(WaitsFor::BackOff)
+        } else if cx.is_running(TimerKind::LeaseWait) {
+            Some(WaitsFor::OtherHolder)
+        } else if !identity.is_known(cx) {
+            Some(WaitsFor::Identity)
+        } else if !lease.is_taken(cx) {
+            Some(WaitsFor::Lease)
+        } else if !publishing.is_ready(window.newest(), cx) {
+            Some(WaitsFor::Producer)
+        } else if !stream.is_open(origin, window, cx) {
+            Some(WaitsFor::Stream)
+        } else {
+            None
+        }
     }
 
     /// Everything in flight is answered: rewinds, and goes back to where the trouble was.

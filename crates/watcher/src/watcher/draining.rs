@@ -1,9 +1,9 @@
 //! How the service ends: at once, or in an orderly way (`Draining`). Then nothing is read any more; what is in flight
 //! settles, the settled prefix is saved, the lease is given back.
 
-use cdc_machine::{Cause, Signal, StateName};
+use cdc_machine::{Cause, Signal};
 
-use super::Parts;
+use super::{Parts, WaitsFor};
 use crate::context::Context;
 use crate::ending::{Ending, Life};
 use crate::trouble::Trouble;
@@ -66,14 +66,15 @@ impl<R: Clone, T: Clone + Ord> Parts<R, T> {
     }
 
     /// The next step of the orderly end, one at a time.
-    pub(super) fn drain(&mut self, cause: Cause, cx: &mut Context<'_, R, T>) -> Result<StateName, Ending> {
-        if self.window.unsettled() == 0 {
-            self.save_now(cx);
-            if !self.saves.is_under_way(cx.timers) && self.lease.is_given_back(cx) {
-                return Err(Ending::Stop(cause));
-            }
+    pub(super) fn drain(&mut self, cause: Cause, cx: &mut Context<'_, R, T>) -> Result<WaitsFor, Ending> {
+        if self.window.unsettled() > 0 {
+            return Ok(WaitsFor::Reports);
         }
-        Ok(StateName::Draining)
+        self.save_now(cx);
+        if self.saves.is_under_way(cx.timers) {
+            return Ok(WaitsFor::Save);
+        }
+        if self.lease.is_given_back(cx) { Err(Ending::Stop(cause)) } else { Ok(WaitsFor::Release) }
     }
 
     pub(super) fn on_drain_timeout(&mut self, cx: &mut Context<'_, R, T>) -> Result<(), Ending> {

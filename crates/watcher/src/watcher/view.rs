@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use cdc_machine::{Backoff, Cause, Ids, Lineage, Retry, SeqNo, StateName, Timers, Watermark, ensure};
 
-use super::{Parts, Watcher};
+use super::{Parts, WaitsFor, Watcher};
 #[cfg(doc)]
 use crate::Input;
 use crate::credit::credit;
@@ -33,13 +33,22 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
             saves: Saves::new(),
             life: Life::NotStarted,
         };
-        Self { state: StateName::Connecting, parts, timers: Timers::new(), ids: Ids::default() }
+        Self { waits_for: WaitsFor::Start, parts, timers: Timers::new(), ids: Ids::default() }
     }
 
-    /// What the Watcher waits for.
+    /// What the Watcher waits for, as far as everybody has to know.
     #[must_use]
     pub const fn state(&self) -> StateName {
-        self.state
+        match self.parts.life {
+            Life::Draining(_) => StateName::Draining,
+            Life::NotStarted | Life::Running | Life::Stopped(_) => self.waits_for.state(),
+        }
+    }
+
+    /// What it waits for, more exactly.
+    #[must_use]
+    pub const fn waits_for(&self) -> WaitsFor {
+        self.waits_for
     }
 
     /// Why it stopped, once it has.
@@ -148,7 +157,7 @@ impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
         publishing.check(window)?;
         record.check(window.newest())?;
         saves.check(window, record, &self.timers)?;
-        match self.state {
+        match self.state() {
             StateName::Connecting => self.check_connecting(),
             StateName::Streaming => {
                 self.check_open()?;

@@ -2,10 +2,6 @@
 
 use cdc_machine::{StateName, labels};
 
-use super::{Parts, Watcher};
-use crate::TimerKind;
-use crate::ending::Life;
-
 labels! {
     /// What a Watcher waits for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,41 +35,23 @@ labels! {
     }
 }
 
-impl<R: Clone, T: Clone + Ord> Watcher<R, T> {
-    /// What it waits for.
-    #[must_use]
-    pub fn waits_for(&self) -> WaitsFor {
-        match self.state {
-            StateName::Connecting => self.connects_to(),
-            StateName::Streaming => WaitsFor::Event,
-            StateName::AwaitingAck => WaitsFor::Reports,
-            StateName::SavingToken => WaitsFor::Save,
-            StateName::Draining if self.parts.window.unsettled() > 0 => WaitsFor::Reports,
-            StateName::Draining if self.parts.lease.is_releasing() => WaitsFor::Release,
-            StateName::Draining => WaitsFor::Save,
-            StateName::Stopped => WaitsFor::Nothing,
-        }
-    }
-
-    /// The parts connect one after the other; the first that is not there is the one that is waited for.
-    fn connects_to(&self) -> WaitsFor {
-        let Parts { identity, lease, publishing, stream, life, .. } = &self.parts;
-        if *life == Life::NotStarted {
-            WaitsFor::Start
-        } else if self.timers.is_running(TimerKind::Reconnect) {
-            WaitsFor::BackOff
-        } else if !identity.has_answered() {
-            WaitsFor::Identity
-        } else if self.timers.is_running(TimerKind::LeaseWait) {
-            WaitsFor::OtherHolder
-        } else if !lease.is_held() {
-            WaitsFor::Lease
-        } else if !publishing.has_producer() {
-            WaitsFor::Producer
-        } else if !stream.is_idle() {
-            WaitsFor::Stream
-        } else {
-            WaitsFor::FirstSave
+impl WaitsFor {
+    /// The state of a service that waits for it, unless it drains.
+    pub(super) const fn state(self) -> StateName {
+        match self {
+            Self::Start
+            | Self::Identity
+            | Self::Lease
+            | Self::OtherHolder
+            | Self::Producer
+            | Self::Stream
+            | Self::FirstSave
+            | Self::BackOff => StateName::Connecting,
+            Self::Event => StateName::Streaming,
+            Self::Reports => StateName::AwaitingAck,
+            Self::Save => StateName::SavingToken,
+            Self::Release => StateName::Draining,
+            Self::Nothing => StateName::Stopped,
         }
     }
 }
