@@ -1,19 +1,6 @@
 //! What the small machines of both services wait for in the same way: replies by their numbers, and timers.
 
-use cdc_machine::{EffectId, Request, TimerId};
-
-/// The request's number; one that was never made where there is none: what answers it must be ignored.
-pub(super) const fn id_of(request: Option<EffectId>) -> EffectId {
-    match request {
-        Some(id) => id,
-        None => EffectId(u64::MAX),
-    }
-}
-
-/// A reply to `id` has come.
-pub(super) fn take(request: &mut Option<EffectId>, id: EffectId) {
-    request.take_if(|asked| *asked == id);
-}
+use cdc_machine::{Request, TimerId};
 
 /// The requests that are not answered, oldest first.
 #[derive(Clone, Debug)]

@@ -7,13 +7,13 @@ mod tests;
 
 use std::time::Duration;
 
-use cdc_machine::{Effects, Fault, Machine, Retry, Signal, StateName};
+use cdc_machine::{Effects, Machine, Retry, StateName};
 use cdc_watcher::{
-    Batch, Config, Effect, Event, Input, Known, LeaseRefusal, OnHistoryLost, OnTooLarge, Payload, Retries,
-    Saved, SourceRefusal, Taken, TimerKind, TopicState, Watcher,
+    Batch, Config, Effect, Event, Input, LeaseRefusal, OnHistoryLost, OnTooLarge, Payload, Retries, Saved,
+    Taken, TimerKind, TopicState, Watcher,
 };
 
-use self::inputs::CONTENTS;
+use self::inputs::{CONTENTS, Situation};
 use self::outstanding::Outstanding;
 use crate::explore::{Explore, Transitions, explore};
 
@@ -98,18 +98,10 @@ impl Explore for Small {
     }
 
     fn inputs(&self, config: &Config) -> Vec<Input<u8, u32>> {
-        let mut inputs = vec![Input::Start, Input::Signal(Signal::Drain), Input::Signal(Signal::Abort)];
-        let is_grown = matches!(self.machine.known(), [Some(Known { partitions: Some(1), .. })]);
-        self.outstanding.push_all(is_grown, &mut inputs);
-        if config.on_history_lost == OnHistoryLost::Stop {
-            inputs.retain(|input| !brings_gaps(input));
-            if config.on_too_large != OnTooLarge::Stop {
-                inputs.retain(|input| !is_oversized(input));
-            }
-        }
-        inputs
+        Situation { small: self, config }.inputs()
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a new reply is told by its name and its failure")]
     fn input_label(input: &Input<u8, u32>) -> String {
         let detail = match input {
             Input::LeaseTaken { result: Ok(Taken { saved, unannounced, .. }), .. } => {
@@ -127,15 +119,7 @@ impl Explore for Small {
                 LeaseRefusal::Unreadable => "a record of a newer release",
                 LeaseRefusal::Failed(fault) => fault.as_str(),
             },
-            Input::SourceIdentified { result: Err(SourceRefusal::Unwatchable) } => "unwatchable",
-            Input::SourceIdentified { result: Err(SourceRefusal::Failed(fault)) }
-            | Input::LeaseRenewed { result: Err(fault), .. }
-            | Input::ProducerPrepared { result: Err(fault), .. }
-            | Input::ProducerLost { fault }
-            | Input::StreamOpened { result: Err(fault), .. }
-            | Input::Fetched { result: Err(fault), .. }
-            | Input::DeliveryFailed { fault, .. }
-            | Input::TokenSaved { result: Err(fault), .. } => fault.as_str(),
+            Input::ProducerLost { fault } | Input::DeliveryFailed { fault, .. } => fault.as_str(),
             Input::ProducerPrepared { result: Ok(topics), .. } => match topics.as_slice() {
                 [TopicState { was_made: true, .. }] => "the topic was made",
                 [TopicState { partitions: 2, .. }] => "the topic has grown",
@@ -146,9 +130,9 @@ impl Explore for Small {
             Input::StreamOpened { result: Ok(opened), .. } if opened.contents == [CONTENTS] => {
                 "the same collection"
             }
-            Input::StreamOpened { .. } => "another collection",
+            Input::StreamOpened { result: Ok(_), .. } => "another collection",
             Input::TokenSaved { result: Ok(unannounced), .. } if unannounced.is_empty() => "no gap",
-            Input::TokenSaved { .. } => "a gap",
+            Input::TokenSaved { result: Ok(_), .. } => "a gap",
             Input::Fetched { result: Ok(Batch { events, idle }), .. } => match (events.as_slice(), idle) {
                 ([], None) => "empty",
                 ([], Some(_)) => "an idle position",
@@ -160,14 +144,11 @@ impl Explore for Small {
                 ([Event { payload: Payload::Control { .. }, .. }, ..], _) => "a collection is replaced",
                 _ => "events",
             },
-            Input::Start
-            | Input::SourceIdentified { result: Ok(()) }
-            | Input::LeaseRenewed { result: Ok(()), .. }
-            | Input::LeaseReleased { .. }
-            | Input::Delivered { .. }
-            | Input::DeliveryTooLarge { .. }
-            | Input::Timer(_)
-            | Input::Signal(_) => return input.name().to_owned(),
+            // Of what has no words of its own, why it failed is said.
+            _ => match input.answers().and_then(|answered| answered.failure) {
+                Some(failure) => failure,
+                None => return String::from(input.name()),
+            },
         };
         [input.name(), ": ", detail].concat()
     }
@@ -179,29 +160,4 @@ impl Explore for Small {
     fn check(&self, config: &Config) -> Result<(), &'static str> {
         self.machine.check_invariants(config)
     }
-}
-
-/// What one machine alone is asked: the situations of gaps and of all else multiply.
-fn brings_gaps(input: &Input<u8, u32>) -> bool {
-    if let Input::LeaseTaken { result: Ok(taken), .. } = input {
-        return !taken.unannounced.is_empty();
-    }
-    if let Input::TokenSaved { result: Ok(unannounced), .. } = input {
-        return !unannounced.is_empty();
-    }
-    if let Input::StreamOpened { result: Ok(opened), .. } = input {
-        return opened.contents != [CONTENTS];
-    }
-    matches!(input, Input::Fetched { result: Ok(batch), .. }
-        if batch.events.iter().any(|event| matches!(event.payload, Payload::Control { .. })))
-}
-
-/// The same for events that do not fit a reply.
-fn is_oversized(input: &Input<u8, u32>) -> bool {
-    if let Input::StreamOpened { result: Err(fault), .. } | Input::Fetched { result: Err(fault), .. } = input
-    {
-        return *fault == Fault::TooLarge;
-    }
-    matches!(input, Input::Fetched { result: Ok(batch), .. }
-        if batch.events.iter().any(|event| matches!(event.payload, Payload::Oversized { .. })))
 }

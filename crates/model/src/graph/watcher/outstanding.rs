@@ -1,27 +1,20 @@
 //! What a small machine has ordered, and waits for: its inputs are the answers.
 
-use cdc_machine::{EffectId, Epoch, SeqNo};
-use cdc_watcher::{Batch, Effect, Input, Opened, Saved, TimerKind};
+use cdc_machine::SeqNo;
+use cdc_watcher::{Effect, Input, Saved, TimerKind};
 
-use crate::graph::asked::{Running, take};
+use crate::graph::asked::{Requests, Running};
 
 /// Requests that are not answered, messages in flight, and timers that run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outstanding {
-    pub(super) lease: Option<EffectId>,
-    pub(super) renewal: Option<EffectId>,
-    pub(super) release: Option<EffectId>,
-    pub(super) producer: Option<EffectId>,
-    /// The stream that is open, or being opened.
-    pub(super) stream: Option<Epoch>,
+    pub(super) requests: Requests<Effect<u8, u32>>,
     /// The events that were asked for.
     pub(super) fetch: Option<u32>,
-    /// The save, and whether it opens gaps.
-    pub(super) save: Option<(EffectId, bool)>,
     /// Reports that are still to come.
     pub(super) reports: Vec<Awaited>,
     /// The newest token that the machine has seen.
-    pub(super) newest: u32,
+    newest: u32,
     pub(super) timers: Running<TimerKind>,
 }
 
@@ -33,47 +26,48 @@ pub(super) struct Awaited {
     pub(super) is_control: bool,
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a new request is one of `requests`")]
 impl Outstanding {
     pub(super) fn answered(&mut self, input: &Input<u8, u32>) {
+        if let Some(answered) = input.answers() {
+            self.requests.answer(answered.request);
+        }
         match input {
-            Input::LeaseTaken { id, result } => {
-                take(&mut self.lease, *id);
-                if let Ok(taken) = result
-                    && let Saved::Position(checkpoint) = &taken.saved
-                {
+            Input::LeaseTaken { result: Ok(taken), .. } => {
+                if let Saved::Position(checkpoint) = &taken.saved {
                     self.newest = self.newest.max(checkpoint.token);
                 }
             }
-            Input::LeaseRenewed { id, .. } => take(&mut self.renewal, *id),
-            Input::LeaseReleased { id, .. } => take(&mut self.release, *id),
-            Input::ProducerPrepared { id, .. } => take(&mut self.producer, *id),
-            Input::StreamOpened { result: Ok(Opened { at, .. }), .. } => self.newest = self.newest.max(*at),
-            Input::StreamOpened { result: Err(_), .. } => self.stream = None,
-            Input::Fetched { result: Ok(Batch { events, idle }), .. } => {
+            Input::StreamOpened { result: Ok(opened), .. } => self.newest = self.newest.max(opened.at),
+            Input::Fetched { result, .. } => {
                 self.fetch = None;
-                let tokens = events.iter().map(|event| event.token).chain(*idle);
-                self.newest = tokens.fold(self.newest, u32::max);
+                if let Ok(batch) = result {
+                    let tokens = batch.events.iter().map(|event| event.token).chain(batch.idle);
+                    self.newest = tokens.fold(self.newest, u32::max);
+                }
             }
-            Input::Fetched { result: Err(_), .. } => self.fetch = None,
-            Input::TokenSaved { id, .. } => drop(self.save.take_if(|(asked, _)| asked == id)),
             Input::Delivered { seqs } => seqs.iter().for_each(|seq| self.report(*seq)),
             Input::DeliveryFailed { seq, .. } | Input::DeliveryTooLarge { seq, .. } => self.report(*seq),
             Input::ProducerLost { .. } => self.reports.clear(),
             Input::Timer(timer) => self.timers.end(*timer),
-            Input::Start | Input::SourceIdentified { .. } | Input::Signal(_) => {}
+            _ => {}
         }
     }
 
     pub(super) fn ordered(&mut self, effect: &Effect<u8, u32>) {
+        if let Effect::SetTimer { timer, .. } = effect {
+            self.timers.set(*timer);
+        } else if let Some(request) = effect.request() {
+            self.requests.ask(request, effect.clone());
+        }
         match effect {
-            Effect::AcquireLease { id, .. } => self.lease = Some(*id),
-            Effect::RenewLease { id } => self.renewal = Some(*id),
-            Effect::ReleaseLease { id } => self.release = Some(*id),
-            Effect::PrepareProducer { id, .. } => self.producer = Some(*id),
-            Effect::OpenStream { epoch, .. } => self.stream = Some(*epoch),
             Effect::Fetch { max_events, .. } => self.fetch = Some(*max_events),
-            Effect::CloseStream { .. } => (self.stream, self.fetch) = (None, None),
-            Effect::SaveToken { id, change, .. } => self.save = Some((*id, !change.gaps.is_empty())),
+            Effect::CloseStream { epoch: closed } => {
+                self.fetch = None;
+                self.requests.forget(|request| {
+                    matches!(request, Effect::OpenStream { epoch, .. } | Effect::Fetch { epoch, .. } if epoch == closed)
+                });
+            }
             Effect::Publish { seq, .. } | Effect::PublishMarker { seq, .. } => {
                 self.reports.push(Awaited { seq: *seq, is_control: false });
             }
@@ -81,10 +75,20 @@ impl Outstanding {
                 let reports = records.len() * *copies as usize;
                 self.reports.extend(std::iter::repeat_n(Awaited { seq: *seq, is_control: true }, reports));
             }
-            Effect::SetTimer { timer, .. } => self.timers.set(*timer),
             Effect::CancelTimer { timer } => self.timers.end(*timer),
-            Effect::IdentifySource {} | Effect::PurgeQueued | Effect::Stop { .. } => {}
+            _ => {}
         }
+    }
+
+    /// The save that is under way opens gaps.
+    pub(super) fn opens_gaps(&self) -> bool {
+        self.requests
+            .any(|request| matches!(request, Effect::SaveToken { change, .. } if !change.gaps.is_empty()))
+    }
+
+    /// A token that the machine has not seen.
+    pub(super) fn next_token(&self) -> u32 {
+        self.newest.max(1) + 1
     }
 
     fn report(&mut self, seq: SeqNo) {
