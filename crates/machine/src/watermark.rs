@@ -177,6 +177,14 @@ impl<P: Clone> Watermark<P> {
         settlement
     }
 
+    /// Takes one good report on each of these, in any order, and tells what became of it. The prefix advances once.
+    pub fn settle_all(&mut self, seqs: &[SeqNo], mut tell: impl FnMut(SeqNo, Settlement)) {
+        for &seq in seqs {
+            tell(seq, self.answer(seq, false));
+        }
+        self.advance();
+    }
+
     /// Takes one bad report: the other side does not have the slot, or not everywhere. It leaves the flight
     /// with its last report, unsettled, and the prefix stays before it until a [`Self::rewind`].
     pub fn fail(&mut self, seq: SeqNo) -> Settlement {
@@ -222,17 +230,16 @@ impl<P: Clone> Watermark<P> {
     }
 
     fn advance(&mut self) {
-        while self.window.front().is_some_and(|entry| entry.is(Standing::Settled)) {
-            if let Some(entry) = self.window.pop_front() {
-                self.settled_weight += u64::from(entry.slot.weight);
-                self.prefix = Some(Settled {
-                    position: entry.slot.position,
-                    through: self.front,
-                    weight: self.settled_weight,
-                });
-                self.front = self.front.next();
-            }
-        }
+        let settled = self.window.iter().take_while(|entry| entry.is(Standing::Settled)).count();
+        let Some(before_last) = settled.checked_sub(1) else { return };
+        let weights = self.window.range(..settled).map(|entry| u64::from(entry.slot.weight));
+        self.settled_weight += weights.sum::<u64>();
+        // Only the last of them is moved: its position is the prefix's.
+        self.window.drain(..before_last);
+        let Some(Entry { slot: Slot { position, .. }, .. }) = self.window.pop_front() else { return };
+        let through = SeqNo(self.front.0 + before_last as u64);
+        self.prefix = Some(Settled { position, through, weight: self.settled_weight });
+        self.front = through.next();
     }
 
     /// The settled prefix, if it reaches beyond what is recorded.

@@ -133,20 +133,18 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
         window: &mut Watermark<T>,
         cx: &mut Context<'_, R, T>,
     ) {
-        let before = window.savable_weight();
-        for &seq in seqs {
-            if planted(Plant::NewestAck) {
-                settle_through(window, seq);
-            }
-            match window.settle(seq) {
-                Settlement::Settled => {
-                    self.markers.remove(&seq);
-                    self.announcements.on_settled(seq);
-                }
-                Settlement::Awaited => {}
-                Settlement::Stale => cx.ids.ignore(seq < window.next_seq()),
-            }
+        let (before, next) = (window.savable_weight(), window.next_seq());
+        if planted(Plant::NewestAck) {
+            seqs.iter().for_each(|seq| settle_through(window, *seq));
         }
+        window.settle_all(seqs, |seq, settlement| match settlement {
+            Settlement::Settled => {
+                self.markers.remove(&seq);
+                self.announcements.on_settled(seq);
+            }
+            Settlement::Awaited => {}
+            Settlement::Stale => cx.ids.ignore(seq < next),
+        });
         // Progress is a longer prefix. Deliveries behind a message that always fails are none, or it would
         // be tried for ever.
         if window.savable_weight() > before {

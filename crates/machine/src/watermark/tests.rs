@@ -86,7 +86,8 @@ enum Move {
     Open,
     OpenMany(u32),
     Idle,
-    Settle(usize),
+    /// Reports on the slots so far from the newest, at once.
+    Settle(Vec<usize>),
     Save,
     Rewind,
 }
@@ -97,7 +98,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
             4 => Just(Move::Open),
             1 => (2u32..4).prop_map(Move::OpenMany),
             1 => Just(Move::Idle),
-            5 => (0usize..12).prop_map(Move::Settle),
+            5 => prop::collection::vec(0usize..12, 1..4).prop_map(Move::Settle),
             2 => Just(Move::Save),
             1 => Just(Move::Rewind),
         ],
@@ -136,17 +137,26 @@ proptest! {
                         _ => list.push((seq, position, 0)),
                     }
                 }
-                Move::Settle(back) => {
-                    let index = list.len().checked_sub(back + 1);
-                    if let Some(entry) = index.and_then(|i| list.get_mut(i)) {
-                        let expected = match entry.2 {
+                Move::Settle(backs) => {
+                    let (mut seqs, mut expected) = (Vec::new(), Vec::new());
+                    for back in backs {
+                        let index = list.len().checked_sub(back + 1);
+                        let Some(entry) = index.and_then(|i| list.get_mut(i)) else { continue };
+                        seqs.push(entry.0);
+                        expected.push(match entry.2 {
                             0 => Settlement::Stale,
                             1 => Settlement::Settled,
                             _ => Settlement::Awaited,
-                        };
-                        prop_assert_eq!(w.settle(entry.0), expected);
+                        });
                         entry.2 = entry.2.saturating_sub(1);
                     }
+                    let mut told = Vec::new();
+                    if let [seq] = seqs[..] {
+                        told.push(w.settle(seq));
+                    } else {
+                        w.settle_all(&seqs, |_, settlement| told.push(settlement));
+                    }
+                    prop_assert_eq!(told, expected);
                 }
                 Move::Save => {
                     if let Some(prefix) = w.unsaved_prefix().cloned() {
