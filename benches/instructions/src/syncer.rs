@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use cdc_machine::{Effects, Epoch, Machine as _, TimerId};
-use cdc_ports::{Headers, KafkaRecord};
+use cdc_ports::KafkaRecord;
 use cdc_syncer::{
     Acquired, Config, Effect, Input, LogBounds, Partition, Record, Syncer, Taken, TimerKind, Topic,
     WriteOutcome,
@@ -52,13 +52,8 @@ pub(crate) fn run(events: u64) -> Result<(), Failure> {
 
 impl World {
     fn new(left: u64) -> Self {
-        let record = KafkaRecord {
-            key: Bytes::from_static(b"key"),
-            value: Some(Bytes::from_static(b"value")),
-            headers: Headers::default(),
-            timestamp_ms: 0,
-            trace: None,
-        };
+        let content = Bytes::from_static(b"keyvalue");
+        let record = KafkaRecord::of_content(content, "key".len(), Some("value".len()), 0);
         Self {
             left,
             read: 0,

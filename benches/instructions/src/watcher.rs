@@ -58,13 +58,9 @@ fn token(read: u32) -> ResumeToken {
 impl World {
     fn new(left: u64) -> Result<Self, Failure> {
         let token = token(0);
-        let message = Message {
-            topic: Arc::from("cdc.game_db.players"),
-            key: Bytes::from_static(b"key"),
-            value: Bytes::from_static(b"value"),
-            position: token.position,
-            trace: None,
-        };
+        let content = Bytes::from_static(b"valuekey");
+        let message =
+            Message::of_content(Arc::from("cdc.game_db.players"), content, "value".len(), token.position);
         Ok(Self {
             left,
             read: 0,

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cdc_event::Encoder;
 use cdc_machine::{Epoch, SeqNo};
-use cdc_ports::{Database as _, Headers, KafkaRecord, LedgerClaim, Share, TopicPartition};
+use cdc_ports::{Database as _, KafkaRecord, LedgerClaim, Share, TopicPartition};
 use cdc_postgres::{Endpoint, Namespace, PostgresDatabase, Settings};
 use cdc_syncer::{Batch, Parking, Partition, Row, WorkerId, WriteOutcome};
 use tokio_postgres::NoTls;
@@ -124,7 +123,6 @@ fn rows() -> Result<Vec<Row<KafkaRecord>>, Failure> {
             let encoded =
                 encoder.encode(&event, &mut out, &mut tokens).map_err(|error| format!("{error:?}"))?;
             let (key, value) = (encoded.key, encoded.value);
-            let out = Bytes::from(out);
             Ok(Row {
                 partition: Partition(u32::try_from(place)?),
                 epoch: EPOCH,
@@ -132,13 +130,7 @@ fn rows() -> Result<Vec<Row<KafkaRecord>>, Failure> {
                 offset: i64::try_from(number)?,
                 route: number,
                 bytes: u32::try_from(out.len())?,
-                handle: KafkaRecord {
-                    key: out.slice(key),
-                    value: Some(out.slice(value)),
-                    headers: Headers::default(),
-                    timestamp_ms: 0,
-                    trace: None,
-                },
+                handle: KafkaRecord::new(out.get(key).unwrap_or_default(), out.get(value), b"", 0),
             })
         })
         .collect()

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{CONTROL_KEY, ClusterTime, Message, Operation, Position, WIRE_VERSION, json};
@@ -83,13 +82,7 @@ impl Control<'_> {
         value.extend_from_slice(b"},\"position\":\"");
         json::hex(&mut value, position.as_bytes());
         value.extend_from_slice(b"\"}");
-        Message {
-            topic: Arc::from(""),
-            key: Bytes::from_static(CONTROL_KEY.as_bytes()),
-            value: Bytes::from(value),
-            position,
-            trace: None,
-        }
+        Message::new(Arc::from(""), CONTROL_KEY.as_bytes(), &value, position)
     }
 }
 

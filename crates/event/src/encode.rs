@@ -33,7 +33,7 @@ pub struct Encoded<'e> {
     /// The size in bytes of what the server left out of the event ([`OMITTED_FIELD`]); there is a key then,
     /// but no value.
     pub omitted_bytes: Option<u64>,
-    /// The message key in the message buffer; empty unless [`Kind::is_document`].
+    /// The message key in the message buffer, right behind the value; empty unless [`Kind::is_document`].
     pub key: Range<usize>,
     /// The message value in the message buffer; empty unless [`Kind::is_document`].
     pub value: Range<usize>,

@@ -39,19 +39,54 @@ impl std::hash::Hash for ResumeToken {
     }
 }
 
-/// One message on its way to Kafka. The bytes are slices of one buffer per source batch.
+/// One message on its way to Kafka.
+///
+/// It passes the machine by value, once in and once out, so it is kept small: key and value are one slice of the
+/// buffer that a source batch has.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The topic of the event's collection.
     pub topic: Arc<str>,
-    /// Canonical `_id`; decides the partition.
-    pub key: Bytes,
-    /// The envelope.
-    pub value: Bytes,
+    /// The value, then the key.
+    content: Bytes,
+    value_len: usize,
     /// For the header `cdc-position`.
     pub position: Position,
     /// Where the event is sampled.
     pub trace: Option<Box<EventTrace>>,
+}
+
+impl Message {
+    /// A message that nobody follows, with a buffer of its own.
+    #[must_use]
+    pub fn new(topic: Arc<str>, key: &[u8], value: &[u8], position: Position) -> Self {
+        Self::of_content(topic, Bytes::from([value, key].concat()), value.len(), position)
+    }
+
+    /// A message that nobody follows. The first `value_len` bytes of `content` are its value, the rest is its key.
+    #[must_use]
+    pub fn of_content(topic: Arc<str>, content: Bytes, value_len: usize, position: Position) -> Self {
+        let value_len = value_len.min(content.len());
+        Self { topic, content, value_len, position, trace: None }
+    }
+
+    /// Canonical `_id`; decides the partition.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.content[self.value_len..]
+    }
+
+    /// The envelope; of a marker, what is said of the body that is left out.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        &self.content[..self.value_len]
+    }
+
+    /// The size of key and value, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u32 {
+        u32::try_from(self.content.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// What is remembered of a sampled event on its way to Kafka.

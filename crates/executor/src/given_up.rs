@@ -78,18 +78,17 @@ impl fmt::Display for GivenUp {
 
 /// The same of a document of the Watcher's that does not fit; `marker` stands for it, with its size and hash.
 pub(crate) fn tell_too_large(service: &'static str, marker: &Message, outcome: &'static str) {
-    let Message { topic, key, value, position, .. } = marker;
     tracing::error!(
         target: GIVEN_UP,
         service,
         operation = "too_large",
         error_type = "non_retryable",
         fault = Fault::TooLarge.as_str(),
-        topic = &**topic,
-        position = %position,
+        topic = &*marker.topic,
+        position = %marker.position,
         reason = Reject::TooLarge.as_str(),
-        error = %format_args!("the event is too large ({})", String::from_utf8_lossy(value)),
-        key_hash = %format_args!("{:016x}", key_hash(key)),
+        error = %format_args!("the event is too large ({})", String::from_utf8_lossy(marker.value())),
+        key_hash = %format_args!("{:016x}", key_hash(marker.key())),
         stack_trace = trace(),
         outcome,
         "an event is too large"

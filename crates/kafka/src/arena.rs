@@ -1,8 +1,8 @@
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use cdc_event::TraceContext;
-use cdc_ports::{Headers, KafkaRecord, RecordTrace};
+use cdc_ports::{KafkaRecord, RecordTrace};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
 use crate::dead_letter::FALLS;
@@ -28,10 +28,14 @@ impl Arena {
             headers.iter().map(|header| headers::encoded_len(header.key, header.value)).sum()
         });
         self.reserve(key.len() + value.map_or(0, <[u8]>::len) + header_bytes);
-        let (key, value) = (self.take(key), value.map(|value| self.take(value)));
-        let (headers, trace) = self.take_headers(message);
+        self.chunk.extend_from_slice(key);
+        self.chunk.extend_from_slice(value.unwrap_or_default());
+        let trace = self.put_headers(message);
         let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
-        KafkaRecord { key, value, headers, timestamp_ms, trace }
+        let content = self.chunk.split().freeze();
+        let mut record = KafkaRecord::of_content(content, key.len(), value.map(<[u8]>::len), timestamp_ms);
+        record.trace = trace;
+        record
     }
 
     fn reserve(&mut self, bytes: usize) {
@@ -40,17 +44,9 @@ impl Arena {
         }
     }
 
-    fn take(&mut self, slice: &[u8]) -> Bytes {
-        if slice.is_empty() {
-            return Bytes::new();
-        }
-        self.chunk.extend_from_slice(slice);
-        self.chunk.split().freeze()
-    }
-
-    /// The headers, and the trace where one of them names it.
-    fn take_headers(&mut self, message: &BorrowedMessage<'_>) -> (Headers, Option<Box<RecordTrace>>) {
-        let Some(all) = message.headers() else { return (Headers::default(), None) };
+    /// Copies the headers. Returns the trace where one of them names it.
+    fn put_headers(&mut self, message: &BorrowedMessage<'_>) -> Option<Box<RecordTrace>> {
+        let all = message.headers()?;
         let mut trace = None;
         for header in all.iter() {
             headers::put(&mut self.chunk, header.key, header.value);
@@ -59,7 +55,7 @@ impl Arena {
                 trace = header.value.and_then(|value| trace_of(value, is_replayed));
             }
         }
-        (Headers(self.chunk.split().freeze()), trace)
+        trace
     }
 }
 
@@ -77,7 +73,10 @@ mod tests {
     fn slices_share_a_chunk_and_do_not_overlap() {
         let mut arena = Arena::default();
         arena.reserve(6);
-        let (a, b) = (arena.take(b"abc"), arena.take(b"def"));
+        let [a, b] = [b"abc", b"def"].map(|content| {
+            arena.chunk.extend_from_slice(content);
+            arena.chunk.split().freeze()
+        });
         assert_eq!((&a[..], &b[..]), (&b"abc"[..], &b"def"[..]));
         assert_eq!(a.as_ptr().wrapping_add(3), b.as_ptr());
         arena.reserve(CHUNK_BYTES + 1);

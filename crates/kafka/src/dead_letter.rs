@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cdc_machine::Fault;
-use cdc_ports::{Failure, Headers, RejectedRecord};
+use cdc_ports::{Failure, RejectedRecord};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
@@ -166,12 +166,12 @@ async fn send(
             }
         });
         let mut message = BaseRecord::with_opaque_to(topic, Box::new(answer))
-            .key(&record.record.key[..])
+            .key(record.record.key())
             .headers(headers(record, now, omit_body));
         if omit_body {
             message = message.payload(&[][..]);
-        } else if let Some(value) = &record.record.value {
-            message = message.payload(&value[..]);
+        } else if let Some(value) = record.record.value() {
+            message = message.payload(value);
         }
         client.send(message).map_err(|(error, _)| error)?;
         report
@@ -184,8 +184,8 @@ async fn send(
 }
 
 fn headers(record: &RejectedRecord, now: &str, omit_body: bool) -> OwnedHeaders {
-    let Carried { mut headers, first, falls } = carried(&record.record.headers);
-    let body = record.record.value.as_deref().unwrap_or_default();
+    let Carried { mut headers, first, falls } = carried(record.record.headers());
+    let body = record.record.value().unwrap_or_default();
     let numbers = [
         (ATTEMPTS, i64::from(record.attempts)),
         (FALLS, i64::from(falls) + 1),
@@ -220,7 +220,7 @@ struct Carried<'a> {
     falls: u32,
 }
 
-fn carried(all: &Headers) -> Carried<'_> {
+fn carried(all: &[u8]) -> Carried<'_> {
     let mut carried =
         Carried { headers: OwnedHeaders::new_with_capacity(OURS.len() + 3), first: None, falls: 0 };
     for (key, value) in HeadersIter::new(all) {
@@ -243,7 +243,7 @@ fn number(value: Option<&[u8]>) -> Option<u32> {
 
 /// The headers of a dead letter's record on its way back: its own, when it fell for the first time, and how often it
 /// has fallen.
-pub(crate) fn replayed(dead: &Headers) -> OwnedHeaders {
+pub(crate) fn replayed(dead: &[u8]) -> OwnedHeaders {
     let Carried { headers, first, falls } = carried(dead);
     let Some(first) = first else { return headers };
     headers
@@ -254,7 +254,7 @@ pub(crate) fn replayed(dead: &Headers) -> OwnedHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::{Bytes, BytesMut};
+    use bytes::BytesMut;
     use cdc_ports::{KafkaRecord, TopicPartition};
     use cdc_syncer::{Reject, SqlState};
     use rdkafka::message::Headers as _;
@@ -267,13 +267,7 @@ mod tests {
         RejectedRecord {
             origin: TopicPartition { topic: Arc::from("t"), partition: 3 },
             offset: 17,
-            record: KafkaRecord {
-                key: Bytes::from_static(b"k"),
-                value: Some(Bytes::from_static(b"body")),
-                headers: Headers(buffer.freeze()),
-                timestamp_ms: 0,
-                trace: None,
-            },
+            record: KafkaRecord::new(b"k", Some(b"body"), &buffer, 0),
             reason: Reject::TypeConflict,
             sqlstate: None,
             detail: Arc::from("column level: string into integer"),
@@ -335,7 +329,7 @@ mod tests {
     fn a_replayed_record_has_its_own_headers_and_what_its_next_fall_must_know() {
         let fallen = listed(&headers(&rejected(&[("cdc-position", b"00ff")]), "2025-01-01T00:00:00Z", false));
         let fallen: Vec<_> = fallen.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        let replayed = listed(&replayed(&rejected(&fallen).record.headers));
+        let replayed = listed(&replayed(rejected(&fallen).record.headers()));
         let expected =
             [("cdc-position", "00ff"), ("cdc-error-first", "2025-01-01T00:00:00Z"), ("cdc-error-falls", "1")];
         assert_eq!(replayed, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));

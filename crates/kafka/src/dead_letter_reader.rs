@@ -51,7 +51,7 @@ impl DeadLetter {
     /// A header's value as text; nothing where there is none, or none that is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut headers = HeadersIter::new(&self.record.headers);
+        let mut headers = HeadersIter::new(self.record.headers());
         let value = headers.find(|(key, _)| *key == name)?.1?;
         std::str::from_utf8(value).ok()
     }
@@ -135,13 +135,13 @@ impl DeadLetter {
     /// What stands for the key where documents must not be shown: XXH3-64, in 16 hex digits.
     #[must_use]
     pub fn key_hash(&self) -> String {
-        format!("{:016x}", xxh3_64(&self.record.key))
+        format!("{:016x}", xxh3_64(self.record.key()))
     }
 
     /// Bytes of its body as it stands here.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        self.record.value.as_ref().map_or(0, bytes::Bytes::len)
+        self.record.value().map_or(0, <[u8]>::len)
     }
 }
 
@@ -313,7 +313,7 @@ impl DeadLetterReader {
                     }
                     if offset < end {
                         let record = self.arena.copy(&message);
-                        bytes += record.key.len() + record.value.as_ref().map_or(0, bytes::Bytes::len);
+                        bytes += record.key().len() + record.value().map_or(0, <[u8]>::len);
                         letters.push(DeadLetter { topic: Arc::clone(&topic), partition, offset, record });
                     }
                 }
@@ -362,7 +362,7 @@ mod tests {
         let mut reader = DeadLetterReader::open(&connection, &topics).unwrap();
         let mut value_at = |topic: &str, partition, offset| {
             let letter = reader.at(topic, partition, offset).unwrap()?;
-            Some(String::from_utf8_lossy(letter.record.value.as_deref()?).into_owned())
+            Some(String::from_utf8_lossy(letter.record.value()?).into_owned())
         };
         for (partition, offset, value) in [(1, 2, "5"), (0, 0, "0"), (1, 0, "1"), (0, 2, "4")] {
             assert_eq!(value_at("dead", partition, offset).as_deref(), Some(value));

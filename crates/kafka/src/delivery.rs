@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use cdc_machine::{Fault, SeqNo};
 use cdc_ports::{Acknowledged, Failure, ProducerReport, ReportSink};
 use rdkafka::ClientContext;
@@ -112,7 +111,7 @@ impl DeliveryReports {
                 seq,
                 marker::of(
                     Arc::from(message.topic()),
-                    Bytes::copy_from_slice(message.key().unwrap_or_default()),
+                    message.key().unwrap_or_default(),
                     message.payload().unwrap_or_default(),
                     position,
                 ),

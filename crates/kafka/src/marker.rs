@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cdc_event::{EventTrace, Message, Position};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use xxhash_rust::xxh3::xxh3_64;
@@ -31,8 +30,8 @@ pub(crate) fn describe_body(body: &[u8]) -> String {
 
 /// The marker of a message. Its topic is the message's own and its value is [`describe_body`]'s text:
 /// [`headers`] and the producer make a dead letter of it.
-pub(crate) fn of(topic: Arc<str>, key: Bytes, body: &[u8], position: Position) -> Message {
-    Message { topic, key, value: Bytes::from(describe_body(body)), position, trace: None }
+pub(crate) fn of(topic: Arc<str>, key: &[u8], body: &[u8], position: Position) -> Message {
+    Message::new(topic, key, describe_body(body).as_bytes(), position)
 }
 
 /// A marker's headers.
@@ -42,7 +41,7 @@ pub(crate) fn headers(marker: &Message, position: &str) -> OwnedHeaders {
         .insert(Header { key: VERSION, value: Some(VERSION_1) })
         .insert(Header { key: ERROR_REASON, value: Some("too_large") })
         .insert(Header { key: SOURCE_TOPIC, value: Some(&*marker.topic) })
-        .insert(Header { key: BODY_OMITTED, value: Some(&marker.value[..]) });
+        .insert(Header { key: BODY_OMITTED, value: Some(marker.value()) });
     with_trace(headers, marker.trace.as_deref())
 }
 

@@ -170,13 +170,14 @@ impl Producer for KafkaProducer {
         let position = PositionText::new(&message.position);
         let headers = message_headers(position.as_str(), message.trace.as_deref());
         let carried = if message.trace.is_some() { Carried::Sampled } else { Carried::Event };
-        let partition = partition_of(&message.key, partitions);
-        let (key, value) = (&message.key, &message.value);
+        let partition = partition_of(message.key(), partitions);
+        let (key, value) = (message.key(), message.value());
         match self.enqueue_at(&message.topic, Some(partition), key, value, headers, opaque(seq, carried)) {
             Ok(()) => Ok(()),
             Err(refused) if refused.is_too_large() => {
-                let Message { topic, key, value, position, trace } = message;
-                let marker = Message { trace, ..marker::of(topic, key, &value, position) };
+                let topic = Arc::clone(&message.topic);
+                let mut marker = marker::of(topic, key, value, message.position);
+                marker.trace = message.trace;
                 Err(SendRefused::TooLarge(Box::new(marker)))
             }
             Err(refused) => Err(SendRefused::Failed(refused.into_failure(&message.topic))),
@@ -194,8 +195,8 @@ impl Producer for KafkaProducer {
                 match self.enqueue_at(
                     topic,
                     Some(partition),
-                    &message.key,
-                    &message.value,
+                    message.key(),
+                    message.value(),
                     headers,
                     opaque(seq, Carried::Irreplaceable),
                 ) {
@@ -219,7 +220,7 @@ impl Producer for KafkaProducer {
         };
         let position = PositionText::new(&marker.position);
         let headers = marker::headers(&marker, position.as_str());
-        self.enqueue_at(topic, None, &marker.key, b"", headers, opaque(seq, Carried::Irreplaceable))
+        self.enqueue_at(topic, None, marker.key(), b"", headers, opaque(seq, Carried::Irreplaceable))
             .map_err(|refused| SendRefused::Failed(refused.for_good_if_too_large(topic)))
     }
 

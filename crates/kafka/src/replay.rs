@@ -112,7 +112,7 @@ impl ReplayProducer {
         if partitions == 0 {
             return Ok(WayBack::Closed(NoWayBack::NoTopic(topic.to_owned())));
         }
-        let belongs = partition_of(&letter.record.key, partitions);
+        let belongs = partition_of(letter.record.key(), partitions);
         if belongs != was {
             let topic = topic.to_owned();
             return Ok(WayBack::Closed(NoWayBack::OtherPartition { topic, partitions, was, belongs }));
@@ -147,10 +147,10 @@ impl ReplayProducer {
             });
             let mut record = BaseRecord::with_opaque_to(topic, Box::new(answer))
                 .partition(*partition)
-                .key(&letter.record.key[..])
-                .headers(replayed(&letter.record.headers));
-            if let Some(value) = &letter.record.value {
-                record = record.payload(&value[..]);
+                .key(letter.record.key())
+                .headers(replayed(letter.record.headers()));
+            if let Some(value) = letter.record.value() {
+                record = record.payload(value);
             }
             match self.client.send(record) {
                 Ok(()) => awaited += 1,

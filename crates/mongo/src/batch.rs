@@ -293,8 +293,7 @@ fn classify(
 
 fn control(control: Control<'_>, encoded: &Encoded<'_>) -> Notice<Message> {
     let record = control.message(encoded.database, encoded.position, encoded.cluster_time);
-    let bytes = u32::try_from(record.key.len() + record.value.len()).unwrap_or(u32::MAX);
-    Notice { record, bytes }
+    Notice { bytes: record.bytes(), record }
 }
 
 impl Buffers {
@@ -311,23 +310,21 @@ impl Buffers {
             let position = placed.position;
             let rests_on = position.cluster_time();
             let token = ResumeToken { bson: tokens.slice(placed.token), position, rests_on };
-            let message = |topic, value| {
-                let key = messages.slice(placed.key.clone());
-                Message { topic, key, value, position, trace: placed.trace }
-            };
             let payload = match placed.what {
                 What::Skip => Payload::Skip,
                 What::Message(collection, topic) => {
-                    let bytes = placed.key.len() + placed.value.len();
-                    Payload::Message {
-                        record: message(topic, messages.slice(placed.value)),
-                        bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-                        collection,
-                    }
+                    // The key stands behind the value.
+                    let content = messages.slice(placed.value.start..placed.key.end);
+                    let mut record = Message::of_content(topic, content, placed.value.len(), position);
+                    record.trace = placed.trace;
+                    Payload::Message { bytes: record.bytes(), record, collection }
                 }
                 // Nobody has seen the documents: there is a size, and no hash.
                 What::Oversized(topic, bytes) => {
-                    Payload::Oversized { marker: message(topic, Bytes::from(format!("size={bytes}"))) }
+                    let size = format!("size={bytes}");
+                    let mut marker = Message::new(topic, &messages[placed.key], size.as_bytes(), position);
+                    marker.trace = placed.trace;
+                    Payload::Oversized { marker }
                 }
                 What::Control { notices, gone, replaced } => Payload::Control { notices, gone, replaced },
             };

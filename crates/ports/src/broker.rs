@@ -2,13 +2,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use cdc_event::{Message, TraceContext};
+use cdc_event::Message;
 use cdc_machine::{EffectId, SeqNo};
 use cdc_syncer::{FetchStart, LogBounds, Partition, Record, Reject, SqlState};
 use cdc_watcher::{Batching, TopicState};
 
-use crate::Failure;
+use crate::{Failure, KafkaRecord};
 
 /// What Kafka says of one message.
 #[derive(Debug)]
@@ -94,36 +93,6 @@ pub struct TopicPartition {
     pub topic: Arc<str>,
     /// The partition's number in it.
     pub partition: i32,
-}
-
-/// A record's headers, encoded one after the other in one buffer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Headers(pub Bytes);
-
-/// One polled record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct KafkaRecord {
-    /// The message key; empty where there is none.
-    pub key: Bytes,
-    /// The message value; `None` for a Kafka tombstone.
-    pub value: Option<Bytes>,
-    /// The headers, for a dead letter.
-    pub headers: Headers,
-    /// The broker's or the producer's time stamp, Unix milliseconds; 0 where there is none.
-    pub timestamp_ms: i64,
-    /// Where the event is sampled: where the record has a `traceparent`.
-    pub trace: Option<Box<RecordTrace>>,
-}
-
-/// What is remembered of a sampled event's record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RecordTrace {
-    /// The event's trace, and the span that has sent it.
-    pub context: TraceContext,
-    /// When the client gave the record out.
-    pub fetched: SystemTime,
-    /// It was in the dead letters before.
-    pub is_replayed: bool,
 }
 
 /// A record with its place.

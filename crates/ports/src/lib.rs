@@ -9,7 +9,7 @@
 //! | `failure`, `stack_trace` | [`Failure`], which every port answers with: read it first |
 //! | `source` | [`Source`]: the change stream, and what stands behind the watched names |
 //! | `token_store` | [`TokenStore`]: the leased record of the position |
-//! | `broker`, `report_sink` | [`Producer`] with its reports, and [`RecordConsumer`] |
+//! | `broker`, `report_sink`, `record` | [`Producer`] with its reports, and [`RecordConsumer`] with its records |
 //! | `database` | [`Database`]: tables, ledger, parked rows |
 //! | `write_counts` | [`WriteCounts`]: what a batch did, one table of counters |
 //! | `similar` | a name that was almost meant: what [`Sighting`] and [`MissingTopic`] suggest |
@@ -17,6 +17,7 @@
 mod broker;
 mod database;
 mod failure;
+mod record;
 mod report_sink;
 mod similar;
 mod source;
@@ -25,8 +26,8 @@ mod token_store;
 mod write_counts;
 
 pub use broker::{
-    Acknowledged, ConsumerEvent, Headers, KafkaRecord, MissingTopic, PolledRecord, Producer, ProducerReport,
-    RecordConsumer, RecordTrace, RejectedRecord, SendRefused, TopicPartition,
+    Acknowledged, ConsumerEvent, MissingTopic, PolledRecord, Producer, ProducerReport, RecordConsumer,
+    RejectedRecord, SendRefused, TopicPartition,
 };
 /// Which process holds a lease or a name.
 pub use cdc_process::{Life, ProcessId};
@@ -36,6 +37,7 @@ pub use database::{
     WriteReply,
 };
 pub use failure::Failure;
+pub use record::{KafkaRecord, RecordTrace};
 pub use report_sink::ReportSink;
 pub use similar::similar;
 pub use source::{Opening, Serves, Sighting, Source, SourceBatch, SourceIdentity};

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use cdc_event::Encoder;
 use cdc_machine::{Epoch, SeqNo};
 use cdc_ports::{KafkaRecord, TopicPartition};
@@ -119,13 +118,7 @@ pub fn row(data: &[u8]) {
             offset: i64::try_from(offset).expect("a small number"),
             route: 0,
             bytes: 1,
-            handle: KafkaRecord {
-                key: Bytes::from(key),
-                value: Some(Bytes::from(value)),
-                headers: Default::default(),
-                timestamp_ms: 0,
-                trace: None,
-            },
+            handle: KafkaRecord::new(&key, Some(&value), b"", 0),
         })
         .collect();
     let text = ColumnType::Text { max_chars: None, padded: false };

@@ -18,7 +18,7 @@ use crate::ending::Ending;
 use crate::record::Record;
 use crate::trouble::Trouble;
 use crate::verdict;
-use crate::{Effect, Event, Payload, TimerKind, TopicState};
+use crate::{Effect, Payload, TimerKind, TopicState};
 
 /// The producer, and what it has in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,12 +92,12 @@ impl<R: Clone, T: Clone + Ord> Publishing<R, T> {
     /// Takes one event of the stream.
     pub(crate) fn publish(
         &mut self,
-        event: Event<R, T>,
+        token: T,
+        payload: Payload<R>,
         window: &mut Watermark<T>,
         record: &mut Record<T>,
         cx: &mut Context<'_, R, T>,
     ) -> Result<(), Ending> {
-        let Event { token, payload } = event;
         match payload {
             Payload::Message { record: message, bytes, collection } => {
                 record.fill(collection, &token);

@@ -12,7 +12,7 @@ use crate::publishing::Publishing;
 use crate::record::Record;
 use crate::trouble::Trouble;
 use crate::verdict;
-use crate::{Batch, Effect, Opened, Payload, Reading, TimerKind};
+use crate::{Batch, Effect, Event, Opened, Payload, Reading, TimerKind};
 
 /// The stream, and how it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -146,12 +146,12 @@ impl Stream {
             )));
         }
         let mut is_stripped = false;
-        for event in events {
-            if window.newest().is_some_and(|newest| event.token <= *newest) {
+        for Event { token, payload } in events {
+            if window.newest().is_some_and(|newest| token <= *newest) {
                 return Err(Ending::Stop(Cause::Invariant("a stream's tokens strictly increase")));
             }
-            is_stripped |= matches!(event.payload, Payload::Oversized { .. });
-            publishing.publish(event, window, record, cx)?;
+            is_stripped |= matches!(payload, Payload::Oversized { .. });
+            publishing.publish(token, payload, window, record, cx)?;
         }
         let is_caught_up = idle.is_some();
         // An idle token may be the last event's own; then it says nothing new.

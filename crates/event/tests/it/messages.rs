@@ -360,10 +360,7 @@ fn control_messages_letter_by_letter() {
     ];
     for (control, id_text, operation, collection, member) in cases {
         let message = control.message("game_db", position, time);
-        assert_eq!(
-            (&message.key[..], &*message.topic, message.position),
-            (&b"cdc.control"[..], "", position)
-        );
+        assert_eq!((message.key(), &*message.topic, message.position), (&b"cdc.control"[..], "", position));
         let expected = [
             r#"{"version":1,"id":""#,
             &id(id_text),
@@ -377,8 +374,8 @@ fn control_messages_letter_by_letter() {
             POSITION,
             r#""}"#,
         ];
-        assert_eq!(std::str::from_utf8(&message.value).unwrap(), expected.concat());
-        let envelope = Envelope::parse(&message.value).unwrap();
+        assert_eq!(std::str::from_utf8(message.value()).unwrap(), expected.concat());
+        let envelope = Envelope::parse(message.value()).unwrap();
         assert!(envelope.operation.is_control() && envelope.operation.name() == operation);
         assert_eq!(envelope.gap.is_some(), operation == "gap");
         if let Some(gap) = envelope.gap {

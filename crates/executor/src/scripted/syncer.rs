@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use cdc_machine::{EffectId, Epoch};
 use cdc_syncer::{
     Batch, FetchStart, LogBounds, OffsetGap, Parking, Partition, Record, Reject, RetryOutcome, WriteOutcome,
@@ -9,8 +8,8 @@ use cdc_syncer::{
 
 use super::World;
 use cdc_ports::{
-    ConsumerEvent, Database, Failure, Headers, KafkaRecord, LedgerCheck, LedgerClaim, LedgerCommit,
-    LedgerEntry, MissingTopic, RecordConsumer, RejectedRecord, RetryCounts, RetryReply, Share, TablesAtRisk,
+    ConsumerEvent, Database, Failure, KafkaRecord, LedgerCheck, LedgerClaim, LedgerCommit, LedgerEntry,
+    MissingTopic, RecordConsumer, RejectedRecord, RetryCounts, RetryReply, Share, TablesAtRisk,
     TopicPartition, WriteReply,
 };
 
@@ -85,13 +84,7 @@ impl RecordConsumer for World {
                 return;
             }
             script.offset += 1;
-            let handle = KafkaRecord {
-                key: Bytes::new(),
-                value: None,
-                headers: Headers::default(),
-                timestamp_ms: 0,
-                trace: None,
-            };
+            let handle = KafkaRecord::new(b"", None, b"", 0);
             let (epoch, offset) = (script.epoch, script.offset - 1);
             Record { partition: PARTITION, epoch, offset, route: 0, bytes: 1, handle }
         };

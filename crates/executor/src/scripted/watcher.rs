@@ -67,13 +67,7 @@ impl Source for World {
             return Ok(SourceBatch::default());
         };
         let token = token(number);
-        let record = Message {
-            topic: Arc::from("t"),
-            key: Bytes::new(),
-            value: Bytes::new(),
-            position: token.position,
-            trace: None,
-        };
+        let record = Message::new(Arc::from("t"), b"", b"", token.position);
         let event =
             Event { token, payload: Payload::Message { record, bytes: 1, collection: CollectionId(0) } };
         Ok(SourceBatch { events: vec![event], ..SourceBatch::default() })

@@ -260,12 +260,11 @@ impl Lags {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use cdc_machine::Epoch;
     use cdc_syncer::Record;
 
     use super::*;
-    use cdc_ports::{Headers, KafkaRecord};
+    use cdc_ports::KafkaRecord;
 
     const P: Partition = Partition(0);
 
@@ -281,13 +280,7 @@ mod tests {
 
     fn record(offset: i64, seconds_ago: i64) -> PolledRecord {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-        let handle = KafkaRecord {
-            key: Bytes::new(),
-            value: None,
-            headers: Headers::default(),
-            timestamp_ms: now - seconds_ago * 1000,
-            trace: None,
-        };
+        let handle = KafkaRecord::new(b"", None, b"", now - seconds_ago * 1000);
         Record { partition: P, epoch: Epoch(0), offset, route: 0, bytes: 1, handle }
     }
 

@@ -50,8 +50,8 @@ impl<P: Producer> Hands<P> {
                     seq = seq.0,
                     topic = &*record.topic,
                     position = %record.position,
-                    key_hash = %format_args!("{:016x}", key_hash(&record.key)),
-                    bytes = record.value.len(),
+                    key_hash = %format_args!("{:016x}", key_hash(record.key())),
+                    bytes = record.value().len(),
                     "an event is published"
                 );
                 let sampled = SampledEvents::of(&record);

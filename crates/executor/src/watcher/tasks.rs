@@ -243,8 +243,7 @@ fn notice(gap: &GapRecord, database: &str) -> Notice<Message> {
     let told = GapNotice { from: gap.from, to: gap.to, cause: &gap.cause, collections: &gap.collections };
     let time = gap.to.cluster_time().unwrap_or_default();
     let record = Control::Gap(told).message(database, gap.to, time);
-    let bytes = u32::try_from(record.key.len() + record.value.len()).unwrap_or(u32::MAX);
-    Notice { record, bytes }
+    Notice { bytes: record.bytes(), record }
 }
 
 fn warn_of_gap(gap: &GapRecord) {

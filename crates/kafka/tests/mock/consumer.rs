@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use cdc_kafka::{ConsumerSettings, HeadersIter, KafkaConsumer};
 use cdc_machine::{EffectId, Epoch, Fault};
 use cdc_ports::{
-    ConsumerEvent, Headers, KafkaRecord, PolledRecord, RecordConsumer as _, RejectedRecord, TopicPartition,
+    ConsumerEvent, KafkaRecord, PolledRecord, RecordConsumer as _, RejectedRecord, TopicPartition,
 };
 use cdc_syncer::{FetchStart, Partition, Reject, StartOffset};
 use rdkafka::message::{Headers as _, Message as _};
@@ -47,7 +46,7 @@ pub(crate) async fn fetch(consumer: &KafkaConsumer, count: usize) -> Vec<PolledR
 }
 
 fn number(record: &PolledRecord) -> u64 {
-    std::str::from_utf8(record.handle.value.as_ref().unwrap()).unwrap().parse().unwrap()
+    std::str::from_utf8(record.handle.value().unwrap()).unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,12 +65,9 @@ async fn records_come_once_and_in_order_from_where_they_were_started() {
     let mut last = BTreeMap::new();
     for record in &records {
         assert_eq!(record.epoch, Epoch(1));
-        assert_eq!(
-            record.bytes as usize,
-            record.handle.key.len() + record.handle.value.as_ref().unwrap().len()
-        );
+        assert_eq!(record.bytes as usize, record.handle.key().len() + record.handle.value().unwrap().len());
         assert!(last.insert(record.partition, record.offset).is_none_or(|before| before < record.offset));
-        let headers: Vec<_> = HeadersIter::new(&record.handle.headers).map(|(name, _)| name).collect();
+        let headers: Vec<_> = HeadersIter::new(record.handle.headers()).map(|(name, _)| name).collect();
         assert_eq!(headers, ["cdc-position", "cdc-version", "content-type"]);
     }
 
@@ -305,26 +301,20 @@ async fn a_dead_letter_is_durable_when_the_call_returns() {
     let mock = Mock::with_topic(1);
     mock.cluster.create_topic("t.dead-letters", 1, 1).unwrap();
     let consumer = mock.consumer("a");
-    let record = |value: Option<Bytes>| RejectedRecord {
+    let record = |value: Option<&[u8]>| RejectedRecord {
         origin: TopicPartition { topic: Arc::from(TOPIC), partition: 0 },
         offset: 42,
-        record: KafkaRecord {
-            key: Bytes::from_static(b"k"),
-            value,
-            headers: Headers::default(),
-            timestamp_ms: 0,
-            trace: None,
-        },
+        record: KafkaRecord::new(b"k", value, b"", 0),
         reason: Reject::TypeConflict,
         sqlstate: None,
         detail: Arc::from("column level"),
         attempts: 1,
     };
-    consumer.dead_letter(record(Some(Bytes::from_static(b"body")))).await.unwrap();
+    consumer.dead_letter(record(Some(b"body"))).await.unwrap();
     // The mock cluster takes anything; a real one refuses by its topic's own limit.
     mock.cluster
         .request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
-    consumer.dead_letter(record(Some(Bytes::from(vec![b'x'; 2 << 20])))).await.unwrap();
+    consumer.dead_letter(record(Some(&vec![b'x'; 2 << 20]))).await.unwrap();
     consumer.dead_letter(record(None)).await.unwrap();
 
     let dead = read_partition(&mock.brokers, "t.dead-letters", 0);

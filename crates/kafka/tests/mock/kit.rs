@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use cdc_event::{Message, Position};
 use cdc_kafka::{
     Compression, ConnectionSettings, ConsumerSettings, KafkaConsumer, KafkaProducer, ProducerSettings,
@@ -149,13 +148,12 @@ pub(crate) fn position(n: u64) -> Position {
 }
 
 pub(crate) fn message(topic: &str, key: u64, n: u64) -> Message {
-    Message {
-        topic: Arc::from(topic),
-        key: Bytes::from(format!("\"k{key}\"")),
-        value: Bytes::from(n.to_string()),
-        position: position(n),
-        trace: None,
-    }
+    with_value(topic, key, n, n.to_string().as_bytes())
+}
+
+/// The same with this value.
+pub(crate) fn with_value(topic: &str, key: u64, n: u64, value: &[u8]) -> Message {
+    Message::new(Arc::from(topic), format!("\"k{key}\"").as_bytes(), value, position(n))
 }
 
 /// The next `count` reports.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cdc_event::{Message, Position};
 use cdc_kafka::KafkaProducer;
 use cdc_machine::{Fault, Lineage, SeqNo};
@@ -16,7 +15,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::kit::{
     Mock, PATIENCE, SHARED, TOPIC, connection, message, position, producer_settings, read_numbers,
-    read_partition, reports,
+    read_partition, reports, with_value,
 };
 
 /// Of the topics that messages are sent to, unless a test says otherwise.
@@ -96,8 +95,7 @@ async fn sending_waits_for_no_answer() {
         let mut rng = fastrand::Rng::with_seed(case);
         let mut taken = Vec::new();
         for n in 0..rng.u64(1..60) {
-            let mut message = message(TOPIC, rng.u64(0..9), n);
-            message.value = Bytes::from(vec![b'x'; rng.usize(0..5_000)]);
+            let message = with_value(TOPIC, rng.u64(0..9), n, &vec![b'x'; rng.usize(0..5_000)]);
             let seq = SeqNo(case * 1_000 + n);
             producer.send(seq, message, PARTITIONS).unwrap();
             taken.push(seq);
@@ -165,12 +163,11 @@ async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
     producer.prepare(SHARED).await.unwrap();
 
     // Refused on the spot: larger than the client may send.
-    let mut large = message(TOPIC, 1, 1);
-    large.value = Bytes::from(vec![b'x'; 65 << 20]);
+    let large = with_value(TOPIC, 1, 1, &vec![b'x'; 65 << 20]);
     let Err(SendRefused::TooLarge(marker)) = producer.send(SeqNo(1), large, 1) else {
         panic!("65 MiB were taken");
     };
-    assert_eq!((&*marker.topic, &marker.key[..], marker.position), (TOPIC, &b"\"k1\""[..], position(1)));
+    assert_eq!((&*marker.topic, marker.key(), marker.position), (TOPIC, &b"\"k1\""[..], position(1)));
     producer.send_marker(SeqNo(1), *marker).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(1))]));
 
@@ -183,7 +180,7 @@ async fn what_does_not_fit_becomes_a_marker_in_the_dead_letters() {
         Some(ProducerReport::TooLarge(SeqNo(2), marker)) => marker,
         other => panic!("{other:?}"),
     };
-    assert_eq!((&*marker.topic, &marker.key[..], marker.position), (TOPIC, &b"\"k2\""[..], position(2)));
+    assert_eq!((&*marker.topic, marker.key(), marker.position), (TOPIC, &b"\"k2\""[..], position(2)));
     producer.send_marker(SeqNo(2), marker).unwrap();
     assert!(matches!(reports(&sink, 1).await.as_slice(), [ProducerReport::Delivered(SeqNo(2))]));
 
@@ -252,7 +249,7 @@ async fn a_refused_batch_makes_no_markers_and_a_refused_message_one() {
 async fn a_control_message_stands_in_every_partition_between_its_neighbours() {
     let mock = Mock::with_topic(4);
     let (mut producer, sink) = mock.producer().await;
-    let control = Message { key: Bytes::from_static(b"cdc.control"), ..message("", 0, 1_000) };
+    let control = Message::new(Arc::from(""), b"cdc.control", b"1000", position(1_000));
     for n in 0..100 {
         producer.send(SeqNo(n), message(TOPIC, n % 37, n), PARTITIONS).unwrap();
     }
@@ -322,9 +319,9 @@ async fn a_key_falls_where_librdkafka_puts_it_and_stays_there() {
     let mock = Mock::with_topic(ALL);
     mock.cluster.create_topic("theirs", ALL, 1).unwrap();
     // Of every length, since the hash takes four bytes at a time.
-    let keyed = |n: u64| Message {
-        key: Bytes::from("k".repeat(n as usize % 9) + &n.to_string()),
-        ..message(TOPIC, 0, n)
+    let keyed = |n: u64| {
+        let key = "k".repeat(n as usize % 9) + &n.to_string();
+        Message::new(Arc::from(TOPIC), key.as_bytes(), n.to_string().as_bytes(), position(n))
     };
     let theirs: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &mock.brokers)
@@ -332,8 +329,8 @@ async fn a_key_falls_where_librdkafka_puts_it_and_stays_there() {
         .create()
         .unwrap();
     for n in 0..KEYS {
-        let Message { key, value, .. } = keyed(n);
-        theirs.send(BaseRecord::to("theirs").key(&key[..]).payload(&value[..])).unwrap();
+        let keyed = keyed(n);
+        theirs.send(BaseRecord::to("theirs").key(keyed.key()).payload(keyed.value())).unwrap();
     }
     theirs.flush(PATIENCE).unwrap();
 
@@ -380,7 +377,8 @@ async fn the_topics_ends_show_their_greatest_lineage() {
     assert_eq!(at_ends().await, None);
     // Whichever partition each falls into, it is a partition's last or its last but few.
     for (n, lineage) in (0..).zip([7, 9, 8, 3, 3]) {
-        let message = Message { position: position_in(lineage), ..message(TOPIC, n, n) };
+        let mut message = message(TOPIC, n, n);
+        message.position = position_in(lineage);
         producer.send(SeqNo(n), message, PARTITIONS).unwrap();
     }
     reports(&sink, 5).await;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use cdc_event::{EventTrace, Message, TraceContext};
+use cdc_event::{EventTrace, TraceContext};
 use cdc_machine::SeqNo;
 use cdc_ports::{Producer as _, ProducerReport, RecordConsumer as _};
 use cdc_syncer::StartOffset;
@@ -32,7 +32,9 @@ async fn a_sampled_message_carries_its_trace_and_no_other_does() {
         encoded: committed,
     };
     producer.send(SeqNo(1), message(TOPIC, 1, 1), 1).unwrap();
-    producer.send(SeqNo(2), Message { trace: Some(Box::new(trace)), ..message(TOPIC, 1, 2) }, 1).unwrap();
+    let mut sampled = message(TOPIC, 1, 2);
+    sampled.trace = Some(Box::new(trace));
+    producer.send(SeqNo(2), sampled, 1).unwrap();
     let told = reports(&sink, 2).await;
     let [ProducerReport::Delivered(SeqNo(1)), ProducerReport::DeliveredSampled(SeqNo(2), at)] = told[..]
     else {

@@ -49,9 +49,9 @@ async fn an_event_that_does_not_fit_is_told_and_comes_without_its_documents() {
     let rest: Vec<_> =
         events.iter().skip_while(|event| matches!(event.payload, Payload::Message { .. })).collect();
     let Payload::Oversized { marker } = &rest[0].payload else { panic!("{:?}", rest[0]) };
-    assert_eq!((&*marker.topic, &marker.key[..]), ("cdc.game_db.players", &br#"{"$numberInt":"1"}"#[..]));
+    assert_eq!((&*marker.topic, marker.key()), ("cdc.game_db.players", &br#"{"$numberInt":"1"}"#[..]));
     let size: usize =
-        std::str::from_utf8(&marker.value).unwrap().strip_prefix("size=").unwrap().parse().unwrap();
+        std::str::from_utf8(marker.value()).unwrap().strip_prefix("size=").unwrap().parse().unwrap();
     assert!(size > 2 * DOCUMENT_BYTES && size < 2 * DOCUMENT_BYTES + 10_000, "{size}");
     assert_eq!(marker.position, rest[0].token.position);
     let behind = rest[0].token.clone();

@@ -140,7 +140,7 @@ impl Seen {
                     None
                 }
                 Payload::Message { record, bytes, .. } => {
-                    assert_eq!(bytes as usize, record.key.len() + record.value.len());
+                    assert_eq!(bytes as usize, record.key().len() + record.value().len());
                     bytes_in_batch += u64::from(bytes);
                     Some(record)
                 }
@@ -160,7 +160,7 @@ impl Seen {
 }
 
 pub(crate) fn value(message: &Message) -> Value {
-    serde_json::from_slice(&message.value).unwrap()
+    serde_json::from_slice(message.value()).unwrap()
 }
 
 fn line(message: &Message) -> String {

@@ -62,7 +62,7 @@ pub(crate) fn decode<'a, R: Incoming>(incoming: &'a [R], topics: &BatchTopics) -
     let mut last = None;
     for (index, it) in incoming.iter().enumerate() {
         let is_sampled = it.record().trace.is_some();
-        let Some(value) = &it.record().value else {
+        let Some(value) = it.record().value() else {
             records.counts.ignored += 1;
             records.counts.sampled.extend(is_sampled.then_some((index, Fate::Ignored)));
             continue;
@@ -79,7 +79,7 @@ pub(crate) fn decode<'a, R: Incoming>(incoming: &'a [R], topics: &BatchTopics) -
         else {
             continue;
         };
-        match decode_record(&it.record().key, value, binding) {
+        match decode_record(it.record().key(), value, binding) {
             Ok(Decoded::Candidate(row_id, envelope)) => {
                 let sent_ms = it.record().timestamp_ms;
                 records.counts.older(Some(committed_by(envelope.cluster_time, sent_ms)));

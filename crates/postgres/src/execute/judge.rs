@@ -151,20 +151,12 @@ async fn find_holds(
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use cdc_machine::{Epoch, SeqNo};
-    use cdc_ports::Headers;
 
     use super::*;
 
     fn row(offset: i64) -> Row<KafkaRecord> {
-        let handle = KafkaRecord {
-            key: Bytes::new(),
-            value: None,
-            headers: Headers(Bytes::new()),
-            timestamp_ms: 0,
-            trace: None,
-        };
+        let handle = KafkaRecord::new(b"", None, b"", 0);
         let (partition, epoch, seq) = (Partition(0), Epoch(1), SeqNo::default());
         Row { partition, epoch, seq, offset, route: 0, bytes: 0, handle }
     }

@@ -1,8 +1,7 @@
 //! Parked rows that are tried again, and what is written of them afterwards.
 
-use bytes::Bytes;
 use cdc_machine::{Epoch, SeqNo};
-use cdc_ports::{Headers, KafkaRecord, Share};
+use cdc_ports::{KafkaRecord, Share};
 use cdc_syncer::{Partition, Row};
 use tokio_postgres::Error;
 
@@ -156,14 +155,8 @@ impl Entries {
                 epoch: asked.map(|(_, epoch)| *epoch).unwrap_or_default(),
                 offset: row.get(4),
                 route: row.get::<_, &str>(5).parse().unwrap_or_default(),
-                record: KafkaRecord {
-                    key: bytes(row.get(6)),
-                    value: Some(bytes(row.get(7))),
-                    headers: Headers(bytes(row.get(8))),
-                    timestamp_ms: row.get(9),
-                    // What waits for other rows has no stages to tell of.
-                    trace: None,
-                },
+                // What waits for other rows has no stages to tell of: nobody follows it.
+                record: KafkaRecord::new(row.get(6), Some(row.get(7)), row.get(8), row.get(9)),
                 attempts: u32::try_from(row.get::<_, i32>(10)).unwrap_or_default().saturating_add(1),
             });
         }
@@ -211,8 +204,4 @@ impl Entries {
         }
         Ok(())
     }
-}
-
-fn bytes(found: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(found)
 }

@@ -126,9 +126,9 @@ impl<'a> Parcels<'a> {
         self.partitions.push(partition);
         self.offsets.push(record.offset);
         self.routes.push(record.route.to_string());
-        self.keys.push(&record.handle.key);
-        self.values.push(record.handle.value.as_deref().unwrap_or_default());
-        self.headers.push(&record.handle.headers.0);
+        self.keys.push(record.handle.key());
+        self.values.push(record.handle.value().unwrap_or_default());
+        self.headers.push(record.handle.headers());
         self.timestamps.push(record.handle.timestamp_ms);
         self.constraints.push(blocked.constraint.as_deref());
         self.sqlstates.push(blocked.sqlstate.as_ref().map(SqlState::as_str));

@@ -211,7 +211,7 @@ async fn a_parked_row_that_fails_for_another_reason_holds_nobody_up() {
         panic!("{rejected:?}")
     };
     assert_eq!(*sqlstate, SqlState::new("23514"));
-    assert_eq!((row.partition, row.offset, &row.handle.key[..]), (Partition(0), 1, &b"\"bad\""[..]));
+    assert_eq!((row.partition, row.offset, row.handle.key()), (Partition(0), 1, &b"\"bad\""[..]));
     // It stays until it is given up: nothing is lost if nobody gets to that.
     assert_eq!(stand.text("SELECT attempts FROM cdc.parked").await.unwrap(), "1");
     let (counts, parked, rejected) = retry(&database, &[(row.partition, row.offset)]).await;

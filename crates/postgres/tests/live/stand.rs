@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use cdc_devstack::{Postgres, PostgresOptions};
 use cdc_machine::{Epoch, SeqNo};
 use cdc_ports::{
-    Database, Headers, KafkaRecord, LedgerClaim, RetryCounts, RetryReply, Share, TopicPartition, WriteCounts,
+    Database, KafkaRecord, LedgerClaim, RetryCounts, RetryReply, Share, TopicPartition, WriteCounts,
     WriteReply,
 };
 use cdc_postgres::{Endpoint, Namespace, PostgresDatabase, Settings};
@@ -206,13 +205,7 @@ fn mixed_batch(
             offset: i64::try_from(index).unwrap(),
             route: u64::MAX - index as u64,
             bytes: 0,
-            handle: KafkaRecord {
-                key: Bytes::from(key),
-                value: value.map(Bytes::from),
-                headers: Headers::default(),
-                timestamp_ms: 0,
-                trace: None,
-            },
+            handle: KafkaRecord::new(&key, value.as_deref(), b"", 0),
         })
         .collect();
     Batch::new(rows)

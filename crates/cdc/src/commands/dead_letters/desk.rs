@@ -159,7 +159,7 @@ impl Desk {
                 && let Some(place) = places.next()
             {
                 let letter = letter_at(&mut reader, place)?;
-                bytes += letter.record.key.len() + letter.body_bytes();
+                bytes += letter.record.key().len() + letter.body_bytes();
                 found.push(letter);
             }
             if found.is_empty() {

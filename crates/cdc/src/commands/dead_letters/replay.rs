@@ -113,8 +113,8 @@ fn judge(desk: &Desk, producer: &mut ReplayProducer, letters: &[Letter]) -> Resu
 fn question(dead: &DeadLetter) -> Question<'_> {
     Question {
         topic: dead.source_topic().unwrap_or_default(),
-        key: &dead.record.key,
-        value: dead.record.value.as_deref().unwrap_or_default(),
+        key: dead.record.key(),
+        value: dead.record.value().unwrap_or_default(),
         position: dead.position(),
     }
 }

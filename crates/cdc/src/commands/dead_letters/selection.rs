@@ -157,8 +157,7 @@ pub(super) fn fell_at(dead: &DeadLetter) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use cdc_ports::{Headers, KafkaRecord};
+    use cdc_ports::KafkaRecord;
 
     use super::*;
 
@@ -211,13 +210,7 @@ mod tests {
             bytes.extend(value.as_bytes());
         }
         let written: Timestamp = "2024-01-15T10:00:00Z".parse().unwrap();
-        let record = KafkaRecord {
-            key: Bytes::new(),
-            value: None,
-            headers: Headers(bytes.into()),
-            timestamp_ms: written.as_millisecond(),
-            trace: None,
-        };
+        let record = KafkaRecord::new(b"", None, &bytes, written.as_millisecond());
         DeadLetter { topic: "t.dead-letters".into(), partition: 0, offset: 1, record }
     }
 

@@ -31,13 +31,13 @@ fn whole(letter: &Letter, with_body: bool) -> Map<String, Value> {
     let record = &letter.dead.record;
     let mut all = fields(letter);
     let mut headers = Map::new();
-    for (name, value) in HeadersIter::new(&record.headers) {
+    for (name, value) in HeadersIter::new(record.headers()) {
         insert_bytes(&mut headers, name, value);
     }
     all.insert("headers".to_owned(), Value::Object(headers));
     if with_body {
-        insert_bytes(&mut all, "key", Some(&record.key));
-        insert_bytes(&mut all, "body", record.value.as_deref());
+        insert_bytes(&mut all, "key", Some(record.key()));
+        insert_bytes(&mut all, "body", record.value());
     }
     all
 }
@@ -48,15 +48,15 @@ fn print_lines(letter: &Letter, with_body: bool) -> Result<(), Failed> {
     shown.retain(|_, value| !value.is_null());
     let mut text = field_lines(&shown);
     text.push_str("headers\n");
-    for (name, value) in HeadersIter::new(&record.headers) {
+    for (name, value) in HeadersIter::new(record.headers()) {
         text.push_str(&format!("  {name}: {}\n", readable(value)));
     }
     if !with_body {
         return print(&text);
     }
-    text.push_str(&format!("key\n  {}\nbody\n", readable(Some(&record.key))));
+    text.push_str(&format!("key\n  {}\nbody\n", readable(Some(record.key()))));
     let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(record.value.as_deref().unwrap_or_default());
+    bytes.extend_from_slice(record.value().unwrap_or_default());
     bytes.push(b'\n');
     write(&bytes).map(drop)
 }
