@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cdc_machine::{Fault, Word as _};
+use cdc_machine::Fault;
 use cdc_ports::Failure;
 use rdkafka::ClientConfig;
 

@@ -33,16 +33,16 @@ words! {
     #[derive(Default)]
     pub enum Compression {
         /// Not at all.
-        None = "none",
+        None: "none",
         /// zlib.
-        Gzip = "gzip",
+        Gzip: "gzip",
         /// Fast.
         #[default]
-        Snappy = "snappy",
+        Snappy: "snappy",
         /// Fast, and smaller than snappy.
-        Lz4 = "lz4",
+        Lz4: "lz4",
         /// Smallest.
-        Zstd = "zstd",
+        Zstd: "zstd",
     }
 }
 

@@ -11,19 +11,19 @@
 /// ```
 #[macro_export]
 macro_rules! labels {
-    ($(#[$meta:meta])* pub enum $List:ident {
+    ($(#[$meta:meta])* $vis:vis enum $List:ident {
         $($(#[$member_meta:meta])* $Member:ident: $label:literal),+ $(,)?
     }) => {
         $(#[$meta])*
-        pub enum $List { $($(#[$member_meta])* $Member),+ }
+        $vis enum $List { $($(#[$member_meta])* $Member),+ }
 
         impl $List {
             /// Every member.
-            pub const ALL: [Self; [$($label),+].len()] = [$(Self::$Member),+];
+            $vis const ALL: [Self; [$($label),+].len()] = [$(Self::$Member),+];
 
             /// The label in logs, metrics and records.
             #[must_use]
-            pub const fn as_str(self) -> &'static str {
+            $vis const fn as_str(self) -> &'static str {
                 match self { $(Self::$Member => $label),+ }
             }
         }

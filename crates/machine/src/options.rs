@@ -1,7 +1,7 @@
 //! Options, each said once: its type, its default, its legal values and its text stand beside its field.
 //!
 //! [`options!`](crate::options!) makes the struct, its `Default` and a `visit` that walks its options;
-//! [`words!`](crate::words!) makes an enum whose values have names. Whoever reads a configuration, prints it or describes
+//! [`words!`](crate::words!) makes a list of values with names. Whoever reads a configuration, prints it or describes
 //! it is a [`Visitor`], and adds nothing of its own. A new option is one entry, and then whatever uses it.
 
 use core::fmt::Display;
@@ -129,29 +129,30 @@ macro_rules! visit_option {
     };
 }
 
-/// Makes an enum whose values have names, for [`Visitor::word`]. The documentation of a value is its text.
+/// Makes a list of [`labels!`](crate::labels!) that can be configured, for [`Visitor::word`]: the label of a value is its
+/// name, the documentation its text.
 #[macro_export]
 macro_rules! words {
     (
         $(#[$meta:meta])*
         $vis:vis enum $name:ident $(, later [$($later:literal),+])? {
-            $($(#[$($note:tt)*])* $value:ident = $word:literal),+ $(,)?
+            $($(#[$($note:tt)*])* $value:ident: $word:literal),+ $(,)?
         }
     ) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        $vis enum $name {
-            $($(#[$($note)*])* $value,)+
+        $crate::labels! {
+            $(#[$meta])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+            $vis enum $name {
+                $($(#[$($note)*])* $value: $word),+
+            }
         }
 
         impl $crate::Word for $name {
-            const ALL: &'static [Self] = &[$(Self::$value),+];
+            const ALL: &'static [Self] = &Self::ALL;
             const LATER: &'static [&'static str] = &[$($($later),+)?];
 
             fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$value => $word,)+
-                }
+                self.as_str()
             }
 
             fn text(self) -> &'static str {
@@ -180,9 +181,9 @@ mod tests {
         /// A test's.
         enum Way, later ["sideways"] {
             /// Upwards.
-            Up = "up",
+            Up: "up",
             /// Downwards.
-            Down = "down",
+            Down: "down",
         }
     }
 

@@ -13,10 +13,10 @@ words! {
     pub enum UpdateImage {
         /// The document as it is when the event is read: it may be newer than the event, or gone.
         #[default]
-        Lookup = "lookup",
+        Lookup: "lookup",
         /// The document as the update left it. The start is refused where a collection does not record post-images.
         /// Where one ceases to, or they expire, updates are looked up and counted.
-        PostImage = "post_image",
+        PostImage: "post_image",
     }
 }
 

@@ -23,9 +23,9 @@ words! {
     pub enum Fence {
         /// Nothing is written to it until the column is there.
         #[default]
-        Required = "required",
+        Required: "required",
         /// Where the column cannot be added, the table is written without it, which `cdc_unfenced_tables` counts.
-        IfPossible = "if_possible",
+        IfPossible: "if_possible",
     }
 }
 

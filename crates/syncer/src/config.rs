@@ -78,11 +78,11 @@ words! {
     /// Where a partition goes on whose offset is no longer, or not yet, in the log. The gap is recorded first.
     pub enum OffsetPolicy {
         /// At the log's first record: all that is left is read.
-        Earliest = "earliest",
+        Earliest: "earliest",
         /// At the log's end: only what comes from now on is read.
-        Latest = "latest",
+        Latest: "latest",
         /// The service stops with exit code 65.
-        Stop = "stop",
+        Stop: "stop",
     }
 }
 
@@ -135,11 +135,11 @@ words! {
     /// What becomes of a record that can never be written.
     pub enum OnBadRecord {
         /// It goes to the dead letters, and the stream goes on once it is durable there.
-        DeadLetter = "dead_letter",
+        DeadLetter: "dead_letter",
         /// It is logged, counted and given up.
-        Skip = "skip",
+        Skip: "skip",
         /// The service stops with exit code 65.
-        Stop = "stop",
+        Stop: "stop",
     }
 }
 
@@ -147,13 +147,13 @@ words! {
     /// What becomes of a record that other rows stand in the way of.
     pub enum OnUniqueViolation {
         /// It waits in the database until they do no longer.
-        Park = "park",
+        Park: "park",
         /// It goes to the dead letters.
-        DeadLetter = "dead_letter",
+        DeadLetter: "dead_letter",
         /// It is logged, counted and given up.
-        Skip = "skip",
+        Skip: "skip",
         /// The service stops with exit code 65.
-        Stop = "stop",
+        Stop: "stop",
     }
 }
 
@@ -163,9 +163,9 @@ words! {
     pub enum OnTableError {
         /// It is held: nothing more of it is read until that has been mended, and everything else goes on. See
         /// docs/held-topics.md.
-        Hold = "hold",
+        Hold: "hold",
         /// The service stops with exit code 65.
-        Stop = "stop",
+        Stop: "stop",
     }
 }
 

@@ -71,11 +71,11 @@ words! {
     /// What becomes of a message that does not fit the broker's limits.
     pub enum OnTooLarge {
         /// A marker without the body goes to the dead letters, and the stream goes on once it is durable there.
-        DeadLetter = "dead_letter",
+        DeadLetter: "dead_letter",
         /// The stream goes on without it.
-        Skip = "skip",
+        Skip: "skip",
         /// The service stops with exit code 65.
-        Stop = "stop",
+        Stop: "stop",
     }
 }
 
@@ -83,8 +83,8 @@ words! {
     /// What to do where the saved position is of no use any more.
     pub enum OnHistoryLost, later ["snapshot"] {
         /// The service stops with exit code 65, and a person decides.
-        Stop = "stop",
+        Stop: "stop",
         /// The stream goes on from the present, with a gap on record.
-        FromNow = "from_now",
+        FromNow: "from_now",
     }
 }

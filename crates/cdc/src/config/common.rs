@@ -21,13 +21,13 @@ words! {
     /// The least severe level that is logged.
     pub enum LogLevel {
         /// Every step of the machines.
-        Debug = "debug",
+        Debug: "debug",
         /// What an operator wants to read.
-        Info = "info",
+        Info: "info",
         /// What may need a look.
-        Warn = "warn",
+        Warn: "warn",
         /// What has failed.
-        Error = "error",
+        Error: "error",
     }
 }
 
@@ -35,9 +35,9 @@ words! {
     /// How a line of the log is written.
     pub enum LogFormat {
         /// One JSON object a line.
-        Json = "json",
+        Json: "json",
         /// For people.
-        Console = "console",
+        Console: "console",
     }
 }
 

@@ -14,9 +14,9 @@ words! {
     /// Where the token record is kept.
     pub enum TokenPlace {
         /// In Redis.
-        Redis = "redis",
+        Redis: "redis",
         /// In a file on this machine.
-        File = "file",
+        File: "file",
     }
 }
 

@@ -14,9 +14,9 @@ words! {
     /// How spans are sent.
     pub enum TraceProtocol, later ["http/json"] {
         /// OTLP over gRPC; port 4317 where nobody changed it.
-        Grpc = "grpc",
+        Grpc: "grpc",
         /// OTLP over HTTP, in protobuf; port 4318.
-        Http = "http/protobuf",
+        Http: "http/protobuf",
     }
 }
 
@@ -24,7 +24,7 @@ words! {
     /// How what is sent is compressed.
     pub enum TraceCompression, later ["gzip", "zstd"] {
         /// Not at all.
-        None = "none",
+        None: "none",
     }
 }
 

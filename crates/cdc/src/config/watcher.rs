@@ -79,7 +79,7 @@ words! {
     /// The format of the messages' bodies.
     pub enum Format, later ["extended_json", "debezium"] {
         /// JSON, and beside it the types that JSON cannot express.
-        Json = "json",
+        Json: "json",
     }
 }
 

@@ -43,9 +43,9 @@ words! {
     pub enum BatchLog {
         /// In sums, topic by topic, at most one line a second.
         #[default]
-        Sums = "sums",
+        Sums: "sums",
         /// A line for each batch.
-        Each = "each",
+        Each: "each",
     }
 }
 
