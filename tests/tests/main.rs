@@ -37,6 +37,7 @@ mod rebalances;
 mod replicas;
 mod sampled_events;
 mod source;
+mod tables;
 mod to_the_letter;
 mod traces;
 mod two_watchers;

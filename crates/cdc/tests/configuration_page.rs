@@ -51,6 +51,9 @@ that is wrong.
             page.push_str("| key, and its variable | legal | default | |\n|---|---|---|---|\n");
             for option in options.iter().filter(|option| section_of(option) == section) {
                 page.push_str(&row(option));
+                if let Shape::Sections(entry) = &option.shape {
+                    entry.iter().for_each(|inner| page.push_str(&inner_row(option, inner)));
+                }
             }
         }
     }
@@ -94,6 +97,13 @@ fn row(option: &Described) -> String {
     format!("| `{}`<br>`{variable}` | {} | {default} | {text} |\n", option.path, legal(option))
 }
 
+/// An option of a list's sections, which no variable sets.
+fn inner_row(list: &Described, option: &Described) -> String {
+    let mut named = option.clone();
+    named.path = format!("{}[].{}", list.path, option.path);
+    row(&named).replacen(&format!("<br>`{}`", variable_of(&named.path)), "", 1)
+}
+
 fn legal(option: &Described) -> String {
     let legal = match &option.shape {
         Shape::Text(None) => "text".to_owned(),
@@ -109,6 +119,7 @@ fn legal(option: &Described) -> String {
         }
         Shape::Switch => "`true`, `false`".to_owned(),
         Shape::Secret => "text, never shown".to_owned(),
+        Shape::Sections(_) => "a list of sections".to_owned(),
         Shape::Pairs { .. } => "keys, each with a value".to_owned(),
     };
     match option.cap {

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use cdc_machine::Fault;
 use cdc_syncer::Partition;
 
+use crate::home::Home;
 use crate::ledger::owned::OwnedPartitions;
 use crate::namespace::Namespace;
 use crate::server::trouble::Trouble;
+use crate::settings::Settings;
 
 /// A topic with what it carries.
 #[derive(Debug)]
 pub(crate) struct Binding {
     pub(crate) topic: Arc<str>,
     pub(crate) namespace: Namespace,
+    /// Where its rows go.
+    pub(crate) home: Home,
 }
 
 /// What the configuration says of each topic.
@@ -24,12 +28,13 @@ pub(crate) struct Bindings {
 }
 
 impl Bindings {
-    pub(crate) fn new(namespaces: &BTreeMap<String, Namespace>) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let bind = |(topic, namespace): (&String, &Namespace)| {
+            let home = Home::new(settings, topic, namespace);
             let topic: Arc<str> = topic.as_str().into();
-            (Arc::clone(&topic), Arc::new(Binding { topic, namespace: namespace.clone() }))
+            (Arc::clone(&topic), Arc::new(Binding { topic, namespace: namespace.clone(), home }))
         };
-        Self { by_topic: namespaces.iter().map(bind).collect() }
+        Self { by_topic: settings.namespaces.iter().map(bind).collect() }
     }
 
     /// What the configuration says of this topic.

@@ -15,8 +15,11 @@ use crate::decode::decode;
 use crate::ledger::owned::{OwnedPartition, OwnedPartitions};
 use crate::namespace::Namespace;
 use crate::plan::Plan;
+use crate::settings::{Endpoint, Settings};
+use crate::table::column::{ColumnDefault, Origin};
+use crate::table::column_type::{ColumnType, NumericLimit};
 use crate::table::test_tables::{column, mirror, players};
-use crate::table::{ColumnDefault, ColumnType, NumericLimit, Origin, Table, quote, quote_literal};
+use crate::table::{Table, quote, quote_literal};
 use crate::tables::target::{KnownTable, Target};
 use crate::values::buffer::ColumnBuffer;
 
@@ -107,7 +110,9 @@ pub fn row(data: &[u8]) {
     let row = OwnedPartition { assignment: Epoch(1), name, epoch: 1, owner, floor: None, server };
     owned.push(partition, &row);
     let namespace = Namespace::new("game_db", "players");
-    let bindings = Bindings::new(&BTreeMap::from([(TOPIC.to_owned(), namespace)]));
+    let mut settings = Settings::new(Endpoint::Host(String::new()), "", "");
+    settings.namespaces = BTreeMap::from([(TOPIC.to_owned(), namespace)]);
+    let bindings = Bindings::new(&settings);
     let topics = bindings.of(&owned).expect("a bound topic");
     let rows: Vec<Row<KafkaRecord>> = (0..)
         .zip(messages(data))

@@ -31,7 +31,9 @@ mod decode;
 mod execute;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod home;
 mod ledger;
+mod mapping;
 mod namespace;
 mod parked;
 mod plan;
@@ -51,6 +53,7 @@ pub use commands::dead_letters::{Done, LetterBook, LetterPlace, Outcome};
 pub use commands::gaps::OffsetGapRecord;
 pub use commands::overtaken::{By, Question, Standing};
 pub use database::PostgresDatabase;
+pub use mapping::{ColumnMapping, Deletes, FieldPath, Naming, NotAPath, TableMapping};
 pub use namespace::{Namespace, NotANamespace};
 pub use server::classify::{Asked, Classification, classify};
 pub use settings::{Endpoint, Fence, Member, Settings};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cdc_machine::words;
 use cdc_ports::ProcessId;
 
+use crate::mapping::{Naming, TableMapping};
 use crate::namespace::Namespace;
 
 /// Where the server listens.
@@ -71,8 +72,15 @@ pub struct Settings {
     pub manage_schema: bool,
     /// What becomes of a table that has no column for the position.
     pub fence: Fence,
-    /// The schema in which a collection's table is looked for.
+    /// The schema of every table that has none of its own. `{database}` in it stands for the collection's database.
     pub schema: String,
+    /// Whether somebody chose that schema. Where nobody did, a table of the name elsewhere in the role's search path is told of
+    /// before a mirror is made.
+    pub is_schema_chosen: bool,
+    /// How a column is found for a field where nobody maps it.
+    pub naming: Naming,
+    /// What is said of the tables of some topics.
+    pub tables: BTreeMap<String, TableMapping>,
     /// The collection that each topic carries: every topic that is read, and no collection twice.
     pub namespaces: BTreeMap<String, Namespace>,
 }
@@ -80,6 +88,11 @@ pub struct Settings {
 impl Settings {
     /// The consumer group of a Syncer that names none.
     pub const DEFAULT_GROUP: &str = "cdc-syncer";
+
+    /// The schema of tables where nobody chooses one.
+    pub const DEFAULT_SCHEMA: &str = "public";
+    /// What stands for the collection's database in a schema's name.
+    pub const DATABASE: &str = "{database}";
 
     /// The defaults, for a database on a host or in a socket's folder. They bind no topic.
     #[must_use]
@@ -100,9 +113,21 @@ impl Settings {
             copy_threshold: 100,
             manage_schema: true,
             fence: Fence::default(),
-            schema: "public".to_owned(),
+            schema: Self::DEFAULT_SCHEMA.to_owned(),
+            is_schema_chosen: false,
+            naming: Naming::default(),
+            tables: BTreeMap::new(),
             namespaces: BTreeMap::new(),
         }
+    }
+
+    /// The schema and the name of the table that a topic's records go to.
+    #[must_use]
+    pub fn table_of(&self, topic: &str, namespace: &Namespace) -> (String, String) {
+        let mapping = self.tables.get(topic);
+        let schema = mapping.and_then(|it| it.schema.as_ref()).unwrap_or(&self.schema);
+        let name = mapping.and_then(|it| it.table.as_deref()).unwrap_or(namespace.collection());
+        (schema.replace(Self::DATABASE, namespace.database()), name.to_owned())
     }
 
     /// The server as it stands in messages: no credentials.
@@ -134,6 +159,8 @@ impl fmt::Debug for Settings {
             .field("manage_schema", &self.manage_schema)
             .field("fence", &self.fence)
             .field("schema", &self.schema)
+            .field("naming", &self.naming)
+            .field("tables", &self.tables)
             .field("namespaces", &self.namespaces)
             .finish_non_exhaustive()
     }

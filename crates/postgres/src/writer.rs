@@ -190,6 +190,7 @@ impl Writer {
             let records = decode(incoming, topics);
             let tables = self.tables.tables_of(topics, &records).await?;
             let plan = Plan::new(records, &tables, keeps_keys);
+            self.tables.tell_of_shadowed(&plan.shadowed);
             if plan.doubts.is_empty() || pass >= PASSES_MAX {
                 return Ok(plan);
             }

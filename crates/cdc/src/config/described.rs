@@ -77,6 +77,8 @@ pub enum Shape {
     Switch,
     /// Text that is never shown.
     Secret,
+    /// A list of sections, each with these options.
+    Sections(Vec<Described>),
     /// Keys of somebody else's with a value each, which is shown or not.
     Pairs {
         /// Whether a value may be a password.

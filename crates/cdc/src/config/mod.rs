@@ -22,6 +22,7 @@ mod section;
 mod services;
 mod standard_variables;
 mod syncer;
+mod tables;
 mod token_place;
 mod token_storage;
 mod trace_export;

@@ -62,30 +62,19 @@ pub(super) fn read(kafka: &mut Section<'_>, topics: &[String], filled: &Namespac
             }
         }
     }
-    check_tables(kafka, &bound);
+    check_topics(kafka, &bound);
     bound
 }
 
-/// Positions of two topics would fence each other off in one table.
-fn check_tables(kafka: &Section<'_>, bound: &Namespaces) {
-    let mut tables: BTreeMap<&str, (&str, &Namespace)> = BTreeMap::new();
+/// Two topics of one collection have no order between them.
+fn check_topics(kafka: &Section<'_>, bound: &Namespaces) {
+    let mut topics: BTreeMap<&Namespace, &str> = BTreeMap::new();
     for (topic, namespace) in bound {
-        match tables.insert(namespace.collection(), (topic, namespace)) {
-            None => {}
-            Some((other, same)) if same == namespace => {
-                let text = format!(
-                    "topics {other} and {topic} both carry {namespace}; a collection has one topic: take one out"
-                );
-                kafka.contradiction(&["namespaces", "topic"], &text);
-            }
-            Some((other, another)) => {
-                let text = format!(
-                    "topics {other} ({another}) and {topic} ({namespace}) would share the table {}; give one of \
-                     them to a Syncer with another database",
-                    namespace.collection()
-                );
-                kafka.contradiction(&["namespaces", "topic"], &text);
-            }
+        if let Some(other) = topics.insert(namespace, topic) {
+            let text = format!(
+                "topics {other} and {topic} both carry {namespace}; a collection has one topic: take one out"
+            );
+            kafka.contradiction(&["namespaces", "topic"], &text);
         }
     }
 }

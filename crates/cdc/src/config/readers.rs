@@ -83,7 +83,7 @@ impl Section<'_> {
         *value = self.list(key.path).unwrap_or_default();
     }
 
-    fn list(&mut self, key: &str) -> Option<Vec<String>> {
+    pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
         let node = self.node(key)?;
         let items: Option<Vec<String>> = match (node.between_commas(), &node.content) {
             (Some(items), _) => Some(items.map(str::to_owned).collect()),

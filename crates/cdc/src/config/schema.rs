@@ -66,6 +66,14 @@ fn value(option: &Described) -> Value {
         }),
         Shape::Words(words) => json!({ "enum": words.iter().map(|(word, _)| word).collect::<Vec<_>>() }),
         Shape::Switch => json!({ "type": "boolean" }),
+        Shape::Sections(options) => {
+            let mut entry = section();
+            entry.insert("type".to_owned(), json!("object"));
+            for option in options {
+                insert(&mut entry, &[&option.path], value(option));
+            }
+            json!({ "type": "array", "items": entry })
+        }
         Shape::Pairs { .. } => json!({
             "type": "object",
             "additionalProperties": { "type": ["string", "number", "boolean"] },
@@ -85,6 +93,7 @@ fn value(option: &Described) -> Value {
         | Shape::Words(_)
         | Shape::Switch
         | Shape::Secret
+        | Shape::Sections(_)
         | Shape::Pairs { .. } => String::new(),
     };
     schema["description"] = json!(format!("{}{legal}", option.text));

@@ -95,6 +95,11 @@ impl<'r> Section<'r> {
         }
     }
 
+    /// Takes over what is wrong with a part that was read by itself.
+    pub(super) fn adopt(&self, problem: Problem) {
+        self.findings.borrow_mut().refuse(problem);
+    }
+
     /// Refuses what is written under a key.
     pub(super) fn refuse(&self, key: &str, node: &Node, text: &str) {
         let problem = Problem::at(&node.origin, format!("{}: {text}", self.path_of(key)));

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use cdc_executor::BatchLog;
 use cdc_kafka::{ClientKind, PREFETCH_KBYTES};
 use cdc_machine::{Key, Visitor as _, options};
-use cdc_postgres::{Endpoint, Fence, Settings};
+use cdc_postgres::{Endpoint, Fence, Naming, Settings};
 use secrecy::SecretString;
 
 use super::common::{self, CONNECTION, Logging, Properties, TopicTemplate, is_topic};
@@ -16,6 +16,7 @@ use super::layers::Sources;
 use super::namespaces::{self, Namespaces};
 use super::problem::ConfigError;
 use super::section::{Section, read_tree};
+use super::tables::{self, Tables};
 use super::trace_export::{TraceExport, TraceOptions};
 
 options! {
@@ -98,6 +99,12 @@ options! {
         pub manage_schema: bool = adapters().manage_schema => switch("postgres.manage_schema"),
         /// Rows of one statement from which on COPY is used.
         pub copy_threshold: usize = adapters().copy_threshold => number("batch.copy_threshold", 1..=1_000_000),
+        /// The schema of the tables. `{database}` in it stands for the collection's database.
+        pub schema: Option<String> = None => schema("postgres.schema"),
+        /// How a column is found for a document's field where nobody maps it.
+        pub naming: Naming = adapters().naming => word("naming"),
+        /// What is said of single tables.
+        pub tables: Tables = Tables::new(),
         /// What becomes of a table that has no column for the position (`cdc_position`).
         pub fence: Fence = adapters().fence => word("fence"),
     }
@@ -123,7 +130,7 @@ impl SyncerConfig {
 
     /// `filled` are the topics of the Watcher in the same file.
     pub(super) fn read_beside(syncer: &mut Section<'_>, filled: &Namespaces) -> Self {
-        syncer.not_available(&["tables", "kafka.security", "postgres.tls"]);
+        syncer.not_available(&["kafka.security", "postgres.tls"]);
         TraceOptions::refuse_missing(syncer);
         let mut read = Self::default();
         read.visit(syncer);
@@ -131,7 +138,9 @@ impl SyncerConfig {
         check_topics(syncer, &mut read.kafka.topics);
         read.kafka.namespaces =
             syncer.section("kafka", |kafka| namespaces::read(kafka, &read.kafka.topics, filled));
+        read.postgres.tables = tables::read(syncer, &read.kafka.namespaces);
         read.postgres.check(syncer);
+        tables::check_tables(syncer, &read.kafka.namespaces, &read.postgres.naming_settings());
         read.check_workers(syncer);
         common::check_dead_letters(syncer, &read.dead_letter_topic, &read.kafka.topics);
         read
@@ -172,6 +181,19 @@ fn check_topics(syncer: &Section<'_>, topics: &mut Vec<String>) {
 }
 
 impl PostgresConfig {
+    /// What the adapter is told of the names of tables.
+    #[must_use]
+    pub fn naming_settings(&self) -> Settings {
+        let schema = self.schema.clone();
+        Settings {
+            is_schema_chosen: schema.is_some(),
+            schema: schema.unwrap_or_else(|| Settings::DEFAULT_SCHEMA.to_owned()),
+            naming: self.naming,
+            tables: self.tables.clone(),
+            ..adapters()
+        }
+    }
+
     fn check(&self, syncer: &Section<'_>) {
         if !self.host.is_empty() && !is_host(&self.host) {
             let text = "not a host name, an IP address or the path of a socket's folder; the port, the database and the user \
@@ -193,6 +215,16 @@ fn is_host(text: &str) -> bool {
 }
 
 impl Section<'_> {
+    /// A schema's name, in which the collection's database may stand.
+    fn schema(&mut self, key: Key, value: &mut Option<String>) {
+        let legal = "a schema's name, in which {database} may stand";
+        let is_name = |text: &str| {
+            let bare = text.replace(Settings::DATABASE, "x");
+            (!bare.is_empty() && !bare.contains(['{', '}', '\0'])).then(|| text.to_owned())
+        };
+        *value = self.value(key, legal, Preset::Said(Settings::DEFAULT_SCHEMA), is_name);
+    }
+
     fn text_or_default(&mut self, key: Key, value: &mut String) {
         let mut given = None;
         self.text(key, &mut given, Preset::Is(value.clone()));

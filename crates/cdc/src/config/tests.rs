@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use super::*;
 
 mod namespaces;
+mod tables;
 mod tracing;
 
 /// Sources over files with these texts, in a folder that lives as long as the first part of the pair.
@@ -309,10 +310,47 @@ fn keys_that_contradict_each_other_are_refused() {
         ),
         (
             "kafka: {topic: [cdc.game_db.players, cdc.old_db.players]}",
-            "kafka.topic: topics cdc.game_db.players (game_db.players) and cdc.old_db.players (old_db.players) would \
-             share the table players; give one of them to a Syncer with another database",
+            "kafka.topic: game_db.players and old_db.players would share the table public.players; name another for \
+             one of them under tables:, or have postgres.schema hold {database}",
         ),
-        ("tables: []", "tables: not available yet; take this key out"),
+        ("tables: {}", "tables: legal: a list of sections with keys of their own, in a file"),
+        ("tables: [{table: a}]", "tables: collection is missing"),
+        ("tables: [{collection: orders}]", "tables: collection orders is in no topic of kafka.topic"),
+        (
+            "tables: [{collection: players}, {collection: game_db.players}]",
+            "tables: the collection has an entry already",
+        ),
+        ("tables: [{collection: players, tabel: t}]", "unknown key tabel; did you mean table?"),
+        ("tables: [{collection: players, table: .t}]", "tables: table: legal: a table, or schema.table"),
+        (
+            "tables: [{collection: players, deletes: never}]",
+            "deletes: \"never\" is not legal; legal: hard, soft, ignore",
+        ),
+        (
+            "tables: [{collection: players, columns: {id: _id, a: b..c}}]",
+            "tables: columns.a: \"b..c\" is not legal; legal: keys with dots between, or $",
+        ),
+        (
+            "tables: [{collection: players, columns: {a: b}}]",
+            "tables: columns: none takes _id; write one, such as id: _id",
+        ),
+        (
+            "tables: [{collection: players, columns: {a: _id, b: _id}}]",
+            "tables: columns: _id goes into one column",
+        ),
+        (
+            "tables: [{collection: players, columns: {a: _id.x, b: _id.x}}]",
+            "tables: columns: each field of a composed _id goes into one column",
+        ),
+        (
+            "tables: [{collection: players, columns: {a: _id, b: c}, leave: b}]",
+            "tables: leave: b stands under columns, too",
+        ),
+        (
+            "tables: [{collection: players, columns: {a: _id, cdc_position: c}}]",
+            "tables: columns: cdc_position and cdc_deleted_at are the pipeline's own",
+        ),
+        ("naming: camelCase", "naming: \"camelCase\" is not legal; legal: exact, snake_case"),
         ("postgres: {tls: {mode: require}}", "postgres.tls: not available yet; take this key out"),
     ] {
         let (folder, sources) = files(&[("syncer.yaml", SYNCER), ("more.yaml", addition)]);

@@ -72,6 +72,9 @@ fn postgres_settings(config: &SyncerConfig) -> Settings {
         manage_schema: postgres.manage_schema,
         namespaces: config.kafka.namespaces.clone(),
         fence: postgres.fence,
-        ..Settings::new(endpoint, postgres.database.as_str(), postgres.user.as_str())
+        endpoint,
+        database: postgres.database.clone(),
+        user: postgres.user.clone(),
+        ..postgres.naming_settings()
     }
 }

@@ -10,7 +10,7 @@ use postgres_types::{FromSql, Type};
 use tokio_postgres::Error;
 
 use crate::server::session::Session;
-use crate::table::ColumnDefault;
+use crate::table::column::ColumnDefault;
 
 /// Whether the expression tree `x.tree` is constant: made of constants, immutable functions and operators, and
 /// conversions between types whose input and output are immutable. Anything that is not known here is not.

@@ -6,10 +6,13 @@ use tokio_postgres::Error;
 
 use crate::bookkeeping::SCHEMA_LOCK;
 use crate::catalog::shape::{self, Shape};
+use crate::home::Home;
+use crate::mapping::Deletes;
 use crate::server::session::Session;
 use crate::server::transaction::{begin, rollback};
 use crate::server::trouble::Trouble;
 use crate::settings::{Fence, Settings};
+use crate::table::fields::MAX_IDENTIFIER_BYTES;
 use crate::table::quote;
 
 const OPERATION: &str = "postgres_catalog";
@@ -26,43 +29,37 @@ const FORBIDDEN: &str = "42501";
 /// invalid_schema_name
 const MISSING_SCHEMA: &str = "3F000";
 
-/// Longest identifier that PostgreSQL keeps whole (`NAMEDATALEN` − 1), in bytes. A longer one would be cut
-/// silently, and two collections could meet in one table.
-pub(crate) const MAX_IDENTIFIER_BYTES: usize = 63;
-
 /// Finds the table, makes it a mirror where there is none, and adds the position's column where it is
 /// missing. What becomes of a table without that column is for `fence` to say.
 pub(crate) async fn ensure_table(
     session: &mut Session,
     settings: &Settings,
-    name: &str,
+    home: &Home,
 ) -> Result<Shape, Trouble> {
-    let schema = settings.schema.as_str();
-    if name.len() > MAX_IDENTIFIER_BYTES {
-        return Err(name_too_long(name));
-    }
-    let found = read(session, schema, name).await?;
-    let shape = match found {
+    check_names(home)?;
+    let dropped =
+        || Trouble::new(Fault::Transient, OPERATION, format!("table {} was dropped just now", home.label()));
+    let shape = match read(session, home).await? {
         Some(shape) => shape,
         None => {
-            create_mirror(session, schema, name, settings.manage_schema).await?;
-            read(session, schema, name).await?.ok_or_else(|| {
-                Trouble::new(
-                    Fault::Transient,
-                    OPERATION,
-                    format!("table {schema}.{name} was dropped just now"),
-                )
-            })?
+            create_mirror(session, home, settings).await?;
+            read(session, home).await?.ok_or_else(dropped)?
         }
     };
     // Nothing is added to a table that is refused.
     shape.check()?;
-    if shape.fenced() || !add_position(session, settings, name).await? {
+    if shape.fenced() || !add_position(session, settings, home).await? {
         return Ok(shape);
     }
-    read(session, schema, name).await?.ok_or_else(|| {
-        Trouble::new(Fault::Transient, OPERATION, format!("table {schema}.{name} was dropped just now"))
-    })
+    read(session, home).await?.ok_or_else(dropped)
+}
+
+/// Refuses names that PostgreSQL would cut silently: two collections could meet in one table.
+pub(crate) fn check_names(home: &Home) -> Result<(), Trouble> {
+    match [&home.schema, &home.name].into_iter().find(|name| name.len() > MAX_IDENTIFIER_BYTES) {
+        Some(name) => Err(name_too_long(name)),
+        None => Ok(()),
+    }
 }
 
 /// The statement that makes a mirror table.
@@ -76,33 +73,62 @@ pub fn mirror_sql(schema: &str, name: &str) -> String {
     )
 }
 
-async fn create_mirror(
-    session: &mut Session,
-    schema: &str,
-    name: &str,
-    manage_schema: bool,
-) -> Result<(), Trouble> {
-    let sql = mirror_sql(schema, name);
-    if !manage_schema {
-        return Err(missing_table(schema, name, "postgres.manage_schema is false"));
+async fn create_mirror(session: &mut Session, home: &Home, settings: &Settings) -> Result<(), Trouble> {
+    let Home { schema, name, mapping, .. } = home;
+    if let Some(why) = never_made(home, settings) {
+        return Err(missing_table(home, why));
+    }
+    if !settings.is_schema_chosen
+        && mapping.schema.is_none()
+        && let Some(other) = elsewhere(session, home).await?
+    {
+        return Err(Trouble::held(
+            HoldReason::TableMissing,
+            OPERATION,
+            format!(
+                "table {} is missing, and {other} is there by the role's search_path; set postgres.schema to the one \
+                 that is meant, or name the table under tables:",
+                home.label()
+            ),
+        ));
+    }
+    let mut sql = mirror_sql(schema, name);
+    if mapping.deletes == Deletes::Soft {
+        sql.insert_str(sql.len() - 1, ", cdc_deleted_at timestamp with time zone");
     }
     change_schema(session, DDL_LOCK_TIMEOUT, &sql).await.map_err(|error| {
         let trouble = Trouble::of(OPERATION, error);
-        if is_of_the_table(&trouble) {
-            missing_table(schema, name, &trouble.failure.message)
-        } else {
-            trouble
-        }
+        if is_of_the_table(&trouble) { missing_table(home, &trouble.failure.message) } else { trouble }
     })?;
     tracing::info!(table = %format_args!("{schema}.{name}"), "created a mirror table");
     Ok(())
 }
 
+/// Why a missing table is never made; nothing where it is.
+pub(crate) fn never_made(home: &Home, settings: &Settings) -> Option<&'static str> {
+    if !settings.manage_schema {
+        Some("postgres.manage_schema is false")
+    } else if home.mapping.columns.is_some() {
+        Some("tables: says what its columns take, so it is somebody else's to make")
+    } else {
+        None
+    }
+}
+
+/// A table of this name in another schema of the role's search path.
+async fn elsewhere(session: &Session, home: &Home) -> Result<Option<String>, Trouble> {
+    const SQL: &str = "\
+        SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        WHERE c.relname = $1::text AND c.relkind IN ('r', 'p') AND n.nspname <> $2::text \
+        AND n.nspname = ANY (current_schemas(false)) ORDER BY array_position(current_schemas(false), n.nspname) LIMIT 1";
+    let found = session.client.query_opt(SQL, &[&home.name, &home.schema]).await;
+    Ok(found.map_err(|error| Trouble::of(OPERATION, error))?.map(|row| row.get(0)))
+}
+
 /// Adds the position's column; false where it is missing and need not be there. The table's own lock is waited for so
 /// shortly because everybody else waits behind this one.
-async fn add_position(session: &mut Session, settings: &Settings, name: &str) -> Result<bool, Trouble> {
-    let schema = settings.schema.as_str();
-    let label = format!("{schema}.{name}");
+async fn add_position(session: &mut Session, settings: &Settings, home: &Home) -> Result<bool, Trouble> {
+    let (schema, name, label) = (&home.schema, &home.name, home.label());
     let sql =
         format!("ALTER TABLE {}.{} ADD COLUMN IF NOT EXISTS cdc_position bytea", quote(schema), quote(name));
     let (reason, why) = if settings.manage_schema {
@@ -155,25 +181,26 @@ fn is_of_the_table(trouble: &Trouble) -> bool {
         || matches!(trouble.failure.fault, Fault::Fatal | Fault::Poison) && !code.is_empty()
 }
 
-pub(crate) fn name_too_long(collection: &str) -> Trouble {
+fn name_too_long(name: &str) -> Trouble {
     Trouble::held(
         HoldReason::NameTooLong,
         OPERATION,
         format!(
-            "collection {collection} has a name of more than {MAX_IDENTIFIER_BYTES} bytes, which no table can bear; \
-             rename the collection, or take its topic out of kafka.topic"
+            "{name} has more than {MAX_IDENTIFIER_BYTES} bytes, and no table or schema can bear such a name; name another \
+             table for the collection under tables:, or take its topic out of kafka.topic"
         ),
     )
 }
 
-pub(crate) fn missing_table(schema: &str, name: &str, why: &str) -> Trouble {
-    let sql = mirror_sql(schema, name);
+pub(crate) fn missing_table(home: &Home, why: &str) -> Trouble {
+    let example = match home.mapping.columns {
+        None => format!(", for instance: {}", mirror_sql(&home.schema, &home.name)),
+        Some(_) => String::new(),
+    };
     Trouble::held(
         HoldReason::TableMissing,
         OPERATION,
-        format!(
-            "table {schema}.{name} is missing and cannot be created ({why}); create it, for instance: {sql}"
-        ),
+        format!("table {} is missing and cannot be created ({why}); create it{example}", home.label()),
     )
 }
 
@@ -195,9 +222,9 @@ async fn change_schema(session: &mut Session, lock_timeout: &str, sql: &str) -> 
 }
 
 /// Reads the table; `None` where there is none.
-pub(crate) async fn read(session: &mut Session, schema: &str, name: &str) -> Result<Option<Shape>, Trouble> {
+pub(crate) async fn read(session: &mut Session, home: &Home) -> Result<Option<Shape>, Trouble> {
     begin(session, OPERATION).await?;
-    let found = shape::read(session, schema, name).await;
+    let found = shape::read(session, home).await;
     rollback(session).await;
     found.map_err(|error| Trouble::of(OPERATION, error))
 }

@@ -3,8 +3,10 @@
 
 use tokio_postgres::Error;
 
+use crate::mapping::Deletes;
 use crate::server::session::Session;
-use crate::table::{Origin, Table, quote};
+use crate::table::column::Origin;
+use crate::table::{Table, quote};
 
 /// Privileges on single columns do where the table's are not given. `xmax` tells inserted rows from updated ones, where
 /// the table is not partitioned.
@@ -94,11 +96,11 @@ impl Privileges {
         if lacks(&self.uninserted, true) {
             missing.push("INSERT");
         }
-        if lacks(&self.unaltered, written().count() == 1) {
+        if lacks(&self.unaltered, written().count() == table.ids().len()) {
             missing.push("UPDATE");
         }
         // Asked of a role that needs another grant anyhow, or whose deletes have been refused.
-        if !self.deletes && (deletes || !missing.is_empty()) {
+        if table.deletes == Deletes::Hard && !self.deletes && (deletes || !missing.is_empty()) {
             missing.push("DELETE");
         }
         missing
@@ -144,6 +146,10 @@ mod tests {
         assert!(found.missing(&partitioned, false).unwrap().contains("GRANT SELECT ON"));
         partitioned.partitioned = true;
         assert_eq!(found.missing(&partitioned, false), None);
+        // A soft deletion is an update.
+        let mut soft = players();
+        soft.deletes = Deletes::Soft;
+        assert_eq!(Privileges { deletes: false, ..all() }.missing(&soft, true), None);
         // A fed column takes no default.
         let sequences = vec![("pk".to_owned(), "public.people_pk_seq".to_owned())];
         let found = Privileges { sequences, ..all() };

@@ -7,11 +7,16 @@ use tokio_postgres::{Error, Row};
 
 use crate::catalog::claim::{Claim, Kind, Looks};
 use crate::catalog::columns::{Described, columns};
+use crate::catalog::decision::{Decision, decide, missing};
 use crate::catalog::identity::{self, Arbiter};
 use crate::catalog::privileges::{self, Privileges};
+use crate::home::Home;
+use crate::mapping::{Naming, TableMapping};
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
-use crate::table::{Closed, Column, ColumnDefault, ColumnType, Origin, Table};
+use crate::table::column::{Closed, Column, ColumnDefault, Origin};
+use crate::table::column_type::ColumnType;
+use crate::table::{LeftAlone, Table, quote, quote_literal};
 
 const OPERATION: &str = "postgres_catalog";
 
@@ -25,6 +30,8 @@ const PARTITIONED: &str = "p";
 pub(crate) struct Shape {
     schema: String,
     name: String,
+    mapping: TableMapping,
+    naming: Naming,
     kind: String,
     /// Why rows written to it would not be what is read from it.
     obstacle: Option<&'static str>,
@@ -40,7 +47,8 @@ pub(crate) struct Shape {
 /// A trigger's type has bit 0 for each row, bit 1 for BEFORE and bit 2 for INSERT (`catalog/pg_trigger.h`).
 ///
 /// An empty search path makes `pg_get_expr` qualify every name in a default's expression.
-pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<Option<Shape>, Error> {
+pub(crate) async fn read(session: &Session, home: &Home) -> Result<Option<Shape>, Error> {
+    let Home { schema, name, mapping, naming } = home;
     session.client.batch_execute("SET LOCAL search_path = ''").await?;
     let relation = session
         .client
@@ -58,17 +66,19 @@ pub(crate) async fn read(session: &Session, schema: &str, name: &str) -> Result<
              AND tgtype & 7 = 7) \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = $1::text AND c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
-            &[&schema, &name],
+            &[schema, name],
         )
         .await?;
     let Some(relation) = relation else { return Ok(None) };
     let oid: u32 = relation.get(0);
     Ok(Some(Shape {
-        schema: schema.to_owned(),
-        name: name.to_owned(),
+        schema: schema.clone(),
+        name: name.clone(),
+        mapping: mapping.clone(),
+        naming: *naming,
         kind: relation.get(1),
         obstacle: obstacle(&relation),
-        arbiters: identity::arbiters(session, oid).await?,
+        arbiters: identity::arbiters(session, oid, &mapping.ids()).await?,
         cascades: relation.get(2),
         filled: relation.get(7),
         columns: columns(session, oid).await?,
@@ -108,15 +118,24 @@ impl Shape {
         let former_kind = if self.was_mirror() { Kind::Mirror } else { kind };
         // A default that changes may be a key of the table's own, which no document has: as a fed column it would
         // make a bad record of each.
-        let fields = self
-            .columns
-            .iter()
-            .filter(|column| column.takes_a_field(former_kind) && column.default != ColumnDefault::Changing);
+        // Nor did that release write these types.
+        let is_newer = |it: &Described| {
+            matches!(it.column_type, ColumnType::Enum(_) | ColumnType::Array(_) | ColumnType::Spelled(_))
+        };
+        let fields = self.columns.iter().filter(|it| {
+            self.takes_a_field(it, former_kind) && it.default != ColumnDefault::Changing && !is_newer(it)
+        });
         Looks { kind, former_kind, fields: fields.map(|column| column.name.clone()).collect() }
     }
 
+    /// True where a document's field may be written to it.
+    fn takes_a_field(&self, column: &Described, kind: Kind) -> bool {
+        let decided = decide(column, kind, &self.mapping);
+        matches!(decided, Ok(Decision::Written { origin: Origin::Field, .. }))
+    }
+
     /// A mirror has all columns of one, of exactly their types; what else it has is no matter. The position's
-    /// column may still be missing where it may not be added.
+    /// column may still be missing where it may not be added. Where the configuration says what each column takes, it is none.
     fn is_mirror(&self) -> bool {
         let text = ColumnType::Text { max_chars: None, padded: false };
         let wanted = [
@@ -127,12 +146,15 @@ impl Shape {
             ("cdc_timestamp", ColumnType::TimestampTz { digits: 6 }),
             ("cdc_position", ColumnType::Bytea),
         ];
-        wanted.iter().all(|(name, column_type)| {
-            match self.columns.iter().find(|column| column.name == *name) {
-                Some(column) => column.column_type == *column_type && !column.domain && !column.generated,
-                None => *name == "cdc_position",
-            }
-        })
+        let is_alike = |(name, column_type): &(&str, ColumnType)| match self
+            .columns
+            .iter()
+            .find(|column| column.name == *name)
+        {
+            Some(column) => column.column_type == *column_type && !column.domain && !column.generated,
+            None => *name == "cdc_position",
+        };
+        self.mapping.columns.is_none() && wanted.iter().all(is_alike)
     }
 
     /// What the release before took for a mirror.
@@ -140,9 +162,11 @@ impl Shape {
         let json = |name: &str| {
             self.columns.iter().any(|column| column.name == name && column.column_type == ColumnType::Jsonb)
         };
-        json("document")
-            && json("bson_types")
-            && self.columns.iter().all(|column| column.origin(Kind::Mirror) != Origin::Field)
+        let is_own = |name: &str| {
+            ["id", "document", "bson_types", "updated_at", "cdc_operation", "cdc_timestamp", "cdc_position"]
+                .contains(&name)
+        };
+        json("document") && json("bson_types") && self.columns.iter().all(|column| is_own(&column.name))
     }
 
     /// The table before it is claimed. Refuses what cannot be written, whatever a claim says.
@@ -174,103 +198,106 @@ impl Shape {
         if let Some(obstacle) = self.obstacle {
             return Err(obstacle.to_owned());
         }
-        let mut columns = Vec::with_capacity(self.columns.len());
-        let (mut closed, mut changes, mut others) = (Vec::new(), false, Some(Vec::new()));
+        self.check_mapping(claim.kind)?;
+        let (mut columns, mut closed, mut left) =
+            (Vec::with_capacity(self.columns.len()), Vec::new(), Vec::new());
+        let (mut changes, mut others) = (false, Some(Vec::new()));
         let mut never_filled = None;
         for it in &self.columns {
-            let origin = it.origin(claim.kind);
-            let because = it.closed_because().filter(|_| origin == Origin::Field);
-            let is_left_alone = is_left_alone(it, origin, claim.kind);
-            if is_left_alone || because.is_some() {
-                if it.is_never_filled() && !self.filled && never_filled.is_none() {
-                    never_filled = Some(format!(
-                        "column {} of type {} is NOT NULL, and neither the pipeline nor a default can put anything \
-                         there; give it a default, or let it be NULL",
-                        it.name,
-                        it.column_type.name()
-                    ));
+            match decide(it, claim.kind, &self.mapping)? {
+                Decision::Written { origin, path, coerced } => {
+                    columns.push(Column {
+                        name: it.name.clone(),
+                        column_type: it.column_type.clone(),
+                        origin,
+                        path,
+                        coerced,
+                        not_null: it.not_null,
+                        default: it.default.clone(),
+                        untouched: it.untouched.clone(),
+                        fed: origin != Origin::Field || claim.fed.contains(&it.name),
+                    });
+                    continue;
                 }
-                changes |= it.default == ColumnDefault::Changing;
-                others = others.zip(it.untouched.clone()).map(|(mut all, one)| {
-                    all.push(one);
-                    all
-                });
-                closed.extend(
-                    because
-                        .filter(|_| !is_left_alone)
-                        .map(|because| Closed { name: it.name.clone(), because }),
-                );
-                continue;
+                Decision::LeftAlone(why) => left.push(LeftAlone { name: it.name.clone(), why }),
+                Decision::Closed(because) => closed.push(Closed { name: it.name.clone(), because }),
             }
-            check_type(it, origin)?;
-            let column = Column {
-                name: it.name.clone(),
-                column_type: it.column_type.clone(),
-                origin,
-                not_null: it.not_null,
-                default: it.default.clone(),
-                untouched: it.untouched.clone(),
-                fed: origin != Origin::Field || claim.fed.contains(&it.name),
-            };
-            if origin == Origin::Id { columns.insert(0, column) } else { columns.push(column) }
+            if it.is_never_filled() && !self.filled && never_filled.is_none() {
+                never_filled = Some(format!(
+                    "column {} of type {} is NOT NULL, and neither the pipeline nor a default can put anything \
+                     there; give it a default, or let it be NULL",
+                    it.name,
+                    it.column_type.name()
+                ));
+            }
+            changes |= it.default == ColumnDefault::Changing;
+            others = others.zip(it.untouched.clone()).map(|(mut all, one)| {
+                all.push(one);
+                all
+            });
         }
-        let has = |origin| columns.iter().any(|column| column.origin == origin);
-        let id = self.columns.iter().find(|column| column.origin(claim.kind) == Origin::Id);
-        let id = id.ok_or("it has no column id, which takes the document's _id")?;
-        identity::check(&id.column_type, id.blurs, &self.arbiters)?;
+        columns.sort_by_key(|column| self.mapping.place_of_id(column.origin == Origin::Id, &column.name));
+        let has = |origin| columns.iter().any(|column: &Column| column.origin == origin);
+        if !has(Origin::Id) {
+            return Err(match self.mapping.columns {
+                None => "it has no column id, which takes the document's _id; add it, or have tables: name another",
+                Some(_) => "tables: has none of its columns take _id",
+            }
+            .to_owned());
+        }
         if claim.kind == Kind::Mirror && !(has(Origin::Document) && has(Origin::BsonTypes)) {
             return Err("it was claimed as a mirror, and has no columns document and bson_types any more; \
                         add them, of type jsonb"
                 .to_owned());
         }
         let mut table = Table::new(self.schema.clone(), self.name.clone(), columns, closed);
+        self.check_ids(&table)?;
         table.partitioned = self.kind == PARTITIONED;
         table.cascades = self.cascades;
         table.others_change = changes;
         table.others_untouched = others;
+        table.left = left;
+        table.deletes = self.mapping.deletes;
+        if claim.kind == Kind::Typed && self.mapping.columns.is_none() {
+            table = table.naming(self.naming);
+        }
         // Where rows that are there are updated first, only the others fail: those are the rows' own trouble.
         match never_filled {
             Some(what) if !table.evaluates_defaults() => Err(what),
             Some(_) | None => Ok(table),
         }
     }
-}
 
-/// Columns that others added to a mirror are never looked at. One that is called `updated_at` is the pipeline's
-/// where it can hold what the pipeline would put there.
-fn is_left_alone(column: &Described, origin: Origin, kind: Kind) -> bool {
-    kind == Kind::Mirror
-        && (origin == Origin::Field || (origin == Origin::UpdatedAt && check_type(column, origin).is_err()))
-}
+    /// Refuses a mapping that is not of this table.
+    fn check_mapping(&self, kind: Kind) -> Result<(), String> {
+        if kind == Kind::Mirror && self.mapping.columns.is_some() {
+            return Err(format!(
+                "it was claimed as a mirror, and tables: says what its columns take; to have it written so, UPDATE \
+                 cdc.tables SET kind = 'typed' WHERE table_name = {} and restart the Syncers",
+                quote_literal(&self.label())
+            ));
+        }
+        let missing = missing(&self.columns, &self.mapping);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let add = missing.contains(&"cdc_deleted_at").then(|| {
+            let table = format!("{}.{}", quote(&self.schema), quote(&self.name));
+            format!("; deletes: soft needs ALTER TABLE {table} ADD COLUMN cdc_deleted_at timestamptz")
+        });
+        Err(format!(
+            "tables: names columns that it does not have: {}{}",
+            missing.join(", "),
+            add.unwrap_or_default()
+        ))
+    }
 
-/// The pipeline's own columns must be able to hold what the pipeline puts there.
-fn check_type(column: &Described, origin: Origin) -> Result<(), String> {
-    if column.generated || column.always_identity {
-        return Err(format!(
-            "column {} belongs to the pipeline and is generated; make it an ordinary column",
-            column.name
-        ));
+    fn check_ids(&self, table: &Table) -> Result<(), String> {
+        for id in table.ids() {
+            let blurs = self.columns.iter().any(|column| column.name == id.name && column.blurs);
+            identity::check_column(&id.name, &id.column_type, blurs)?;
+        }
+        let ids: Vec<String> = table.ids().iter().map(|column| column.name.clone()).collect();
+        identity::check_arbiters(&ids, &self.arbiters)
     }
-    let (fits, wanted) = match origin {
-        Origin::UpdatedAt | Origin::WrittenAt => (
-            matches!(column.column_type, ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. }),
-            "timestamp or timestamp with time zone",
-        ),
-        Origin::Operation => (
-            matches!(column.column_type, ColumnType::Text { max_chars, .. } if max_chars.is_none_or(|max| max >= 8)),
-            "text, or varchar of at least 8 characters",
-        ),
-        Origin::Position => (column.column_type == ColumnType::Bytea, "bytea"),
-        Origin::Document | Origin::BsonTypes => (column.column_type == ColumnType::Jsonb, "jsonb"),
-        // An id column has more to it.
-        Origin::Id | Origin::Field => (true, ""),
-    };
-    if fits {
-        return Ok(());
-    }
-    Err(format!(
-        "column {} belongs to the pipeline and has type {}, where it has to be {wanted}",
-        column.name,
-        column.column_type.name()
-    ))
 }

@@ -5,20 +5,22 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cdc_event::{Envelope, Member, Position, TypeIndex, Value, lookup, row_id_text};
+use cdc_event::{Envelope, Position, TypeIndex, row_id_text};
 use cdc_ports::Failure;
-use postgres_types::Type;
+use postgres_types::{ToSql, Type};
 
 use crate::bindings::Binding;
 use crate::catalog::ensure;
 use crate::commands::dead_letters::LetterBook;
+use crate::mapping::Deletes;
 use crate::server::deadline::bounded;
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
-use crate::statements::source::delete_rows;
-use crate::table::{ColumnType, Table, array_of, quote_literal};
+use crate::statements::source::{delete_rows, id_types, same_id};
+use crate::table::column_type::array_of;
+use crate::table::{Table, quote_literal};
 use crate::values::buffer::ColumnBuffer;
-use crate::values::id_to_column;
+use crate::values::row_id::{self, IdParts, RowId};
 
 const OPERATION: &str = "dead_letters_overtaken";
 
@@ -123,8 +125,7 @@ impl LetterBook {
             all_unknown(standings, &why);
             return Ok(());
         };
-        let schema = self.database.settings().schema.as_str();
-        let table = match read_table(session, schema, &binding).await {
+        let table = match read_table(session, &binding).await {
             Ok(table) => table,
             Err(trouble) if trouble.hold.is_some() => {
                 all_unknown(standings, &trouble.failure.message);
@@ -141,15 +142,15 @@ impl LetterBook {
             return Ok(());
         }
         let label = self.database.shared.tables.label(&binding);
-        let id_type = table.as_ref().and_then(|table| Some(table.columns.first()?.column_type.clone()));
-        let id_type = id_type.unwrap_or(ColumnType::Text { max_chars: None, padded: false });
-        let mut ids = ColumnBuffer::new(id_type.wire());
+        let mut id_columns = table.as_ref().map_or_else(|| vec![Type::TEXT], id_types);
+        let mut ids: Vec<ColumnBuffer> = id_columns.iter().cloned().map(ColumnBuffer::new).collect();
         let mut row_ids = ColumnBuffer::new(Type::TEXT);
         let mut positions = ColumnBuffer::new(Type::BYTEA);
         let mut asked: BTreeMap<(&str, &[u8]), Vec<usize>> = BTreeMap::new();
         for record in records {
-            if let Err(why) = push_id(record, &id_type, &mut ids) {
-                standings[record.place] = Standing::Unknown(format!("{label}, column id: {why}"));
+            if let Err(why) = push_id(record, table.as_ref(), &mut ids) {
+                ids.iter_mut().for_each(|buffer| buffer.truncate(row_ids.len()));
+                standings[record.place] = Standing::Unknown(format!("{label}, {why}"));
                 continue;
             }
             row_ids.push_bytes(record.row_id.as_bytes());
@@ -159,11 +160,14 @@ impl LetterBook {
         if asked.is_empty() {
             return Ok(());
         }
-        let types = [array_of(&id_type.wire()), Type::TEXT_ARRAY, Type::BYTEA_ARRAY];
+        id_columns.iter_mut().for_each(|id| *id = array_of(id));
+        let types: Vec<Type> = id_columns.into_iter().chain([Type::TEXT_ARRAY, Type::BYTEA_ARRAY]).collect();
+        let parameters: Vec<&(dyn ToSql + Sync)> =
+            ids.iter().chain([&row_ids, &positions]).map(|buffer| buffer as &(dyn ToSql + Sync)).collect();
         let sql: Arc<str> = overtaken_sql(table.as_ref(), &label).into();
         let answered = async {
             let statement = session.prepare(&sql, &types).await?;
-            session.client.query(&statement, &[&ids, &row_ids, &positions]).await
+            session.client.query(&statement, &parameters).await
         };
         for row in answered.await.map_err(|error| Trouble::of(OPERATION, error))? {
             let (row_id, position, by): (&str, &[u8], &str) = (row.get(0), row.get(1), row.get(2));
@@ -190,28 +194,30 @@ fn identify<'a>(place: usize, question: &Question<'a>) -> Result<Identified<'a>,
 }
 
 /// The table as it is; nothing where there is none yet. The claim does not matter: only the id's type is needed.
-async fn read_table(
-    session: &mut Session,
-    schema: &str,
-    binding: &Binding,
-) -> Result<Option<Table>, Trouble> {
-    let found = ensure::read(session, schema, binding.namespace.collection()).await?;
-    found.map(|shape| shape.check()).transpose()
+async fn read_table(session: &mut Session, binding: &Binding) -> Result<Option<Table>, Trouble> {
+    let found = ensure::read(session, &binding.home).await?;
+    let mut table = found.map(|shape| shape.check()).transpose()?;
+    // It is asked after a row, not for its deletion.
+    table.iter_mut().for_each(|table| table.deletes = Deletes::Hard);
+    Ok(table)
 }
 
-fn push_id(record: &Identified<'_>, id: &ColumnType, ids: &mut ColumnBuffer) -> Result<(), String> {
-    if matches!(id, ColumnType::Text { .. }) {
-        ids.push_bytes(record.row_id.as_bytes());
+fn push_id(record: &Identified<'_>, table: Option<&Table>, ids: &mut [ColumnBuffer]) -> Result<(), String> {
+    let Some(table) = table else {
+        ids.iter_mut().for_each(|buffer| buffer.push_bytes(record.row_id.as_bytes()));
         return Ok(());
-    }
-    let unreadable = "a body that cannot be read tells no value for it";
-    let envelope = record.envelope.as_ref().ok_or(unreadable)?;
-    let json = envelope.document_key.and_then(|key| lookup(key, &["_id"])).ok_or(unreadable)?;
+    };
     let mut types = TypeIndex::default();
-    types.load(envelope.bson_types).map_err(|error| error.to_string())?;
-    let value = Value::read(json, types.get(Member::DocumentKey, &["_id"])).map_err(|_| unreadable)?;
-    ids.push_with(|out| id_to_column::write(&value, json, id, out))
-        .map_err(|mismatch| mismatch.what.to_owned())
+    if let Some(envelope) = &record.envelope {
+        types.load(envelope.bson_types).map_err(|error| error.to_string())?;
+    }
+    let parts = IdParts::of(table);
+    let id = RowId { text: &record.row_id, envelope: record.envelope.as_ref(), types: &types };
+    for ((place, column), buffer) in table.ids().iter().enumerate().zip(ids) {
+        let pushed = row_id::push(id, place, column, &parts, buffer);
+        pushed.map_err(|no_place| format!("column {}: {}", column.name, no_place.what))?;
+    }
+    Ok(())
 }
 
 /// Answers with row id, position and what is as new or newer; with nothing for those of which nothing is.
@@ -219,8 +225,9 @@ fn overtaken_sql(table: Option<&Table>, label: &str) -> String {
     let label = quote_literal(label);
     let row = table.map_or_else(String::new, |table| {
         format!(
-            "WHEN EXISTS (SELECT FROM {} AS t WHERE t.\"id\" = s.id AND t.\"cdc_position\" >= s.position) THEN 'row' ",
-            table.quoted()
+            "WHEN EXISTS (SELECT FROM {} AS t WHERE {} AND t.\"cdc_position\" >= s.position) THEN 'row' ",
+            table.quoted(),
+            same_id(table, "t")
         )
     });
     let source = table.map_or_else(|| NO_TABLE.to_owned(), delete_rows);

@@ -10,6 +10,7 @@ use cdc_syncer::{Partition, Reject, Rejected, Row};
 
 use self::no_row::NoRow;
 use crate::bindings::{BatchTopics, Binding};
+use crate::mapping::Deletes;
 
 /// Characters of a name in a message that is refused for it.
 const NAME_CHARS: usize = 64;
@@ -89,6 +90,10 @@ pub(crate) fn decode<'a, R: Incoming>(incoming: &'a [R], topics: &BatchTopics) -
                 records.counts.null_lookups += 1;
                 records.counts.sampled.extend(is_sampled.then_some((index, Fate::NullLookup)));
             }
+            Ok(Decoded::Ignored) => {
+                records.counts.ignored += 1;
+                records.counts.sampled.extend(is_sampled.then_some((index, Fate::Ignored)));
+            }
             Ok(Decoded::Control(kind)) => {
                 records.counts.ignored += 1;
                 records.counts.sampled.extend(is_sampled.then_some((index, Fate::Ignored)));
@@ -115,6 +120,7 @@ fn committed_by(time: ClusterTime, sent_ms: i64) -> i64 {
 enum Decoded<'a> {
     Candidate(Cow<'a, str>, Envelope<'a>),
     NullLookup,
+    Ignored,
     Control(Operation),
 }
 
@@ -133,6 +139,9 @@ fn decode_record<'a>(key: &'a [u8], value: &'a [u8], binding: &Binding) -> Resul
         return Err(wrong_namespace(binding, &envelope));
     }
     match (envelope.operation, envelope.full_document) {
+        (Operation::Delete, _) if binding.home.mapping.deletes == Deletes::Ignore => {
+            return Ok(Decoded::Ignored);
+        }
         (Operation::Update, FullDocument::Null) => return Ok(Decoded::NullLookup),
         (Operation::Delete, _) | (_, FullDocument::Present(_)) => {}
         (_, FullDocument::Absent | FullDocument::Null) => {

@@ -2,6 +2,7 @@
 
 use cdc_machine::Fault;
 use cdc_ports::WriteCounts;
+use postgres_types::ToSql;
 use tokio_postgres::Statement;
 
 use crate::execute::pieces::{BadRows, Deed, Lot, write_around};
@@ -12,6 +13,7 @@ use crate::server::operation::RETRY_PARKED;
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
 use crate::table::Table;
+use crate::values::buffer::ColumnBuffer;
 
 /// Times that it is tried without the rows that must not lose their older version.
 const TRIES_MAX: usize = 3;
@@ -112,17 +114,20 @@ async fn evict(
     number: usize,
     evicted_rows: &mut Vec<(usize, usize)>,
 ) -> Result<u64, Trouble> {
-    let (Some(ids), Some(keys)) = (lot.table.upserts.buffers.first(), &lot.table.upserts.keys) else {
-        return Ok(0);
-    };
+    let Some(keys) = &lot.table.upserts.keys else { return Ok(0) };
+    // The id's columns come first.
+    let ids = &lot.table.upserts.buffers[..lot.table.target.table.ids().len()];
     let mut evicted = 0;
     let mut refused = None;
     let mut pieces = vec![rows];
     let mut mark = Mark::begin(session).await?;
     while let Some(rows) = pieces.pop() {
         execute(session, mark.next()).await?;
-        let (ids, positions) = (ids.select(&rows), keys.positions.select(&rows));
-        match session.client.execute(statement, &[&ids, &positions]).await {
+        let piece: Vec<ColumnBuffer> =
+            ids.iter().chain([&keys.positions]).map(|buffer| buffer.select(&rows)).collect();
+        let parameters: Vec<&(dyn ToSql + Sync)> =
+            piece.iter().map(|buffer| buffer as &(dyn ToSql + Sync)).collect();
+        match session.client.execute(statement, &parameters).await {
             Ok(taken) => {
                 mark = Mark::Kept;
                 evicted += taken;

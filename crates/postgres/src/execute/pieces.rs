@@ -97,10 +97,7 @@ impl<'p> Lot<'p> {
     /// The statement's parameters for these rows.
     fn select(&self, rows: &[usize]) -> Vec<ColumnBuffer> {
         match self.deed {
-            Deed::Delete => {
-                let deletes = &self.table.deletes;
-                [&deletes.ids, &deletes.row_ids, &deletes.positions].map(|buffer| buffer.select(rows)).into()
-            }
+            Deed::Delete => self.table.deletes.buffers().map(|buffer| buffer.select(rows)).collect(),
             Deed::Upsert => self.table.upserts.buffers.iter().map(|buffer| buffer.select(rows)).collect(),
         }
     }

@@ -50,7 +50,8 @@ async fn delete_rows(
 ) -> Result<(), Trouble> {
     let (deletes, target) = (&table.deletes, &table.target);
     let failed = |error| Trouble::of_rows(WRITE, Some(&target.table), error);
-    let parameters: [&(dyn ToSql + Sync); 3] = [&deletes.ids, &deletes.row_ids, &deletes.positions];
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        deletes.buffers().map(|buffer| buffer as &(dyn ToSql + Sync)).collect();
     let answer = session.client.query_one(statement, &parameters).await.map_err(failed)?;
     let fenced = count_delete(deletes.len(), &target.table, &answer, counts)?;
     let question = target.statements.fenced_by_lineage.as_ref().map(|questions| &*questions.delete);

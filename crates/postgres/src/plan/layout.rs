@@ -9,7 +9,6 @@ use crate::decode::Candidate;
 use crate::decode::no_row::NoRow;
 use crate::plan::row::RowWriter;
 use crate::plan::rows::{Deletes, Keys, Upserts};
-use crate::statements::source::id_type;
 use crate::tables::inspections::Names;
 use crate::tables::target::Target;
 
@@ -32,6 +31,8 @@ pub(crate) struct LaidOut {
     pub(crate) feeds: Vec<String>,
     /// Fields for which no column is known, and that were not looked for yet.
     pub(crate) unknown: Vec<String>,
+    /// Fields that another field of their document kept from the column that their name comes to, with that column.
+    pub(crate) shadowed: Vec<(String, String)>,
     pub(crate) merged: u64,
     /// Those of the merged ones that are sampled, by their index in the batch.
     pub(crate) sampled_merged: Vec<usize>,
@@ -44,10 +45,10 @@ impl Layout<'_> {
         let target = &*self.target;
         let mut upserts =
             Upserts { buffers: target.statements.buffers(), keys: self.keeps_keys.then(Keys::new) };
-        let mut deletes = Deletes::new(id_type(&target.table));
+        let mut deletes = Deletes::new(&target.table);
         let (mut merged, mut newest_unix_seconds) = (0, 0);
         let mut sampled_merged = Vec::new();
-        let mut writer = RowWriter::new(target, self.written_at).knowing(self.absent);
+        let mut writer = RowWriter::new(target, self.written_at, Some(self.absent));
         for rivals in contest.chunk_by(|a, b| a.row_id == b.row_id) {
             let mut rivals = rivals.iter();
             for candidate in rivals.by_ref() {
@@ -75,7 +76,7 @@ impl Layout<'_> {
             sampled_merged.extend(rivals.filter(|it| it.is_sampled).map(|it| it.index));
         }
         let feeds = writer.newly_fed();
-        let unknown = writer.into_unknown();
-        LaidOut { feeds, unknown, upserts, deletes, merged, sampled_merged, newest_unix_seconds }
+        let (unknown, shadowed) = writer.into_unknown();
+        LaidOut { feeds, unknown, shadowed, upserts, deletes, merged, sampled_merged, newest_unix_seconds }
     }
 }

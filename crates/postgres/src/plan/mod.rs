@@ -1,5 +1,6 @@
 //! From a batch's candidates to the rows of each table: who wins, who is rejected.
 
+mod document;
 mod layout;
 mod row;
 pub(crate) mod rows;
@@ -27,6 +28,16 @@ pub(crate) struct Plan {
     pub(crate) counts: WriteCounts,
     /// What another look at the tables may change.
     pub(crate) doubts: Vec<Doubt>,
+    /// Fields that no column takes although their names come to one.
+    pub(crate) shadowed: Vec<Shadowed>,
+}
+
+/// A field that no column takes, because its document has a field of the very name of the column that it comes to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shadowed {
+    pub(crate) table: String,
+    pub(crate) field: String,
+    pub(crate) column: String,
 }
 
 /// One table's rows, sorted by row id.
@@ -49,7 +60,7 @@ impl Plan {
         let Records { candidates, mut rejected, mut counts } = records;
         let written_at = unix_micros();
         let mut tables = Vec::with_capacity(targets.len());
-        let mut doubts = Vec::new();
+        let (mut doubts, mut shadowed) = (Vec::new(), Vec::new());
         for (place, (known, mut contest)) in targets.iter().zip(candidates).enumerate() {
             let Some(known) = known else { continue };
             contest.sort_unstable_by(|a, b| {
@@ -59,8 +70,9 @@ impl Plan {
                     .then_with(|| a.index.cmp(&b.index))
             });
             let refused = rejected.len();
-            let (plan, unknown) =
+            let (plan, unknown, shadows) =
                 TablePlan::new(known, &contest, (written_at, keeps_keys), &mut rejected, &mut counts);
+            shadowed.extend(shadows);
             if rejected.len() > refused || !unknown.is_empty() {
                 doubts.push(Doubt { place, unknown });
             }
@@ -70,7 +82,7 @@ impl Plan {
         }
         tables.sort_unstable_by_key(|writes| writes.target.table.label());
         rejected.sort_unstable_by_key(|rejected| rejected.index);
-        Self { tables, rejected, counts, doubts }
+        Self { tables, rejected, counts, doubts, shadowed }
     }
 
     /// What the plan feeds for the first time, as far as is known.
@@ -92,7 +104,7 @@ impl TablePlan {
         (written_at, keeps_keys): (i64, bool),
         rejected: &mut Vec<Rejected>,
         counts: &mut WriteCounts,
-    ) -> (Self, Vec<String>) {
+    ) -> (Self, Vec<String>, Vec<Shadowed>) {
         let target = Arc::clone(&known.target);
         let absent = &*known.absent;
         let mut layout = Layout { target, absent, written_at, keeps_keys, refused: BTreeMap::new() };
@@ -106,9 +118,11 @@ impl TablePlan {
                 let merged = laid_out.sampled_merged.iter().map(|index| (*index, Fate::Merged));
                 counts.sampled.extend(merged);
                 counts.newest_unix_seconds = counts.newest_unix_seconds.max(laid_out.newest_unix_seconds);
-                let LaidOut { upserts, deletes, unknown, .. } = laid_out;
+                let LaidOut { upserts, deletes, unknown, shadowed, .. } = laid_out;
+                let of_table = |(field, column)| Shadowed { table: target.table.label(), field, column };
+                let shadowed = shadowed.into_iter().map(of_table).collect();
                 let record = contest.first().map_or(0, |candidate| candidate.index);
-                return (Self { target, record, upserts, deletes, newly_fed }, unknown);
+                return (Self { target, record, upserts, deletes, newly_fed }, unknown, shadowed);
             }
             layout.target = Arc::new(layout.target.feeding(&laid_out.feeds));
             newly_fed.extend(laid_out.feeds);

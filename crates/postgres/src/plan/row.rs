@@ -1,47 +1,25 @@
 //! Writes one record's row into the columns' buffers, all of it or nothing.
 
-use std::collections::BTreeSet;
-
-use cdc_event::{BsonType, Envelope, Fields, FullDocument, Member, TypeIndex, Value, lookup};
+use cdc_event::{BsonType, Envelope, FullDocument, TypeIndex, Value};
 use cdc_syncer::Reject;
 
 use crate::decode::Candidate;
 use crate::decode::no_row::NoRow;
+use crate::plan::document::DocumentValues;
 use crate::plan::rows::{Deletes, Upserts};
 use crate::statements::source::Content;
-use crate::table::{Closed, ClosedBecause, Column, ColumnDefault, ColumnType, FieldTarget, Origin, Table};
+use crate::table::Table;
+use crate::table::column::{Column, ColumnDefault, Origin};
+use crate::table::column_type::ColumnType;
 use crate::tables::inspections::Names;
 use crate::tables::target::Target;
 use crate::values::buffer::ColumnBuffer;
-use crate::values::id_to_column;
-use crate::values::pointers::{document_field, mirrored_types};
-use crate::values::value_to_column::{self, Mismatch, write_document, write_instant, write_text};
-
-/// Unknown fields of one batch that are looked for at once.
-const UNKNOWN_MAX: usize = 1_000;
+use crate::values::pointers::mirrored_types;
+use crate::values::row_id::{self, IdParts, NoPlace, RowId};
+use crate::values::value_to_column::{self, Mismatch, write_document, write_instant};
+use crate::values::{array, coerce};
 
 impl NoRow {
-    fn closed(table: &Table, closed: &Closed) -> Self {
-        let (label, name) = (table.label(), &closed.name);
-        let detail = match &closed.because {
-            ClosedBecause::Generated => format!(
-                "{label}, column {name}: the column is generated, so that the document's field of its name cannot \
-                 be written to it"
-            ),
-            ClosedBecause::AlwaysIdentity => format!(
-                "{label}, column {name}: the column is GENERATED ALWAYS AS IDENTITY, so that the document's field \
-                 of its name cannot be written to it; BY DEFAULT would let it"
-            ),
-            ClosedBecause::Type { name: column_type, shows_null: true } => format!(
-                "{label}, column {name}: nothing but NULL can be written to a column of type {column_type}"
-            ),
-            ClosedBecause::Type { name: column_type, shows_null: false } => {
-                format!("{label}, column {name}: nothing can be written to a column of type {column_type}")
-            }
-        };
-        Self::new(Reject::TypeConflict, detail)
-    }
-
     fn of(mismatch: Mismatch, table: &Table, column: &Column, value: &str) -> Self {
         Self::new(
             mismatch.reason,
@@ -61,25 +39,20 @@ impl NoRow {
 pub(crate) struct RowWriter<'t, 'a> {
     target: &'t Target,
     written_at: i64,
-    /// The document's fields, by the column that takes them.
-    fields: Vec<Option<&'a str>>,
-    /// Their types, where the spelling does not show them.
-    types: Vec<Option<BsonType>>,
-    /// Columns that no document has fed before and that the document at hand has fields for.
-    feeding: Vec<usize>,
+    /// The document's values.
+    found: DocumentValues<'t, 'a>,
+    /// The fields of a composed `_id`.
+    id_parts: IdParts,
     /// Those of all documents whose rows were appended, without repetition.
     fed: Vec<usize>,
     /// Columns that no document has fed before, and that allow no row without a value.
     wanted: Vec<usize>,
     sidecar: TypeIndex,
-    /// Fields that are known to have no column.
-    absent: Option<&'t Names>,
-    /// Fields without a column that are not known yet.
-    unknown: BTreeSet<String>,
 }
 
 impl<'t, 'a> RowWriter<'t, 'a> {
-    pub(crate) fn new(target: &'t Target, written_at: i64) -> Self {
+    /// `absent` are the fields that were looked for in the table in vain.
+    pub(crate) fn new(target: &'t Target, written_at: i64, absent: Option<&'t Names>) -> Self {
         let columns = target.table.columns.len();
         let is_wanted =
             |column: &Column| !column.fed && column.not_null && column.default == ColumnDefault::None;
@@ -87,38 +60,34 @@ impl<'t, 'a> RowWriter<'t, 'a> {
         Self {
             target,
             written_at,
-            fields: vec![None; columns],
-            types: vec![None; columns],
-            feeding: Vec::new(),
+            found: DocumentValues::new(&target.table, absent),
+            id_parts: IdParts::of(&target.table),
             fed: Vec::new(),
             wanted,
             sidecar: TypeIndex::default(),
-            absent: None,
-            unknown: BTreeSet::new(),
         }
     }
 
-    /// The same, of a table in which these fields were looked for in vain.
-    pub(crate) fn knowing(self, absent: &'t Names) -> Self {
-        Self { absent: Some(absent), ..self }
-    }
-
-    /// The fields that have no column, as far as is known, and were not looked for yet.
-    pub(crate) fn into_unknown(self) -> Vec<String> {
-        self.unknown.into_iter().collect()
+    /// The fields that have no column, as far as is known, and were not looked for yet; and those that another field of their
+    /// document kept from the column that their name comes to, with that column.
+    pub(crate) fn into_unknown(self) -> (Vec<String>, Vec<(String, String)>) {
+        let columns = &self.target.table.columns;
+        let shadowed =
+            self.found.shadowed.into_iter().map(|(field, index)| (field, columns[index].name.clone()));
+        (self.found.unknown.into_iter().collect(), shadowed.collect())
     }
 
     /// Appends a row to insert or update.
     pub(crate) fn upsert(&mut self, candidate: &Candidate<'a>, upserts: &mut Upserts) -> Result<(), NoRow> {
         self.load_types(&candidate.envelope)?;
         if !self.target.table.mirror {
-            self.find_fields(&candidate.envelope)?;
+            self.found.load(&candidate.envelope, &self.sidecar)?;
         }
         let rows = upserts.len();
         let appended = self.try_feeding().and_then(|()| self.append(candidate, &mut upserts.buffers));
         match appended {
             Ok(()) => {
-                for index in &self.feeding {
+                for index in &self.found.feeding {
                     if !self.fed.contains(index) {
                         self.fed.push(*index);
                     }
@@ -138,11 +107,11 @@ impl<'t, 'a> RowWriter<'t, 'a> {
     /// Fields of columns that no document has fed before must fit them, too: a document that cannot be written
     /// feeds nothing.
     fn try_feeding(&self) -> Result<(), NoRow> {
-        for index in &self.feeding {
+        for index in &self.found.feeding {
             let column = &self.target.table.columns[*index];
             self.push_field(*index, column, &mut ColumnBuffer::new(column.column_type.wire()))?;
         }
-        let lacking = self.wanted.iter().find(|index| !self.feeding.contains(index));
+        let lacking = self.wanted.iter().find(|index| !self.found.feeding.contains(index));
         match lacking.map(|index| &self.target.table.columns[*index]) {
             Some(column) => Err(self.missing(column, "the field is absent and the column has no default")),
             None => Ok(()),
@@ -152,81 +121,25 @@ impl<'t, 'a> RowWriter<'t, 'a> {
     /// Appends a row to delete.
     pub(crate) fn delete(&mut self, candidate: &Candidate<'a>, deletes: &mut Deletes) -> Result<(), NoRow> {
         self.load_types(&candidate.envelope)?;
-        let Some(id) = self.target.table.columns.first() else { return Ok(()) };
-        self.push_id(candidate, id, &mut deletes.ids)?;
+        let rows = deletes.len();
+        for (id, buffer) in self.target.table.ids().iter().enumerate().zip(&mut deletes.ids) {
+            if let Err(no_row) = self.push_id(candidate, id, buffer) {
+                deletes.ids.iter_mut().for_each(|buffer| buffer.truncate(rows));
+                return Err(no_row);
+            }
+        }
+        if let Some(times) = &mut deletes.times {
+            push(times, |out| write_instant(i64::from(candidate.envelope.cluster_time.t) * 1_000_000, out));
+        }
         deletes.row_ids.push_bytes(candidate.row_id.as_bytes());
         deletes.positions.push_bytes(candidate.envelope.position.as_bytes());
         Ok(())
-    }
-
-    /// True where the field is not known to have no column, so that it has to be looked for.
-    fn is_news(&self, name: &str) -> bool {
-        self.absent.is_some_and(|absent| !absent.contains(name))
-            && name != "_id"
-            && self.unknown.len() < UNKNOWN_MAX
-            && !self.unknown.contains(name)
     }
 
     fn load_types(&mut self, envelope: &Envelope<'a>) -> Result<(), NoRow> {
         self.sidecar
             .load(envelope.bson_types)
             .map_err(|error| NoRow::new(Reject::Malformed, error.to_string()))
-    }
-
-    /// Sorts the document's fields to their columns.
-    fn find_fields(&mut self, envelope: &Envelope<'a>) -> Result<(), NoRow> {
-        self.fields.fill(None);
-        self.types.fill(None);
-        self.feeding.clear();
-        let table = &self.target.table;
-        if envelope.raw_bson_of(Member::FullDocument).is_some() {
-            return Err(NoRow::new(
-                Reject::TypeConflict,
-                format!(
-                    "{}: the document has duplicate fields, invalid UTF-8 or irregular arrays, which only a \
-                     mirror table can hold",
-                    table.label()
-                ),
-            ));
-        }
-        let FullDocument::Present(document) = envelope.full_document else {
-            return Err(NoRow::new(Reject::Malformed, "the message has no full_document"));
-        };
-        for (name, json) in Fields::of(document) {
-            match table.field(&name) {
-                Some(FieldTarget::Column(index)) => self.find_field(index, json)?,
-                Some(FieldTarget::Unfed(index)) => {
-                    self.find_field(index, json)?;
-                    self.feeding.push(index);
-                }
-                Some(FieldTarget::Closed(index)) => {
-                    let closed = &table.closed[index];
-                    let shows_null = matches!(closed.because, ClosedBecause::Type { shows_null: true, .. });
-                    if json != "null" || !shows_null {
-                        return Err(NoRow::closed(table, closed));
-                    }
-                }
-                None if self.is_news(&name) => {
-                    self.unknown.insert(name.into_owned());
-                }
-                None => {}
-            }
-        }
-        for (pointer, bson_type) in self.sidecar.iter() {
-            if let Some(FieldTarget::Column(index) | FieldTarget::Unfed(index)) =
-                document_field(pointer).and_then(|field| table.field(&field))
-            {
-                self.types[index] = Some(bson_type);
-            }
-        }
-        Ok(())
-    }
-
-    fn find_field(&mut self, index: usize, json: &'a str) -> Result<(), NoRow> {
-        match self.fields[index].replace(json) {
-            None => Ok(()),
-            Some(_) => Err(NoRow::new(Reject::Malformed, "the document names a field twice")),
-        }
     }
 
     fn append(&self, candidate: &Candidate<'a>, buffers: &mut [ColumnBuffer]) -> Result<(), NoRow> {
@@ -248,7 +161,7 @@ impl<'t, 'a> RowWriter<'t, 'a> {
         let column = &self.target.table.columns[index];
         let envelope = &candidate.envelope;
         match column.origin {
-            Origin::Id => self.push_id(candidate, column, buffer),
+            Origin::Id => self.push_id(candidate, (index, column), buffer),
             Origin::Field => self.push_field(index, column, buffer),
             Origin::Document => {
                 if let FullDocument::Present(json) = envelope.full_document {
@@ -279,6 +192,10 @@ impl<'t, 'a> RowWriter<'t, 'a> {
                 push(buffer, |out| write_instant(self.written_at, out));
                 Ok(())
             }
+            Origin::DeletedAt => {
+                buffer.push_null();
+                Ok(())
+            }
             Origin::Position => {
                 buffer.push_bytes(envelope.position.as_bytes());
                 Ok(())
@@ -289,37 +206,23 @@ impl<'t, 'a> RowWriter<'t, 'a> {
     fn push_id(
         &self,
         candidate: &Candidate<'a>,
-        column: &Column,
+        (place, column): (usize, &Column),
         buffer: &mut ColumnBuffer,
     ) -> Result<(), NoRow> {
-        let table = &self.target.table;
-        if let ColumnType::Text { max_chars, .. } = column.column_type {
-            return buffer
-                .push_with(|out| write_text(&candidate.row_id, max_chars, out))
-                .map_err(|mismatch| NoRow::of(mismatch, table, column, "_id"));
-        }
-        let json = candidate
-            .envelope
-            .document_key
-            .and_then(|key| lookup(key, &["_id"]))
-            .ok_or_else(|| NoRow::new(Reject::Malformed, "the message has no document_key._id"))?;
-        if candidate.envelope.raw_bson_of(Member::DocumentKey).is_some() {
-            return Err(NoRow::new(
-                Reject::TypeConflict,
-                format!(
-                    "{}: the document key has values that its JSON does not show, and which only an id column of \
-                     type text tells apart",
-                    table.label()
-                ),
-            ));
-        }
-        let bson_type = self.sidecar.get(Member::DocumentKey, &["_id"]);
-        push_converted(table, column, (json, bson_type), buffer, id_to_column::write)
+        let (text, envelope) = (&*candidate.row_id, Some(&candidate.envelope));
+        let id = RowId { text, envelope, types: &self.sidecar };
+        row_id::push(id, place, column, &self.id_parts, buffer).map_err(|NoPlace { reason, what }| {
+            let (label, name, of) = (self.target.table.label(), &column.name, column.column_type.name());
+            NoRow::new(
+                reason,
+                format!("{label}, column {name} ({of}), which takes the document's {}: {what}", column.path),
+            )
+        })
     }
 
     fn push_field(&self, index: usize, column: &Column, buffer: &mut ColumnBuffer) -> Result<(), NoRow> {
-        let bson_type = self.types[index];
-        let what = match (self.fields[index], &column.default) {
+        let bson_type = self.found.types[index];
+        let what = match (self.found.json[index], &column.default) {
             (None, ColumnDefault::Constant(value)) => {
                 buffer.push_bytes(value);
                 return Ok(());
@@ -338,16 +241,38 @@ impl<'t, 'a> RowWriter<'t, 'a> {
             }
             (Some("null"), _) if bson_type.is_none() => "the field is null",
             (Some(json), _) => {
-                return push_converted(
-                    &self.target.table,
-                    column,
-                    (json, bson_type),
-                    buffer,
-                    value_to_column::write,
-                );
+                return self.push_converted((index, column), (json, bson_type), buffer);
             }
         };
         Err(self.missing(column, what))
+    }
+
+    fn push_converted(
+        &self,
+        (index, column): (usize, &Column),
+        (json, bson_type): (&str, Option<BsonType>),
+        buffer: &mut ColumnBuffer,
+    ) -> Result<(), NoRow> {
+        let read = Value::read(json, bson_type).map_err(|_| {
+            NoRow::new(
+                Reject::Malformed,
+                format!(
+                    "the value for column {} and its entry in bson_types do not go together",
+                    column.name
+                ),
+            )
+        })?;
+        let spelled = column.coerced.then(|| coerce::read(&read, &column.column_type)).flatten();
+        let value = spelled.as_ref().unwrap_or(&read);
+        buffer
+            .push_with(|out| {
+                if let ColumnType::Array(array) = &column.column_type {
+                    let types = (index, self.found.element_types.as_slice());
+                    return array::write(value, array, column.coerced, types, out);
+                }
+                value_to_column::write(value, json, &column.column_type, out)
+            })
+            .map_err(|mismatch| NoRow::of(mismatch, &self.target.table, column, value.type_name()))
     }
 
     fn missing(&self, column: &Column, what: &str) -> NoRow {
@@ -356,27 +281,6 @@ impl<'t, 'a> RowWriter<'t, 'a> {
             format!("{}, column {}, which is NOT NULL: {what}", self.target.table.label(), column.name),
         )
     }
-}
-
-/// Appends a value in a column's binary form.
-type Write = fn(&Value<'_>, &str, &ColumnType, &mut Vec<u8>) -> Result<(), Mismatch>;
-
-fn push_converted(
-    table: &Table,
-    column: &Column,
-    (json, bson_type): (&str, Option<BsonType>),
-    buffer: &mut ColumnBuffer,
-    write: Write,
-) -> Result<(), NoRow> {
-    let value = Value::read(json, bson_type).map_err(|_| {
-        NoRow::new(
-            Reject::Malformed,
-            format!("the value for column {} and its entry in bson_types do not go together", column.name),
-        )
-    })?;
-    buffer
-        .push_with(|out| write(&value, json, &column.column_type, out))
-        .map_err(|mismatch| NoRow::of(mismatch, table, column, value.type_name()))
 }
 
 /// Appends a value whose writing cannot fail.

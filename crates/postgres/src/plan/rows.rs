@@ -3,6 +3,9 @@
 use postgres_types::Type;
 
 use crate::decode::Candidate;
+use crate::mapping::Deletes as DeletePolicy;
+use crate::statements::source::id_types;
+use crate::table::Table;
 use crate::values::buffer::ColumnBuffer;
 
 /// Rows to insert or update, a buffer for each column of the statements' source.
@@ -66,36 +69,47 @@ impl Upserts {
 pub(crate) struct Deletes {
     /// The index in the batch of the record that each row comes from.
     pub(crate) origins: Vec<usize>,
-    pub(crate) ids: ColumnBuffer,
+    /// A buffer for each of the id's columns.
+    pub(crate) ids: Vec<ColumnBuffer>,
     pub(crate) row_ids: ColumnBuffer,
     pub(crate) positions: ColumnBuffer,
+    /// When the documents were deleted, where the rows are to say so.
+    pub(crate) times: Option<ColumnBuffer>,
 }
 
 impl Deletes {
-    pub(crate) fn new(id: Type) -> Self {
+    pub(crate) fn new(table: &Table) -> Self {
+        let times = table.deletes == DeletePolicy::Soft;
         Self {
             origins: Vec::new(),
-            ids: ColumnBuffer::new(id),
+            ids: id_types(table).into_iter().map(ColumnBuffer::new).collect(),
             row_ids: ColumnBuffer::new(Type::TEXT),
             positions: ColumnBuffer::new(Type::BYTEA),
+            times: times.then(|| ColumnBuffer::new(Type::TIMESTAMPTZ)),
         }
+    }
+
+    /// The statement's parameters.
+    pub(crate) fn buffers(&self) -> impl Iterator<Item = &ColumnBuffer> {
+        self.ids.iter().chain([&self.row_ids, &self.positions]).chain(&self.times)
     }
 
     /// These rows, in this order.
     pub(crate) fn select(&self, rows: &[usize]) -> Self {
         Self {
             origins: rows.iter().map(|row| self.origins[*row]).collect(),
-            ids: self.ids.select(rows),
+            ids: self.ids.iter().map(|ids| ids.select(rows)).collect(),
             row_ids: self.row_ids.select(rows),
             positions: self.positions.select(rows),
+            times: self.times.as_ref().map(|times| times.select(rows)),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ids.len()
+        self.row_ids.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.row_ids.is_empty()
     }
 }

@@ -116,12 +116,14 @@ pub(crate) enum OpenError {
 }
 
 /// `synchronous_commit` is raised where a role's default would lower it: an offset must not outlive its rows.
+/// A role may be set to read only by default, which would fail each write.
 /// The search path stays the role's own, because somebody's triggers may rely on it.
 fn session_settings() -> String {
     format!(
         "SET statement_timeout = {STATEMENT_TIMEOUT_MS}; \
          SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}; \
          SET synchronous_commit = on; \
-         SET TimeZone = 'UTC'"
+         SET TimeZone = 'UTC'; \
+         SET default_transaction_read_only = off"
     )
 }

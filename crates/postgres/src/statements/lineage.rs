@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::statements::source::{delete_rows, key_of, position_index};
+use crate::statements::source::{delete_rows, key_of, position_index, same_id, same_row};
 use crate::table::{Table, quote_literal};
 
 /// How many bytes of a position are its lineage.
@@ -37,9 +37,10 @@ fn lineage(position: &str) -> String {
 fn of_upserts(table: &Table, source: &str, position: &str) -> String {
     let mine = lineage(&format!("s.{position}"));
     format!(
-        "SELECT count(*) FROM {source} WHERE EXISTS (SELECT FROM {} AS t WHERE t.\"id\" = s.c0 AND {} > {mine}) \
+        "SELECT count(*) FROM {source} WHERE EXISTS (SELECT FROM {} AS t WHERE {} AND {} > {mine}) \
          OR EXISTS (SELECT FROM cdc.tombstones AS d WHERE d.table_name = {} AND d.id = s.{} AND {} > {mine})",
         table.quoted(),
+        same_row(table, "t", |index| format!("s.c{index}")),
         lineage("t.\"cdc_position\""),
         quote_literal(&table.label()),
         key_of(table),
@@ -49,9 +50,10 @@ fn of_upserts(table: &Table, source: &str, position: &str) -> String {
 
 fn of_deletes(table: &Table) -> String {
     format!(
-        "SELECT count(*) FROM {} JOIN {} AS t ON t.\"id\" = s.id WHERE {} > {}",
+        "SELECT count(*) FROM {} JOIN {} AS t ON {} WHERE {} > {}",
         delete_rows(table),
         table.quoted(),
+        same_id(table, "t"),
         lineage("t.\"cdc_position\""),
         lineage("s.position"),
     )

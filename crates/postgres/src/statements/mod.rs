@@ -20,10 +20,14 @@ use postgres_types::Type;
 
 use self::lineage::FencedByLineage;
 use self::source::{
-    SourceColumn, declared, delete_rows, id_type, key_of, position_index, source_columns, sql_type, unnest,
+    SourceColumn, declared, delete_rows, delete_types, evicted_rows, id_types, key_of, position_index,
+    same_id, same_row, source_columns, unnest,
 };
 use self::stage::Stage;
-use crate::table::{Origin, Table, array_of, quote, quote_literal};
+use crate::mapping::Deletes;
+use crate::table::column::{Column, Origin};
+use crate::table::column_type::array_of;
+use crate::table::{Table, quote, quote_literal};
 use crate::values::buffer::ColumnBuffer;
 
 /// The statements of one table.
@@ -65,9 +69,9 @@ impl Statements {
             upsert_types: source.iter().map(|column| array_of(&column.element)).collect(),
             merge: upsert(table, &rows).into(),
             delete: delete(table).into(),
-            delete_types: vec![array_of(&id_type(table)), Type::TEXT_ARRAY, Type::BYTEA_ARRAY],
+            delete_types: delete_types(table),
             evict_older: evict_older(table).into(),
-            evict_types: vec![array_of(&id_type(table)), Type::BYTEA_ARRAY],
+            evict_types: id_types(table).iter().map(array_of).chain([Type::BYTEA_ARRAY]).collect(),
             stage,
             source,
         }
@@ -107,13 +111,15 @@ fn upsert(table: &Table, source: &str) -> String {
 fn update_then_insert(table: &Table, living: &str) -> String {
     let quoted = table.quoted();
     let mut sql = format!("WITH s AS (SELECT s.* FROM {living}), updated AS (UPDATE {quoted} AS t SET ");
-    sql.push_str(&assignments(table, |name, index| format!("{name} = s.c{index}")));
-    sql.push_str(" FROM s WHERE t.\"id\" = s.c0");
+    sql.push_str(&assignments(table, |name, index, column| format!("{name} = {}", value_of(index, column))));
+    let of_source = |index: usize| format!("s.c{index}");
+    let _infallible = write!(sql, " FROM s WHERE {}", same_row(table, "t", of_source));
     if let Some(position) = position_index(table) {
         let _infallible =
             write!(sql, " AND (t.\"cdc_position\" IS NULL OR s.c{position} > t.\"cdc_position\")");
     }
-    let absent = format!("s WHERE NOT EXISTS (SELECT FROM {quoted} AS o WHERE o.\"id\" = {})", "s.c0");
+    let absent =
+        format!("s WHERE NOT EXISTS (SELECT FROM {quoted} AS o WHERE {})", same_row(table, "o", of_source));
     let _infallible = write!(
         sql,
         " RETURNING 1), written AS ({}) SELECT inserted, written - inserted + (SELECT count(*) FROM updated) \
@@ -135,7 +141,12 @@ fn count_written(table: &Table) -> String {
 /// snapshot is asked, which shows what was there when it began.
 fn fresh(table: &Table) -> String {
     if table.partitioned {
-        format!("(NOT EXISTS (SELECT FROM {} AS o WHERE o.\"id\" = written.id))", table.quoted())
+        let of_written = |index: usize| format!("written.id{index}");
+        format!(
+            "(NOT EXISTS (SELECT FROM {} AS o WHERE {}))",
+            table.quoted(),
+            same_row(table, "o", of_written)
+        )
     } else {
         "fresh".to_owned()
     }
@@ -145,32 +156,42 @@ fn fresh(table: &Table) -> String {
 /// that it updated.
 fn insert(table: &Table, source: &str) -> String {
     let names: Vec<String> = table.written().map(|(_, column)| quote(&column.name)).collect();
-    let values: Vec<String> = table.written().map(|(index, _)| format!("s.c{index}")).collect();
+    let values: Vec<String> = table.written().map(|(index, column)| value_of(index, column)).collect();
     let mut sql = format!(
-        "INSERT INTO {} AS t ({}) SELECT {} FROM {source} ON CONFLICT (\"id\") DO UPDATE SET {}",
+        "INSERT INTO {} AS t ({}) SELECT {} FROM {source} ON CONFLICT ({}) DO UPDATE SET {}",
         table.quoted(),
         names.join(", "),
         values.join(", "),
-        assignments(table, |name, _| format!("{name} = excluded.{name}")),
+        table.quoted_ids(),
+        assignments(table, |name, _, _| format!("{name} = excluded.{name}")),
     );
     if table.fenced {
         sql.push_str(" WHERE t.\"cdc_position\" IS NULL OR excluded.\"cdc_position\" > t.\"cdc_position\"");
     }
-    sql.push_str(if table.partitioned {
-        " RETURNING t.\"id\" AS id"
+    if table.partitioned {
+        let ids = (0..).zip(table.ids()).map(|(index, id)| format!("t.{} AS id{index}", quote(&id.name)));
+        let _infallible = write!(sql, " RETURNING {}", ids.collect::<Vec<_>>().join(", "));
     } else {
-        " RETURNING (t.xmax = 0) AS fresh"
-    });
+        sql.push_str(" RETURNING (t.xmax = 0) AS fresh");
+    }
     sql
 }
 
+/// A value of the source as the column takes it. What is text on the way is converted here: a label, or an array.
+fn value_of(index: usize, column: &Column) -> String {
+    match column.column_type.cast() {
+        Some(cast) => format!("s.c{index}::{cast}"),
+        None => format!("s.c{index}"),
+    }
+}
+
 /// Of every column but the id, unless there is no other.
-fn assignments(table: &Table, assign: impl Fn(&str, usize) -> String) -> String {
-    let alone = table.written().count() == 1;
+fn assignments(table: &Table, assign: impl Fn(&str, usize, &Column) -> String) -> String {
+    let alone = table.written().count() == table.ids().len();
     let assigned: Vec<String> = table
         .written()
         .filter(|(_, column)| alone || column.origin != Origin::Id)
-        .map(|(index, column)| assign(&quote(&column.name), index))
+        .map(|(index, column)| assign(&quote(&column.name), index, column))
         .collect();
     assigned.join(", ")
 }
@@ -179,9 +200,10 @@ fn assignments(table: &Table, assign: impl Fn(&str, usize) -> String) -> String 
 /// a new row would not have.
 fn evict_older(table: &Table) -> String {
     let mut sql = format!(
-        "DELETE FROM {} AS t USING unnest($1::{}[], $2::bytea[]) AS s(id, position) WHERE t.\"id\" = s.id{}",
+        "DELETE FROM {} AS t USING {} WHERE {}{}",
         table.quoted(),
-        sql_type(&id_type(table)),
+        evicted_rows(table),
+        same_id(table, "t"),
         older_than_source(table),
     );
     for condition in table.untouched().unwrap_or_else(|| vec!["false"]) {
@@ -209,15 +231,39 @@ fn delete(table: &Table) -> String {
             quote_literal(&table.label()),
         );
     }
-    let fence = older_than_source(table);
+    let (fence, same) = (older_than_source(table), same_id(table, "t"));
     let _infallible = write!(
         sql,
-        ", deleted AS (DELETE FROM {quoted} AS t USING s WHERE t.\"id\" = s.id{fence} RETURNING 1) \
+        ", deleted AS ({} WHERE {same}{fence} RETURNING 1) \
          SELECT (SELECT count(*) FROM deleted), \
-         (SELECT count(*) FROM {quoted} AS t, s WHERE t.\"id\" = s.id), row_security_active({}::regclass)",
+         (SELECT count(*) FROM {quoted} AS t, s WHERE {same}), row_security_active({}::regclass)",
+        deletion(table),
         quote_literal(&quoted),
     );
     sql
+}
+
+/// A soft deletion is a write like any other: it takes the row's position along.
+fn deletion(table: &Table) -> String {
+    let quoted = table.quoted();
+    if table.deletes != Deletes::Soft {
+        return format!("DELETE FROM {quoted} AS t USING s");
+    }
+    let assigned: Vec<String> = table
+        .columns
+        .iter()
+        .filter_map(|column| {
+            let value = match column.origin {
+                Origin::DeletedAt | Origin::UpdatedAt => "s.at",
+                Origin::Operation => "'delete'",
+                Origin::WrittenAt => "now()",
+                Origin::Position => "s.position",
+                Origin::Id | Origin::Field | Origin::Document | Origin::BsonTypes => return None,
+            };
+            Some(format!("{} = {value}", quote(&column.name)))
+        })
+        .collect();
+    format!("UPDATE {quoted} AS t SET {} FROM s", assigned.join(", "))
 }
 
 #[cfg(test)]
@@ -269,7 +315,7 @@ mod tests {
         let mut partitioned = players();
         partitioned.partitioned = true;
         let upsert = Statements::new(&partitioned).upsert;
-        assert_eq!(upsert.matches("AS o WHERE o.\"id\" = written.id").count(), 1, "{upsert}");
+        assert_eq!(upsert.matches("AS o WHERE o.\"id\" = written.id0").count(), 1, "{upsert}");
     }
 
     fn render(statements: &Statements) -> String {

@@ -2,7 +2,10 @@
 
 use postgres_types::Type;
 
-use crate::table::{Column, ColumnType, Origin, Table};
+use crate::mapping::Deletes;
+use crate::table::column::{Column, Origin};
+use crate::table::column_type::{ColumnType, array_of, sql_type};
+use crate::table::{Table, quote};
 
 /// One column of a statement's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,11 +30,37 @@ pub(crate) enum Content {
 /// True where the id column holds the row's id as text, so that no second copy of it is needed.
 #[must_use]
 pub(crate) fn id_is_text(table: &Table) -> bool {
-    matches!(table.columns.first(), Some(Column { column_type: ColumnType::Text { .. }, .. }))
+    matches!(table.ids(), [Column { column_type: ColumnType::Text { .. }, path, .. }] if path.is_id())
 }
 
-pub(crate) fn id_type(table: &Table) -> Type {
-    table.columns.first().map_or(Type::TEXT, |column| column.column_type.wire())
+/// The types of the id's columns.
+pub(crate) fn id_types(table: &Table) -> Vec<Type> {
+    table.ids().iter().map(|column| column.column_type.wire()).collect()
+}
+
+/// The types of what a delete is told: ids, row ids and positions; and of soft ones, the times.
+pub(crate) fn delete_types(table: &Table) -> Vec<Type> {
+    let mut types: Vec<Type> = id_types(table).iter().map(array_of).collect();
+    types.extend([Type::TEXT_ARRAY, Type::BYTEA_ARRAY]);
+    types.extend((table.deletes == Deletes::Soft).then_some(Type::TIMESTAMPTZ_ARRAY));
+    types
+}
+
+/// The condition that a row of the table is a source's.
+pub(crate) fn same_row(table: &Table, row: &str, source: impl Fn(usize) -> String) -> String {
+    let is_same =
+        |(index, column): (usize, &Column)| format!("{row}.{} = {}", quote(&column.name), source(index));
+    let conditions: Vec<String> = table.ids().iter().enumerate().map(is_same).collect();
+    conditions.join(" AND ")
+}
+
+/// The same of a row that is told by its id alone.
+pub(crate) fn same_id(table: &Table, row: &str) -> String {
+    same_row(table, row, |index| format!("s.{}", id_name(table, index)))
+}
+
+fn id_name(table: &Table, index: usize) -> String {
+    if table.ids().len() == 1 { "id".to_owned() } else { format!("id{index}") }
 }
 
 pub(crate) fn source_columns(table: &Table) -> Vec<SourceColumn> {
@@ -47,27 +76,6 @@ pub(crate) fn source_columns(table: &Table) -> Vec<SourceColumn> {
         source.push(SourceColumn { alias: "k".to_owned(), element: Type::TEXT, content: Content::RowId });
     }
     source
-}
-
-/// The name of an element type in SQL.
-pub(crate) fn sql_type(element: &Type) -> &'static str {
-    match *element {
-        Type::INT2 => "smallint",
-        Type::INT4 => "integer",
-        Type::INT8 => "bigint",
-        Type::FLOAT4 => "real",
-        Type::FLOAT8 => "double precision",
-        Type::NUMERIC => "numeric",
-        Type::BOOL => "boolean",
-        Type::TIMESTAMP => "timestamp",
-        Type::TIMESTAMPTZ => "timestamp with time zone",
-        Type::DATE => "date",
-        Type::UUID => "uuid",
-        Type::BYTEA => "bytea",
-        Type::JSON => "json",
-        Type::JSONB => "jsonb",
-        _ => "text",
-    }
 }
 
 pub(crate) fn declared(source: &[SourceColumn]) -> String {
@@ -93,8 +101,28 @@ pub(crate) fn key_of(table: &Table) -> &'static str {
 
 /// The rows to delete, as a source `s`.
 pub(crate) fn delete_rows(table: &Table) -> String {
-    let id = sql_type(&id_type(table));
-    format!("unnest($1::{id}[], $2::text[], $3::bytea[]) AS s(id, k, position)")
+    let mut columns: Vec<(String, &str)> =
+        id_types(table).iter().enumerate().map(|(index, id)| (id_name(table, index), sql_type(id))).collect();
+    columns.extend([("k".to_owned(), "text"), ("position".to_owned(), "bytea")]);
+    if table.deletes == Deletes::Soft {
+        columns.push(("at".to_owned(), "timestamp with time zone"));
+    }
+    arrays(&columns)
+}
+
+/// Rows to take out for a newer version, as a source `s`.
+pub(crate) fn evicted_rows(table: &Table) -> String {
+    let mut columns: Vec<(String, &str)> =
+        id_types(table).iter().enumerate().map(|(index, id)| (id_name(table, index), sql_type(id))).collect();
+    columns.push(("position".to_owned(), "bytea"));
+    arrays(&columns)
+}
+
+fn arrays(columns: &[(String, &str)]) -> String {
+    let arrays: Vec<String> =
+        (1..).zip(columns).map(|(number, (_, of))| format!("${number}::{of}[]")).collect();
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    format!("unnest({}) AS s({})", arrays.join(", "), names.join(", "))
 }
 
 pub(crate) fn position_index(table: &Table) -> Option<usize> {

@@ -1,12 +1,16 @@
 //! Tables for the unit tests.
 
 use super::*;
+use crate::mapping::FieldPath;
+use crate::table::column_type::ColumnType;
 
 pub(crate) fn column(name: &str, column_type: ColumnType, origin: Origin) -> Column {
     Column {
         name: name.to_owned(),
         column_type,
         origin,
+        path: FieldPath::of_field(if origin == Origin::Id { "_id" } else { name }),
+        coerced: false,
         not_null: false,
         default: ColumnDefault::None,
         untouched: None,

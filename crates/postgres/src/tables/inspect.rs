@@ -13,7 +13,7 @@ const OPERATION: &str = "postgres_glance";
 
 /// Each part of a shape is read by an index of the catalog. Whatever the pipeline's statements depend on changes one of
 /// these rows: columns, defaults, indexes, the table's own constraints, and the triggers by which other tables refer
-/// to it. So do the policies that bind the pipeline's role, and its privileges.
+/// to it. The labels of enums are few, and all are asked after: a column's may lie under domains and arrays. So do the policies that bind the pipeline's role, and its privileges.
 const INSPECT: &str = "\
 SELECT c.oid, coalesce(c.relpersistence = 'u' OR c.relkind = 'p' AND EXISTS (WITH RECURSIVE p(oid) AS \
 (SELECT inhrelid FROM pg_inherits WHERE inhparent = c.oid \
@@ -27,6 +27,7 @@ FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), \
 ORDER BY i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid), \
 (SELECT string_agg(concat_ws(':', k.oid, k.xmin), ',' ORDER BY k.oid) FROM pg_constraint k WHERE k.conrelid = c.oid), \
 (SELECT string_agg(g.oid::text, ',' ORDER BY g.oid) FROM pg_trigger g WHERE g.tgrelid = c.oid), \
+(SELECT concat_ws(':', count(*), sum(e.oid::bigint), sum(hashtext(e.enumlabel::text))) FROM pg_enum e), \
 row_security_active(c.oid), c.relhasrules, c.relhassubclass, has_schema_privilege(n.oid, 'USAGE'), \
 has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'), has_table_privilege(c.oid, 'UPDATE')), 0), \
 t.table_name IS NOT NULL, t.relation, coalesce(t.unlogged, false), u.table_name IS NOT NULL, \

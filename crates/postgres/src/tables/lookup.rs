@@ -1,8 +1,8 @@
 //! The tables of topics, as they are now or were a second ago: looked at when a topic's partitions are taken, while they
 //! are in use, and before a record is given up for what its table looks like.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cdc_machine::Epoch;
@@ -11,16 +11,18 @@ use cdc_syncer::{Held, Hold, HoldReason, Partition};
 use tokio::time::Instant;
 
 use crate::bindings::{BatchTopics, Binding, Bindings};
-use crate::catalog::closed::ClosedColumns;
-use crate::catalog::ensure::{MAX_IDENTIFIER_BYTES, missing_table, name_too_long};
+use crate::catalog::ensure::{check_names, missing_table, never_made};
+use crate::catalog::told::ToldColumns;
 use crate::decode::Records;
 use crate::ledger::Ledger;
+use crate::plan::Shadowed;
 use crate::server::current_pool::CurrentPool;
 use crate::server::operation::WRITE;
 use crate::server::session::Session;
 use crate::server::trouble::Trouble;
 use crate::settings::Settings;
 use crate::stop::Stop;
+use crate::table::column::Column;
 use crate::tables::inspect::{Wanted, inspect};
 use crate::tables::inspections::{Inspections, LOOK_INTERVAL};
 use crate::tables::target::{Doubt, KnownTable, Target};
@@ -32,6 +34,9 @@ const LOOKS_TIME: Duration = Duration::from_secs(20);
 /// How long a look waits for one that another worker has begun, before it looks again who may begin the next.
 const TURN_WAIT: Duration = Duration::from_millis(20);
 
+/// Shadowed fields that are told of. Beyond them, none is.
+const SHADOWED_MAX: usize = 1_000;
+
 /// The tables of all topics, and the looks that keep true what is known of them.
 #[derive(Debug)]
 pub(crate) struct Tables {
@@ -41,19 +46,21 @@ pub(crate) struct Tables {
     pub(crate) bindings: Bindings,
     pub(crate) targets: Targets,
     inspections: Inspections,
-    closed: ClosedColumns,
+    told_columns: ToldColumns,
+    told_shadowed: Mutex<BTreeSet<Shadowed>>,
 }
 
 impl Tables {
     pub(crate) fn new(settings: Arc<Settings>, pool: Arc<CurrentPool>, ledger: Arc<Ledger>) -> Self {
         Self {
-            bindings: Bindings::new(&settings.namespaces),
+            bindings: Bindings::new(&settings),
             settings,
             pool,
             ledger,
             targets: Targets::default(),
             inspections: Inspections::default(),
-            closed: ClosedColumns::default(),
+            told_columns: ToldColumns::default(),
+            told_shadowed: Mutex::default(),
         }
     }
 
@@ -156,7 +163,7 @@ impl Tables {
         let target = self.targets.load(session, &self.settings, binding).await?;
         // Not before: who finds that this look has ended takes the table that is remembered then.
         self.inspections.note(&binding.topic, begun, found);
-        self.closed.tell(&target.table);
+        self.told_columns.tell(&target.table);
         // What has been claimed, made or altered by that is seen by this.
         let made = inspect(session, &wanted).await?;
         made.check(&wanted)?;
@@ -166,13 +173,13 @@ impl Tables {
 
     /// The topic's table, as it stands in the bookkeeping and in messages.
     pub(crate) fn label(&self, binding: &Binding) -> String {
-        format!("{}.{}", self.settings.schema, binding.namespace.collection())
+        binding.home.label()
     }
 
     fn wanted<'a>(&'a self, binding: &'a Binding, label: &'a str) -> Wanted<'a> {
         Wanted {
-            schema: &self.settings.schema,
-            name: binding.namespace.collection(),
+            schema: &binding.home.schema,
+            name: &binding.home.name,
             label,
             consumer_group: &self.settings.consumer_group,
             topic: &binding.topic,
@@ -218,17 +225,13 @@ impl Tables {
 
     /// True where there is something to look at: a table, or a claim of one.
     async fn first_look(&self, session: &mut Session, binding: &Binding) -> Result<bool, Trouble> {
-        let settings = &self.settings;
-        let collection = binding.namespace.collection();
-        if collection.len() > MAX_IDENTIFIER_BYTES {
-            return Err(name_too_long(collection));
-        }
+        check_names(&binding.home)?;
         let label = self.label(binding);
         let is_new = inspect(session, &self.wanted(binding, &label)).await?.is_new();
-        if is_new && !settings.manage_schema {
-            return Err(missing_table(&settings.schema, collection, "postgres.manage_schema is false"));
+        match never_made(&binding.home, &self.settings) {
+            Some(why) if is_new => Err(missing_table(&binding.home, why)),
+            Some(_) | None => Ok(!is_new),
         }
-        Ok(!is_new)
     }
 
     /// Looks at the tables that are known and that nobody has looked at for a while: of topics on which nothing
@@ -268,6 +271,7 @@ impl Tables {
             let target = self.look_since(binding, begun).await?;
             if Arc::ptr_eq(&target, &known.target) {
                 self.inspections.note_absent(&binding.topic, unknown);
+                tell_of_id(&target, unknown);
             } else {
                 is_settled = false;
             }
@@ -305,6 +309,24 @@ impl Tables {
         Stop::Held(refused.flat_map(|binding| self.holds_of(binding, reason, &detail)).collect())
     }
 
+    /// Says once of each field that no column takes it although its name comes to one.
+    pub(crate) fn tell_of_shadowed(&self, shadowed: &[Shadowed]) {
+        let mut told = self.told_shadowed.lock().unwrap_or_else(PoisonError::into_inner);
+        for it in shadowed {
+            if told.len() < SHADOWED_MAX && told.insert(it.clone()) {
+                let Shadowed { table, field, column } = it;
+                tracing::warn!(
+                    operation = WRITE,
+                    table,
+                    field,
+                    column,
+                    "documents have two fields for one column: it takes the one of its very name, and the other has no column; \
+                     tables: can say otherwise"
+                );
+            }
+        }
+    }
+
     pub(crate) fn at_risk(&self) -> TablesAtRisk {
         let unlogged = self.inspections.unlogged();
         let label = |topic: &Arc<str>| {
@@ -315,5 +337,20 @@ impl Tables {
             unfenced: self.targets.unfenced(),
             unlogged: unlogged.iter().filter_map(label).collect(),
         }
+    }
+}
+
+/// A field `id` beside `_id` is somebody's number, and the column of its name is taken.
+fn tell_of_id(target: &Target, unknown: &[String]) {
+    let table = &target.table;
+    let taken = table.ids().iter().find(|column| !table.mirror && unknown.contains(&column.name));
+    if let Some(Column { name, path, .. }) = taken {
+        tracing::warn!(
+            operation = WRITE,
+            table = table.label(),
+            field = name,
+            "documents have a field {name} beside {path}, and the column {name} takes {path}: the field has no column; tables: can \
+             give it one, under another name"
+        );
     }
 }

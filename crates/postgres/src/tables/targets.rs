@@ -50,7 +50,7 @@ impl Targets {
             (known.generation, known.deleting.contains(&binding.topic))
         };
         let (database, collection) = (binding.namespace.database(), binding.namespace.collection());
-        let shape = ensure_table(session, settings, collection).await?;
+        let shape = ensure_table(session, settings, &binding.home).await?;
         let label = shape.label();
         let consumer_group = &settings.consumer_group;
         let claimant = Claimant { table: &label, consumer_group, database, collection };

@@ -2,7 +2,7 @@
 
 use bytes::BufMut;
 
-use crate::table::NumericLimit;
+use crate::table::column_type::NumericLimit;
 
 /// `numeric`'s sign word (PostgreSQL's `numeric.c`).
 const POSITIVE: u16 = 0x0000;
@@ -127,7 +127,8 @@ impl Decimal {
         (exact == self.clone().normalized()).then_some(nearest)
     }
 
-    fn to_text(&self) -> String {
+    /// As PostgreSQL's `numeric` reads it back: its digits, and an exponent.
+    pub(crate) fn to_text(&self) -> String {
         let digits: String = self.digits.iter().map(|digit| char::from(b'0' + digit)).collect();
         let sign = if self.negative { "-" } else { "" };
         if digits.is_empty() { format!("{sign}0") } else { format!("{sign}{digits}e{}", self.exponent) }

@@ -7,12 +7,19 @@
 
 use cdc_event::Value;
 
-use crate::table::ColumnType;
+use crate::table::column::Column;
+use crate::table::column_type::ColumnType;
+use crate::values::coerce;
 use crate::values::decimal::Number;
 use crate::values::value_to_column::{self, Mismatch};
 
 const OTHER_CLASS: Mismatch =
     value_to_column::conflict("an id column of this type does not take an _id of this one");
+
+const OTHER_SPELLING: Mismatch = value_to_column::conflict(
+    "the id column is coerced, and takes one spelling alone: of a UUID in lower case, of a date as 2024-01-15, of a time stamp \
+     as 2024-01-15T10:30:00.000Z, of a truth 0 and 1",
+);
 
 /// Appends an `_id` in the binary form of a column that is not text.
 ///
@@ -22,10 +29,16 @@ const OTHER_CLASS: Mismatch =
 pub(crate) fn write(
     value: &Value<'_>,
     json: &str,
-    column: &ColumnType,
+    column: &Column,
     out: &mut Vec<u8>,
 ) -> Result<(), Mismatch> {
-    match (column, value) {
+    let column_type = &column.column_type;
+    if column.coerced {
+        // Beside the values of the column's own class two _ids could meet in one.
+        let value = coerce::read_id(value, column_type).ok_or(OTHER_SPELLING)?;
+        return value_to_column::write(&value, json, column_type, out);
+    }
+    match (column_type, value) {
         (ColumnType::Numeric { .. }, Value::Double(number)) if !is_decimal(*number) => {
             Err(value_to_column::beyond(
                 "the double is not exactly the decimal that it is spelled as, and the column would not tell the \
@@ -48,7 +61,7 @@ pub(crate) fn write(
         )
         | (ColumnType::Uuid, Value::Uuid(_))
         | (ColumnType::Bytea, Value::Binary { subtype: 0, .. }) => {
-            value_to_column::write(value, json, column, out)
+            value_to_column::write(value, json, column_type, out)
         }
         _ => Err(OTHER_CLASS),
     }

@@ -8,18 +8,16 @@ use cdc_event::{Envelope, FullDocument, Member, TypeIndex};
 
 use crate::values::value_to_column;
 
-/// The top-level field of the document that a pointer of `bson_types` names; `None` for anything deeper, or
-/// elsewhere.
-pub(crate) fn document_field(pointer: &str) -> Option<Cow<'_, str>> {
-    let segment = pointer.strip_prefix(Member::FullDocument.pointer())?.strip_prefix('/')?;
-    if segment.contains('/') {
-        return None;
-    }
+/// The top-level field of the document that a pointer of `bson_types` leads into, and the rest of the pointer; `None` where it
+/// leads elsewhere.
+pub(crate) fn document_field(pointer: &str) -> Option<(Cow<'_, str>, &str)> {
+    let path = pointer.strip_prefix(Member::FullDocument.pointer())?.strip_prefix('/')?;
+    let (segment, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
     if !segment.contains('~') {
-        return Some(Cow::Borrowed(segment));
+        return Some((Cow::Borrowed(segment), rest));
     }
     // RFC 6901, section 4: in this order, so that `~01` is `~1`.
-    Some(Cow::Owned(segment.replace("~1", "/").replace("~0", "~")))
+    Some((Cow::Owned(segment.replace("~1", "/").replace("~0", "~")), rest))
 }
 
 /// What a mirror table keeps beside the document: the types of the document's values, its raw BSON where
@@ -52,11 +50,12 @@ mod tests {
 
     #[test]
     fn pointers_name_fields() {
-        assert_eq!(document_field("/full_document/a~1b~0c").as_deref(), Some("a/b~c"));
-        assert_eq!(document_field("/full_document/~01").as_deref(), Some("~1"));
-        assert_eq!(document_field("/full_document/a.b").as_deref(), Some("a.b"));
-        assert_eq!(document_field("/full_document/").as_deref(), Some(""));
-        assert_eq!(document_field("/full_document/a/b"), None);
+        let field = |pointer| document_field(pointer).map(|(field, rest)| (field.into_owned(), rest));
+        assert_eq!(field("/full_document/a~1b~0c"), Some(("a/b~c".to_owned(), "")));
+        assert_eq!(field("/full_document/~01"), Some(("~1".to_owned(), "")));
+        assert_eq!(field("/full_document/a.b"), Some(("a.b".to_owned(), "")));
+        assert_eq!(field("/full_document/"), Some((String::new(), "")));
+        assert_eq!(field("/full_document/a/b~0"), Some(("a".to_owned(), "/b~0")));
         assert_eq!(document_field("/document_key/a"), None);
     }
 }

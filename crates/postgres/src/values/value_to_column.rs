@@ -13,8 +13,9 @@ use bytes::BufMut;
 use cdc_event::Value;
 use cdc_syncer::Reject;
 
-use crate::table::{ColumnType, NumericLimit};
+use crate::table::column_type::{ColumnType, NumericLimit};
 use crate::values::decimal::{Number, write_special};
+use crate::values::spelled;
 
 /// 2000-01-01T00:00:00Z, PostgreSQL's epoch, in Unix microseconds.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -106,7 +107,23 @@ pub(crate) fn write(
         ColumnType::Bytea => write_bytes(value, out),
         ColumnType::Json => write_json(json, false, out),
         ColumnType::Jsonb => write_json(json, true, out),
-        ColumnType::Unsupported(_) => Err(conflict("the column's type is not supported")),
+        ColumnType::Enum(of) => match value {
+            Value::String(text) | Value::Symbol(text) if of.labels.iter().any(|label| label == text) => {
+                out.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
+            Value::String(_) | Value::Symbol(_) => Err(beyond("the text is none of the enum's labels")),
+            _ => Err(OTHER_TYPE),
+        },
+        ColumnType::Spelled(of) => match value {
+            Value::String(text) | Value::Symbol(text) => {
+                spelled::write(text, *of, out).ok_or(conflict(spelled::spelling(*of)))
+            }
+            _ => Err(OTHER_TYPE),
+        },
+        ColumnType::Array(_) | ColumnType::Unsupported(_) => {
+            Err(conflict("the column's type is not supported"))
+        }
     }
 }
 

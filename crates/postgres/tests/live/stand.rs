@@ -10,7 +10,7 @@ use cdc_ports::{
     Database, KafkaRecord, LedgerClaim, RetryCounts, RetryReply, Share, TopicPartition, WriteCounts,
     WriteReply,
 };
-use cdc_postgres::{Endpoint, Namespace, PostgresDatabase, Settings};
+use cdc_postgres::{Endpoint, Namespace, PostgresDatabase, Settings, TableMapping};
 use cdc_syncer::{
     Batch, Held, ParkedRows, Parking, Partition, Rejected, RejectedParked, RetryOutcome, Row, WorkerId,
     WriteOutcome,
@@ -95,6 +95,12 @@ impl Stand {
         self
     }
 
+    /// What is said of the first topic's table.
+    pub(crate) fn mapped(mut self, mapping: TableMapping) -> Self {
+        self.settings.tables.insert(self.topics[0].clone(), mapping);
+        self
+    }
+
     /// A topic for each of these collections, in the order of our partitions.
     pub(crate) fn carrying_all<'c>(mut self, collections: impl IntoIterator<Item = &'c str>) -> Self {
         self.topics = collections.into_iter().map(|collection| format!("cdc.game_db.{collection}")).collect();
@@ -106,15 +112,7 @@ impl Stand {
     /// The adapter, connected and with all partitions acquired.
     pub(crate) async fn database(&self) -> PostgresDatabase {
         let database = self.connected().await;
-        let claims: Vec<LedgerClaim> = (0u32..)
-            .zip(&self.topics)
-            .map(|(partition, topic)| LedgerClaim {
-                partition: Partition(partition),
-                epoch: EPOCH,
-                name: TopicPartition { topic: Arc::from(topic.as_str()), partition: 0 },
-            })
-            .collect();
-        database.acquire(&claims, 1).await.unwrap();
+        database.acquire(&claims(self), 1).await.unwrap();
         database
     }
 
@@ -149,6 +147,16 @@ impl Stand {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// Claims of all topics' partitions.
+pub(crate) fn claims(stand: &Stand) -> Vec<LedgerClaim> {
+    let claim = |(partition, topic): (u32, &String)| LedgerClaim {
+        partition: Partition(partition),
+        epoch: EPOCH,
+        name: TopicPartition { topic: Arc::from(topic.as_str()), partition: 0 },
+    };
+    (0..).zip(&stand.topics).map(claim).collect()
 }
 
 pub(crate) async fn client(settings: &Settings, user: &str) -> Client {
