@@ -33,7 +33,7 @@ build: ## the binary, optimised, in target/release/cdc
 	$(CARGO) build --release -p cdc
 
 specs: ## write the generated pages anew from the code: states, diagrams, faults, crates, metrics, log events, options
-	UPDATE_SPECS=1 $(CARGO) test -p cdc-model --test generated_pages --test reference_pages
+	UPDATE_SPECS=1 $(CARGO) test -p cdc-model --test generated_pages --test reference_pages --test exhaustive
 	UPDATE_SPECS=1 $(CARGO) test -p cdc --test configuration_page
 
 worlds: ## write specs/worlds.md anew: what cdc says of each broken world
@@ -56,9 +56,10 @@ fuzz: ## each fuzz target for SECONDS (60), with its executions; see fuzz/README
 	@./scripts/setup.sh build
 	@./scripts/fuzz.sh $(SECONDS)
 
-proof: ## the simulator for so many minutes (MINUTES, 10 unless given), then the bugs planted in it
+proof: ## the simulator for so many minutes (MINUTES, 10 unless given), the larger exhaustive searches, then the planted bugs
 	$(CARGO) run -p cdc-model -- sim --seconds $$(( $${MINUTES:-10} * 60 )) --seed $${SEED:-$$(date +%s)}
-	$(CARGO) test -p cdc-model --features plants --test plants -- --nocapture
+	$(CARGO) run -p cdc-model -- search --large
+	$(CARGO) test -p cdc-model --features plants --test plants --test controls -- --nocapture
 
 bench: ## load and ceiling measurements on real servers, optimised
 	@./scripts/setup.sh all

@@ -107,6 +107,11 @@ impl Transitions {
         self.seen.get(&(state, String::from(input)))
     }
 
+    /// Every cell of the table: the state, the input's label, and what the input was seen to do there.
+    pub fn cells(&self) -> impl Iterator<Item = (StateName, &str, &Outcome)> {
+        self.seen.iter().map(|((state, label), outcome)| (*state, label.as_str(), outcome))
+    }
+
     /// The moves between different states, with the inputs that cause them.
     fn moves(&self) -> BTreeMap<(StateName, StateName), BTreeSet<&str>> {
         let mut moves: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();

@@ -7,7 +7,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `random` | chance, from the seed |
+//! | `random`, `digest` | chance, from the seed; what tells situations apart |
 //! | `faults` | what may go wrong in one schedule |
 //! | `schedule` | the moves that it is made of |
 //! | `message`, `timers` | what travels, and when |
@@ -17,8 +17,10 @@
 //! | `runner` | draws a schedule, or plays one again |
 //! | `shrink` | the least schedule that still fails |
 //! | `coverage` | what schedules have come to |
+//! | `search` | every interleaving of a small world |
 
 pub mod coverage;
+pub mod digest;
 pub mod faults;
 pub mod group;
 pub mod kafka;
@@ -28,6 +30,7 @@ pub mod postgres;
 pub mod random;
 pub mod runner;
 pub mod schedule;
+pub mod search;
 pub mod shrink;
 pub mod store;
 pub mod syncing;

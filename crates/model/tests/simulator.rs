@@ -5,20 +5,10 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cdc_model::sim::coverage::Coverage;
+use cdc_model::sim::coverage::{BUSY_PERCENT_MIN, Coverage, MOVES_MEDIAN_MIN, SEEDS, Worth};
 use cdc_model::sim::faults::Options;
 use cdc_model::sim::runner::{Outcome, explain, replay, run};
 use cdc_model::sim::shrink::shrink;
-
-/// Seeds that every run plays.
-const FIXED: u64 = 1_500;
-
-/// What is to be said of a schedule at least.
-const CHANGES_MIN: u32 = 50;
-const FAULTS_MIN: u64 = 3;
-const MOVES_MEDIAN_MIN: u64 = 500;
-/// Of a hundred schedules, those that die with work in hand and apply something after the last fault.
-const BUSY_MIN: usize = 20;
 
 /// Plays a seed; panics with all that is needed to look into it.
 fn play(seed: u64, seen: &mut Coverage) {
@@ -67,7 +57,7 @@ fn no_schedule_breaks_an_invariant() {
     let began = Instant::now();
     let mut seen = Coverage::default();
     assert!(regressions().count() > 0, "the file of seeds is read");
-    regressions().chain(0..FIXED).for_each(|seed| play(seed, &mut seen));
+    regressions().chain(SEEDS).for_each(|seed| play(seed, &mut seen));
     if let Ok(seconds) = std::env::var("CDC_SIM_SECONDS") {
         play_fresh(Duration::from_secs(seconds.parse().unwrap()), &mut seen);
     }
@@ -98,20 +88,16 @@ fn the_same_seed_leaves_the_same_trace() {
 
 #[test]
 fn schedules_are_worth_their_name() {
-    let outcomes: Vec<Outcome> = (0..200).map(|seed| run(Options::of(seed))).collect();
-    for (seed, outcome) in outcomes.iter().enumerate() {
-        let seen = &outcome.coverage;
-        assert!(outcome.written >= CHANGES_MIN, "seed {seed}: {} writes", outcome.written);
-        assert!(seen.faults() >= FAULTS_MIN && seen.crashes >= 1, "seed {seed}: {} faults", seen.faults());
-    }
-    let mut moves: Vec<u64> = outcomes.iter().map(|outcome| outcome.coverage.moves).collect();
-    moves.sort_unstable();
-    assert!(
-        moves[moves.len() / 2] >= MOVES_MEDIAN_MIN,
-        "half of the schedules have {} moves",
-        moves[moves.len() / 2]
+    let mut seen = Coverage::default();
+    (0..200).for_each(|seed| seen.add(&run(Options::of(seed)).coverage));
+    println!("{}", seen.worth());
+    let Worth { changes, faults, crash, busy, .. } = seen.worth;
+    assert_eq!(
+        (changes, faults, crash),
+        (seen.schedules, seen.schedules, seen.schedules),
+        "{}",
+        seen.worth()
     );
-    let is_busy = |it: &&Outcome| it.coverage.crashes_busy > 0 && it.coverage.after_faults > 0;
-    let busy = outcomes.iter().filter(is_busy).count();
-    assert!(busy * 100 >= outcomes.len() * BUSY_MIN, "{busy} of {} die with work in hand", outcomes.len());
+    assert!(busy * 100 >= seen.schedules * BUSY_PERCENT_MIN, "{}", seen.worth());
+    assert!(seen.worth.median_moves() >= MOVES_MEDIAN_MIN, "{}", seen.worth());
 }

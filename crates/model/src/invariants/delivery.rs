@@ -3,7 +3,7 @@
 use super::{Invariant, Violation, demand};
 
 /// What became of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fate {
     /// Kafka has to get it.
     Owed,
@@ -14,7 +14,7 @@ enum Fate {
 }
 
 /// The changes that a majority of the source has, each with what became of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Delivery {
     changes: Vec<(u64, Fate)>,
     /// All before this one are arrived or excused.

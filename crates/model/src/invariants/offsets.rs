@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Invariant, Violation, demand};
 
 /// The records of all partitions, with those that are settled without a row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Offsets<M> {
     partitions: Vec<Partition<M>>,
     /// Put aside durably, or given up by policy.
@@ -14,7 +14,7 @@ pub struct Offsets<M> {
     gaps: Vec<(usize, i64, i64)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Partition<M> {
     records: Vec<(i64, M)>,
     /// So many of them are known to be covered rightly.

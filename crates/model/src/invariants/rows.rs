@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Invariant, Violation, demand};
 
 /// A row as a table shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Known {
     /// Its version, of a row or of its tombstone.
     pub version: u64,
@@ -17,7 +17,7 @@ pub struct Known {
 type State = (u64, Option<u16>);
 
 /// What the documents held, and which versions the rows have had.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Rows {
     /// Of each document, what it held from which position on.
     held: BTreeMap<(u8, u8), Vec<State>>,

@@ -3,7 +3,7 @@
 use super::{Invariant, Violation, demand};
 
 /// The newest position of each partition, by process and opened stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Topics {
     newest: Vec<((u32, u64, usize), u64)>,
 }

@@ -12,7 +12,7 @@ pub const MEMBERS: usize = 2;
 pub type Set = u8;
 
 /// What a member is to hear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum News {
     /// These are its own now.
     Assigned(Set),
@@ -23,7 +23,7 @@ pub enum News {
 }
 
 /// A member.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Member {
     is_in: bool,
     /// What the group counts as its own.
@@ -35,7 +35,7 @@ pub struct Member {
 }
 
 /// The group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Group {
     members: [Member; MEMBERS],
     target: [usize; PARTITIONS],
@@ -58,6 +58,12 @@ impl Group {
     #[must_use]
     pub fn has_news(&self, who: usize) -> bool {
         !self.members[who].news.is_empty()
+    }
+
+    /// What the member has not heard yet.
+    #[must_use]
+    pub const fn news(&self, who: usize) -> &VecDeque<News> {
+        &self.members[who].news
     }
 
     /// True where the group counts the partition as this member's.

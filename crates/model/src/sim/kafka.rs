@@ -8,7 +8,7 @@ use cdc_machine::{Lineage, SeqNo};
 use super::message::{Kind, Message, PARTITIONS, lineage_of};
 
 /// A message in a log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct Logged {
     /// Where it stands. Gaps are normal.
     pub offset: i64,
@@ -17,7 +17,7 @@ pub struct Logged {
 }
 
 /// One partition.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Log {
     records: VecDeque<Logged>,
     /// The first offset that is kept.
@@ -65,7 +65,7 @@ impl Log {
 }
 
 /// A message on its way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct InFlight {
     /// The machine's number for it.
     pub seq: SeqNo,
@@ -78,7 +78,7 @@ pub struct InFlight {
 }
 
 /// How far a message has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Queued, or on the wire.
     Sent,
@@ -91,7 +91,7 @@ pub enum Stage {
 }
 
 /// A producer's queues: one for each partition, and one for the dead letters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Producer {
     /// By partition.
     pub queues: [VecDeque<InFlight>; PARTITIONS + 1],
@@ -115,6 +115,13 @@ impl Producer {
     #[must_use]
     pub fn has_sent(&self) -> bool {
         self.queues.iter().any(|queue| queue.iter().any(|it| it.stage == Stage::Sent))
+    }
+
+    /// So many messages of the fullest queue the broker has not seen.
+    #[must_use]
+    pub fn most_sent(&self) -> usize {
+        let sent = |queue: &VecDeque<InFlight>| queue.iter().filter(|it| it.stage == Stage::Sent).count();
+        self.queues.iter().map(sent).max().unwrap_or(0)
     }
 
     /// True where the broker has answered.
@@ -145,7 +152,7 @@ impl Producer {
 }
 
 /// What a former producer had on the wire to one partition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Late {
     /// Where it goes.
     pub partition: usize,
@@ -154,7 +161,7 @@ pub struct Late {
 }
 
 /// The broker.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Kafka {
     /// The partitions.
     pub logs: [Log; PARTITIONS],

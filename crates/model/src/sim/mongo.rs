@@ -5,7 +5,7 @@ use super::message::{KEYS, Kind, Message, TABLES, Token, token, version};
 use cdc_machine::Lineage;
 
 /// One entry of the oplog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Change {
     /// Where it stands.
     pub token: Token,
@@ -18,7 +18,7 @@ pub struct Change {
 }
 
 /// What happened to a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum What {
     /// It was made.
     Insert(u16),
@@ -51,7 +51,7 @@ impl Change {
 type Documents = [[Option<u16>; KEYS]; TABLES];
 
 /// The replica set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Mongo {
     log: Vec<Change>,
     /// So many entries a majority has.

@@ -14,7 +14,7 @@ mod statements;
 mod tables;
 
 /// A parked row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct Entry {
     /// Its message.
     pub message: Message,
@@ -36,7 +36,7 @@ impl Entry {
 }
 
 /// A row of the ledger.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub struct LedgerRow {
     /// How often it was taken.
     pub epoch: u32,
@@ -47,7 +47,7 @@ pub struct LedgerRow {
 }
 
 /// What a process knows of a partition that it has taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct Claim {
     /// For which assignment.
     pub epoch: Epoch,
@@ -61,7 +61,7 @@ pub struct Claim {
 pub type Claims = [Option<Claim>; PARTITIONS];
 
 /// What a transaction is for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Work {
     /// Write a batch.
     Write {
@@ -80,7 +80,7 @@ pub enum Work {
 }
 
 /// How far a transaction has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Its first statement is on its way.
     New,
@@ -91,7 +91,7 @@ pub enum Stage {
 }
 
 /// A transaction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Transaction {
     /// The process that began it.
     pub life: Life,
@@ -136,7 +136,7 @@ pub enum Step {
 type Copied = (Tables, [LedgerRow; PARTITIONS], Vec<Entry>);
 
 /// The server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Postgres {
     /// What is committed.
     pub tables: Tables,
@@ -337,6 +337,11 @@ impl Postgres {
     /// Keeps a copy of all that is committed.
     pub fn back_up(&mut self) {
         self.copy = Some(Box::new((self.tables, self.ledger, self.parked.clone())));
+    }
+
+    /// The copy, and which server this is: they decide what a restore does.
+    pub fn kept(&self) -> impl std::hash::Hash + '_ {
+        (self.server, &self.copy)
     }
 
     /// True where there is a copy.

@@ -105,7 +105,7 @@ fn play(mut world: World, moves: &[Move]) -> Outcome {
 
 fn finish(mut world: World, moves: Vec<Move>) -> Outcome {
     let (hash, written) = (world.hash(), world.written());
-    world.coverage.schedules = 1;
+    world.coverage.close(written);
     let log = world.log.unwrap_or_default();
     Outcome { log, moves, violation: world.violation, hash, coverage: world.coverage, written }
 }

@@ -147,6 +147,31 @@ impl Act {
         )
     }
 
+    /// True where a request of a process is answered, which may end badly.
+    #[must_use]
+    pub const fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Identify
+                | Self::Lease
+                | Self::Renew
+                | Self::Release
+                | Self::Prepare
+                | Self::Open
+                | Self::Fetch
+                | Self::Append
+                | Self::Save
+                | Self::Connect
+                | Self::Join
+                | Self::Acquire
+                | Self::MoveOffsets
+                | Self::CheckLedger
+                | Self::Transact
+                | Self::DeadLetter
+                | Self::Commit
+        )
+    }
+
     /// True for what only happens as a fault.
     #[must_use]
     pub const fn is_fault(self) -> bool {

@@ -12,7 +12,7 @@ use super::message::Token;
 pub type Life = u32;
 
 /// A gap on record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RecordedGap {
     /// Where it ends.
     pub to: Token,
@@ -21,7 +21,7 @@ pub struct RecordedGap {
 }
 
 /// The record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Rises with each acquisition.
     pub incarnation: u64,
@@ -41,7 +41,7 @@ pub struct Record {
 }
 
 /// What a process knows of the record: its last confirmed write.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Memory {
     mine: Option<Record>,
     sequence: u64,
@@ -67,7 +67,7 @@ impl Memory {
 }
 
 /// The store.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Store {
     record: Option<Record>,
     /// What a power cut leaves of a file.
@@ -83,7 +83,7 @@ pub struct Store {
 const COPIES_MAX: usize = 4;
 
 /// What a change of the record is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub enum Request {
     /// Extend the lease.
     Renew,
@@ -101,7 +101,7 @@ pub enum Request {
 }
 
 /// A save on its way, of which nobody waits for the answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct LateSave {
     /// Who wrote what it replaces, and with which number.
     expected: Option<(Life, u64)>,

@@ -17,7 +17,7 @@ use super::timers::Alarms;
 pub type Order = Effect<Message>;
 
 /// A revocation that waits for its confirmation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Revoking {
     /// Its number.
     pub id: EffectId,
@@ -39,7 +39,7 @@ pub enum Asks {
 }
 
 /// The process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Syncing {
     /// Which process this is, for ever.
     pub life: Life,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cdc_machine::TimerId;
 
 /// Those that run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Alarms<K> {
     running: Vec<(Duration, TimerId<K>)>,
 }

@@ -14,7 +14,7 @@ use super::timers::Alarms;
 pub type Order = Effect<Message, Token>;
 
 /// A stream that is open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Stream {
     /// Its number.
     pub epoch: Epoch,
@@ -25,7 +25,7 @@ pub struct Stream {
 }
 
 /// A stream that is to be opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Opening {
     /// Its number.
     pub epoch: Epoch,
@@ -38,7 +38,7 @@ pub struct Opening {
 }
 
 /// A save that is to be answered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Save {
     /// The request.
     pub id: EffectId,
@@ -51,7 +51,7 @@ pub struct Save {
 }
 
 /// The process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Watching {
     /// Which process this is, for ever.
     pub life: Life,

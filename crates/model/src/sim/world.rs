@@ -13,7 +13,7 @@ use super::message::{Message, PARTITIONS, Token};
 use super::mongo::Mongo;
 use super::postgres::{Postgres, Transaction};
 use super::random::mix;
-use super::schedule::{Act, Move};
+use super::schedule::{Act, How, Move};
 use super::store::{LateSave, Life, Store};
 use super::syncing::{self, Syncing};
 use super::watching::{Order, Watching};
@@ -21,6 +21,7 @@ use crate::invariants::{Delivery, Offsets, Rows, Topics, Violation};
 
 mod clients;
 mod database;
+mod fingerprint;
 mod heal;
 mod ledger;
 mod producer;
@@ -35,7 +36,7 @@ mod watcher;
 pub const WATCHERS: usize = 2;
 
 /// What was injected of what loses something, so that a gap may say so.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub struct Losses {
     history: bool,
     record: bool,
@@ -43,7 +44,7 @@ pub struct Losses {
 }
 
 /// What is told of what happened.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Oracles {
     pub(super) delivery: Delivery,
     pub(super) topics: Topics,
@@ -52,7 +53,7 @@ pub struct Oracles {
 }
 
 /// All of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
     /// What the schedule was drawn with.
     pub options: Options,
@@ -67,7 +68,7 @@ pub struct World {
     pub(super) watchers: [Option<Watching>; WATCHERS],
     pub(super) oracles: Oracles,
     lives: Life,
-    written: u32,
+    pub(super) written: u32,
     losses: Losses,
     /// False once the store itself has lost a save: a crash may replay more then.
     is_store_true: bool,
@@ -76,10 +77,10 @@ pub struct World {
     orders: Effects<Order>,
     syncer_orders: Effects<syncing::Order>,
     /// What transactions came to, on the way to the processes that began them.
-    answers: Vec<(Life, cdc_syncer::Input<Message>)>,
+    pub(super) answers: Vec<(Life, cdc_syncer::Input<Message>)>,
     revocations: u64,
     /// Planted: transactions whose tombstones are still to come.
-    unburied: Vec<Transaction>,
+    pub(super) unburied: Vec<Transaction>,
     /// Changes in whose place the dead letters have a marker.
     marked: BTreeSet<Token>,
     hash: u64,
@@ -191,9 +192,7 @@ impl World {
             log.push(format!("- {move}"));
         }
         self.coverage.moves += 1;
-        if r#move.act.is_fault() {
-            self.coverage.fault(r#move.act, self.state_of(r#move.act));
-        }
+        self.cover(r#move);
         let Move { act, who, arg, how } = r#move;
         match act {
             Act::Write => self.write(arg),
@@ -217,14 +216,39 @@ impl World {
         }
     }
 
-    /// The state that the fault meets: of the Syncer, or of the Watcher.
-    fn state_of(&self, act: Act) -> StateName {
-        let state = if act.is_of_a_syncer() || matches!(act, Act::Shift | Act::Expire | Act::Restore) {
-            self.syncers[0].as_ref().map(|process| process.machine.state())
-        } else {
-            self.watchers[0].as_ref().map(|process| process.machine.state())
-        };
-        state.unwrap_or(StateName::Stopped)
+    /// Counts the state that a fault meets, or in which a request is answered.
+    fn cover(&mut self, Move { act, who, arg, how }: Move) {
+        if act.is_fault() {
+            let state = self.struck(act, usize::from(who)).unwrap_or(StateName::Stopped);
+            self.coverage.fault(act, state);
+        } else if act.is_answer() {
+            let is_of_transaction = act == Act::Transact;
+            let state = if is_of_transaction {
+                self.state_behind(usize::from(arg))
+            } else {
+                self.struck(act, usize::from(who))
+            };
+            state.into_iter().for_each(|state| self.coverage.answer(act, state, how == How::Good));
+        }
+    }
+
+    /// The state of the process that a move is about: of what befalls a server, of the first one behind it.
+    fn struck(&self, act: Act, who: usize) -> Option<StateName> {
+        if matches!(act, Act::Shift | Act::Expire | Act::Restore) {
+            return self.syncers[0].as_ref().map(|process| process.machine.state());
+        }
+        if act.is_of_a_syncer() {
+            return self.syncers[who].as_ref().map(|process| process.machine.state());
+        }
+        self.watchers[who].as_ref().map(|process| process.machine.state())
+    }
+
+    /// The state of the process that has begun a transaction, if it still runs.
+    fn state_behind(&self, which: usize) -> Option<StateName> {
+        let at = which.checked_rem(self.postgres.transactions.len())?;
+        let begun = &self.postgres.transactions[at];
+        let who = self.syncer_of(begun.life).filter(|_| begun.orphan.is_none())?;
+        self.syncers[who].as_ref().map(|process| process.machine.state())
     }
 
     fn new_life(&mut self) -> Life {

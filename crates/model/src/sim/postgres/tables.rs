@@ -3,7 +3,7 @@
 use crate::sim::message::{KEYS, TABLES, Version};
 
 /// A row of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stored {
     /// Its version.
     pub version: Version,
@@ -15,7 +15,7 @@ pub struct Stored {
 pub type Place = (u8, u8);
 
 /// The tables with their tombstones.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub struct Tables {
     /// The rows.
     pub rows: [[Option<Stored>; KEYS]; TABLES],

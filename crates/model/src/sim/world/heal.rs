@@ -12,7 +12,7 @@ use crate::sim::group::MEMBERS;
 use crate::sim::schedule::{Act, How, Move};
 
 /// What happens in a well world, one thing after the other.
-const WELL: [Act; 31] = [
+pub(in crate::sim) const WELL: [Act; 31] = [
     Act::Start,
     Act::Thaw,
     Act::Replicate,
@@ -158,7 +158,7 @@ impl World {
     }
 
     /// Everything in Kafka is written, and the ledger says so.
-    fn is_written_out(&self) -> bool {
+    pub(in crate::sim) fn is_written_out(&self) -> bool {
         let rows = self.postgres.ledger.iter().zip(&self.kafka.logs);
         let ends = rows
             .into_iter()
