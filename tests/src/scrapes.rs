@@ -108,11 +108,8 @@ fn series(moments: &[Scrape; 3]) -> Vec<(String, String)> {
 }
 
 fn named(name: &str, labels: &BTreeMap<String, String>, instance: &str) -> String {
-    let mut series = format!("{name}{{job=\"cdc\", instance=\"{instance}\"");
-    for (label, value) in labels {
-        write!(series, ", {label}=\"{value}\"").expect("a String takes everything");
-    }
-    series + "}"
+    let labels: String = labels.iter().map(|(label, value)| format!(", {label}=\"{value}\"")).collect();
+    format!("{name}{{job=\"cdc\", instance=\"{instance}\"{labels}}}")
 }
 
 /// In `promtool`'s notation; `_` stands for no sample.
